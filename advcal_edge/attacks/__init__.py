@@ -1,0 +1,9 @@
+"""Attacks, written once against the array API: numpy, torch and CUDA arrays alike. One attack a file."""
+
+from advcal_edge.attacks.apgd import APGD
+from advcal_edge.attacks.base import Attack, AttackOutcome, Proposal, Victim, run_attack
+from advcal_edge.attacks.losses import LOSSES
+from advcal_edge.attacks.pgd import PGD
+from advcal_edge.attacks.square import Square
+
+__all__ = ["APGD", "LOSSES", "PGD", "Attack", "AttackOutcome", "Proposal", "Square", "Victim", "run_attack"]

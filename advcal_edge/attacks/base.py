@@ -1,0 +1,121 @@
+"""What an attack is, whom it attacks, and who decides whether it won."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from array_api_compat import array_namespace, device, is_torch_array
+from numpy.typing import NDArray
+
+from advcal_edge.centers import Centers
+from advcal_edge.errors import ConfigError
+from advcal_edge.model import Gradient, Runner
+from advcal_edge.progress import Progress, silent
+from advcal_edge.threat import Array, ThreatModel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Victim:
+    """The system an attack may question: its forward pass, its centers and, for a white box, its gradient."""
+
+    runner: Runner
+    centers: Centers
+    gradient: Gradient | None = None
+    place: Callable[[NDArray[Any]], Array] = np.asarray  # into the array library and device the runner computes in
+
+    def white_box(self) -> Gradient:
+        """The gradient.
+
+        Raises:
+            ConfigError: this victim is a black box.
+        """
+        if self.gradient is None:
+            raise ConfigError(
+                "this attack needs gradients and the victim has none",
+                hint="export with gradients: leave out `--no-gradient`",
+            )
+        return self.gradient
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposal:
+    """What an attack suggests: candidates x (n, ...) and how many forward or backward calls each cost (n,)."""
+
+    x: Array
+    queries: NDArray[np.int64]
+
+
+class Attack(Protocol):
+    """Searches; it neither clips nor judges for the record: proposals are projected and judged outside."""
+
+    def propose(self, victim: Victim, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator) -> Proposal:
+        """Candidates for clean samples x (n, ...) of classes y (n,)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttackOutcome:
+    """Per sample, never an average alone: adversarial inputs, whether the victim's label is wrong, distance, cost."""
+
+    x_adv: NDArray[np.float32]
+    success: NDArray[np.bool_]
+    distance: NDArray[np.float32]
+    queries: NDArray[np.int64]
+    route: str
+    attack: str
+    seed: int
+
+    @property
+    def robust_accuracy(self) -> float:
+        """Share of samples on which the attack failed."""
+        return 1.0 - float(self.success.mean())
+
+
+def run_attack(
+    attack: Attack,
+    victim: Victim,
+    x: NDArray[np.float32],
+    y: NDArray[np.int64],
+    threat: ThreatModel,
+    *,
+    route: str,
+    seed: int,
+    batch: int = 128,
+    progress: Progress = silent,
+) -> AttackOutcome:
+    """Attack in batches; success is judged by the victim's own runner on the projected sample.
+
+    Each batch draws from its own stream (seed, batch index), so a result does not depend on what ran before it.
+    """
+    adversarial = np.empty_like(x)
+    success = np.zeros(len(x), dtype=np.bool_)
+    queries = np.zeros(len(x), dtype=np.int64)
+    stage = f"{route}: {attack}"
+    for index, start in enumerate(range(0, len(x), batch)):
+        rows = slice(start, min(start + batch, len(x)))
+        rng = np.random.default_rng([seed, index])
+        x0 = victim.place(x[rows])
+        proposal = attack.propose(victim, x0, victim.place(y[rows]), threat, rng)
+        projected = threat.project(proposal.x, x0)  # attacks are not trusted to stay inside the ball
+        adversarial[rows] = to_numpy(projected)
+        success[rows] = to_numpy(victim.centers.predict(victim.runner(projected))) != y[rows]
+        queries[rows] = proposal.queries
+        progress(stage, rows.stop, len(x))
+    distance = threat.distance(adversarial, x)
+    return AttackOutcome(adversarial, success, distance, queries, route, repr(attack), seed)
+
+
+def draw_uniform(rng: np.random.Generator, like: Array, low: float, high: float) -> Array:
+    """Uniform noise from a numpy generator, in the library, dtype and place of `like`."""
+    noise = rng.uniform(low, high, size=tuple(like.shape)).astype(np.float32)
+    return array_namespace(like).asarray(noise, device=device(like))
+
+
+def to_numpy(array: Array) -> NDArray[Any]:
+    """Bring an array of any library to the host."""
+    if is_torch_array(array):
+        array = array.detach().cpu()
+    return np.asarray(array)

@@ -1,0 +1,173 @@
+"""Settings in layers: defaults, a modality's preset, a TOML file, `--set`, then flags; each key is known and typed."""
+
+from __future__ import annotations
+
+import math
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from advcal_edge.errors import ConfigError
+from advcal_edge.registry import unknown
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Nested values from one place; `origin` names that place in error messages."""
+
+    origin: str
+    values: Mapping[str, Any]
+
+
+def resolve(kind: type[T], layers: Sequence[Layer]) -> T:
+    """Build the dataclass `kind`: its defaults, overridden key by key by each layer in turn, the last one winning.
+
+    Raises:
+        ConfigError: unknown key (with the nearest match), a value of the wrong type, or a required key left out.
+    """
+    chosen: dict[str, Any] = {}
+    for layer in layers:
+        _overlay(chosen, _typed(kind, layer.values, layer.origin, ""))
+    return _build(kind, chosen, "")
+
+
+def read_toml(path: Path) -> Layer:
+    """A configuration file as a layer.
+
+    Raises:
+        ConfigError: unreadable or not TOML.
+    """
+    try:
+        return Layer(f"`{path}`", tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration `{path}`: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"`{path}` is not TOML: {error}") from error
+
+
+def parse_settings(settings: Sequence[str]) -> Layer:
+    """`a.b=c` items as a layer; values stay text until the type of their key is known.
+
+    Raises:
+        ConfigError: an item without `=` or with an empty part in its key, or a key that is also a section.
+    """
+    values: dict[str, Any] = {}
+    for item in settings:
+        key, equals, text = item.partition("=")
+        parts = [part.strip() for part in key.split(".")]
+        if not equals or not all(parts):
+            raise ConfigError(f"`--set {item}` is no setting; expected `key=value`", hint="like `--set train.epochs=8`")
+        section = values
+        for part in parts[:-1]:
+            section = section.setdefault(part, {})
+            if not isinstance(section, dict):
+                raise ConfigError(f"`--set {item}`: `{part}` was already given a value of its own")
+        section[parts[-1]] = text.strip()
+    return Layer("`--set`", values)
+
+
+def _overlay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            _overlay(below[key], value)
+        else:
+            below[key] = value
+
+
+def _typed(kind: type, values: Mapping[str, Any], origin: str, prefix: str) -> dict[str, Any]:
+    """The values with the types that the fields of `kind` declare."""
+    hints = get_type_hints(kind)
+    known = [field.name for field in fields(kind)]
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if key not in known:
+            error = unknown("setting", name, [f"{prefix}{k}" for k in known])
+            raise ConfigError(f"{origin}: {error.message}", hint=error.hint)
+        hint = hints[key]
+        if is_dataclass(hint):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{origin}: `{name}` is a section; expected keys below it, like `{name}.KEY=VALUE`")
+            found[key] = _typed(hint, value, origin, f"{name}.")  # type: ignore[arg-type]
+        else:
+            found[key] = _coerce(hint, value, f"{origin}: `{name}`")
+    return found
+
+
+def _coerce(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the type `hint`; text is read, numbers are never rounded."""
+    if get_origin(hint) in (Union, types.UnionType):
+        if value is None or value == "none":
+            return None
+        (hint,) = (kind for kind in get_args(hint) if kind is not type(None))
+    if get_origin(hint) is Literal:
+        if value in get_args(hint):
+            return value
+        error = unknown("value", str(value), get_args(hint))
+        raise ConfigError(f"{where}: {error.message}", hint=error.hint)
+    try:
+        return _READERS[hint](value)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
+        expected = _EXPECTED.get(hint, str(hint))
+        raise ConfigError(f"{where} is `{value}`; expected {expected}") from error
+
+
+def _read_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False}[value]
+
+
+def _read_int(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise TypeError
+    return int(value)
+
+
+def _read_float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise TypeError
+    number = float(Fraction(value)) if isinstance(value, str) else float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _read_str(value: Any) -> str:
+    if not isinstance(value, (str, Path)):
+        raise TypeError
+    return str(value)
+
+
+_READERS: Mapping[Any, Any] = {bool: _read_bool, int: _read_int, float: _read_float, str: _read_str}
+_EXPECTED: Mapping[Any, str] = {
+    bool: "`true` or `false`",
+    int: "a whole number",
+    float: "a number like `0.5` or `4/255`",
+    str: "text",
+}
+
+
+def _build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
+    """The dataclass, section by section, so that each checks itself."""
+    hints = get_type_hints(kind)
+    arguments = dict(values)
+    for field in fields(kind):  # type: ignore[arg-type]
+        if is_dataclass(hints[field.name]):
+            arguments[field.name] = _build(hints[field.name], values.get(field.name, {}), f"{prefix}{field.name}.")
+        elif field.name not in values and field.default is MISSING and field.default_factory is MISSING:
+            raise ConfigError(
+                f"the setting `{prefix}{field.name}` is missing", hint=f"give `--{field.name.replace('_', '-')}`"
+            )
+    return kind(**arguments)

@@ -1,0 +1,11 @@
+"""How long work tells that it advances: a callback of (stage, done, total). Libraries call it, only `cli` shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Progress = Callable[[str, int, int], None]
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Tell nobody."""
