@@ -141,4 +141,4 @@ def checkpoint_steps(steps: int) -> frozenset[int]:
     positions = [0.0, 0.22]
     while positions[-1] < 1:
         positions.append(positions[-1] + max(positions[-1] - positions[-2] - 0.03, 0.06))
-    return frozenset(math.ceil(p * steps) for p in positions[1:] if p < 1)
+    return frozenset(math.ceil(round(p * steps, 9)) for p in positions[1:] if p < 1)

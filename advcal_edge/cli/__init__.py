@@ -1,0 +1,5 @@
+"""The command line: thin commands that parse, call and render. The one place that prints and exits."""
+
+from advcal_edge.cli.entry import main
+
+__all__ = ["main"]

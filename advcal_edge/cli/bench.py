@@ -1,0 +1,93 @@
+"""`advcal-edge bench`: how fast an engine embeds here, beside the bare session it is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from advcal_edge.cli.console import Console
+from advcal_edge.cli.options import BundlePath, Json
+from advcal_edge.errors import BundleError, ConfigError
+
+HEADER = ("batch", "p50 ms", "p90 ms", "p99 ms", "cv", "samples/s", "bare p50 ms", "ratio", "calls")
+
+
+def bench(
+    bundle: BundlePath,
+    engine: Annotated[
+        str, typer.Option("--engine", help="auto, fp32, fp16, int8, or a path; auto prefers verified engines.")
+    ] = "auto",
+    batch: Annotated[str, typer.Option("--batch", metavar="N,N", help="Batch sizes to measure.")] = "1,8",
+    seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="Measured time for each batch size.")] = 3.0,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Threads inside the engine; default: its own choice.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Time the engine on the bundle's own samples, interleaved with the bare onnxruntime session."""
+    import numpy as np
+
+    from advcal_edge.bundle import Bundle
+    from advcal_edge.provenance import environment
+    from advcal_edge.report.table import table
+    from advcal_edge.runtime import Embedder
+    from advcal_edge.runtime.latency import WARM_UP, measure
+
+    console = Console(json_output=json_output)
+    sizes = parse_batches(batch)
+    embedder = Embedder.load(bundle, engine, threads=threads)
+    probe = Bundle.open(bundle).probe()
+    if len(probe) == 0:
+        raise BundleError(f"bundle `{bundle}` keeps no samples to measure with", hint="calibrate again")
+    machine = environment()
+    counted = "threads chosen by onnxruntime" if threads is None else f"{threads} thread{'s' * (threads > 1)}"
+    console.say(f"bench  {embedder.precision} on {embedder.fingerprint}  batches {batch}, {seconds:g} s each")
+    console.say(
+        f"on {machine['processor']}, {machine['cores']} cores, {counted}, clocks not locked; {WARM_UP} warm-up calls;"
+        " samples of the bundle, input checks included, preprocessing not"
+    )
+    session = embedder.runner.graph.session
+    results = []
+    for done, size in enumerate(sizes):
+        console.progress("bench", done, len(sizes))
+        x = np.take(probe.x, np.arange(size) % len(probe), axis=0)
+        results.append(measure(embedder, lambda x: session.run(None, {"x": x}), x, seconds=seconds))
+    console.progress("bench", len(sizes), len(sizes))
+    rows = [
+        (
+            str(r.batch),
+            *(f"{ms:.3f}" for ms in (r.call.p50, r.call.p90, r.call.p99)),
+            f"{r.call.variation:.2f}",
+            f"{r.call.throughput:.0f}",
+            f"{r.bare.p50:.3f}",
+            f"{r.ratio:.3f}",
+            str(r.iterations),
+        )
+        for r in results
+    ]
+    console.result(table(HEADER, rows))
+    console.document(
+        {
+            "engine": {"fingerprint": embedder.fingerprint, "sha256": embedder.runner.sha256},
+            "verified": embedder.verified,
+            "threads": threads,
+            "warm_up": WARM_UP,
+            "preprocessing_included": False,
+            "environment": machine,
+            "results": [r.to_json() for r in results],
+        }
+    )
+    console.next(f"advcal-edge embed {bundle} FILES... --engine {engine}")
+
+
+def parse_batches(text: str) -> list[int]:
+    """Read `1,8` as batch sizes.
+
+    Raises:
+        ConfigError: not a list of positive whole numbers.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise ConfigError(f"`--batch` is `{text}`; expected positive whole numbers like `1,8`")
+    return [int(part) for part in parts]

@@ -1,0 +1,92 @@
+"""What `inspect` found, as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from advcal_edge.report.table import percent, table
+
+
+def render(data: Mapping[str, Any]) -> str:
+    """The description of a bundle as blocks of aligned tables; sections that are missing are left out."""
+    graphs = [
+        (
+            name,
+            g.get("precision", "?"),
+            g.get("kind", "?"),
+            megabytes(g["bytes"]),
+            g["sha256"][:8],
+            inline(g.get("fidelity")),
+        )
+        for name, g in data["graphs"].items()
+    ]
+    reports = [
+        (name, str(r["verdict"]), r["graph"] or "a graph that is not in this bundle")
+        for name, r in data["reports"].items()
+    ]
+    blocks = (
+        facts(data),
+        render_metrics(data["metrics"]),
+        table(("graph", "precision", "kind", "size", "sha256", "fidelity"), graphs) if graphs else "",
+        table(("report", "verdict", "engine"), reports) if reports else "",
+    )
+    return "\n\n".join(block for block in blocks if block)
+
+
+def facts(data: Mapping[str, Any]) -> str:
+    """One line for each thing a bundle is made of."""
+    modality, centers, samples = data["modality"], data["centers"], data["samples"]
+    lines = {
+        "bundle": data["path"],
+        "encoder": inline(data["encoder"]),
+        "modality": modality and f"{modality['name']}  {inline(modality['input'])}",
+        "threat": inline(data["threat"]),
+        "adapter": inline(data["adapter"]),
+        "centers": centers
+        and f"{len(centers['labels'])} labels from {centers['source']}: {', '.join(centers['labels'])}",
+        "samples": ", ".join(f"{count} {name}" for name, count in samples.items()),
+    }
+    width = max(map(len, lines))
+    return "\n".join(f"{name.ljust(width)}  {text}" for name, text in lines.items() if text)
+
+
+def render_metrics(metrics: object) -> str:
+    """Accuracies in percent, one row for each model that was measured; nothing where there are none."""
+    if not isinstance(metrics, dict):
+        return ""
+    measured = {name: found for name, row in metrics.items() if (found := accuracies(row))}
+    if not measured:
+        return ""
+    columns = list(dict.fromkeys(column for row in measured.values() for column in row))
+    rows = [(name, *(percent(row[c]) if c in row else "-" for c in columns)) for name, row in measured.items()]
+    return table((f"accuracy %, n {metrics.get('n', '?')}", *columns), rows)
+
+
+def accuracies(row: object) -> dict[str, float]:
+    """The fractions in one row of the metrics, by column."""
+    cells = row.items() if isinstance(row, dict) else ()
+    found = {column: cell.get("accuracy") for column, cell in cells if isinstance(cell, dict)}
+    return {column: accuracy for column, accuracy in found.items() if isinstance(accuracy, float)}
+
+
+def inline(section: object) -> str:
+    """The plain values of an object in one line."""
+    if not isinstance(section, dict):
+        return "" if section is None else str(section)
+    return "  ".join(f"{key} {shown(value)}" for key, value in section.items() if not isinstance(value, dict))
+
+
+def shown(value: object) -> str:
+    """One value, hashes shortened and numbers to four digits."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return f"({', '.join(map(shown, value))})"
+    text = str(value)
+    return text[:12] if len(text) == 64 and set(text) <= set("0123456789abcdef") else text
+
+
+def megabytes(size: int) -> str:
+    """A file size for people."""
+    return f"{size / 1e6:.2f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

@@ -1,0 +1,153 @@
+"""`advcal-edge calibrate`: from a frozen encoder to a bundle, with its figures before and after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from advcal_edge.cli.console import Console
+from advcal_edge.cli.options import Json
+from advcal_edge.config import Layer, parse_settings, read_toml, resolve
+from advcal_edge.errors import DependencyError
+from advcal_edge.report.table import percent, percent_interval, table
+from advcal_edge.threat import format_eps
+
+if TYPE_CHECKING:
+    from advcal_edge.calibrate.calibration import CalibrationResult
+    from advcal_edge.calibrate.config import CalibrateConfig
+    from advcal_edge.calibrate.metrics import ResultTable
+
+PAPER_LIMIT = 0.01  # arXiv 2505.11895 trains less than one per cent of the encoder's parameters
+HEADINGS = {
+    "clean": "clean",
+    "static": "static PGD",
+    "pgd": "adaptive PGD",
+    "apgd": "adaptive APGD",
+    "square": "black box",
+    "worst": "worst case",
+}
+
+
+def calibrate(
+    modality: Annotated[str | None, typer.Option("--modality", help="Sensor: `image` or `thermal`.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="Frozen encoder; the embedded one if left out.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Folder with one folder a class, or a csv with the columns path and label."),
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable files out and count them.")] = False,
+    adapter: Annotated[
+        str | None, typer.Option("--adapter", help="`identity`, `head`, `lora`, or several joined by `+`.")
+    ] = None,
+    objective: Annotated[str | None, typer.Option("--objective", help="`ce`, `l2` or `infonce`.")] = None,
+    threat: Annotated[
+        str | None,
+        typer.Option("--threat", help="`adaptive`: attack encoder and adapter at each step; `static`: once, before."),
+    ] = None,
+    eps: Annotated[
+        str | None, typer.Option("--eps", help="Radius as a fraction of the input's range, like `4/255`.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", help="Held-out samples to attack for the figures, at most.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the bundle.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after an interrupt, from `OUT.partial`.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of everything random.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="TOML file with any of the settings.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, like `train.epochs=8`.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Train an adapter for a frozen encoder against adversarial input, and write a bundle.
+
+    Precedence: flag > --set > --config > modality preset > default.
+    """
+    flags: dict[str, Any] = {
+        "modality": modality,
+        "encoder": encoder,
+        "out": out,
+        "seed": seed,
+        "data": {"path": data, "skip_bad": skip_bad or None},
+        "adapter": {"kind": adapter},
+        "objective": {"kind": objective},
+        "threat": {"kind": threat, "eps": eps},
+        "evaluate": {"samples": samples},
+    }
+    console = Console(json_output=json_output)
+    chosen = _configure(_given(flags), config, settings or [])
+    run(chosen, console, resume=resume)
+
+
+def run(chosen: CalibrateConfig, console: Console, *, resume: bool = False) -> CalibrationResult:
+    """Calibrate, show everything, and return what came out; `demo` runs this too."""
+    try:
+        from advcal_edge.calibrate.calibration import calibrate as run_calibration
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise DependencyError("torch", extra="calibrate", purpose="`calibrate`") from error
+    console.say(_headline(chosen))
+    partial = Path(chosen.out).with_name(f"{Path(chosen.out).name}.partial")
+    if not resume and partial.is_dir():
+        console.say(f"`{partial}` holds an interrupted calibration; starting over (`--resume` would go on)")
+    try:
+        result = run_calibration(chosen, console.progress, resume=resume)
+    except KeyboardInterrupt:
+        if partial.is_dir():
+            console.say(f"kept the last whole epoch in `{partial}`; the same command with `--resume` goes on")
+        raise
+    console.result(_figures(result.table))
+    console.result(
+        f"\ntrained {percent(result.trainable_fraction)} % of the encoder's parameters"
+        f" (arXiv 2505.11895 stays below {percent(PAPER_LIMIT)} %)"
+    )
+    console.document(result.to_json())
+    if chosen.threat.kind == "static":
+        console.say("static: trained on examples crafted without the adapter; the adaptive columns tell what holds")
+    console.say(f"wrote `{result.bundle.path}` in {result.seconds['total']:.0f} s")
+    console.next(f"advcal-edge export {result.bundle.path}")
+    return result
+
+
+def _configure(flags: dict[str, Any], file: Path | None, settings: list[str]) -> CalibrateConfig:
+    """All layers, lowest first; the preset is that of the modality which the upper layers agree on."""
+    from advcal_edge.calibrate.config import PRESETS, CalibrateConfig
+
+    upper = [read_toml(file)] if file else []
+    upper += [parse_settings(settings), Layer("command line", flags)]
+    modality = next((layer.values["modality"] for layer in reversed(upper) if "modality" in layer.values), None)
+    return resolve(CalibrateConfig, [Layer(f"preset `{modality}`", PRESETS.get(str(modality), {})), *upper])
+
+
+def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    """Without what was not given."""
+    pruned = {key: _given(value) if isinstance(value, dict) else value for key, value in flags.items()}
+    return {key: value for key, value in pruned.items() if value is not None and value != {}}
+
+
+def _headline(chosen: CalibrateConfig) -> str:
+    """What runs on what with which budget."""
+    source = f"data `{chosen.data.path}`" if chosen.data.path else "the encoder's own samples"
+    return (
+        f"calibrate  {chosen.encoder} {chosen.modality} on {source}  adapter {chosen.adapter.kind},"
+        f" {chosen.objective.kind}, {chosen.threat.kind}  linf eps {format_eps(chosen.threat.eps)}"
+        f"  {chosen.evaluate.samples} held-out samples  seed {chosen.seed}"
+    )
+
+
+def _figures(result: ResultTable) -> str:
+    """Shares in percent with their intervals, one line a column, before beside after."""
+    lines = []
+    for column, heading in HEADINGS.items():
+        cells = []
+        for row in (result.before, result.after):
+            interval = row.interval(column)
+            cells += [percent(row.accuracy(column)), percent_interval(interval.low, interval.high)]
+        lines.append([heading, *cells])
+    title = f"accuracy in percent on {result.before.n} held-out samples, {result.threat}, with 95 % intervals\n\n"
+    return title + table(["", "before", "", "after", ""], lines)

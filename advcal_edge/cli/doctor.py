@@ -1,0 +1,85 @@
+"""`advcal-edge doctor`: what this machine can do, and what to install for the rest."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from advcal_edge.cli.console import Console
+from advcal_edge.cli.options import Json
+
+ESSENTIAL = ("cpu", "calibrate", "export")  # what the way from sensor data to a verified engine takes
+
+
+class Capability(str, Enum):
+    """What a user may want to do here."""
+
+    RUN = "run"
+    CALIBRATE = "calibrate"
+    EXPORT = "export"
+    VERIFY = "verify"
+
+
+def doctor(
+    wanted: Annotated[
+        Capability | None, typer.Option("--for", help="Exit 1 if this machine cannot do that; else always 0.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Try every backend for real and say what works, what is missing, and how to install it."""
+    from advcal_edge.cli.probes import CAPABILITIES, EXTRAS, PROBES, probe
+    from advcal_edge.provenance import environment
+
+    console = Console(json_output=json_output)
+    machine = environment()
+    console.say(f"doctor  python {machine['python']}  {machine['processor']}, {machine['cores']} cores")
+    findings = {}
+    for done, name in enumerate(PROBES, 1):
+        findings[name] = probe(name)
+        console.progress("probe", done, len(PROBES))
+    extras = {extra: all(findings[name].works for name in needed) for extra, needed in EXTRAS.items()}
+    able = {capability: all(findings[name].works for name in needed) for capability, needed in CAPABILITIES.items()}
+    mending = {extra: None if ready else install(extra) for extra, ready in extras.items()}
+    console.result(
+        "\n\n".join(
+            (
+                listing([(f.name, "works" if f.works else "fails", f.detail) for f in findings.values()]),
+                listing([(f"[{e}]", "ready" if ready else "missing", mending[e] or "") for e, ready in extras.items()]),
+                listing([(name, "possible" if works else "impossible", "") for name, works in able.items()]),
+            )
+        )
+    )
+    console.document(
+        {
+            "environment": machine,
+            "probes": {f.name: {"works": f.works, "detail": f.detail} for f in findings.values()},
+            "extras": {extra: {"ready": ready, "install": mending[extra]} for extra, ready in extras.items()},
+            "capabilities": able,
+        }
+    )
+    missing = [command for extra, command in mending.items() if command and extra in ESSENTIAL]
+    console.next(missing[0] if missing else "advcal-edge demo")
+    if wanted is not None and not able[wanted.value]:
+        broken = [findings[name] for name in CAPABILITIES[wanted.value] if not findings[name].works]
+        console.say(f"cannot {wanted.value} here: {'; '.join(f'{f.name}: {f.detail}' for f in broken)}")
+        raise typer.Exit(1)
+
+
+def install(extra: str) -> str:
+    """The command that makes an extra ready."""
+    from advcal_edge.provenance import package_version
+
+    command = f"pip install 'advcal-edge[{extra}]'"
+    # both distributions install the module `onnxruntime`, and the one that comes second breaks the first
+    return (
+        f"pip uninstall onnxruntime && {command}"
+        if extra == "gpu" and package_version("onnxruntime") is not None
+        else command
+    )
+
+
+def listing(rows: list[tuple[str, str, str]]) -> str:
+    """Three columns of words, left-aligned, the state in the middle."""
+    return "\n".join(f"{name:12}  {state:10}  {detail}".rstrip() for name, state, detail in rows)

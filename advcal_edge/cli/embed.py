@@ -1,0 +1,94 @@
+"""`advcal-edge embed`: files to embeddings and labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from advcal_edge.cli.console import Console
+from advcal_edge.cli.options import BundlePath, Json
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from advcal_edge.runtime import Match
+
+FILES_AT_ONCE = 64  # raw frames held in memory, however many files were named
+
+
+def embed(
+    bundle: BundlePath,
+    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Frames: png, jpeg, tiff or .npy.")],
+    engine: Annotated[
+        str, typer.Option("--engine", help="auto, fp32, fp16, int8, or a path; auto prefers verified engines.")
+    ] = "auto",
+    require_verified: Annotated[
+        bool, typer.Option("--require-verified", help="Refuse an engine without a passing report for its bytes.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write z (n, d), paths and labels to this .npz file.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many labels to show for each file.")] = 3,
+    json_output: Json = False,
+) -> None:
+    """Embed files and name what is in them; the score is a softmax over the bundle's labels."""
+    import numpy as np
+
+    from advcal_edge.report.table import table
+    from advcal_edge.runtime import Embedder
+    from advcal_edge.runtime.preprocess import read_frame
+    from advcal_edge.storage import write_atomic
+
+    console = Console(json_output=json_output)
+    embedder = Embedder.load(bundle, engine, require_verified)
+    console.say(
+        f"embed  {len(files)} file{'s' * (len(files) > 1)}  {embedder.modality.name}"
+        f"  {embedder.precision} on {embedder.fingerprint}"
+        f"  {'verified' if embedder.verified else 'not verified'}"
+    )
+    parts = []
+    for start in range(0, len(files), FILES_AT_ONCE):
+        parts.append(
+            embedder.embed_frames([read_frame(f, embedder.modality) for f in files[start : start + FILES_AT_ONCE]])
+        )
+        console.progress("embed", min(start + FILES_AT_ONCE, len(files)), len(files))
+    z = np.concatenate(parts)
+    matches = embedder.match(z, top)
+    if out is not None:
+        write_atomic(out, archive(z, files, embedder.labels, matches))
+    rows = [
+        (str(file) if rank == 0 else "", match.label, f"{match.score:.3f}")
+        for file, found in zip(files, matches, strict=True)
+        for rank, match in enumerate(found)
+    ]
+    console.result(table(("file", "label", "score"), rows))
+    console.document(
+        {
+            "engine": {"fingerprint": embedder.fingerprint, "sha256": embedder.runner.sha256},
+            "verified": embedder.verified,
+            "results": [
+                {"file": str(file), "matches": [{"label": m.label, "score": m.score} for m in found]}
+                for file, found in zip(files, matches, strict=True)
+            ],
+            "out": None if out is None else str(out),
+        }
+    )
+    if out is not None:
+        console.say(f"wrote {out}: z {z.shape}, paths, labels")
+    if not embedder.verified:
+        console.next(f"advcal-edge verify {bundle} --engine {embedder.runner.graph.path}")
+
+
+def archive(z: NDArray[np.float32], files: list[Path], labels: tuple[str, ...], matches: list[list[Match]]) -> bytes:
+    """An npz without pickle: z (n, d), and for each row its file and its best label."""
+    import io
+
+    import numpy as np
+
+    buffer = io.BytesIO()
+    best = np.array([found[0].label for found in matches], dtype=np.str_)
+    np.savez(buffer, z=z, paths=np.array([str(file) for file in files], dtype=np.str_), labels=best)
+    return buffer.getvalue()

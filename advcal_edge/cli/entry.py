@@ -1,0 +1,36 @@
+"""From a command line to an exit code: 0 done, 1 failed or inconclusive, 2 broken input or usage, 130 Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from advcal_edge.cli.console import show_error
+from advcal_edge.errors import AdvcalError
+
+DONE, FAILED, BROKEN, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; every exception ends here, so a crash never reads as a lost gate."""
+    from advcal_edge.cli.app import app
+
+    try:
+        app(args=arguments)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else DONE
+    except AdvcalError as error:
+        show_error(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except MemoryError:
+        sys.stderr.write("error: out of memory\n\nhint: lower `--samples` or the batch size\n")
+    except Exception as error:
+        if os.environ.get("ADVCAL_TRACEBACK"):
+            traceback.print_exc()
+        sys.stderr.write(f"internal error: {type(error).__name__}: {error}\n")
+        sys.stderr.write("\nhint: run again with ADVCAL_TRACEBACK=1 and report what it prints\n")
+    return BROKEN

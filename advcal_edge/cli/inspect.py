@@ -1,0 +1,102 @@
+"""`advcal-edge inspect`: what a bundle is, and whether every byte of it is still what was written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advcal_edge.cli.console import Console
+from advcal_edge.cli.options import BundlePath, Json
+
+if TYPE_CHECKING:
+    from advcal_edge.bundle import Bundle
+
+
+def inspect(bundle: BundlePath, json_output: Json = False) -> None:
+    """Check all hashes of a bundle and show what is in it."""
+    from advcal_edge.bundle import Bundle
+    from advcal_edge.cli.bundle_text import megabytes, render
+
+    console = Console(json_output=json_output)
+    opened = Bundle.open(bundle)
+    files = opened.manifest["files"]
+    console.say(f"inspect  {bundle}  {len(files)} files")
+    for done, name in enumerate(files, 1):
+        opened.file(name)
+        console.progress("check hashes", done, len(files))
+    data = describe(opened)
+    console.result(render(data))
+    console.document(data)
+    size = sum((bundle / name).stat().st_size for name in files)
+    console.say(f"all {len(files)} files ({megabytes(size)}) are as the manifest says")
+    unlisted = data["unlisted"]
+    if unlisted:
+        console.say(f"not in the manifest, never used: {', '.join(unlisted)}")
+    console.next(f"advcal-edge {'verify' if data['graphs'] else 'export'} {bundle}")
+
+
+def describe(bundle: Bundle) -> dict[str, Any]:
+    """The bundle as plain types; sections that the manifest lacks are None."""
+    from advcal_edge.bundle import MANIFEST
+
+    manifest = bundle.manifest
+    present = (path.relative_to(bundle.path).as_posix() for path in bundle.path.rglob("*") if path.is_file())
+    centers = bundle.centers() if bundle.has("centers.safetensors") else None
+    return {
+        "path": str(bundle.path),
+        "schema": manifest["schema"],
+        "hashes": "ok",
+        "encoder": manifest.get("encoder"),
+        "modality": bundle.modality.to_json() if "modality" in manifest else None,
+        "threat": manifest.get("threat"),
+        "adapter": manifest.get("adapter"),
+        "centers": None
+        if centers is None
+        else {"labels": list(centers.labels), "temperature": centers.temperature, "source": centers.source},
+        "samples": {
+            name: len(read())
+            for name, read in (("probe", bundle.probe), ("calibration", bundle.calibration))
+            if bundle.has(f"{name}.npz")
+        },
+        "metrics": manifest.get("metrics"),
+        "graphs": describe_graphs(bundle),
+        "reports": describe_reports(bundle),
+        "unlisted": sorted(name for name in present if name != MANIFEST and name not in manifest["files"]),
+    }
+
+
+def describe_graphs(bundle: Bundle) -> dict[str, Any]:
+    """Each exported graph with its size and hash, and what the exporter said about it."""
+    told = as_object(as_object(bundle.manifest.get("graphs")).get("files"))
+    return {
+        name: {**as_object(told.get(name)), "sha256": entry["sha256"], "bytes": (bundle.path / name).stat().st_size}
+        for name, entry in bundle.manifest["files"].items()
+        if name.endswith(".onnx")
+    }
+
+
+def describe_reports(bundle: Bundle) -> dict[str, Any]:
+    """Each report with its verdict and the graph it speaks of; None where that graph is gone or was replaced."""
+    files = bundle.manifest["files"]
+    found = {}
+    for name in files:
+        if name.endswith("/report.json"):
+            report = as_object(read_json(bundle.file(name)))
+            judged = as_object(report.get("engine")).get("sha256")
+            speaks_of = [graph for graph, entry in files.items() if entry["sha256"] == judged]
+            found[name] = {"verdict": report.get("verdict"), "engine": judged, "graph": next(iter(speaks_of), None)}
+    return found
+
+
+def read_json(path: Path) -> object:
+    """What a JSON file holds; None where it holds no JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return None
+
+
+def as_object(value: object) -> dict[str, Any]:
+    """A JSON object, or an empty one for anything else: what cannot be understood is shown as unknown."""
+    return value if isinstance(value, dict) else {}

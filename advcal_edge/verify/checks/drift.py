@@ -1,0 +1,45 @@
+"""How far the engine's embeddings stray from the reference, held against how far a decision is from turning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.centers import Centers
+from advcal_edge.verify.check import Check, at_most
+
+NEAR_TIE_LIMIT = 0.05
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drift:
+    """Per clean sample: cosine of the two embeddings, largest change of a score, and the reference's margin."""
+
+    cosine: NDArray[np.float64]
+    change: NDArray[np.float64]
+    margin: NDArray[np.float64]
+
+    @property
+    def near_ties(self) -> NDArray[np.bool_]:
+        """Where the drift is large enough to turn the decision."""
+        return 2 * self.change >= self.margin
+
+
+def measure_drift(z_reference: NDArray[np.float32], z_engine: NDArray[np.float32], centers: Centers) -> Drift:
+    """Drift between embeddings (n, d) of the same inputs, scores in units of cosine."""
+    a, b = z_reference.astype(np.float64), z_engine.astype(np.float64)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosine = (a * b).sum(axis=1) / np.maximum(norms, 1e-12)
+    scores = a @ centers.vectors.T.astype(np.float64)
+    change = np.abs(b @ centers.vectors.T.astype(np.float64) - scores).max(axis=1)
+    top = np.sort(scores, axis=1)
+    return Drift(cosine, change, top[:, -1] - top[:, -2])
+
+
+def drift_within_margin(drift: Drift) -> Check:
+    """Share of clean samples whose decision the drift could turn."""
+    share = float(drift.near_ties.mean())
+    why = f"share of samples whose drift could turn the decision; mean cosine {drift.cosine.mean():.6f}"
+    return at_most("drift_within_margin", share, NEAR_TIE_LIMIT, why)

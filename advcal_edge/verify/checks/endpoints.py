@@ -1,0 +1,40 @@
+"""The two ends of the eps axis, where the right answer is known (Carlini et al. 2019, arXiv 1902.06705)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.attacks import PGD, Victim, run_attack
+from advcal_edge.verify.check import Check, at_most, skipped
+from advcal_edge.verify.evidence import Samples
+
+HUGE_EPS = 0.5  # of the bounds' width: every sample can be turned into mid-grey
+
+
+def eps_zero(engine: Victim, samples: Samples, right: NDArray[np.bool_]) -> Check:
+    """With no room to move, an attack must leave the clean labels as they are."""
+    why = "share of labels that an attack of eps 0 changes"
+    if engine.gradient is None:
+        return skipped("eps_zero", "<= 0", "no gradient graph: export without `--no-gradient`")
+    still = samples.threat.with_eps(0.0)
+    outcome = run_attack(PGD(steps=1), engine, samples.x, samples.y, still, route="check", seed=samples.seed)
+    return at_most("eps_zero", float((outcome.success == right).mean()), 0.0, why)
+
+
+def huge_eps(engine: Victim, samples: Samples) -> Check:
+    """With room for anything, nothing may withstand; what does reveals an attack that does not reach the engine."""
+    why = f"share of samples that withstand eps {HUGE_EPS:g}"
+    if engine.gradient is None:
+        return skipped("huge_eps", "<= 0", "no gradient graph: export without `--no-gradient`")
+    ball = samples.threat.with_eps(HUGE_EPS)
+    standing = np.ones(len(samples), dtype=np.bool_)
+    for loss in ("ce", "margin"):
+        if standing.any():
+            attack = PGD(steps=20, step=0.1, loss=loss)
+            rows = np.flatnonzero(standing)
+            outcome = run_attack(
+                attack, engine, samples.x[rows], samples.y[rows], ball, route="check", seed=samples.seed
+            )
+            standing[rows] = ~outcome.success
+    return at_most("huge_eps", float(standing.mean()), 0.0, why)

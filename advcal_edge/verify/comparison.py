@@ -1,0 +1,82 @@
+"""Reference against engine on the same samples, with an interval that decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.stats import Interval, samples_to_decide, tango, wilson
+
+Verdict = Literal["pass", "fail", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """Per sample: right on the reference, right on the engine. The drop is their paired difference."""
+
+    name: str
+    reference: NDArray[np.bool_]
+    engine: NDArray[np.bool_]
+    margin: float
+    decides: bool  # whether the verdict depends on it
+
+    @property
+    def only_reference(self) -> int:
+        """Samples lost on the way to the engine."""
+        return int((self.reference & ~self.engine).sum())
+
+    @property
+    def only_engine(self) -> int:
+        """Samples that only the engine gets right."""
+        return int((~self.reference & self.engine).sum())
+
+    @property
+    def drop(self) -> float:
+        """Accuracy of the reference minus accuracy of the engine."""
+        return (self.only_reference - self.only_engine) / len(self.reference)
+
+    @property
+    def interval(self) -> Interval:
+        """95 % score interval of the drop."""
+        return tango(self.only_reference, self.only_engine, len(self.reference))
+
+    @property
+    def verdict(self) -> Verdict:
+        """Pass where the whole interval lies below the margin, fail where it lies above, else inconclusive."""
+        if self.interval.high < self.margin:
+            return "pass"
+        return "fail" if self.interval.low > self.margin else "inconclusive"
+
+    @property
+    def samples_to_decide(self) -> int | None:
+        """How many samples would decide at these rates; None where it is decided or no number would."""
+        if self.verdict != "inconclusive":
+            return None
+        return samples_to_decide(self.only_reference, self.only_engine, len(self.reference), self.margin)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types for the report."""
+        n = len(self.reference)
+        return {
+            "name": self.name,
+            "n": n,
+            "reference": accuracy(self.reference),
+            "engine": accuracy(self.engine),
+            "only_reference": self.only_reference,
+            "only_engine": self.only_engine,
+            "drop": self.drop,
+            "interval": self.interval.to_json(),
+            "margin": self.margin,
+            "verdict": self.verdict,
+            "decides": self.decides,
+            "samples_to_decide": self.samples_to_decide,
+        }
+
+
+def accuracy(right: NDArray[np.bool_]) -> dict[str, Any]:
+    """Share of right samples with its 95 % Wilson interval."""
+    count = int(right.sum())
+    return {"accuracy": count / len(right), "interval": wilson(count, len(right)).to_json()}

@@ -1,0 +1,184 @@
+"""Attack reference and engine, judge everything by both, question the result, decide."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.attacks import Victim
+from advcal_edge.errors import ConfigError, EngineError
+from advcal_edge.progress import Progress, silent
+from advcal_edge.provenance import environment
+from advcal_edge.spec import Modality
+from advcal_edge.verify.budget import Budget
+from advcal_edge.verify.check import Check
+from advcal_edge.verify.checks.drift import Drift, drift_within_margin, measure_drift
+from advcal_edge.verify.checks.endpoints import eps_zero, huge_eps
+from advcal_edge.verify.checks.gradients import finite_differences, gradients_alive
+from advcal_edge.verify.checks.masking import (
+    black_box_not_stronger,
+    not_more_robust,
+    transfer_not_stronger,
+)
+from advcal_edge.verify.checks.rounding import survives_rounding
+from advcal_edge.verify.checks.stability import batch_independent, embed, repeatable, unit_norm
+from advcal_edge.verify.comparison import Comparison
+from advcal_edge.verify.evidence import Crafted, Evidence, Samples, craft_on_engine, craft_on_reference, judge, predict
+from advcal_edge.verify.gallery import gallery
+from advcal_edge.verify.gate import decide
+from advcal_edge.verify.report import Report
+
+CHECKED = 32  # samples that the costlier checks look at
+MINIMUM = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verification:
+    """One reference, attacked once, against which any number of engines is held."""
+
+    reference: Victim
+    modality: Modality
+    samples: Samples
+    budget: Budget
+    margin: float
+    right: NDArray[np.bool_]
+    crafted: Sequence[Crafted]
+    seconds: float
+
+    @classmethod
+    def prepare(
+        cls,
+        reference: Victim,
+        modality: Modality,
+        samples: Samples,
+        budget: Budget,
+        margin: float = 0.02,
+        progress: Progress = silent,
+    ) -> Verification:
+        """Attack the reference.
+
+        Raises:
+            ConfigError: too few samples, or a margin outside (0, 1).
+        """
+        if len(samples) < MINIMUM:
+            raise ConfigError(
+                f"found {len(samples)} samples; verification needs at least {MINIMUM}", hint="raise `--samples`"
+            )
+        if not 0 < margin < 1:
+            raise ConfigError(f"`--margin` must lie between 0 and 1, a fraction of all samples: found {margin:g}")
+        started = time.perf_counter()
+        right, crafted = craft_on_reference(reference, samples, budget, progress)
+        return cls(reference, modality, samples, budget, margin, right, crafted, time.perf_counter() - started)
+
+    def run(
+        self,
+        engine: Victim,
+        *,
+        engine_info: Mapping[str, Any],
+        reference_info: Mapping[str, Any],
+        context: Mapping[str, Any],
+        progress: Progress = silent,
+    ) -> Report:
+        """Attack one engine and decide.
+
+        Raises:
+            EngineError: its embeddings have another width than the centers.
+        """
+        started = time.perf_counter()
+        samples, y = self.samples, self.samples.y
+        z = embed(engine, samples.x[:1])
+        if z.shape != (1, engine.centers.dim):
+            raise EngineError(
+                f"engine gives embeddings {z.shape}; the centers of this bundle are {engine.centers.dim} wide"
+            )
+        right = predict(engine, samples.x) == y
+        transfer = [judge(item, self.reference, engine, y) for item in self.crafted]
+        fooled = np.logical_or.reduce([item.fools_engine for item in transfer])
+        own = craft_on_engine(engine, samples, self.budget, right, fooled, progress)
+        evidence = [*transfer, *(judge(item, self.reference, engine, y) for item in own)]
+        comparisons = compare(self.right, right, evidence, self.margin)
+        drift = measure_drift(embed_all(self.reference, samples.x), embed_all(engine, samples.x), engine.centers)
+        checks = [
+            *engine_checks(engine, samples, right),
+            black_box_not_stronger(evidence),
+            transfer_not_stronger(evidence),
+            not_more_robust(comparisons[-1].reference, comparisons[-1].engine, self.margin),
+            drift_within_margin(drift),
+            survives_rounding(engine, self.modality, samples, evidence),
+        ]
+        verdict, reasons = decide(comparisons, checks)
+        return Report(
+            verdict=verdict,
+            reasons=reasons,
+            engine=engine_info,
+            reference=reference_info,
+            threat=samples.threat.to_json(),
+            budget=self.budget.to_json(),
+            samples=len(samples),
+            seed=samples.seed,
+            margin=self.margin,
+            comparisons=comparisons,
+            checks=checks,
+            evidence=evidence,
+            drift=drift_to_json(drift),
+            gallery=gallery(engine, self.modality, samples, evidence),
+            context=context,
+            environment=environment(),
+            seconds=self.seconds + time.perf_counter() - started,
+        )
+
+
+def engine_checks(engine: Victim, samples: Samples, right: NDArray[np.bool_]) -> list[Check]:
+    """The checks that question the engine itself, on its first samples."""
+    few = Samples(samples.x[:CHECKED], samples.y[:CHECKED], samples.threat, samples.seed)
+    return [
+        unit_norm(engine, few.x),
+        repeatable(engine, few.x),
+        batch_independent(engine, few.x),
+        eps_zero(engine, few, right[:CHECKED]),
+        huge_eps(engine, few),
+        gradients_alive(engine, few),
+        finite_differences(engine, few),
+    ]
+
+
+def compare(
+    right_reference: NDArray[np.bool_], right_engine: NDArray[np.bool_], evidence: Sequence[Evidence], margin: float
+) -> list[Comparison]:
+    """Clean, each route, and last the worst case per sample over everything crafted on either side."""
+    comparisons = [Comparison("clean", right_reference, right_engine, margin, decides=True)]
+    for name in dict.fromkeys(item.crafted.route for item in evidence):
+        items = [item for item in evidence if item.crafted.route == name]
+        comparisons.append(Comparison(name, *withstood(right_reference, right_engine, items), margin, decides=False))
+    worst = withstood(right_reference, right_engine, evidence)
+    return [*comparisons, Comparison("worst case", *worst, margin, decides=True)]
+
+
+def withstood(
+    right_reference: NDArray[np.bool_], right_engine: NDArray[np.bool_], evidence: Sequence[Evidence]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Samples right when clean and after every one of these attacks, on either side."""
+    broken_reference = np.logical_or.reduce([item.fools_reference for item in evidence])
+    broken_engine = np.logical_or.reduce([item.fools_engine for item in evidence])
+    return right_reference & ~broken_reference, right_engine & ~broken_engine
+
+
+def embed_all(victim: Victim, x: NDArray[np.float32], batch: int = 250) -> NDArray[np.float32]:
+    """Embeddings (n, d) in batches."""
+    return np.concatenate([embed(victim, x[start : start + batch]) for start in range(0, len(x), batch)])
+
+
+def drift_to_json(drift: Drift) -> dict[str, Any]:
+    """Per-sample drift against margin, rounded to what a plot can show, with its extremes."""
+    return {
+        "cosine_min": float(drift.cosine.min()),
+        "cosine_mean": float(drift.cosine.mean()),
+        "near_ties": int(drift.near_ties.sum()),
+        "change": [float(f"{value:.3g}") for value in drift.change],
+        "margin": [float(f"{value:.3g}") for value in drift.margin],
+    }

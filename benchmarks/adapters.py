@@ -1,0 +1,87 @@
+"""Which adapter withstands what: `python benchmarks/adapters.py --modality thermal`.
+
+Calibrates the embedded encoder once for each variant, with the defaults of `advcal-edge calibrate` for all that the
+variant leaves open, prints one table and writes `benchmarks/results/adapters-MODALITY.json`. All variants are measured
+on the same held-out samples with the same attacks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from advcal_edge.calibrate.calibration import CalibrationResult, calibrate
+from advcal_edge.calibrate.config import CalibrateConfig
+from advcal_edge.calibrate.metrics import Row
+from advcal_edge.config import Layer, parse_settings, resolve
+from advcal_edge.provenance import environment
+from advcal_edge.report.table import percent, percent_interval, table
+
+VARIANTS: dict[str, list[str]] = {
+    "identity": ["adapter.kind=identity"],
+    "head static ce": ["adapter.kind=head", "threat.kind=static"],
+    "head adaptive ce": ["adapter.kind=head"],
+    "lora static ce": ["adapter.kind=lora", "threat.kind=static"],
+    "lora adaptive ce": ["adapter.kind=lora"],
+    "head+lora adaptive ce": ["adapter.kind=head+lora"],
+    "lora rank 1, no norms or stem": ["adapter.rank=1", "adapter.alpha=2", "adapter.norms=false", "adapter.stem=false"],
+    "lora adaptive l2": ["objective.kind=l2"],
+    "lora adaptive infonce": ["objective.kind=infonce"],
+    "lora adaptive ce + consistency": ["objective.consistency=1"],
+}
+COLUMNS = ("clean", "static", "pgd", "apgd", "square", "worst")
+
+
+def run(modality: str, settings: list[str], out: Path) -> CalibrationResult:
+    """One calibration."""
+    layers = [Layer("benchmark", {"modality": modality, "out": str(out)}), parse_settings(settings)]
+    return calibrate(resolve(CalibrateConfig, layers))
+
+
+def line(name: str, row: Row, fraction: float, seconds: float) -> list[str]:
+    """One row of the table."""
+    worst = row.interval("worst")
+    figures = [percent(row.accuracy(column)) for column in COLUMNS]
+    return [name, *figures, percent_interval(worst.low, worst.high), percent(fraction), f"{seconds:.0f}"]
+
+
+def main() -> None:
+    """All variants of one modality."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--modality", choices=["image", "thermal"], required=True)
+    parser.add_argument("--only", nargs="*", choices=list(VARIANTS), default=list(VARIANTS), metavar="VARIANT")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings for all variants")
+    parser.add_argument("--out", type=Path, help="another place for the JSON")
+    args = parser.parse_args()
+
+    lines: list[list[str]] = []
+    found: dict[str, Any] = {}
+    budgets: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in args.only:
+            result = run(args.modality, VARIANTS[name] + args.set, Path(folder) / "bundle")
+            metrics = result.table.to_json()
+            if not lines:
+                lines.append(line("frozen encoder", result.table.before, 0.0, 0.0))
+                budgets = {key: metrics[key] for key in ("threat", "n", "budgets", "before")}
+            lines.append(line(name, result.table.after, result.trainable_fraction, result.seconds["train"]))
+            found[name] = {
+                "settings": VARIANTS[name],
+                "trainable_fraction": result.trainable_fraction,
+                "seconds": dict(result.seconds),
+                "after": metrics["after"],
+            }
+            print(table(["", *COLUMNS, "95 %", "trained %", "train s"], lines[-1:]), flush=True)
+    print(f"\naccuracy in percent, {args.modality}, n = {budgets['n']}\n")
+    print(table(["", *COLUMNS, "worst, 95 %", "trained %", "train s"], lines))
+    record = {**budgets, "settings": args.set, "variants": found, "environment": environment()}
+    out = args.out or Path(__file__).parent / "results" / f"adapters-{args.modality}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""Whether an exported graph computes what the module computes: measured on real samples, and refused if it is broken.
+
+These limits only catch broken graphs. Whether a precision is good enough is for the parity verdict, which compares
+decisions under attack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from advcal_edge.errors import ExportError
+from advcal_edge.export.dialect import Precision
+from advcal_edge.export.forward import freeze
+from advcal_edge.export.graph_file import first_line
+from advcal_edge.export.vjp import pull_back
+
+Floats = NDArray[np.float32]
+
+BATCH_SIZE = 8
+DIRECTIONS = 4
+DIFFERENCE_SAMPLES = 4  # float64 on a large encoder is slow, and one wrong operator shows on every sample
+STEP = 1e-6  # of the width of the bounds: in float64 both truncation and rounding then stay below 1e-8
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardFidelity:
+    """Embeddings of a graph against those of the module in fp32: cosines, ||a - b|| / ||b||, largest difference."""
+
+    samples: int
+    cosine_min: float
+    cosine_mean: float
+    relative_l2: float
+    max_abs: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types for the manifest."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class VjpFidelity:
+    """J^T v of a graph against autograd in fp32, and against central differences of the module in float64."""
+
+    samples: int
+    relative_l2: float
+    sign_agreement: float
+    forward_relative_l2: float
+    finite_difference_error: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types for the manifest."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A bound on one measure, and why it lies where it lies."""
+
+    measure: str
+    bound: float
+    reason: str
+    lower: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` is on the right side; NaN never is."""
+        return value >= self.bound if self.lower else value <= self.bound
+
+
+FORWARD_LIMITS: dict[Precision, tuple[Limit, ...]] = {
+    "fp32": (Limit("relative_l2", 1e-4, "only the order of sums differs: 3e-7 when measured, 2e-6 on large encoders"),),
+    "fp16": (Limit("relative_l2", 5e-2, "11 bits give about 2e-4; an overflow or a lost norm gives 0.1 and more"),),
+    "int8": (Limit("cosine_mean", 0.9, "a small encoder may lose much; below this the graph is noise", lower=True),),
+}
+
+VJP_LIMITS = (
+    Limit("forward_relative_l2", 1e-4, "the same forward pass as the fp32 graph"),
+    Limit("relative_l2", 1e-3, "5e-7 when measured; sums over tokens cancel, which costs digits on large encoders"),
+    Limit("sign_agreement", 0.99, "linf attacks step by the sign; only entries near zero may differ", lower=True),
+    Limit("finite_difference_error", 1e-2, "a gradient that is no derivative of the module is off by its own size"),
+)
+
+
+def measure_forward(path: Path, module: nn.Module, x: Floats, *, reference: bool) -> ForwardFidelity:
+    """Compare the graph at `path` with `module` on x (n, ...); a `reference` graph runs without graph optimisation.
+
+    Raises:
+        ExportError: ONNX Runtime cannot load or run the graph.
+    """
+    (got,) = run_graph(path, {"x": x}, reference=reference)
+    want = embed(freeze(module), x)
+    cosines = (got * want).sum(1) / np.maximum(np.linalg.norm(got, axis=1) * np.linalg.norm(want, axis=1), 1e-12)
+    return ForwardFidelity(
+        samples=len(x),
+        cosine_min=float(cosines.min()),
+        cosine_mean=float(cosines.mean()),
+        relative_l2=relative_error(got, want),
+        max_abs=float(np.abs(got - want).max()),
+    )
+
+
+def measure_vjp(path: Path, module: nn.Module, x: Floats, width: float) -> VjpFidelity:
+    """Compare the gradient graph at `path` with `module` on x (n, ...), whose bounds are `width` wide.
+
+    Raises:
+        ExportError: ONNX Runtime cannot load or run the graph.
+    """
+    frozen = freeze(module)
+    rng = np.random.default_rng(0)
+    v = rng.standard_normal((len(x), embed(frozen, x[:1]).shape[1]), dtype=np.float32)
+    z_got, g_got = run_graph(path, {"x": x, "v": v}, reference=True)
+    pairs = [
+        pull_back(frozen, torch.from_numpy(x[i : i + BATCH_SIZE]), torch.from_numpy(v[i : i + BATCH_SIZE]))
+        for i in range(0, len(x), BATCH_SIZE)
+    ]
+    z_want, g_want = (torch.cat(parts).numpy() for parts in zip(*pairs, strict=True))
+    few = slice(0, DIFFERENCE_SAMPLES)
+    slopes, differences = directional_slopes(frozen, x[few], v[few], g_got[few], width * STEP, rng)
+    return VjpFidelity(
+        samples=len(x),
+        relative_l2=relative_error(g_got, g_want),
+        sign_agreement=float((np.sign(g_got) == np.sign(g_want)).mean()),
+        forward_relative_l2=relative_error(z_got, z_want),
+        finite_difference_error=relative_error(slopes, differences),
+    )
+
+
+def directional_slopes(
+    module: nn.Module, x: Floats, v: Floats, g: Floats, h: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Along random directions d, both (directions, n): <g, d>, and v.(f(x + hd) - f(x - hd)) / 2h in float64."""
+    exact = freeze(module).double()
+    slopes, differences = [], []
+    for _ in range(DIRECTIONS):
+        d = rng.standard_normal(x.shape)
+        change = embed(exact, x + h * d) - embed(exact, x - h * d)
+        differences.append((v * change).sum(1) / (2 * h))
+        slopes.append((g * d).reshape(len(x), -1).sum(1))
+    return np.stack(slopes), np.stack(differences)
+
+
+def check_fidelity(name: str, fidelity: ForwardFidelity | VjpFidelity, limits: Sequence[Limit]) -> None:
+    """Refuse a graph that is off its limits.
+
+    Raises:
+        ExportError: a measure is beyond its limit, or not a number.
+    """
+    for limit in limits:
+        value = float(getattr(fidelity, limit.measure))
+        if not limit.holds(value):
+            relation = "at least" if limit.lower else "at most"
+            raise ExportError(
+                f"`{name}` does not compute what the module computes: {limit.measure} is {value:.3g} on"
+                f" {fidelity.samples} samples; expected {relation} {limit.bound:g}",
+                hint="export in fp32 and compare: `advcal-edge export B --precision fp32`",
+            )
+
+
+def run_graph(path: Path, feeds: dict[str, Floats], *, reference: bool) -> list[Floats]:
+    """Outputs of a graph on the CPU, computed a few samples at a time.
+
+    Raises:
+        ExportError: ONNX Runtime cannot load or run it.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_BASIC if reference else level.ORT_ENABLE_ALL
+    count = len(next(iter(feeds.values())))
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        batches = [
+            session.run(None, {name: value[i : i + BATCH_SIZE] for name, value in feeds.items()})
+            for i in range(0, count, BATCH_SIZE)
+        ]
+    except Exception as error:  # its exceptions share no public base
+        raise ExportError(f"ONNX Runtime cannot run `{path.name}`: {first_line(error)}") from error
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+
+def embed(module: nn.Module, x: NDArray[Any]) -> NDArray[Any]:
+    """z (n, d) of a torch module, a few samples at a time, in the precision of `x`."""
+    with torch.no_grad():
+        parts = [module(torch.from_numpy(x[i : i + BATCH_SIZE])) for i in range(0, len(x), BATCH_SIZE)]
+    found: NDArray[Any] = torch.cat(parts).numpy()
+    return found
+
+
+def relative_error(got: NDArray[Any], want: NDArray[Any]) -> float:
+    """||got - want|| / ||want|| over all entries."""
+    return float(np.linalg.norm(got - want) / max(float(np.linalg.norm(want)), 1e-30))

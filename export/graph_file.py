@@ -1,0 +1,105 @@
+"""An ONNX file of ours: the same bytes for the same module, no trace of the machine that wrote it, checked on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from advcal_edge.errors import ExportError
+from advcal_edge.export.dialect import Kind, Precision
+
+EXTERNAL_BYTES = 1_500_000_000
+"""A protobuf file ends at 2 GB; weights beyond this go to a `.data` file beside it."""
+
+BATCH = "n"
+
+
+def find_opset(model: onnx.ModelProto) -> int:
+    """The opset of the standard operators that a model declares."""
+    return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+
+
+def write_graph(
+    model: onnx.ModelProto,
+    path: Path,
+    *,
+    precision: Precision,
+    kind: Kind,
+    opset: int,
+    external_above: int = EXTERNAL_BYTES,
+) -> None:
+    """Write `model` without traces of its making, label it, and check the file that results.
+
+    Raises:
+        ExportError: another opset than asked for, a fixed batch, or a graph the ONNX checker refuses.
+    """
+    strip_traces(model)
+    # shapes of intermediates are derived data, and the exporter's symbols in them count up within a process
+    del model.graph.value_info[:]
+    name_batch(model)
+    onnx.helper.set_model_props(
+        model, {"advcal_edge.kind": kind, "advcal_edge.opset": str(opset), "advcal_edge.precision": precision}
+    )
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > external_above:
+        location = f"{path.name}.data"
+        path.with_name(location).unlink(missing_ok=True)  # onnx appends to a file that exists
+        onnx.save_model(model, str(path), save_as_external_data=True, location=location)
+    else:
+        onnx.save_model(model, str(path))
+    check_graph(path, opset)
+
+
+def check_graph(path: Path, opset: int) -> None:
+    """Check a written graph: valid with strict type inference, of this opset, every input and output batched by `n`.
+
+    Raises:
+        ExportError: it is not so; the message says which part.
+    """
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"`{path.name}` is no valid ONNX: {first_line(error)}") from error
+    model = onnx.load(str(path), load_external_data=False)
+    if find_opset(model) != opset:
+        raise ExportError(f"`{path.name}` has opset {find_opset(model)}; expected {opset}, as asked for")
+    for value in (*model.graph.input, *model.graph.output):
+        dims = value.type.tensor_type.shape.dim
+        if not dims or dims[0].dim_param != BATCH:
+            found = [dim.dim_param or dim.dim_value for dim in dims]
+            raise ExportError(
+                f"`{value.name}` of `{path.name}` has shape {found}; expected a dynamic batch `{BATCH}` first",
+                hint="the module's code fixes the batch size: look for `int(x.shape[0])` and Python loops over it",
+            )
+
+
+def graph_files(path: Path) -> Sequence[Path]:
+    """The file of a graph and, where there is one, the file of its weights."""
+    data = path.with_name(f"{path.name}.data")
+    return (path, data) if data.is_file() else (path,)
+
+
+def strip_traces(message: Any) -> None:
+    """Remove doc strings and metadata of a protobuf message at every level: exporters put source paths there."""
+    for name in ("doc_string", "metadata_props"):
+        if name in message.DESCRIPTOR.fields_by_name:
+            message.ClearField(name)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for child in (value,) if hasattr(value, "DESCRIPTOR") else value:
+                strip_traces(child)
+
+
+def name_batch(model: onnx.ModelProto) -> None:
+    """Call the symbol of every input's and output's first axis `n`; a fixed first axis stays fixed, to be refused."""
+    for value in (*model.graph.input, *model.graph.output):
+        for dim in value.type.tensor_type.shape.dim[:1]:
+            if dim.dim_param:
+                dim.dim_param = BATCH
+
+
+def first_line(error: Exception) -> str:
+    """The first line an exception says, or its type if it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

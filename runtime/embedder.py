@@ -1,0 +1,154 @@
+"""From sensor data to embeddings and labels, with the engine of a bundle: the one class a robot needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.bundle import Bundle
+from advcal_edge.centers import Centers
+from advcal_edge.errors import EngineError, InputError
+from advcal_edge.runtime.engine import choose_engine, has_passed
+from advcal_edge.runtime.onnx_session import OnnxRunner
+from advcal_edge.runtime.preprocess import Frame, preprocess
+from advcal_edge.spec import Modality, TensorSpec
+
+NORM_TOLERANCE = 0.01  # half precision and int8 stay within 0.001; a forgotten logit scale is off by 4 and more
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A label and the softmax of its score over all labels of the bundle: a fraction that sums to one over them."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedder:
+    """An engine with the preprocessing before it and the centers behind it; safe to call from several threads."""
+
+    runner: OnnxRunner
+    modality: Modality
+    centers: Centers
+    verified: bool
+    """Whether a passing report in the bundle speaks of exactly the bytes that run."""
+
+    @classmethod
+    def load(
+        cls,
+        bundle: str | Path,
+        engine: str = "auto",
+        require_verified: bool = False,
+        *,
+        threads: int | None = None,
+    ) -> Embedder:
+        """Open a bundle and its engine: `auto`, `fp32`, `fp16`, `int8`, or a path; `auto` prefers verified ones.
+
+        Raises:
+            BundleError: no bundle, or a file in it was changed.
+            EngineError: no such engine, it does not fit, its output is no embedding, or it lacks a required report.
+            DependencyError: onnxruntime is not installed.
+        """
+        opened = Bundle.open(Path(bundle))
+        modality, centers = opened.modality, opened.centers()
+        path = choose_engine(opened, engine)
+        runner = OnnxRunner(path, modality.input, threads=threads)
+        verified = has_passed(opened, runner.sha256)  # asked of the bytes that were loaded, not of a path
+        if require_verified and not verified:
+            raise EngineError(
+                f"engine `{path}` ({runner.sha256[:8]}) has no passing report in `{opened.path}`;"
+                " expected one for exactly these bytes",
+                hint=f"`advcal-edge verify {opened.path} --engine {path}`",
+            )
+        if runner.dim != centers.dim:
+            raise EngineError(
+                f"engine `{path}` embeds to {runner.dim} numbers; the centers of `{opened.path}` have {centers.dim}",
+                hint="use the bundle this engine was exported from",
+            )
+        embedder = cls(runner, modality, centers, verified)
+        embedder._try_out()
+        return embedder
+
+    @property
+    def spec(self) -> TensorSpec:
+        """The input it takes."""
+        return self.modality.input
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What it can tell apart."""
+        return self.centers.labels
+
+    @property
+    def precision(self) -> str:
+        """`fp32`, `fp16` or `int8`, as the graph itself says; `custom` for one that was exported by something else."""
+        return self.runner.graph.precision
+
+    @property
+    def fingerprint(self) -> str:
+        """What exactly runs: product, version, provider and hash of the bytes."""
+        return self.runner.fingerprint
+
+    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Embed physical inputs x (n, ...) to unit-norm z (n, d) in a fresh array.
+
+        Raises:
+            InputError: wrong shape or dtype, NaN, or values outside the bounds.
+            EngineError: the engine fails or returns NaN.
+        """
+        z = self.runner(self.spec.check(x))
+        if not np.isfinite(z).all():
+            bad = int((~np.isfinite(z).all(axis=1)).sum())
+            raise EngineError(
+                f"engine `{self.runner.graph.path}` ({self.precision}) returned NaN or infinite values"
+                f" for {bad} of {len(z)} inputs",
+                hint="half precision overflowed; use the `fp32` engine, or export again",
+            )
+        return z
+
+    def embed_frames(self, frames: Sequence[Frame]) -> NDArray[np.float32]:
+        """Embed raw frames of any size, as the sensor or `read_frame` gives them, to z (n, d).
+
+        Raises:
+            InputError: a frame is not what the sensor gives.
+            EngineError: the engine fails or returns NaN.
+        """
+        return self(preprocess(self.modality, frames))
+
+    def classify(self, x: NDArray[np.float32], top: int = 3) -> list[list[Match]]:
+        """The best `top` labels (all, where there are fewer) of each physical input x (n, ...), best first.
+
+        Raises:
+            InputError: as for embedding, or `top` below one.
+            EngineError: the engine fails or returns NaN.
+        """
+        return self.match(self(x), top)
+
+    def match(self, z: NDArray[np.float32], top: int = 3) -> list[list[Match]]:
+        """The best `top` labels of embeddings z (n, d), best first.
+
+        Raises:
+            InputError: `top` is below one.
+        """
+        if top < 1:
+            raise InputError(f"`top` is {top}; expected at least 1")
+        scores = self.centers.scores(z).astype(np.float64)
+        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+        shares = odds / odds.sum(axis=1, keepdims=True)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+        return [[Match(self.labels[k], float(row[k])) for k in order] for row, order in zip(shares, best, strict=True)]
+
+    def _try_out(self) -> None:
+        """Run one grey sample: warms the session up, and refuses an output that is no embedding before it matters."""
+        middle = np.float32(sum(self.spec.bounds) / 2)
+        norm = float(np.linalg.norm(self(np.full((1, *self.spec.shape), middle, np.float32))))
+        if abs(norm - 1) > NORM_TOLERANCE:
+            raise EngineError(
+                f"engine `{self.runner.graph.path}` returns vectors of norm {norm:.3g}; expected unit norm",
+                hint="the L2 normalisation belongs inside the graph; export again",
+            )

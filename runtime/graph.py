@@ -1,0 +1,137 @@
+"""One ONNX file opened for running: the bytes that were hashed are the bytes that run, where it was asked to run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.errors import DependencyError, EngineError
+from advcal_edge.runtime.ports import Port
+from advcal_edge.storage import sha256_file
+
+Optimization = Literal["basic", "all"]
+LEVELS: Mapping[str, str] = {"basic": "ORT_ENABLE_BASIC", "all": "ORT_ENABLE_ALL"}
+
+
+class Graph:
+    """An ONNX Runtime session with its provenance; safe to run from several threads."""
+
+    def __init__(
+        self, path: Path, *, optimization: Optimization, threads: int | None, providers: Sequence[str]
+    ) -> None:
+        """Load `path`.
+
+        Raises:
+            EngineError: missing, unreadable, no ONNX graph, or a provider that this machine does not offer.
+            DependencyError: onnxruntime is not installed.
+        """
+        ort = import_onnxruntime()
+        check_providers(providers, ort.get_available_providers())
+        options = ort.SessionOptions()
+        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, LEVELS[optimization])
+        options.log_severity_level = 4  # what goes wrong is raised; a library does not print it as well
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            # weights kept beside the graph are found only by path; everything else runs from the bytes hashed here
+            source = str(path) if weights_beside(path).is_file() else path.read_bytes()
+            self.sha256 = graph_digest(path) if isinstance(source, str) else hashlib.sha256(source).hexdigest()
+            # without `enable_fallback=0` a failing accelerator would be replaced by the CPU after a mere print
+            self.session = ort.InferenceSession(source, options, providers=list(providers), enable_fallback=0)
+        except OSError as error:
+            raise EngineError(f"cannot read the graph `{path}`: {error.strerror or error}") from error
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            raise EngineError(
+                f"`{path}` is no ONNX graph that onnxruntime {ort.__version__} can load: {first_line(error)}",
+                hint="export again: `advcal-edge export B`",
+            ) from error
+        check_providers(providers, self.session.get_providers())
+        self.path = path
+        self.fingerprint = (
+            f"onnxruntime {ort.__version__} {self.session.get_providers()[0]} {optimization} sha256:{self.sha256[:12]}"
+        )
+        told = self.session.get_modelmeta().custom_metadata_map
+        self.precision: str = told.get("advcal_edge.precision", "custom")
+        self.inputs = tuple(Port(p.name, p.type, tuple(p.shape)) for p in self.session.get_inputs())
+        self.outputs = tuple(Port(p.name, p.type, tuple(p.shape)) for p in self.session.get_outputs())
+
+    def run(self, feeds: Mapping[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """All outputs, in freshly allocated arrays.
+
+        Raises:
+            EngineError: the graph fails on these inputs.
+        """
+        try:
+            outputs: list[NDArray[np.float32]] = self.session.run(None, dict(feeds))
+        except Exception as error:  # as above: no common base class
+            shapes = ", ".join(f"{name} {value.shape}" for name, value in feeds.items())
+            raise EngineError(f"`{self.path}` failed on {shapes}: {first_line(error)}") from error
+        return outputs
+
+    def misfit(self, expected: str) -> EngineError:
+        """The error for a graph whose inputs or outputs are not the expected ones."""
+        ports = f"{', '.join(map(str, self.inputs))} -> {', '.join(map(str, self.outputs))}"
+        return EngineError(
+            f"graph `{self.path}` is {ports}; expected {expected}",
+            hint="use the bundle this engine was exported from, or export again: `advcal-edge export B`",
+        )
+
+
+def graph_digest(path: Path) -> str:
+    """Hexadecimal sha256 of a graph file, followed by its `.data` file where it has one.
+
+    Raises:
+        EngineError: the file cannot be read.
+    """
+    try:
+        if not weights_beside(path).is_file():
+            return sha256_file(path)
+        digest = hashlib.sha256()
+        for part in (path, weights_beside(path)):
+            digest.update(bytes.fromhex(sha256_file(part)))
+        return digest.hexdigest()
+    except OSError as error:
+        raise EngineError(f"cannot read the graph `{path}`: {error.strerror or error}") from error
+
+
+def weights_beside(path: Path) -> Path:
+    """Where an exporter puts the weights of a graph that is too large for one file."""
+    return path.with_name(path.name + ".data")
+
+
+def import_onnxruntime() -> Any:
+    """The onnxruntime module.
+
+    Raises:
+        DependencyError: it is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise DependencyError("onnxruntime", extra="cpu", purpose="running an exported graph") from error
+    return onnxruntime
+
+
+def check_providers(wanted: Sequence[str], available: Sequence[str]) -> None:
+    """Refuse to run elsewhere than asked.
+
+    Raises:
+        EngineError: a provider is not available.
+    """
+    missing = [name for name in wanted if name not in available]
+    if missing or not wanted:
+        raise EngineError(
+            f"execution provider {', '.join(f'`{name}`' for name in missing) or 'none'} is not available;"
+            f" this onnxruntime offers {', '.join(f'`{name}`' for name in available)}",
+            hint="for CUDA: pip uninstall onnxruntime, then pip install 'advcal-edge[gpu]'",
+        )
+
+
+def first_line(error: Exception) -> str:
+    """The part of a foreign message that people can use."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

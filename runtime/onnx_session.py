@@ -1,0 +1,174 @@
+"""Exported graphs behind the two protocols: the forward graph as a `Runner`, with its backward graph a `Gradient`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.errors import EngineError, InputError
+from advcal_edge.model import Pullback, Runner
+from advcal_edge.runtime.graph import Graph, Optimization
+from advcal_edge.runtime.ports import check_batch, describe_batch
+from advcal_edge.spec import TensorSpec
+
+CPU = ("CPUExecutionProvider",)
+CHUNK = 64  # samples a run: bounds the memory of activations, and larger ones are no faster on a CPU
+
+Floats = NDArray[np.float32]
+
+
+class OnnxRunner:
+    """The forward graph x -> z in ONNX Runtime; safe to call from several threads."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        spec: TensorSpec,
+        *,
+        optimization: Optimization = "all",
+        threads: int | None = None,
+        providers: Sequence[str] = CPU,
+        chunk: int = CHUNK,
+    ) -> None:
+        """Load the graph and check that it takes `spec`.
+
+        Raises:
+            EngineError: unreadable, no ONNX graph, other inputs or outputs, or a provider that is not available.
+            DependencyError: onnxruntime is not installed.
+        """
+        self.graph = Graph(Path(path), optimization=optimization, threads=threads, providers=providers)
+        self._spec = spec
+        self._chunk = chunk
+        inputs, outputs = self.graph.inputs, self.graph.outputs
+        width = outputs[0].width if len(outputs) == 1 else None
+        if width is None or [port.name for port in inputs] != ["x"] or not inputs[0].takes(spec.shape):
+            raise self.graph.misfit(f"`x` {describe_batch(spec.shape)} -> `z` float32 (n, d)")
+        self.dim = width
+
+    @property
+    def spec(self) -> TensorSpec:
+        """The input it takes."""
+        return self._spec
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the bytes that run."""
+        return self.graph.sha256
+
+    @property
+    def fingerprint(self) -> str:
+        """Product, version, provider, optimisation level and hash."""
+        return self.graph.fingerprint
+
+    def __call__(self, x: Floats) -> Floats:
+        """Embed x (n, ...) float32 to z (n, d) in a fresh array.
+
+        Raises:
+            InputError: another shape or dtype; values are the caller's to check.
+            EngineError: the graph fails, or mixes up its batch.
+        """
+        check_batch("x", x, self._spec.shape)
+        parts = []
+        for start in range(0, len(x), self._chunk):
+            part = x[start : start + self._chunk]
+            (z,) = self.graph.run({"x": part})
+            parts.append(check_shape(z, (len(part), self.dim), self.graph))
+        return join(parts, (0, self.dim))
+
+
+class OnnxVjp:
+    """The backward graph (x, v) -> (z, J^T v) in ONNX Runtime; safe to call from several threads."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        spec: TensorSpec,
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] = CPU,
+        chunk: int = CHUNK,
+    ) -> None:
+        """Load the graph and check that it takes `spec`.
+
+        Raises:
+            EngineError: unreadable, no ONNX graph, other inputs or outputs, or a provider that is not available.
+            DependencyError: onnxruntime is not installed.
+        """
+        # above `basic`, onnxruntime 1.32 brings the process down on FP16 gradients
+        self.graph = Graph(Path(path), optimization="basic", threads=threads, providers=providers)
+        self._spec = spec
+        self._chunk = chunk
+        inputs, outputs = {port.name: port for port in self.graph.inputs}, self.graph.outputs
+        width = inputs["v"].width if inputs.keys() == {"x", "v"} else None
+        fits = width is not None and inputs["x"].takes(spec.shape) and len(outputs) == 2
+        # g may be declared with free axes: decompositions lose them, and `check_shape` sees what really comes out
+        if width is None or not fits or outputs[0].width != width or len(outputs[1].shape) != len(spec.shape) + 1:
+            batch = describe_batch(spec.shape)
+            raise self.graph.misfit(f"`x` {batch}, `v` float32 (n, d) -> `z` float32 (n, d), `g` {batch}")
+        self.dim = width
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the bytes that run."""
+        return self.graph.sha256
+
+    @property
+    def fingerprint(self) -> str:
+        """Product, version, provider, optimisation level and hash."""
+        return self.graph.fingerprint
+
+    def pull(self, x: Floats, v: Floats) -> Floats:
+        """J^T v at x (n, ...) for v (n, d), both float32, in a fresh array shaped like x.
+
+        Raises:
+            InputError: another shape or dtype.
+            EngineError: the graph fails, or mixes up its batch.
+        """
+        check_batch("x", x, self._spec.shape)
+        check_batch("v", v, (self.dim,))
+        if len(x) != len(v):
+            raise InputError(f"found {len(x)} inputs `x` and {len(v)} vectors `v`; expected one vector an input")
+        parts = []
+        for start in range(0, len(x), self._chunk):
+            part = x[start : start + self._chunk]
+            _, g = self.graph.run({"x": part, "v": v[start : start + self._chunk]})
+            parts.append(check_shape(g, part.shape, self.graph))
+        return join(parts, x.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineGradient:
+    """Forward by the engine under test, backward by its exported sibling (BPDA), on a machine without torch."""
+
+    runner: Runner
+    backward: OnnxVjp
+
+    def vjp(self, x: Floats) -> tuple[Floats, Pullback]:
+        """Embed x and return (z, pullback); z is the engine's own."""
+        z: Floats = self.runner(x)
+        return z, lambda v: self.backward.pull(x, v)
+
+
+def check_shape(out: Floats, expected: tuple[int, ...], graph: Graph) -> Floats:
+    """Return `out` if the graph keeps what its declaration promises.
+
+    Raises:
+        EngineError: another shape.
+    """
+    if out.shape != expected:
+        raise EngineError(
+            f"graph `{graph.path}` returned {out.shape} for a batch of {expected[0]}; expected {expected}",
+            hint="its batch size was frozen while exporting; export again: `advcal-edge export B`",
+        )
+    return out
+
+
+def join(parts: list[Floats], empty: tuple[int, ...]) -> Floats:
+    """All chunks as one array; the usual single one is handed on, since onnxruntime allocates its outputs anew."""
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.empty(empty, np.float32)

@@ -1,0 +1,49 @@
+"""What a graph declares it takes and returns, and what callers hand to it: both checked before anything runs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from advcal_edge.errors import InputError
+
+FLOAT = "tensor(float)"
+
+
+class Port(NamedTuple):
+    """One input or output as the graph declares it; an axis is an int where it is fixed."""
+
+    name: str
+    type: str
+    shape: tuple[int | str | None, ...]
+
+    def __str__(self) -> str:
+        return f"`{self.name}` {self.type} ({', '.join('?' if axis is None else str(axis) for axis in self.shape)})"
+
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether this is a float32 batch of `shape` with a free batch axis."""
+        free = bool(self.shape) and not isinstance(self.shape[0], int)
+        return self.type == FLOAT and free and self.shape[1:] == shape
+
+    @property
+    def width(self) -> int | None:
+        """d, where this is float32 (n, d) with a fixed d; None for anything else."""
+        last = self.shape[-1] if self.type == FLOAT and len(self.shape) == 2 else None
+        return last if isinstance(last, int) else None
+
+
+def describe_batch(shape: tuple[int, ...]) -> str:
+    """A float32 batch of `shape`, in words for messages."""
+    return f"float32 ({', '.join(('n', *map(str, shape)))})"
+
+
+def check_batch(name: str, x: object, shape: tuple[int, ...]) -> None:
+    """Refuse what would be cast on the way in: the sample that is judged must be the sample that is kept.
+
+    Raises:
+        InputError: not a float32 batch of `shape`.
+    """
+    if not (isinstance(x, np.ndarray) and x.dtype == np.float32 and x.ndim == len(shape) + 1 and x.shape[1:] == shape):
+        found = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
+        raise InputError(f"`{name}` is {found}; expected {describe_batch(shape)}")

@@ -1,0 +1,52 @@
+"""A raw frame: the checks every sensor shares, and its way to the size an encoder takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.errors import InputError
+
+Frame = NDArray[Any]
+"""One raw frame as the sensor or the file gives it: uint8, uint16 or float, of any size."""
+
+MAX_PIXELS = 64 * 2**20
+"""Above the largest machine-vision sensors; a file that claims more is broken or hostile."""
+
+
+def describe(frame: object) -> str:
+    """What was found, for error messages: `uint8 (480, 640, 3)`."""
+    return f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else f"a {type(frame).__name__}"
+
+
+def check_extent(frame: object, expected: str, where: str) -> Frame:
+    """Return `frame` if it is an array (h, w) or (h, w, channels) of a sane size.
+
+    Raises:
+        InputError: not an array, not two- or three-dimensional, empty, or more than `MAX_PIXELS`.
+    """
+    if not isinstance(frame, np.ndarray) or frame.ndim not in (2, 3):
+        raise InputError(f"{where} is {describe(frame)}; expected {expected}")
+    if frame.size == 0:
+        raise InputError(f"{where} is empty: {describe(frame)}; expected {expected}")
+    if frame.shape[0] * frame.shape[1] > MAX_PIXELS:
+        raise InputError(f"{where} is {describe(frame)}; expected at most {MAX_PIXELS} pixels")
+    return frame
+
+
+def fit(frame: Frame, height: int, width: int) -> Frame:
+    """Centre-crop to the aspect ratio of (height, width) and resize to it, in the frame's own dtype.
+
+    The crop comes first: a strip of 1 x 100,000 pixels never grows to 64 x 6,400,000.
+    """
+    scale = min(frame.shape[0] / height, frame.shape[1] / width)
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    top, left = (frame.shape[0] - rows) // 2, (frame.shape[1] - columns) // 2
+    cropped = np.ascontiguousarray(frame[top : top + rows, left : left + columns])
+    if (rows, columns) == (height, width):
+        return cropped
+    # area averages what a shrinking pixel covers and cannot alias; linear neither rings nor overshoots when growing
+    return cv2.resize(cropped, (width, height), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)

@@ -1,0 +1,80 @@
+"""Thermal frames to tensors, through the linear gain control (AGC) that thermal cameras apply."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.errors import InputError
+from advcal_edge.runtime.preprocess.frame import Frame, check_extent, describe, fit
+
+EXPECTED = "one channel (h, w): uint8 after gain control, uint16 counts, or float degrees"
+
+KELVIN_PER_COUNT = 0.01
+"""The usual scale of radiometric cores with 14- or 16-bit output in their high-resolution mode."""
+
+PERCENTILES = (0.5, 99.5)
+"""Ends of the window: dead pixels and a glint of the sun may not decide the contrast of the whole frame."""
+
+MINIMUM_SPAN = 5.0
+"""Kelvin. An uncooled sensor's noise of 50 mK then stays at one per cent of the range, however empty the scene."""
+
+PLAUSIBLE = (-273.15, 10_000.0)
+"""Kelvin or degrees Celsius: anything outside is no temperature in either unit."""
+
+
+def check_thermal(frame: object, where: str) -> Frame:
+    """Return `frame` if it is a thermal frame.
+
+    Raises:
+        InputError: not an array, another shape or dtype, false colours, NaN, or values that are no temperatures.
+    """
+    frame = check_extent(frame, EXPECTED, where)
+    if frame.dtype.kind not in "uf" or (frame.dtype.kind == "u" and frame.dtype.itemsize > 2):
+        hint = "counts are unsigned: `frame.astype('uint16')`" if frame.dtype.kind in "iu" else None
+        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
+    if frame.ndim == 3 and frame.shape[2] != 1 and not _is_grey(frame):
+        raise InputError(
+            f"{where} is {describe(frame)}; expected {EXPECTED}",
+            hint="a palette of false colours cannot be undone; record the camera's grey or radiometric stream",
+        )
+    if frame.dtype.kind == "f":
+        low, high = float(frame.min()), float(frame.max())  # NaN travels through both
+        if not (PLAUSIBLE[0] <= low and high <= PLAUSIBLE[1]):
+            raise InputError(
+                f"{where} spans [{low:g}, {high:g}] degrees; expected finite values within"
+                f" [{PLAUSIBLE[0]:g}, {PLAUSIBLE[1]:g}]"
+            )
+    return frame
+
+
+def thermal_tensor(frame: Frame, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A checked frame as (1, h, w) in [0, 1], every value k / 255: cameras stream the windowed frame at eight bits."""
+    _, height, width = shape
+    plane = frame.reshape(*frame.shape[:2], -1)[:, :, 0]
+    if plane.dtype.itemsize == 1:
+        grey = fit(plane.astype(np.uint8, copy=False), height, width)
+    else:
+        scale = KELVIN_PER_COUNT if plane.dtype.kind == "u" else 1.0
+        grey = np.rint(255 * fit(agc_window(plane * np.float32(scale)), height, width))
+    x: NDArray[np.float32] = np.divide(grey, 255, dtype=np.float32)[None]
+    return x
+
+
+def agc_window(kelvin: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Map temperatures (h, w) linearly to [0, 1] between the percentiles, over `MINIMUM_SPAN` kelvin or more."""
+    kelvin = kelvin.astype(np.float32, copy=False)
+    low, high = np.percentile(kelvin, PERCENTILES)
+    span = max(high - low, MINIMUM_SPAN)
+    start = (low + high - span) / 2  # a window wider than the scene keeps the scene in its middle
+    window: NDArray[np.float32] = np.clip((kelvin - np.float32(start)) / np.float32(span), 0, 1)
+    return window
+
+
+def _is_grey(frame: Frame) -> bool:
+    """Whether a file of three channels holds the same plane three times, as many recorders write it."""
+    return (
+        frame.shape[2] == 3
+        and np.array_equal(frame[:, :, 0], frame[:, :, 1])
+        and np.array_equal(frame[:, :, 0], frame[:, :, 2])
+    )

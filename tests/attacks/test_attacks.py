@@ -1,0 +1,171 @@
+"""Attacks stay in the ball, find what an independent library finds, and give the same on numpy and torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from toy import CLASSES, SPEC, THREAT, centers, toy
+
+from advcal_edge.attacks import APGD, PGD, Attack, Square, Victim, run_attack
+from advcal_edge.attacks.apgd import checkpoint_steps
+from advcal_edge.errors import ConfigError
+from advcal_edge.model import Pullback
+from advcal_edge.spec import TensorSpec
+from advcal_edge.threat import ThreatModel
+
+ATTACKS: list[Attack] = [
+    PGD(steps=5),
+    PGD(steps=5, restarts=2, momentum=0.5, loss="margin"),
+    PGD(steps=3, loss="push"),
+    PGD(steps=3, loss="infonce", select="last"),
+    APGD(steps=8),
+    APGD(steps=8, restarts=2, loss="dlr"),
+    Square(queries=30),
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=repr)
+def test_stays_in_the_ball_and_judges_honestly(attack: Attack) -> None:
+    victim, x, y = toy()
+    outcome = run_attack(attack, victim, x, y, THREAT, route="test", seed=0, batch=20)
+    assert float(outcome.distance.max()) <= THREAT.eps * (1 + 1e-5)
+    assert outcome.x_adv.min() >= 0
+    assert outcome.x_adv.max() <= 1
+    assert outcome.x_adv.dtype == np.float32
+    np.testing.assert_array_equal(outcome.success, np.asarray(victim.centers.predict(victim.runner(outcome.x_adv))) != y)
+    assert (outcome.queries > 0).all()
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=repr)
+def test_same_seed_same_result(attack: Attack) -> None:
+    victim, x, y = toy(16)
+    first, second, other = (run_attack(attack, victim, x, y, THREAT, route="t", seed=s).x_adv for s in (1, 1, 2))
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("attack", [PGD(steps=5), APGD(steps=8)], ids=repr)
+def test_l2_ball(attack: Attack) -> None:
+    victim, x, y = toy(16)
+    outcome = run_attack(attack, victim, x, y, ThreatModel("l2", 0.3, (0.0, 1.0)), route="t", seed=0)
+    assert 0 < float(outcome.distance.max()) <= 0.3 * (1 + 1e-5)
+    assert outcome.success.any()
+
+
+def test_square_refuses_l2_and_black_boxes_refuse_gradients() -> None:
+    victim, x, y = toy(4)
+    with pytest.raises(ConfigError, match="`linf`; found `l2`"):
+        run_attack(Square(5), victim, x, y, ThreatModel("l2", 0.3, (0.0, 1.0)), route="t", seed=0)
+    blind = Victim(victim.runner, victim.centers, None, victim.place)
+    with pytest.raises(ConfigError, match="needs gradients"):
+        run_attack(PGD(2), blind, x, y, THREAT, route="t", seed=0)
+
+
+class NumpyToy:
+    """The toy's torch module behind numpy arrays, as an engine would be."""
+
+    def __init__(self, victim: Victim) -> None:
+        self.inner: Any = victim.runner
+
+    spec: TensorSpec = SPEC
+    fingerprint = "numpy toy"
+
+    def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(self.inner(x))
+
+    def vjp(self, x: NDArray[Any]) -> tuple[NDArray[Any], Pullback]:
+        z, pullback = self.inner.vjp(x)
+        return np.asarray(z), lambda v: np.asarray(pullback(v))
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=repr)
+def test_numpy_arrays_give_what_torch_gives(attack: Attack) -> None:
+    victim, x, y = toy(24)
+    wrapped = NumpyToy(victim)
+    on_torch = run_attack(attack, victim, x, y, THREAT, route="t", seed=0)
+    on_numpy = run_attack(attack, Victim(wrapped, victim.centers, wrapped), x, y, THREAT, route="t", seed=0)
+    assert (on_torch.success == on_numpy.success).mean() > 0.95
+
+
+def test_more_steps_and_restarts_never_hurt_much() -> None:
+    victim, x, y = toy(200)
+    few, many = (run_attack(PGD(s), victim, x, y, THREAT, route="t", seed=0).robust_accuracy for s in (2, 40))
+    assert many <= few
+
+
+def test_huge_eps_leaves_nothing() -> None:
+    victim, x, y = toy(32)
+    outcome = run_attack(PGD(20, step=0.2), victim, x, y, THREAT.with_eps(1.0), route="t", seed=0)
+    assert outcome.robust_accuracy == 0.0
+
+
+def test_eps_zero_changes_nothing() -> None:
+    victim, x, y = toy(16)
+    for attack in ATTACKS:
+        outcome = run_attack(attack, victim, x, y, THREAT.with_eps(0.0), route="t", seed=0)
+        np.testing.assert_array_equal(outcome.x_adv, x)
+
+
+def test_apgd_checkpoints_are_the_papers() -> None:
+    # p = 0, 0.22, 0.41, 0.57, 0.70, 0.80, 0.87, 0.93, 0.99 for 100 steps
+    assert checkpoint_steps(100) == {22, 41, 57, 70, 80, 87, 93, 99}
+
+
+def art_robust_accuracy(make: Callable[[Any], Any], victim: Victim, x: NDArray[Any], y: NDArray[Any]) -> float:
+    """Robust accuracy that the Adversarial Robustness Toolbox reaches on the same scores."""
+    from art.estimators.classification import PyTorchClassifier
+
+    class Scores(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            scores: torch.Tensor = victim.centers.scores(victim.runner.module(x))  # type: ignore[attr-defined]
+            return scores
+
+    classifier = PyTorchClassifier(
+        Scores(), nn.CrossEntropyLoss(), SPEC.shape, CLASSES, clip_values=(0.0, 1.0), device_type="cpu"
+    )
+    x_adv = make(classifier).generate(x, np.eye(CLASSES, dtype=np.float32)[y])
+    assert np.abs(x_adv - x).max() <= THREAT.radius * 1.0001
+    return float((np.asarray(victim.centers.predict(victim.runner(x_adv.astype(np.float32)))) == y).mean())
+
+
+def test_no_weaker_than_an_independent_library() -> None:
+    from art.attacks.evasion import AutoProjectedGradientDescent, ProjectedGradientDescent, SquareAttack
+
+    victim, x, y = toy(400)
+    threat = THREAT.with_eps(4 / 255)
+    radius = threat.radius
+    pairs: list[tuple[Attack, Callable[[Any], Any]]] = [
+        (
+            PGD(steps=10),
+            lambda c: ProjectedGradientDescent(
+                c, eps=radius, eps_step=radius / 4, max_iter=10, num_random_init=1, batch_size=200, verbose=False
+            ),
+        ),
+        (
+            APGD(steps=20),
+            lambda c: AutoProjectedGradientDescent(
+                c, eps=radius, eps_step=2 * radius, max_iter=20, nb_random_init=1, batch_size=200, verbose=False
+            ),
+        ),
+        (
+            Square(queries=200),
+            lambda c: SquareAttack(c, eps=radius, max_iter=200, nb_restarts=1, batch_size=200, verbose=False),
+        ),
+    ]
+    for attack, make in pairs:
+        np.random.seed(0)  # noqa: NPY002 - the library draws from the global stream
+        ours = run_attack(attack, victim, x, y, threat, route="t", seed=0).robust_accuracy
+        theirs = art_robust_accuracy(make, victim, x, y)
+        assert 0.02 < theirs < 0.98, (attack, theirs)  # else the comparison could not fail
+        assert ours <= theirs + 0.01, (attack, ours, theirs)
+
+
+def test_centers_of_the_toy_are_all_used() -> None:
+    victim, _, y = toy(400)
+    assert len(np.unique(y)) == len(centers().labels) == victim.centers.vectors.shape[0]

@@ -1,0 +1,106 @@
+"""`advcal-edge inspect`: says what is there, and never that a changed file is fine."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tiny import SAMPLES, BundleMaker, Linear, report_for
+
+from advcal_edge.cli import main
+from advcal_edge.spec import thermal
+from advcal_edge.storage import sha256_bytes
+
+Capture = pytest.CaptureFixture[str]
+SECTIONS = {
+    "encoder": {"name": "bindlite", "license": "Apache-2.0", "weights_sha256": "a" * 64},
+    "adapter": {"kind": "lora", "trainable_fraction": 0.031},
+    "metrics": {
+        "threat": {"norm": "linf", "eps": 0.0157},
+        "n": 80,
+        "before": {"clean": {"accuracy": 0.9, "n": 80}, "worst case": {"accuracy": 0.25}},
+        "after": {"clean": {"accuracy": 0.875, "n": 80}},
+    },
+    "graphs": {
+        "files": {"onnx/forward.fp32.onnx": {"precision": "fp32", "kind": "forward", "fidelity": {"cosine": 0.999987}}}
+    },
+}
+
+
+def test_bare_bundle(make_bundle: BundleMaker, capsys: Capture) -> None:
+    bundle = make_bundle(precisions=())
+    assert main(["inspect", str(bundle.path)]) == 0
+    out, err = capsys.readouterr()
+    for text in (str(bundle.path), "thermal", "linf", "4 labels from test: car, cat, cup, person", f"{SAMPLES} probe"):
+        assert text in out
+    assert "all 2 files" in err
+    assert f"next: advcal-edge export {bundle.path}" in err
+
+
+def test_whole_bundle(make_bundle: BundleMaker, capsys: Capture) -> None:
+    bundle = make_bundle(verdicts={"fp32": "pass"}).add({}, **SECTIONS)
+    assert main(["inspect", str(bundle.path)]) == 0
+    out, err = capsys.readouterr()
+    for text in (
+        "bindlite",
+        "Apache-2.0",
+        "lora",
+        "0.031",
+        "accuracy %, n 80  clean  worst case",
+        "before             90.0        25.0",
+        "cosine 1",
+        "pass",
+        "fp32",
+    ):
+        assert text in out
+    assert "a" * 13 not in out
+    assert f"next: advcal-edge verify {bundle.path}" in err
+
+
+def test_json(make_bundle: BundleMaker, capsys: Capture) -> None:
+    bundle = make_bundle(verdicts={"fp32": "inconclusive"}).add({}, **SECTIONS)
+    (bundle.path / "notes.txt").write_text("mine")
+    assert main(["inspect", str(bundle.path), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    sha256 = sha256_bytes(Linear.random(thermal(8)).forward())
+    assert data["hashes"] == "ok"
+    assert data["metrics"] == SECTIONS["metrics"]
+    assert data["graphs"]["onnx/forward.fp32.onnx"]["sha256"] == sha256
+    assert data["reports"] == {
+        f"reports/{sha256[:8]}/report.json": {
+            "verdict": "inconclusive", "engine": sha256, "graph": "onnx/forward.fp32.onnx"
+        }
+    }  # fmt: skip
+    assert data["unlisted"] == ["notes.txt"]
+    assert data["samples"] == {"probe": SAMPLES}
+
+
+def test_every_changed_file_is_found(make_bundle: BundleMaker, capsys: Capture) -> None:
+    bundle = make_bundle(verdicts={"fp32": "pass"})
+    for name in bundle.manifest["files"]:
+        path = bundle.path / name
+        whole = path.read_bytes()
+        for damaged in (whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1]), None):
+            path.unlink() if damaged is None else path.write_bytes(damaged)
+            assert main(["inspect", str(bundle.path)]) == 2
+            out, err = capsys.readouterr()
+            assert out == ""
+            assert name in err
+            assert "are as the manifest says" not in err
+        path.write_bytes(whole)
+    assert main(["inspect", str(bundle.path)]) == 0
+
+
+def test_report_on_a_graph_that_was_replaced(make_bundle: BundleMaker, capsys: Capture) -> None:
+    name, data = report_for(b"another engine")
+    assert main(["inspect", str(make_bundle().add({name: data, "reports/x/report.json": b"no json"}).path)]) == 0
+    out = capsys.readouterr().out
+    assert "a graph that is not in this bundle" in out
+
+
+@pytest.mark.parametrize("metrics", [None, 7, [], {}, {"a": {"b": {"c": 1}}}, {"a": {"b": {"accuracy": "text"}}}])
+@pytest.mark.parametrize("graphs", [None, 7, {}, {"files": 7}, {"files": {"onnx/forward.fp32.onnx": 7}}])
+def test_odd_sections(make_bundle: BundleMaker, metrics: object, graphs: object, capsys: Capture) -> None:
+    path = make_bundle().add({}, metrics=metrics, graphs=graphs, encoder="text", adapter=None).path
+    assert main(["inspect", str(path)]) == 0
+    assert "onnx/forward.fp32.onnx" in capsys.readouterr().out

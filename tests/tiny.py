@@ -1,0 +1,138 @@
+"""A tiny real bundle: a linear encoder as ONNX graphs, its exact gradient, samples, centers and reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from advcal_edge.bundle import Bundle
+from advcal_edge.centers import Centers
+from advcal_edge.probe import Probe
+from advcal_edge.spec import Modality
+from advcal_edge.storage import sha256_bytes
+from advcal_edge.threat import ThreatModel
+
+DIM, CLASSES, SAMPLES = 6, 4, 12
+
+BundleMaker = Callable[..., Bundle]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """z = xW / |xW|, as graphs and as plain arithmetic to compare with."""
+
+    modality: Modality
+    weights: NDArray[np.float32]
+
+    @classmethod
+    def random(cls, modality: Modality, seed: int = 0) -> Linear:
+        size = int(np.prod(modality.input.shape))
+        return cls(modality, np.random.default_rng(seed).standard_normal((size, DIM)).astype(np.float32))
+
+    def embed(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        y = x.reshape(len(x), self.weights.shape[0]).astype(np.float64) @ self.weights
+        z: NDArray[np.float64] = y / np.linalg.norm(y, axis=1, keepdims=True)
+        return z
+
+    def forward(self, precision: str = "fp32", shape: tuple[int | str, ...] | None = None, scale: float = 1.0) -> bytes:
+        half = precision == "fp16"
+        weights = np.round(self.weights, 1) if precision == "int8" else self.weights
+        nodes = [helper.make_node("Flatten", ["x"], ["f"])]
+        nodes += [helper.make_node("Cast", ["f"], ["h"], to=TensorProto.FLOAT16)] if half else []
+        nodes += [helper.make_node("MatMul", ["h" if half else "f", "W"], ["m" if half else "y"])]
+        nodes += [helper.make_node("Cast", ["m"], ["y"], to=TensorProto.FLOAT)] if half else []
+        nodes += [
+            helper.make_node("ReduceL2", ["y", "axis"], ["length"], keepdims=1),
+            helper.make_node("Div", ["y", "length"], ["unit"]),
+            helper.make_node("Mul", ["unit", "scale"], ["z"]),
+        ]
+        constants = {
+            "W": weights.astype(np.float16 if half else np.float32),
+            "axis": np.array([1], np.int64),
+            "scale": np.array([scale], np.float32),
+        }
+        inputs = {"x": shape or ("n", *self.modality.input.shape)}
+        return encode(nodes, inputs, {"z": ("n", DIM)}, constants, precision)
+
+    def vjp(self) -> bytes:
+        nodes = [
+            helper.make_node("Flatten", ["x"], ["f"]),
+            helper.make_node("MatMul", ["f", "W"], ["y"]),
+            helper.make_node("ReduceL2", ["y", "axis"], ["length"], keepdims=1),
+            helper.make_node("Div", ["y", "length"], ["z"]),
+            helper.make_node("Mul", ["z", "v"], ["zv"]),
+            helper.make_node("ReduceSum", ["zv", "axis"], ["along"], keepdims=1),
+            helper.make_node("Mul", ["z", "along"], ["radial"]),
+            helper.make_node("Sub", ["v", "radial"], ["tangent"]),
+            helper.make_node("Div", ["tangent", "length"], ["dy"]),
+            helper.make_node("MatMul", ["dy", "WT"], ["df"]),
+            helper.make_node("Shape", ["x"], ["shape"]),
+            helper.make_node("Reshape", ["df", "shape"], ["g"]),
+        ]
+        constants: dict[str, NDArray[Any]] = {
+            "W": self.weights,
+            "WT": self.weights.T.copy(),
+            "axis": np.array([1], np.int64),
+        }
+        batch: tuple[int | str, ...] = ("n", *self.modality.input.shape)
+        return encode(nodes, {"x": batch, "v": ("n", DIM)}, {"z": ("n", DIM), "g": batch}, constants, "fp32")
+
+
+def encode(
+    nodes: list[onnx.NodeProto],
+    inputs: Mapping[str, tuple[int | str, ...]],
+    outputs: Mapping[str, tuple[int | str, ...]],
+    constants: Mapping[str, NDArray[Any]],
+    precision: str,
+) -> bytes:
+    """An ONNX file of float32 inputs and outputs."""
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, {"advcal_edge.precision": precision})
+    return bytes(model.SerializeToString())
+
+
+def report_for(engine: bytes, verdict: str = "pass", /, **changes: object) -> tuple[str, bytes]:
+    """Name and bytes of a report on an engine."""
+    sha256 = sha256_bytes(engine)
+    content = {"schema": "advcal-edge/report/1", "verdict": verdict, "engine": {"sha256": sha256}, **changes}
+    return f"reports/{sha256[:8]}/report.json", json.dumps(content).encode()
+
+
+def make_centers() -> Centers:
+    vectors = np.random.default_rng(1).standard_normal((CLASSES, DIM)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return Centers(("car", "cat", "cup", "person"), vectors, 0.1, "test")
+
+
+def write_bundle(path: Path, linear: Linear, precisions: tuple[str, ...], verdicts: Mapping[str, str]) -> Bundle:
+    """A bundle with a graph for each precision and a report for each verdict."""
+    modality = linear.modality
+    rng = np.random.default_rng(2)
+    x = rng.integers(0, 256, (SAMPLES, *modality.input.shape)).astype(np.float32) / np.float32(255)
+    graphs = {f"onnx/forward.{p}.onnx": linear.forward(p) for p in precisions}
+    reports = dict(report_for(linear.forward(p), verdict) for p, verdict in verdicts.items())
+    manifest = {
+        "modality": modality.to_json(),
+        "threat": ThreatModel("linf", 4 / 255, modality.input.bounds).to_json(),
+        "graphs": {"files": {n: {"precision": n.split(".")[1], "kind": "forward"} for n in graphs}},
+    }
+    files = {
+        "centers.safetensors": make_centers().to_bytes(),
+        "probe.npz": Probe(x, rng.integers(0, CLASSES, SAMPLES)).to_bytes(modality.input),
+    }
+    return Bundle.create(path, manifest, {**files, **graphs, **reports})
