@@ -46,7 +46,7 @@ class Probe:
             BundleError: not such a file, or samples that do not fit `spec`.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 x, y = file["x"], file["y"]
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise BundleError(f"`{path}` holds no samples: {error}") from error

@@ -19,18 +19,21 @@ from advcal_edge.calibrate.metrics import Row
 from advcal_edge.config import Layer, parse_settings, resolve
 from advcal_edge.provenance import environment
 from advcal_edge.report.table import percent, percent_interval, table
+from advcal_edge.storage import write_atomic
 
+SLOW = "train.learning_rate=1e-3"  # a full head starts at the identity and leaves it for good with larger steps
+BARE = ["adapter.rank=1", "adapter.alpha=2", "adapter.norms=false", "adapter.stem=false"]
 VARIANTS: dict[str, list[str]] = {
-    "identity": ["adapter.kind=identity"],
-    "head static ce": ["adapter.kind=head", "threat.kind=static"],
-    "head adaptive ce": ["adapter.kind=head"],
-    "lora static ce": ["adapter.kind=lora", "threat.kind=static"],
     "lora adaptive ce": ["adapter.kind=lora"],
-    "head+lora adaptive ce": ["adapter.kind=head+lora"],
-    "lora rank 1, no norms or stem": ["adapter.rank=1", "adapter.alpha=2", "adapter.norms=false", "adapter.stem=false"],
-    "lora adaptive l2": ["objective.kind=l2"],
-    "lora adaptive infonce": ["objective.kind=infonce"],
-    "lora adaptive ce + consistency": ["objective.consistency=1"],
+    "head static ce": ["adapter.kind=head", "threat.kind=static", SLOW],
+    "head adaptive ce": ["adapter.kind=head", SLOW],
+    "lora adaptive l2": ["adapter.kind=lora", "objective.kind=l2"],
+    "lora adaptive infonce": ["adapter.kind=lora", "objective.kind=infonce"],
+    "lora adaptive ce + consistency": ["adapter.kind=lora", "objective.consistency=1"],
+    "head+lora adaptive ce": ["adapter.kind=head+lora", "adapter.head_rank=4"],
+    "lora rank 1, linear maps only": ["adapter.kind=lora", *BARE],
+    "lora static ce": ["adapter.kind=lora", "threat.kind=static"],
+    "identity": ["adapter.kind=identity"],
 }
 COLUMNS = ("clean", "static", "pgd", "apgd", "square", "worst")
 
@@ -57,6 +60,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="another place for the JSON")
     args = parser.parse_args()
 
+    out = args.out or Path(__file__).parent / "results" / f"adapters-{args.modality}.json"
     lines: list[list[str]] = []
     found: dict[str, Any] = {}
     budgets: dict[str, Any] = {}
@@ -75,12 +79,10 @@ def main() -> None:
                 "after": metrics["after"],
             }
             print(table(["", *COLUMNS, "95 %", "trained %", "train s"], lines[-1:]), flush=True)
+            record = {**budgets, "settings": args.set, "variants": found, "environment": environment()}
+            write_atomic(out, (json.dumps(record, indent=2) + "\n").encode())  # after each: the whole takes a while
     print(f"\naccuracy in percent, {args.modality}, n = {budgets['n']}\n")
     print(table(["", *COLUMNS, "worst, 95 %", "trained %", "train s"], lines))
-    record = {**budgets, "settings": args.set, "variants": found, "environment": environment()}
-    out = args.out or Path(__file__).parent / "results" / f"adapters-{args.modality}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":

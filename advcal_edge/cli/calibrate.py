@@ -109,6 +109,9 @@ def run(chosen: CalibrateConfig, console: Console, *, resume: bool = False) -> C
     console.document(result.to_json())
     if chosen.threat.kind == "static":
         console.say("static: trained on examples crafted without the adapter; the adaptive columns tell what holds")
+    skipped = result.bundle.section("data")["skipped"]
+    if skipped:
+        console.say(f"skipped {skipped} unreadable {'file' if skipped == 1 else 'files'}")
     console.say(f"wrote `{result.bundle.path}` in {result.seconds['total']:.0f} s")
     console.next(f"advcal-edge export {result.bundle.path}")
     return result

@@ -104,19 +104,18 @@ def craft_on_engine(
 ) -> list[Crafted]:
     """White-box attacks (engine forward, exported backward) and the black box, all judged by the engine.
 
-    Every sample the engine gets right meets the first attack, whether or not a transferred input fools it already:
-    otherwise a dead gradient could hide behind a strong transfer.
+    Every sample the engine gets right meets the first white-box attack and the black box, whether or not a transferred
+    input fools it already: otherwise a dead gradient could hide behind a strong transfer, and no route would stand alone.
     """
     crafted: list[Crafted] = []
-    standing = right & ~fooled_by_transfer
     if engine.gradient is not None:
         first = craft("gradient", budget.first(), "engine", engine, samples, right, progress)
-        crafted, standing = [first], standing & ~first.fools
+        crafted, standing = [first], right & ~fooled_by_transfer & ~first.fools
         for attack in budget.stronger():
             found = craft("gradient", attack, "engine", engine, samples, standing, progress)
             crafted.append(found)
             standing = standing & ~found.fools
-    crafted.append(craft("black box", budget.black_box(), "engine", engine, samples, standing, progress))
+    crafted.append(craft("black box", budget.black_box(), "engine", engine, samples, right, progress))
     return crafted
 
 

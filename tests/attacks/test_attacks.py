@@ -38,7 +38,9 @@ def test_stays_in_the_ball_and_judges_honestly(attack: Attack) -> None:
     assert outcome.x_adv.min() >= 0
     assert outcome.x_adv.max() <= 1
     assert outcome.x_adv.dtype == np.float32
-    np.testing.assert_array_equal(outcome.success, np.asarray(victim.centers.predict(victim.runner(outcome.x_adv))) != y)
+    np.testing.assert_array_equal(
+        outcome.success, np.asarray(victim.centers.predict(victim.runner(outcome.x_adv))) != y
+    )
     assert (outcome.queries > 0).all()
 
 

@@ -12,6 +12,7 @@ import pytest
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.cli import main
+from advcal_edge.cli.console import Console
 from advcal_edge.encoders.bindlite import Bindlite
 
 Capture = pytest.CaptureFixture[str]
@@ -98,6 +99,23 @@ def test_resume_needs_something(frames: Path, tmp_path: Path, capsys: Capture) -
     assert "nothing to resume" in capsys.readouterr().err
 
 
+def test_interrupt_and_resume(frames: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "B"
+    arguments = ["calibrate", "--modality", "thermal", "--data", str(frames), "--out", str(out), *QUICK]
+
+    def interrupt(console: Console, stage: str, done: int, total: int) -> None:
+        if stage == "calibrate" and done == total // 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Console, "progress", interrupt)
+        assert main(arguments) == 130
+    assert "the same command with `--resume` goes on" in capsys.readouterr().err
+    assert not out.exists()
+    assert main([*arguments, "--resume"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["B", "data"]
+
+
 def test_bad_files(frames: Path, tmp_path: Path, capsys: Capture) -> None:
     bad = next(frames.iterdir()) / "broken.png"
     bad.write_bytes(b"no picture")
@@ -107,6 +125,7 @@ def test_bad_files(frames: Path, tmp_path: Path, capsys: Capture) -> None:
     assert "broken.png" in stderr
     assert "--skip-bad" in stderr
     assert main([*arguments, "--skip-bad"]) == 0
+    assert "skipped 1 unreadable file\n" in capsys.readouterr().err
     assert Bundle.open(tmp_path / "B").section("data")["skipped"] == 1
 
 

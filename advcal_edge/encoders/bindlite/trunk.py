@@ -25,7 +25,7 @@ class TrunkConfig:
     bias_kv: bool
     size: int = 64
     kernel: int = 16
-    stride: int = 16  # overlapping patches (stride 12) were no more accurate and 40 % slower
+    stride: int = 16  # overlapping patches (stride 12): 70 % slower, no more accurate in a short trial
     width: int = 96
     depth: int = 4
     heads: int = 4

@@ -32,7 +32,10 @@ def transfer_not_stronger(evidence: Sequence[Evidence]) -> Check:
     if not own:
         return skipped("transfer_not_stronger", f"<= {TRANSFER_LIMIT:g}", "no gradient route to compare with")
     transfer = next(e for e in evidence if e.crafted.route == "transfer")
-    lead = float(transfer.fools_engine.mean() - own[0].fools_engine.mean())
+    both = transfer.crafted.attacked & own[0].crafted.attacked  # right on either side, so that clean errors count nowhere
+    if not both.any():
+        return skipped("transfer_not_stronger", f"<= {TRANSFER_LIMIT:g}", "no sample is right on both sides")
+    lead = float(transfer.fools_engine[both].mean() - own[0].fools_engine[both].mean())
     why = "lead of transferred inputs over inputs crafted on the engine"
     return at_most("transfer_not_stronger", lead, TRANSFER_LIMIT, why)
 

@@ -1,0 +1,65 @@
+"""The page for people: one self-contained file without scripts, rendered from the JSON document alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advcal_edge.errors import DependencyError
+from advcal_edge.report.document import engine_name, modality_name, named, reading, tally
+from advcal_edge.report.drift import DriftPlot
+from advcal_edge.report.drops import DropPlot
+from advcal_edge.report.typography import FILTERS
+from advcal_edge.threat import ThreatModel, format_eps
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+FOLDER = Path(__file__).parent
+
+
+def render_html(report: Mapping[str, Any]) -> str:
+    """The page of one report; the same document gives the same bytes.
+
+    Raises:
+        BundleError: unknown schema, or malformed.
+        DependencyError: jinja2 is not installed.
+    """
+    try:
+        from jinja2 import UndefinedError
+    except ModuleNotFoundError as error:
+        raise DependencyError("jinja2", extra="report", purpose="the report page") from error
+    template = environment().get_template("report.html")
+    with reading(report):
+        threat = ThreatModel.from_json(report["threat"])
+        try:
+            return template.render(
+                report=report,
+                engine=engine_name(report),
+                modality=modality_name(report),
+                threat=threat,
+                eps=format_eps(threat.eps),
+                clean=named(report, "clean"),
+                worst=named(report, "worst case"),
+                tally=tally(report),
+                drops=DropPlot.of(report["comparisons"], report["margin"]),
+                drift=DriftPlot.of(report["drift"]),
+            )
+        except UndefinedError as error:
+            raise LookupError(error.message) from error
+
+
+def environment() -> Environment:
+    """Templates of this folder; everything from the document is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    found = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters.update(FILTERS)
+    return found

@@ -1,0 +1,1 @@
+"""From a frozen encoder and labelled frames to a bundle: data, adapters, objectives, training, figures."""

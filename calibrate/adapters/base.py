@@ -1,0 +1,113 @@
+"""An adapter as numbers on disk, and the module it becomes part of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from advcal_edge.calibrate.config import AdapterConfig
+from advcal_edge.config import Layer, resolve
+from advcal_edge.errors import BundleError, ConfigError
+
+
+class AdaptedModule(nn.Module):
+    """Physical x (n, ...) -> z (n, d) of unit norm: head(trunk(x)) / |head(trunk(x))|."""
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head: nn.Module = nn.Identity()
+        self.eval().requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.readout(self.trunk(x))
+
+    def readout(self, features: Tensor) -> Tensor:
+        """The trunk's output (n, d) through head and normalisation."""
+        return F.normalize(self.head(features), dim=-1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Adapter:
+    """Trained numbers by name, the settings that say where they go, and how many the encoder has."""
+
+    config: AdapterConfig
+    state: Mapping[str, Tensor]
+    embedding_dim: int
+    encoder_parameters: int
+
+    @classmethod
+    def of(cls, model: AdaptedModule, config: AdapterConfig, embedding_dim: int) -> Adapter:
+        """A copy of what is trainable in `model`."""
+        state = {name: value.detach().cpu().clone() for name, value in trainable(model).items()}
+        total = sum(value.numel() for value in model.parameters())
+        return cls(config, state, embedding_dim, total - sum(value.numel() for value in state.values()))
+
+    @property
+    def kind(self) -> str:
+        """Its parts joined by `+`."""
+        return self.config.kind
+
+    @property
+    def parameters(self) -> int:
+        """Numbers trained."""
+        return sum(value.numel() for value in self.state.values())
+
+    @property
+    def trainable_fraction(self) -> float:
+        """Numbers trained / parameters of the frozen encoder."""
+        return self.parameters / self.encoder_parameters
+
+    def to_bytes(self) -> bytes:
+        """As a safetensors file; everything but the tensors is in its metadata."""
+        about = {
+            "config": asdict(self.config),
+            "embedding_dim": self.embedding_dim,
+            "encoder_parameters": self.encoder_parameters,
+        }
+        # one key: safetensors writes several in random order, and equal adapters must be equal bytes
+        return save({name: value.contiguous() for name, value in self.state.items()}, {"adapter": json.dumps(about)})
+
+    @classmethod
+    def load(cls, path: Path) -> Adapter:
+        """Read a file that `to_bytes` wrote.
+
+        Raises:
+            BundleError: not such a file.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads((file.metadata() or {})["adapter"])
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            config = resolve(AdapterConfig, [Layer(f"`{path}`", about["config"])])
+            return cls(config, state, int(about["embedding_dim"]), int(about["encoder_parameters"]))
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, ConfigError) as error:
+            raise BundleError(f"`{path}` holds no adapter: {error}", hint="calibrate again") from error
+
+
+def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that training may change, by name."""
+    return {name: value for name, value in module.named_parameters() if value.requires_grad}
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Inside, nothing is trainable and each adapted weight is computed once, as an attacker's many passes want it."""
+    moving = list(trainable(module).values())
+    for parameter in moving:
+        parameter.requires_grad_(False)
+    try:
+        with parametrize.cached():
+            yield
+    finally:
+        for parameter in moving:
+            parameter.requires_grad_(True)

@@ -1,0 +1,103 @@
+"""Training's state after an epoch, in a folder beside the bundle to be, so that an interrupt costs one epoch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from advcal_edge.errors import BundleError, ConfigError
+from advcal_edge.storage import write_atomic
+
+STATE = "state.safetensors"  # numbers and, in its metadata, what they belong to: one file, hence whole or absent
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where the state of one calibration is kept; `identity` is what must not change between run and resumption."""
+
+    folder: Path
+    identity: Mapping[str, Any]
+
+    @classmethod
+    def beside(cls, out: Path, identity: Mapping[str, Any]) -> Checkpoint:
+        """In `OUT.partial/`."""
+        return cls(out.with_name(f"{out.name}.partial"), identity)
+
+    def save(self, epoch: int, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+        """Write the state after `epoch` whole epochs.
+
+        Raises:
+            BundleError: the disk refuses.
+        """
+        tensors = {f"parameter.{name}": value.detach() for name, value in parameters.items()}
+        for index, slot in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{key}": value for key, value in slot.items()}
+        metadata = {"epoch": str(epoch), "identity": json.dumps(self.identity)}
+        write_atomic(self.folder / STATE, save({k: v.contiguous().clone() for k, v in tensors.items()}, metadata))
+
+    def load(self, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> int:
+        """Put a saved state back and return how many epochs it had seen.
+
+        Raises:
+            ConfigError: nothing was saved, or by a calibration with other settings; the message names them.
+            BundleError: the state is damaged.
+        """
+        path = self.folder / STATE
+        if not path.is_file():
+            raise ConfigError(f"`--resume` finds no `{path}`: nothing to resume", hint="leave out `--resume`")
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            self._check_identity(json.loads(metadata["identity"]))
+            with torch.no_grad():
+                for name, value in parameters.items():
+                    value.copy_(tensors.pop(f"parameter.{name}"))
+            slots: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in tensors.items():
+                _, index, key = name.split(".", 2)
+                slots.setdefault(int(index), {})[key] = tensor
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+            return int(metadata["epoch"])
+        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+            raise BundleError(f"`{path}` is damaged: {error}", hint="leave out `--resume` to start over") from error
+
+    def exists(self) -> bool:
+        """Whether there is a state to resume from."""
+        return (self.folder / STATE).is_file()
+
+    def remove(self) -> None:
+        """Drop the state; the bundle has taken its place."""
+        (self.folder / STATE).unlink(missing_ok=True)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _check_identity(self, found: Mapping[str, Any]) -> None:
+        before, now = flatten(found), flatten(json.loads(json.dumps(self.identity)))
+        differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+        if differing:
+            changes = ", ".join(f"`{key}` was {before.get(key)}, is {now.get(key)}" for key in differing[:5])
+            raise ConfigError(
+                f"`--resume` needs the settings of the interrupted calibration; {changes}",
+                hint="give the same settings, or leave out `--resume` to start over",
+            )
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,203 @@
+"""Every setting of a calibration. Defaults live here and nowhere else; they are the demo's, for two processor cores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from advcal_edge.errors import ConfigError
+from advcal_edge.registry import unknown
+
+ADAPTERS = ("identity", "head", "lora")
+"""Kinds that `adapter.kind` may join with `+`."""
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "image": {"out": "bundles/image"},
+    "thermal": {"out": "bundles/thermal"},
+}
+"""What a modality changes about the defaults; any other layer overrides it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Where labelled frames come from."""
+
+    path: str | None = None
+    """Folder of class folders, or a manifest.csv; the encoder's own samples where left out."""
+    skip_bad: bool = False
+    """Leave unreadable files out and count them, instead of refusing the data set."""
+    held_out: float = 0.25
+    """Share of a folder's samples that training never sees."""
+
+    def __post_init__(self) -> None:
+        _within("data.held_out", self.held_out, 0.05, 0.9)
+        if self.skip_bad and self.path is None:
+            raise ConfigError("`--skip-bad` has nothing to skip without `--data`", hint="leave out `--skip-bad`")
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterConfig:
+    """What may change about the encoder."""
+
+    kind: str = "lora"
+    """identity, head, lora, or several joined by `+`."""
+    rank: int = 2
+    """Rank of the update of each matrix inside the encoder."""
+    alpha: float = 4.0
+    """Updates are scaled by alpha / rank."""
+    stem: bool = True
+    """Update the patch convolution too."""
+    norms: bool = True
+    """Update the scales and shifts of the layer norms too."""
+    head_rank: int = 0
+    """Rank of the head's residual z + B A z; 0 is a full linear map that starts as the identity."""
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            if part not in ADAPTERS:
+                error = unknown("adapter", part, ADAPTERS)
+                raise ConfigError(error.message, hint=error.hint or "join kinds with `+`: `--adapter head+lora`")
+        if len(set(self.parts)) != len(self.parts) or ("identity" in self.parts and len(self.parts) > 1):
+            raise ConfigError(f"`--adapter {self.kind}` repeats a part or mixes it with `identity`")
+        _within("adapter.rank", self.rank, 1, 1024)
+        _within("adapter.head_rank", self.head_rank, 0, 4096)
+        _within("adapter.alpha", self.alpha, 1e-6, 1e6)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The kinds, in the order they are applied."""
+        return tuple(self.kind.split("+"))
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveConfig:
+    """What training minimises."""
+
+    kind: Literal["ce", "l2", "infonce"] = "ce"
+    """Against the frozen centers, or against the frozen encoder's clean embeddings."""
+    clean: float = 0.5
+    """Weight of the same objective on clean input."""
+    consistency: float = 0.0
+    """Weight of the similarity-matrix regulariser."""
+
+    def __post_init__(self) -> None:
+        _within("objective.clean", self.clean, 0, 100)
+        _within("objective.consistency", self.consistency, 0, 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class ThreatConfig:
+    """The adversary of training and of the figures."""
+
+    kind: Literal["adaptive", "static"] = "adaptive"
+    """Craft through encoder and adapter at each step, or once on the frozen encoder."""
+    eps: float = 4 / 255
+    """Radius of the linf ball as a fraction of the width of the input's bounds."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eps <= 1:
+            raise ConfigError(
+                f"`--eps` is {self.eps:g}; expected a fraction of the input's range, within [0, 1]",
+                hint="write pixel budgets as `--eps 4/255`",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class CraftConfig:
+    """How training's adversarial examples are made."""
+
+    steps: int = 2
+    """PGD steps a training step (adaptive)."""
+    step: float = 0.8
+    """Size of one such step as a fraction of eps."""
+    static_steps: int = 10
+    """PGD steps, once, on the frozen encoder (static)."""
+
+    def __post_init__(self) -> None:
+        _within("craft.steps", self.steps, 1, 1000)
+        _within("craft.static_steps", self.static_steps, 1, 1000)
+        _within("craft.step", self.step, 1e-6, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """How long and how fast."""
+
+    samples: int = 3000
+    """Training samples at most."""
+    epochs: int = 2
+    """Passes over them through the encoder."""
+    cached_epochs: int = 60
+    """Passes where only a head is trained on embeddings computed once (static)."""
+    batch: int = 64
+    """Samples a step."""
+    learning_rate: float = 1e-2
+    """Peak of the schedule: a linear rise over a tenth of the steps, then a cosine to zero."""
+    weight_decay: float = 0.01
+    """AdamW's."""
+
+    def __post_init__(self) -> None:
+        _within("train.samples", self.samples, 2, 10**8)
+        _within("train.epochs", self.epochs, 1, 10**6)
+        _within("train.cached_epochs", self.cached_epochs, 1, 10**6)
+        _within("train.batch", self.batch, 2, 10**6)
+        _within("train.learning_rate", self.learning_rate, 0, 10)
+        _within("train.weight_decay", self.weight_decay, 0, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateConfig:
+    """The figures before and after."""
+
+    samples: int = 200
+    """Held-out samples to attack, at most; the table states how many there were."""
+    steps: int = 20
+    """Steps of PGD and of APGD."""
+    queries: int = 200
+    """Queries of Square a sample."""
+
+    def __post_init__(self) -> None:
+        _within("evaluate.samples (`--samples`)", self.samples, 1, 10**8)
+        _within("evaluate.steps", self.steps, 1, 10**5)
+        _within("evaluate.queries", self.queries, 1, 10**6)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrateConfig:
+    """All of it; TOML keys, `--set` keys and these fields carry the same names."""
+
+    modality: str
+    """Sensor of the encoder's trunk."""
+    encoder: str = "bindlite"
+    """Registered name."""
+    out: str = "bundles/calibrated"
+    """Folder of the bundle."""
+    seed: int = 0
+    """Of everything random."""
+    data: DataConfig = field(default_factory=DataConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    threat: ThreatConfig = field(default_factory=ThreatConfig)
+    craft: CraftConfig = field(default_factory=CraftConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    def __post_init__(self) -> None:
+        if self.modality not in PRESETS:
+            raise unknown("modality", self.modality, PRESETS)
+        if not Path(self.out).name:
+            raise ConfigError(f"`--out {self.out}` names no folder", hint="like `--out bundles/thermal`")
+        if self.seed < 0:
+            raise ConfigError(f"`--seed` is {self.seed}; expected 0 or more")
+        if self.train.batch > self.train.samples:
+            raise ConfigError(
+                f"`train.batch` is {self.train.batch}; expected at most `train.samples`, {self.train.samples}",
+                hint=f"`--set train.batch={self.train.samples}`",
+            )
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"`{name}` is {value:g}; expected a value in [{low:g}, {high:g}]")

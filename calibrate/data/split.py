@@ -1,0 +1,66 @@
+"""Which samples train and which are held out: stratified, seeded, and never the same picture on both sides."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.calibrate.data.samples import Samples
+from advcal_edge.errors import InputError
+from advcal_edge.runtime.preprocess import Frame
+
+
+def split(samples: Samples, held_out: float, seed: int) -> tuple[Samples, Samples]:
+    """Training and held-out samples, the latter about `held_out` of each class; equal frames stay together.
+
+    Raises:
+        InputError: a class has fewer than two different frames.
+    """
+    groups: dict[str, list[int]] = {}
+    for index, frame in enumerate(samples.frames):
+        groups.setdefault(frame_sha256(frame), []).append(index)
+    rng = np.random.default_rng([seed, 0])
+    aside: list[int] = []
+    for label, name in enumerate(samples.names):
+        own = [rows for rows in groups.values() if samples.labels[rows[0]] == label]
+        if len(own) < 2:
+            raise InputError(
+                f"the class `{name}` of `{samples.source}` has {len(own)} different frame; expected at least two,"
+                " one to train on and one to hold out"
+            )
+        wanted, taken = held_out * sum(map(len, own)), 0
+        for place in rng.permutation(len(own))[:-1]:  # the last one stays for training
+            if taken and taken >= wanted:
+                break
+            aside += own[place]
+            taken += len(own[place])
+    chosen = np.zeros(len(samples), dtype=np.bool_)
+    chosen[aside] = True
+    return samples.take(np.flatnonzero(~chosen)), samples.take(np.flatnonzero(chosen))
+
+
+def stratified_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """A random order (n,) of which every beginning holds the classes in nearly their overall shares."""
+    rng = np.random.default_rng([seed, 1])
+    position = np.empty(len(labels))
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        position[rows] = (np.arange(len(rows)) + rng.random(len(rows))) / len(rows)
+    return np.argsort(position, kind="stable")
+
+
+def frame_sha256(frame: Frame) -> str:
+    """Hash of a frame's shape, type and values."""
+    return arrays_sha256(frame)
+
+
+def arrays_sha256(*arrays: NDArray[Any]) -> str:
+    """Hash over shapes, types and values."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,69 @@
+"""The one module that is attacked, exported and run: frozen trunk with the adapter merged, head, L2 norm."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from advcal_edge.bundle import Bundle
+from advcal_edge.calibrate.adapters import Adapter, attach_adapter, trainable
+from advcal_edge.calibrate.adapters.lora import merge
+from advcal_edge.encoders.base import Encoder
+from advcal_edge.errors import BundleError
+from advcal_edge.registry import load_encoder_class
+
+
+def deploy_module(encoder_module: nn.Module, adapter: Adapter) -> nn.Module:
+    """Physical x (n, ...) -> z (n, d) of unit norm, frozen, in eval mode; takes `encoder_module` over.
+
+    Raises:
+        BundleError: the adapter's numbers do not fit the encoder.
+    """
+    model = attach_adapter(encoder_module, adapter.config, adapter.embedding_dim, seed=0)
+    slots = trainable(model)
+    found = {name: tuple(value.shape) for name, value in adapter.state.items()}
+    expected = {name: tuple(value.shape) for name, value in slots.items()}
+    if found != expected:
+        odd = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        raise BundleError(
+            f"the adapter does not fit the encoder at `{odd[0]}`:"
+            f" found {found.get(odd[0])}, expected {expected.get(odd[0])}; {len(odd)} such places",
+            hint="calibrate again with this version of the encoder",
+        )
+    with torch.no_grad():
+        for name, slot in slots.items():
+            slot.copy_(adapter.state[name])
+    merge(model)
+    return model.eval().requires_grad_(False)
+
+
+def module_from_bundle(bundle: Bundle) -> nn.Module:
+    """Rebuild the deployed module (n, ...) -> (n, d) from a bundle, on the CPU.
+
+    Raises:
+        BundleError: the encoder's weights are not those the bundle was calibrated on, or a file is damaged.
+        ConfigError: the encoder is unknown to this version.
+    """
+    encoder = encoder_of(bundle)
+    return deploy_module(encoder.module(), Adapter.load(bundle.file("adapter.safetensors")))
+
+
+def encoder_of(bundle: Bundle) -> Encoder:
+    """The frozen encoder a bundle was calibrated on.
+
+    Raises:
+        BundleError: its weights have changed since, or the manifest does not say which they were.
+    """
+    section = bundle.section("encoder")
+    try:
+        name, modality, expected = (str(section[key]) for key in ("name", "modality", "weights_sha256"))
+    except KeyError as error:
+        raise BundleError(f"`{bundle.path}` does not say {error} of its encoder", hint="calibrate again") from error
+    encoder: Encoder = load_encoder_class(name).load(modality)
+    if encoder.fingerprint != expected:
+        raise BundleError(
+            f"the weights of `{name}` ({modality}) have sha256 {encoder.fingerprint[:12]};"
+            f" `{bundle.path}` was calibrated on {expected[:12]}",
+            hint="install the version that calibrated it, or calibrate again",
+        )
+    return encoder

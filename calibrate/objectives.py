@@ -1,0 +1,75 @@
+"""What training minimises, over embeddings of unit norm: z (n, d) of attacked or clean input through the adapter,
+anchor (n, d) of the clean input through the frozen encoder alone, y (n,), and the frozen centers C (k, d).
+
+The three objectives are those that arXiv 2505.11895 names. It prints no formula for them, nor for its regulariser of
+modality-consistent alignment; the formulas below are this program's reading of the words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from advcal_edge.attacks.losses import INFO_NCE_TEMPERATURE
+from advcal_edge.calibrate.config import ObjectiveConfig
+from advcal_edge.centers import Centers
+from advcal_edge.registry import choose
+
+Objective = Callable[[Tensor, Tensor, Tensor, Centers], Tensor]
+
+
+def cross_entropy(z: Tensor, anchor: Tensor, y: Tensor, centers: Centers) -> Tensor:
+    """mean_i -log softmax(z_i C^T / temperature)_{y_i}."""
+    scores: Tensor = centers.scores(z)
+    return F.cross_entropy(scores, y)
+
+
+def squared_distance(z: Tensor, anchor: Tensor, y: Tensor, centers: Centers) -> Tensor:
+    """mean_i |z_i - anchor_i|^2 = mean_i 2 - 2 <z_i, anchor_i>; needs no labels."""
+    return (z - anchor).square().sum(dim=-1).mean()
+
+
+def info_nce(z: Tensor, anchor: Tensor, y: Tensor, centers: Centers) -> Tensor:
+    """mean_i -log softmax(z_i anchor^T / 0.07)_i, the other samples of the batch being the negatives; no labels."""
+    return F.cross_entropy(z @ anchor.T / INFO_NCE_TEMPERATURE, torch.arange(len(z), device=z.device))
+
+
+def consistency(z: Tensor, anchor: Tensor) -> Tensor:
+    """mean_{i != j} (<z_i, z_j> - <anchor_i, anchor_j>)^2: attacked embeddings keep the geometry of the clean ones.
+
+    Zero for a batch of one, which has no pairs.
+    """
+    difference = z @ z.T - anchor @ anchor.T
+    pairs = len(z) * (len(z) - 1)
+    return (difference.square().sum() - difference.diagonal().square().sum()) / max(pairs, 1)
+
+
+OBJECTIVES: Mapping[str, Objective] = {"ce": cross_entropy, "l2": squared_distance, "infonce": info_nce}
+
+ATTACK_LOSSES: Mapping[str, str] = {"ce": "ce", "l2": "push", "infonce": "infonce"}
+"""Which loss of `advcal_edge.attacks` raises which objective."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Total:
+    """objective(z_adv) + clean * objective(z_clean) + consistency * regulariser(z_adv), weights from `config`."""
+
+    config: ObjectiveConfig
+    centers: Centers
+
+    def __call__(self, embed: Callable[[Tensor], Tensor], attacked: Tensor, clean: Tensor, anchor: Tensor,
+                 y: Tensor) -> Tensor:  # fmt: skip
+        """The loss of one batch; `embed` maps inputs to z and is asked once for attacked and clean together."""
+        objective = choose("objective", self.config.kind, OBJECTIVES)
+        n = len(attacked)
+        z = embed(torch.cat([attacked, clean]) if self.config.clean else attacked)
+        loss = objective(z[:n], anchor, y, self.centers)
+        if self.config.clean:
+            loss = loss + self.config.clean * objective(z[n:], anchor, y, self.centers)
+        if self.config.consistency:
+            loss = loss + self.config.consistency * consistency(z[:n], anchor)
+        return loss

@@ -1,0 +1,78 @@
+"""A torch module as runner and as gradient: the reference that engines are compared with."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from advcal_edge.attacks.base import Victim
+from advcal_edge.centers import Centers
+from advcal_edge.model import Pullback
+from advcal_edge.spec import TensorSpec
+from advcal_edge.threat import Array
+
+
+class TorchRunner:
+    """Implements `Runner` and `Gradient` over x (n, ...); what comes as numpy goes back as numpy.
+
+    The module is expected frozen and in eval mode. Only the input's gradient is ever computed.
+    """
+
+    def __init__(self, module: nn.Module, spec: TensorSpec) -> None:
+        self.module = module
+        self._spec = spec
+        first = next(module.parameters(), None)
+        self._device = torch.device("cpu") if first is None else first.device
+
+    @property
+    def spec(self) -> TensorSpec:
+        """The input it takes."""
+        return self._spec
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """`torch VERSION DEVICE SHA`, the hash over names and bytes of all weights when first asked."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.module.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return f"torch {torch.__version__} {self._device} {digest.hexdigest()[:12]}"
+
+    def place(self, array: NDArray[Any]) -> Tensor:
+        """A copy as tensor on the module's device."""
+        return torch.tensor(array, device=self._device)
+
+    def victim(self, centers: Centers) -> Victim:
+        """This module as the victim of white-box attacks."""
+        return Victim(self, centers, gradient=self, place=self.place)
+
+    def __call__(self, x: Array) -> Array:
+        """Embed x (n, ...) to unit-norm z (n, d)."""
+        with torch.no_grad():
+            z = self.module(self._tensor(x))
+        return _like(z, x)
+
+    def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        """Embed x and return (z, pullback); `pullback(v)` is J^T v at x."""
+        with torch.enable_grad():
+            leaf = self._tensor(x).detach().clone().requires_grad_(True)
+            z: Tensor = self.module(leaf)
+
+        def pullback(v: Array) -> Array:
+            (slope,) = torch.autograd.grad(z, leaf, self._tensor(v), retain_graph=True)
+            return _like(slope, x)
+
+        return _like(z.detach(), x), pullback
+
+    def _tensor(self, x: Array) -> Tensor:
+        return x if isinstance(x, Tensor) else self.place(x)
+
+
+def _like(value: Tensor, x: Array) -> Array:
+    return value if isinstance(x, Tensor) else np.array(value.cpu())

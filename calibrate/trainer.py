@@ -1,0 +1,81 @@
+"""The training loop: craft, compare, step; the same bits from the same seed, interrupted or not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from advcal_edge.calibrate.checkpoint import Checkpoint
+from advcal_edge.calibrate.config import TrainConfig
+from advcal_edge.calibrate.crafting import Crafter
+from advcal_edge.calibrate.objectives import Total
+from advcal_edge.progress import Progress
+
+WARM_UP = 0.1  # share of the steps over which the learning rate rises
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """Inputs or cached features x (n, ...), labels y (n,), and the frozen encoder's clean embeddings anchor (n, d)."""
+
+    x: Tensor
+    y: Tensor
+    anchor: Tensor
+
+
+def train(
+    embed: Callable[[Tensor], Tensor],
+    parameters: dict[str, nn.Parameter],
+    material: Material,
+    crafter: Crafter,
+    total: Total,
+    config: TrainConfig,
+    *,
+    epochs: int,
+    seed: int,
+    checkpoint: Checkpoint,
+    resume: bool,
+    progress: Progress,
+) -> None:
+    """Change `parameters` in place until `embed` withstands `crafter`; AdamW, gradients clipped to norm 1.
+
+    Each epoch draws from its own stream (seed, epoch), so that a resumed run equals an uninterrupted one bit for bit.
+
+    Raises:
+        ConfigError: nothing to resume, or a state of other settings.
+        BundleError: the state is damaged, or cannot be written.
+    """
+    optimizer = torch.optim.AdamW(parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    first = checkpoint.load(parameters, optimizer) if resume else 0
+    n, batch = len(material.y), min(config.batch, len(material.y))
+    batches = n // batch  # the last few of each shuffled epoch are left out, so that all batches weigh the same
+    for epoch in range(first, epochs):
+        rng = np.random.default_rng([seed, epoch])
+        order = torch.from_numpy(rng.permutation(n))
+        for index in range(batches):
+            progress("calibrate", epoch * batches + index, epochs * batches)
+            rows = order[index * batch : (index + 1) * batch]
+            x, y = material.x[rows], material.y[rows]
+            attacked = crafter(rows, x, y, rng)
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * schedule(epoch * batches + index, epochs * batches)
+            optimizer.zero_grad()
+            loss = total(embed, attacked, x, material.anchor[rows], y)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(parameters.values(), 1.0)
+            optimizer.step()
+        checkpoint.save(epoch + 1, parameters, optimizer)
+    progress("calibrate", epochs * batches, epochs * batches)
+
+
+def schedule(step: int, steps: int) -> float:
+    """Factor on the learning rate: linear to 1 over the warm-up, then (1 + cos) / 2 down to 0."""
+    rise = max(round(WARM_UP * steps), 1)
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(steps - rise, 1)))

@@ -1,0 +1,131 @@
+"""Adapters: start as the identity, leave the encoder alone, merge to the same function, survive the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save
+from small_encoder import DIM, Small
+from torch import Tensor, nn
+
+from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, attach_adapter, frozen, trainable
+from advcal_edge.calibrate.adapters.attach import PARTS
+from advcal_edge.calibrate.config import ADAPTERS, AdapterConfig
+from advcal_edge.calibrate.deploy import deploy_module
+from advcal_edge.errors import BundleError, ConfigError
+
+KINDS = ("identity", "head", "lora", "head+lora")
+X = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def trunk() -> nn.Module:
+    return Small.load("thermal").module()
+
+
+def stirred(config: AdapterConfig) -> AdaptedModule:
+    """An adapter as if training had moved every number."""
+    model = attach_adapter(trunk(), config, DIM, seed=0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for value in trainable(model).values():
+            value.add_(0.3 * torch.randn(value.shape, generator=generator))
+    return model
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("head_rank", [0, 2])
+def test_starts_as_the_identity(kind: str, head_rank: int) -> None:
+    model = attach_adapter(trunk(), AdapterConfig(kind=kind, head_rank=head_rank), DIM, seed=0)
+    torch.testing.assert_close(model(X), AdaptedModule(trunk())(X))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("head_rank", [0, 2])
+def test_merged_computes_what_unmerged_does(kind: str, head_rank: int) -> None:
+    config = AdapterConfig(kind=kind, head_rank=head_rank)
+    model = stirred(config)
+    merged = deploy_module(trunk(), Adapter.of(model, config, DIM))
+    torch.testing.assert_close(merged(X), model(X))
+    assert not trainable(merged)
+    assert not any("parametrizations" in name for name in merged.state_dict())
+    torch.testing.assert_close(merged(X).norm(dim=-1), torch.ones(5))
+
+
+def test_the_encoder_keeps_its_weights() -> None:
+    """Every original number is still there, bit for bit, under the parametrizations."""
+    model = stirred(AdapterConfig(kind="head+lora"))
+    inside = {name.replace(".parametrizations", "").replace(".original", ""): value
+              for name, value in model.trunk.named_parameters() if not value.requires_grad}  # fmt: skip
+    untouched = dict(trunk().named_parameters())
+    assert inside.keys() == untouched.keys()
+    assert all(torch.equal(inside[name], untouched[name]) for name in untouched)
+
+
+def test_every_matrix_is_reached() -> None:
+    moved = {name.split(".parametrizations")[0].removeprefix("trunk.") + "." + name.split(".")[-3]
+             for name in trainable(attach_adapter(trunk(), AdapterConfig(), DIM, seed=0))}  # fmt: skip
+    assert moved == {"stem.weight", "norm.weight", "norm.bias", "attention.in_proj_weight",
+                     "attention.out_proj.weight", "head.weight"}  # fmt: skip
+    plain = AdapterConfig(stem=False, norms=False)
+    assert not any("norm" in name or "stem" in name for name in trainable(attach_adapter(trunk(), plain, DIM, seed=0)))
+
+
+def test_trainable_fraction() -> None:
+    encoder = sum(value.numel() for value in trunk().parameters())
+    config = AdapterConfig(kind="head", head_rank=0)
+    adapter = Adapter.of(attach_adapter(trunk(), config, DIM, seed=0), config, DIM)
+    assert adapter.parameters == DIM * DIM + DIM
+    assert adapter.trainable_fraction == (DIM * DIM + DIM) / encoder
+    config = AdapterConfig(kind="head", head_rank=2)
+    assert Adapter.of(attach_adapter(trunk(), config, DIM, seed=0), config, DIM).parameters == 2 * 2 * DIM
+    nothing = AdapterConfig(kind="identity")
+    assert Adapter.of(attach_adapter(trunk(), nothing, DIM, seed=0), nothing, DIM).trainable_fraction == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_disk_and_back(kind: str, tmp_path: Path) -> None:
+    config = AdapterConfig(kind=kind, head_rank=2)
+    adapter = Adapter.of(stirred(config), config, DIM)
+    (tmp_path / "a").write_bytes(adapter.to_bytes())
+    loaded = Adapter.load(tmp_path / "a")
+    assert loaded.config == config
+    assert loaded.trainable_fraction == adapter.trainable_fraction
+    assert torch.equal(deploy_module(trunk(), loaded)(X), deploy_module(trunk(), adapter)(X))
+
+
+@pytest.mark.parametrize("content", [b"", b"junk" * 20, save({"a": torch.zeros(1)}), save({}, {"adapter": "[]"})])
+def test_damaged_files_are_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(BundleError, match="holds no adapter"):
+        Adapter.load(tmp_path / "a")
+
+
+def test_numbers_that_do_not_fit_are_refused() -> None:
+    adapter = Adapter(AdapterConfig(kind="head"), {"head.weight": torch.zeros(2, 2)}, DIM, 100)
+    with pytest.raises(BundleError, match=r"does not fit the encoder at `head\.bias`"):
+        deploy_module(trunk(), adapter)
+
+
+def test_frozen_lets_only_the_input_have_a_gradient() -> None:
+    model = stirred(AdapterConfig(kind="head+lora"))
+    names = set(trainable(model))
+    with frozen(model):
+        assert not trainable(model)
+        x = X.clone().requires_grad_()
+        model(x).sum().backward()
+        assert isinstance(x.grad, Tensor)
+    assert set(trainable(model)) == names
+    assert all(value.grad is None for value in model.parameters())
+
+
+def test_the_settings_know_every_part() -> None:
+    """They keep names of their own so that reading a configuration loads no torch."""
+    assert set(ADAPTERS) == set(PARTS)
+
+
+@pytest.mark.parametrize("kind", ["", "hed", "head+head", "identity+lora", "head+"])
+def test_impossible_kinds(kind: str) -> None:
+    with pytest.raises(ConfigError):
+        AdapterConfig(kind=kind)

@@ -1,0 +1,200 @@
+"""The whole calibration: what it changes and what it must not, the same bits each time, and the bundle it leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import ConfigMaker
+from safetensors import safe_open
+from small_encoder import Small, make_centers
+
+from advcal_edge.bundle import Bundle
+from advcal_edge.calibrate.adapters import AdaptedModule
+from advcal_edge.calibrate.calibration import calibrate
+from advcal_edge.calibrate.config import CalibrateConfig
+from advcal_edge.calibrate.deploy import module_from_bundle
+from advcal_edge.calibrate.metrics import ResultTable, Row, measure
+from advcal_edge.calibrate.torch_runner import TorchRunner
+from advcal_edge.errors import BundleError, ConfigError, InputError
+from advcal_edge.probe import Probe
+from advcal_edge.progress import silent
+from advcal_edge.spec import thermal
+from advcal_edge.threat import ThreatModel
+
+COLUMNS = ["clean", "static", "pgd", "apgd", "square", "worst"]
+
+
+def adapter_bytes(bundle: Bundle) -> bytes:
+    return bundle.file("adapter.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["identity", "head", "lora", "head+lora"])
+@pytest.mark.parametrize("threat", ["static", "adaptive"])
+def test_every_kind(kind: str, threat: str, make_config: ConfigMaker) -> None:
+    config = make_config(adapter={"kind": kind}, threat={"kind": threat})
+    result = calibrate(config)
+    bundle = Bundle.open(Path(config.out))
+    assert list(result.table.after.right) == COLUMNS
+    assert (result.trainable_fraction == 0) == (kind == "identity")
+    probe = bundle.probe().head(30)
+    found = bundle.centers().predict(TorchRunner(module_from_bundle(bundle), bundle.modality.input)(probe.x))
+    np.testing.assert_array_equal(found == probe.y, result.table.after.right["clean"])
+    json.dumps(result.to_json(), allow_nan=False)
+    assert not Path(f"{config.out}.partial").exists()
+    if kind == "identity":
+        for column in COLUMNS:
+            np.testing.assert_array_equal(result.table.after.right[column], result.table.before.right[column])
+
+
+@pytest.mark.parametrize("objective", ["ce", "l2"])
+def test_a_static_head_recovers_static_accuracy(objective: str, make_config: ConfigMaker) -> None:
+    config = make_config(
+        adapter={"kind": "head"}, threat={"kind": "static"}, objective={"kind": objective}, craft={"static_steps": 10}
+    )
+    table = calibrate(config).table
+    assert table.after.accuracy("static") > table.before.accuracy("static")
+
+
+def test_adaptive_lora_gains(make_config: ConfigMaker) -> None:
+    table = calibrate(make_config(train={"epochs": 15})).table
+    assert table.after.accuracy("pgd") > table.before.accuracy("pgd")
+
+
+def test_manifest(make_config: ConfigMaker) -> None:
+    config = make_config()
+    manifest = calibrate(config).bundle.manifest
+    encoder = sum(value.numel() for value in Small.load("thermal").module().parameters())
+    assert manifest["encoder"]["weights_sha256"] == Small.load("thermal").fingerprint
+    assert manifest["adapter"]["trainable_fraction"] == manifest["adapter"]["parameters"] / encoder
+    assert manifest["data"] | {"train_sha256": "", "held_out_sha256": ""} == {
+        "source": config.data.path, "license": "NOASSERTION", "skipped": 0, "train": 48, "held_out": 30,
+        "calibration": 48, "train_sha256": "", "held_out_sha256": "",
+    }  # fmt: skip
+    assert manifest["config"]["threat"] == {"kind": "adaptive", "eps": 0.03}
+    assert set(manifest) >= {"tool", "modality", "threat", "centers", "seed", "metrics", "environment", "files"}
+    assert set(manifest["files"]) == {"adapter.safetensors", "centers.safetensors", "probe.npz", "calibration.npz"}
+
+
+def test_the_same_seed_gives_the_same_bytes(make_config: ConfigMaker) -> None:
+    first = adapter_bytes(calibrate(make_config()).bundle)
+    torch.rand(3)  # the global stream plays no part
+    assert adapter_bytes(calibrate(make_config()).bundle) == first
+    assert adapter_bytes(calibrate(make_config(seed=1)).bundle) != first
+
+
+class Interrupt:
+    """Ctrl-C when training is halfway."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage == "calibrate" and done > total // 2:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [{}, {"adapter": {"kind": "head"}, "threat": {"kind": "static"}}, {"threat": {"kind": "static"}}],
+    ids=["adaptive lora", "static head", "static lora"],
+)
+def test_resumed_equals_uninterrupted(sections: dict[str, Any], make_config: ConfigMaker) -> None:
+    config = make_config(**sections)
+    whole = adapter_bytes(calibrate(config).bundle)
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(config, Interrupt())
+    assert adapter_bytes(Bundle.open(Path(config.out))) == whole  # the old bundle is untouched meanwhile
+    state = Path(f"{config.out}.partial/state.safetensors")
+    with safe_open(state, framework="pt") as file:
+        assert 0 < int(file.metadata()["epoch"]) < 20
+    assert adapter_bytes(calibrate(config, resume=True).bundle) == whole
+    assert not state.parent.exists()
+
+
+def test_resume_refuses_other_settings(make_config: ConfigMaker) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(make_config(), Interrupt())
+    with pytest.raises(ConfigError, match=r"`threat\.eps` was 0\.03, is 0\.1"):
+        calibrate(make_config(threat={"eps": 0.1}), resume=True)
+    calibrate(make_config(evaluate={"samples": 5}), resume=True)  # figures may be asked for differently
+
+
+def test_resume_needs_a_whole_state(make_config: ConfigMaker) -> None:
+    config = make_config()
+    with pytest.raises(ConfigError, match="nothing to resume"):
+        calibrate(config, resume=True)
+    state = Path(f"{config.out}.partial/state.safetensors")
+    state.parent.mkdir()
+    state.write_bytes(b"half")
+    with pytest.raises(BundleError, match="is damaged"):
+        calibrate(config, resume=True)
+
+
+def test_other_weights_are_refused(make_config: ConfigMaker) -> None:
+    bundle = calibrate(make_config()).bundle
+    section = {**bundle.section("encoder"), "weights_sha256": "0" * 64}
+    with pytest.raises(BundleError, match="was calibrated on 000000000000"):
+        module_from_bundle(bundle.add({}, encoder=section))
+
+
+def test_changed_adapter_is_refused(make_config: ConfigMaker) -> None:
+    bundle = calibrate(make_config()).bundle
+    path = bundle.path / "adapter.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(BundleError, match="changed or truncated"):
+        module_from_bundle(bundle)
+
+
+def test_occupied_destination(make_config: ConfigMaker) -> None:
+    config = make_config()
+    Path(config.out).mkdir()
+    (Path(config.out) / "thesis.tex").write_text("years of work")
+    with pytest.raises(BundleError, match="holds other files"):
+        calibrate(config)
+
+
+def test_encoder_without_samples(make_config: ConfigMaker) -> None:
+    config = make_config()
+    bare = CalibrateConfig(modality="thermal", encoder="small", out=config.out)
+    with pytest.raises(ConfigError, match="brings no samples"):
+        calibrate(bare)
+
+
+def test_a_class_too_few(make_config: ConfigMaker) -> None:
+    config = make_config()
+    assert config.data.path
+    for file in sorted((Path(config.data.path) / "dog").iterdir())[1:]:
+        file.unlink()
+    with pytest.raises(InputError, match="`dog`"):
+        calibrate(config)
+
+
+def test_table_counts_sample_by_sample() -> None:
+    clean, square = np.array([True, True, True, False]), np.array([True, False, True, False])
+    row = Row("after", {"clean": clean, "square": square})
+    assert row.accuracy("square") == 0.5
+    low, high = row.interval("square").to_json()
+    assert 0 < low < 0.5 < high < 1
+    assert row.to_json()["square"]["correct"] == 2
+
+
+def test_nothing_right_to_begin_with(make_config: ConfigMaker) -> None:
+    """A hopeless encoder gives a table of zeros and no crash."""
+    config = make_config(adapter={"kind": "identity"})
+    runner = TorchRunner(AdaptedModule(Small.load("thermal").module()), thermal(8).input)
+    probe = Probe(np.zeros((4, 1, 8, 8), np.float32), np.zeros(4, np.int64))
+    wrong = int(make_centers().predict(runner(probe.x))[0])
+    probe = Probe(probe.x, np.full(4, (wrong + 1) % 3))
+    threat = ThreatModel("linf", 0.0, (0.0, 1.0))
+    table = measure(runner, runner, make_centers(), probe, threat, config.evaluate, seed=0, progress=silent)
+    assert {table.after.accuracy(column) for column in COLUMNS} == {0.0}
+
+
+def test_worst_case_is_below_every_column(make_config: ConfigMaker) -> None:
+    table: ResultTable = calibrate(make_config()).table
+    for row in (table.before, table.after):
+        worst = np.logical_and.reduce([row.right[column] for column in COLUMNS[:-1]])
+        np.testing.assert_array_equal(row.right["worst"], worst)
+        assert all((row.right[column] <= row.right["clean"]).all() for column in COLUMNS)

@@ -1,0 +1,157 @@
+"""Labelled frames from folders and csv files, and everything that can be wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_encoder import LABELS, make_frames, write_folder
+
+from advcal_edge.calibrate.data.folder import load_folder
+from advcal_edge.calibrate.data.samples import Samples
+from advcal_edge.calibrate.data.split import frame_sha256, split, stratified_order
+from advcal_edge.errors import InputError
+from advcal_edge.spec import thermal
+
+THERMAL = thermal(8)
+
+
+def load(path: Path, skip_bad: bool = False) -> tuple[Samples, int]:
+    loaded = load_folder(path, THERMAL, LABELS, skip_bad=skip_bad)
+    return loaded.samples, loaded.skipped
+
+
+def test_folders(tmp_path: Path) -> None:
+    samples, skipped = load(write_folder(tmp_path, 12))
+    assert (len(samples), skipped, samples.names) == (12, 0, LABELS)
+    frames, labels = make_frames(12, seed=2)
+    assert {(frame_sha256(f), int(y)) for f, y in zip(samples.frames, samples.labels, strict=True)} == {
+        (frame_sha256(f), int(y)) for f, y in zip(frames, labels, strict=True)
+    }
+
+
+def test_classes_keep_the_order_of_the_centers(tmp_path: Path) -> None:
+    write_folder(tmp_path, 12)
+    for file in (tmp_path / "dog").iterdir():
+        file.unlink()
+    (tmp_path / "dog").rmdir()
+    assert load_folder(tmp_path, THERMAL, ("owl", "dog", "cat"), skip_bad=False).samples.names == ("owl", "cat")
+
+
+def test_sixteen_bits(tmp_path: Path) -> None:
+    import cv2
+
+    write_folder(tmp_path, 6)
+    counts = np.full((9, 9), 30_000, np.uint16)
+    (tmp_path / "cat" / "deep.png").write_bytes(cv2.imencode(".png", counts)[1].tobytes())
+    assert any(frame.dtype == np.uint16 for frame in load(tmp_path)[0].frames)
+
+
+def test_csv(tmp_path: Path) -> None:
+    write_folder(tmp_path, 6)
+    listing = tmp_path / "some.csv"
+    listing.write_text("label,path\ncat,cat/000.png\nowl,owl/002.png\n")
+    samples, _ = load(listing)
+    assert samples.names == ("cat", "owl")
+    assert samples.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("path\ncat/000.png\n", "expected `path` and `label`"),
+        ("", "expected `path` and `label`"),
+        ("path,label\n../x.png,cat\n", "leaves the folder"),
+        ("path,label\n/etc/hostname,cat\n", "leaves the folder"),
+        ("path,label\ncat/000.png\n", "line 2"),
+        ("path,label\ncat/000.png,cow\n", "`cow`, for which the encoder has no center"),
+        ("path,label\ncat/000.png,cat\n", "holds 1 class"),
+        ("path,label\ncat/000.png,cat\ndog/no.png,dog\n", "1 of 2 files"),
+    ],
+)
+def test_bad_csv(content: str, message: str, tmp_path: Path) -> None:
+    write_folder(tmp_path, 6)
+    (tmp_path / "some.csv").write_text(content)
+    with pytest.raises(InputError, match=message):
+        load(tmp_path / "some.csv")
+
+
+def test_bad_csv_bytes(tmp_path: Path) -> None:
+    (tmp_path / "some.csv").write_bytes(b"path,label\n\xff\xfe\0,cat\n")
+    with pytest.raises(InputError, match="cannot read"):
+        load(tmp_path / "some.csv")
+
+
+def test_unknown_class_lists_the_known(tmp_path: Path) -> None:
+    write_folder(tmp_path, 6)
+    (tmp_path / "cow").mkdir()
+    with pytest.raises(InputError, match="`cat`, `dog`, `owl`"):
+        load(tmp_path)
+
+
+def test_empty_and_single_classes(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(InputError, match=r"`cat` of .* is empty"):
+        load(tmp_path)
+    (tmp_path / "cat" / "a.png").write_bytes(b"")
+    with pytest.raises(InputError, match="holds 1 class"):
+        load(tmp_path)
+    with pytest.raises(InputError, match="no folder and no csv"):
+        load(tmp_path / "absent")
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    write_folder(tmp_path, 6)
+    for index in range(12):
+        (tmp_path / "cat" / f"bad{index:02}.png").write_bytes(b"no picture")
+    (tmp_path / "cat" / ".hidden").write_bytes(b"ignored")
+    with pytest.raises(InputError, match=r"(?s)12 of 18 files.*bad00.*bad09.*and 2 more") as caught:
+        load(tmp_path)
+    assert "bad10" not in caught.value.message
+    assert "--skip-bad" in (caught.value.hint or "")
+    samples, skipped = load(tmp_path, skip_bad=True)
+    assert (len(samples), skipped) == (6, 12)
+
+
+def test_nothing_left_of_a_class(tmp_path: Path) -> None:
+    write_folder(tmp_path, 6)
+    for file in (tmp_path / "dog").iterdir():
+        file.write_bytes(b"no picture")
+    with pytest.raises(InputError, match="no readable sample is left of the class `dog`"):
+        load(tmp_path, skip_bad=True)
+
+
+def samples_of(frames: list[np.ndarray], labels: np.ndarray) -> Samples:
+    return Samples(tuple(frames), labels, LABELS, "test", "NOASSERTION")
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_split(seed: int) -> None:
+    frames, labels = make_frames(60, seed=3)
+    doubled = samples_of(frames + frames[:30], np.concatenate([labels, labels[:30]]))
+    train, held_out = split(doubled, 0.25, seed)
+    assert len(train) + len(held_out) == 90
+    assert not {frame_sha256(f) for f in train.frames} & {frame_sha256(f) for f in held_out.frames}
+    for label in range(3):
+        assert 0.2 <= (held_out.labels == label).sum() / 30 <= 0.34
+    again = split(doubled, 0.25, seed)[1]
+    assert again.labels.tolist() == held_out.labels.tolist()
+
+
+def test_split_needs_two_different_frames() -> None:
+    frames, labels = make_frames(6, seed=3)
+    alike = [frames[0], frames[1], frames[2], frames[0], frames[4], frames[5]]
+    with pytest.raises(InputError, match="`cat` of `test` has 1 different frame"):
+        split(samples_of(alike, labels), 0.25, 0)
+    train, held_out = split(samples_of(frames, labels), 0.25, 0)  # two each: one on either side
+    assert sorted(train.labels) == sorted(held_out.labels) == [0, 1, 2]
+
+
+def test_stratified_order() -> None:
+    labels = np.repeat(np.arange(4), [40, 40, 40, 8]).astype(np.int64)
+    order = stratified_order(labels, seed=0)
+    assert sorted(order) == list(range(128))
+    head = np.bincount(labels[order[:32]], minlength=4)
+    assert abs(head - np.array([10, 10, 10, 2])).max() <= 1
+    assert order.tolist() != stratified_order(labels, seed=1).tolist()

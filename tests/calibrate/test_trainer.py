@@ -1,0 +1,89 @@
+"""The training loop and what crafts for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ConfigMaker
+from small_encoder import DIM, Small, make_centers, make_frames
+from torch import Tensor
+
+from advcal_edge.calibrate.adapters import AdaptedModule, attach_adapter, trainable
+from advcal_edge.calibrate.cache import embed_all
+from advcal_edge.calibrate.checkpoint import Checkpoint
+from advcal_edge.calibrate.config import AdapterConfig, ObjectiveConfig, TrainConfig
+from advcal_edge.calibrate.crafting import AdaptiveCrafter, StaticCrafter
+from advcal_edge.calibrate.objectives import OBJECTIVES, Total
+from advcal_edge.calibrate.trainer import Material, schedule, train
+from advcal_edge.progress import silent
+from advcal_edge.runtime.preprocess import preprocess
+from advcal_edge.spec import thermal
+from advcal_edge.threat import ThreatModel
+
+CENTERS = make_centers()
+
+
+def material(model: AdaptedModule) -> Material:
+    frames, labels = make_frames(48, seed=5)
+    x = torch.from_numpy(preprocess(thermal(8), frames))
+    return Material(x, torch.from_numpy(labels), embed_all(model, x))
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES)
+def test_training_lowers_its_objective(kind: str, tmp_path: Path) -> None:
+    model = attach_adapter(Small.load("thermal").module(), AdapterConfig("head+lora"), DIM, seed=0)
+    data = material(model)
+    noise = torch.from_numpy(np.random.default_rng(0).uniform(-0.2, 0.2, data.x.shape).astype(np.float32))
+    attacked = (data.x + noise).clamp(0, 1)
+
+    def value() -> float:
+        return OBJECTIVES[kind](embed_all(model, attacked), data.anchor, data.y, CENTERS).item()
+
+    before = value()
+    train(
+        model,
+        trainable(model),
+        data,
+        StaticCrafter(attacked),
+        Total(ObjectiveConfig(), CENTERS) if kind == "ce" else Total(ObjectiveConfig(kind), CENTERS),  # type: ignore[arg-type]
+        TrainConfig(batch=16),
+        epochs=8,
+        seed=0,
+        checkpoint=Checkpoint.beside(tmp_path / "B", {}),
+        resume=False,
+        progress=silent,
+    )
+    assert value() < before
+
+
+def test_adaptive_crafting_touches_no_parameter(make_config: ConfigMaker) -> None:
+    model = attach_adapter(Small.load("thermal").module(), AdapterConfig("head+lora"), DIM, seed=0)
+    data, threat = material(model), ThreatModel("linf", 0.05, (0.0, 1.0))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    crafter = AdaptiveCrafter.build(make_config(), model, thermal(8).input, CENTERS, threat)
+    seen: list[bool] = []
+    model.register_forward_hook(lambda *_: seen.append(any(p.requires_grad for p in model.parameters())))
+    attacked = crafter(torch.arange(48), data.x, data.y, np.random.default_rng(0))
+    assert seen
+    assert not any(seen)
+    assert trainable(model)
+    assert all(value.grad is None for value in model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert threat.distance(attacked, data.x).max() <= 0.05 + 1e-6
+    scores: Tensor = CENTERS.scores(model(attacked))
+    assert torch.nn.functional.cross_entropy(scores, data.y) > torch.nn.functional.cross_entropy(
+        CENTERS.scores(model(data.x)), data.y
+    )
+
+
+@pytest.mark.parametrize("steps", [1, 7, 100])
+def test_schedule(steps: int) -> None:
+    factors = [schedule(step, steps) for step in range(steps)]
+    assert all(0 < factor <= 1 for factor in factors)
+    assert max(factors) == 1
+    peak = factors.index(1)
+    assert factors[:peak] == sorted(factors[:peak])
+    assert factors[peak:] == sorted(factors[peak:], reverse=True)

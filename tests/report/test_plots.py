@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, strategies as st
+
+from advcal_edge.report.axis import Axis, round_step
+from advcal_edge.report.drift import BOTTOM, LEFT, RIGHT, TOP, DriftPlot
+from advcal_edge.report.drops import DropPlot
+
+SHARE = st.floats(-1, 1)
+POSITIVE = st.floats(0, 1e3)
+
+
+@given(st.floats(1e-6, 1e6))
+def test_steps_are_round_and_never_too_fine(least: float) -> None:
+    step = round_step(least)
+    assert step >= least * (1 - 1e-9)
+    assert f"{step:e}"[0] in "125"
+
+
+def test_ticks_are_multiples_inside_the_axis() -> None:
+    assert Axis(-1.3, 4.1, 0, 100).ticks(6) == [-1, 0, 1, 2, 3, 4]
+    assert Axis(-0.25, 0.55, 0, 100).ticks(4) == [-0.2, 0.0, 0.2, 0.4]
+
+
+def test_an_axis_may_run_backwards() -> None:
+    assert Axis(0, 10, 200, 100).at(2.5) == 175
+
+
+@given(st.lists(st.tuples(SHARE, SHARE, SHARE), min_size=1, max_size=5), st.floats(0.001, 0.9))
+def test_drops_lie_inside_their_intervals_and_the_plot(found: list[tuple[float, float, float]], margin: float) -> None:
+    items = []
+    for triple in found:
+        low, drop, high = sorted(triple)
+        items.append({"name": "x", "drop": drop, "interval": [low, high], "decides": True})
+    plot = DropPlot.of(items, margin)
+    assert 2 <= plot.zero < plot.margin <= 98
+    assert all(2 <= row.low <= row.at <= row.high <= 98 for row in plot.rows)
+    assert 2 <= len(plot.ticks) <= 8
+
+
+@given(st.lists(st.tuples(POSITIVE, POSITIVE), min_size=1, max_size=20))
+def test_every_mark_lies_inside_the_frame(pairs: list[tuple[float, float]]) -> None:
+    plot = DriftPlot.of({"margin": [m for m, _ in pairs], "change": [c for _, c in pairs]})
+    assert plot is not None
+    for x, y in (*plot.safe, *plot.near_ties):
+        assert LEFT <= x <= RIGHT
+        assert TOP <= y <= BOTTOM
+    assert bool(plot.near_ties) == any(2 * c >= m for m, c in pairs)
+    assert bool(plot.safe) == any(2 * c < m for m, c in pairs)
+    assert 1 <= len(plot.x_ticks) <= 8
+    assert 1 <= len(plot.y_ticks) <= 8
+
+
+@pytest.mark.parametrize("change", [0.004, 0.006])
+def test_the_diagonal_separates_the_marks(change: float) -> None:
+    plot = DriftPlot.of({"margin": [0.01], "change": [change]})
+    assert plot is not None
+    ((x, y),) = plot.safe or plot.near_ties
+    x1, y1, x2, y2 = plot.diagonal
+    on_line = y1 + (x - x1) / (x2 - x1) * (y2 - y1)
+    assert (y < on_line) is bool(plot.near_ties)
+
+
+def test_nothing_finite_makes_no_plot() -> None:
+    assert DriftPlot.of({"margin": [float("nan")], "change": [1.0]}) is None

@@ -1,0 +1,59 @@
+"""Centers survive the disk, refuse nonsense and score on numpy and torch alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from advcal_edge.centers import Centers
+from advcal_edge.errors import BundleError, InputError
+
+VECTORS = np.eye(3, 5, dtype=np.float32)
+CENTERS = Centers(("cat", "dog", "drone"), VECTORS, 0.05, "test")
+
+
+def test_disk_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "centers.safetensors"
+    path.write_bytes(CENTERS.to_bytes())
+    back = Centers.load(path)
+    assert (back.labels, back.temperature, back.source) == (CENTERS.labels, CENTERS.temperature, CENTERS.source)
+    np.testing.assert_array_equal(back.vectors, CENTERS.vectors)
+
+
+def test_scores_on_numpy_and_torch() -> None:
+    z = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    np.testing.assert_allclose(CENTERS.scores(z), CENTERS.scores(torch.tensor(z)).numpy(), rtol=1e-6)
+    np.testing.assert_array_equal(CENTERS.predict(z), (z @ VECTORS.T).argmax(1))
+
+
+def test_subset_keeps_the_asked_order() -> None:
+    subset = CENTERS.subset(("drone", "cat"))
+    np.testing.assert_array_equal(subset.vectors, VECTORS[[2, 0]])
+    with pytest.raises(InputError, match="no center for `fish`"):
+        CENTERS.subset(("cat", "fish"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "vectors", "temperature", "words"),
+    [
+        (("a", "b"), VECTORS, 1.0, "one row a label"),
+        (("a",), VECTORS[:1], 1.0, "at least two"),
+        (("a", "a"), VECTORS[:2], 1.0, "same label"),
+        (("a", "b"), 2 * VECTORS[:2], 1.0, "unit norm"),
+        (("a", "b"), VECTORS[:2], 0.0, "positive"),
+    ],
+)
+def test_nonsense_is_refused(labels: tuple[str, ...], vectors: np.ndarray, temperature: float, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Centers(labels, vectors, temperature, "test")
+
+
+def test_other_bytes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "centers.safetensors"
+    for content in (b"", b"not safetensors at all", CENTERS.to_bytes()[:-7]):
+        path.write_bytes(content)
+        with pytest.raises(BundleError, match="holds no centers"):
+            Centers.load(path)

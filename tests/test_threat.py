@@ -1,0 +1,83 @@
+"""The ball is the ball, for any norm, bounds and start."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, strategies as st
+
+from advcal_edge.errors import BundleError, ConfigError
+from advcal_edge.threat import Norm, ThreatModel, format_eps, parse_eps
+
+
+@given(
+    norm=st.sampled_from(["linf", "l2"]),
+    eps=st.floats(0, 1),
+    low=st.floats(-50, 0),
+    width=st.floats(0.1, 100),
+    seed=st.integers(0, 1000),
+)
+def test_projection_is_legal_and_idempotent(norm: Norm, eps: float, low: float, width: float, seed: int) -> None:
+    threat = ThreatModel(norm, eps, (low, low + width))
+    rng = np.random.default_rng(seed)
+    x0 = rng.uniform(low, low + width, (4, 3, 5))
+    x = x0 + rng.normal(0, width, x0.shape)
+    once = threat.project(x, x0)
+    assert (threat.distance(once, x0) <= eps + 1e-9).all()
+    assert once.min() >= low
+    assert once.max() <= low + width
+    np.testing.assert_allclose(threat.project(once, x0), once, atol=1e-9 * width)
+
+
+def test_numpy_and_torch_agree() -> None:
+    rng = np.random.default_rng(0)
+    x0, x = rng.uniform(0, 1, (2, 4, 3, 5)).astype(np.float32)
+    for norm in ("linf", "l2"):
+        threat = ThreatModel(norm, 0.1, (0.0, 1.0))
+        expected = threat.project(torch.tensor(x), torch.tensor(x0)).numpy()
+        np.testing.assert_allclose(threat.project(x, x0), expected, atol=1e-6)
+        distance = threat.distance(torch.tensor(x), torch.tensor(x0)).numpy()
+        np.testing.assert_allclose(threat.distance(x, x0), distance, rtol=1e-5)
+
+
+def test_a_point_inside_stays_where_it_is() -> None:
+    x0 = np.full((2, 3), 0.5)
+    x = x0 + 0.01
+    np.testing.assert_array_equal(ThreatModel("linf", 0.1, (0.0, 1.0)).project(x, x0), x)
+
+
+def test_eps_is_a_fraction_of_the_width() -> None:
+    assert ThreatModel("linf", 4 / 255, (-40.0, 215.0)).radius == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(("text", "value"), [("4/255", 4 / 255), ("0.5", 0.5), (" 8/255 ", 8 / 255), ("0", 0.0)])
+def test_eps_is_read_as_people_write_it(text: str, value: float) -> None:
+    assert parse_eps(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["four", "", "4/0", "4//255", "nan%"])
+def test_eps_that_is_no_number(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected a fraction like `4/255`"):
+        parse_eps(text)
+
+
+@given(st.integers(0, 255))
+def test_eps_is_shown_as_people_write_it(level: int) -> None:
+    assert format_eps(level / 255) == f"{level}/255"
+
+
+@pytest.mark.parametrize("eps", [-0.1, 1.5, float("nan"), float("inf")])
+def test_eps_outside_the_bounds(eps: float) -> None:
+    with pytest.raises(ConfigError, match="eps must lie in"):
+        ThreatModel("linf", eps, (0.0, 1.0))
+
+
+def test_json_round_trip_and_malformed_manifest() -> None:
+    threat = ThreatModel("l2", 0.25, (-1.0, 3.0))
+    assert ThreatModel.from_json(json.loads(json.dumps(threat.to_json()))) == threat
+    for broken in ({}, {"norm": "linf", "eps": "x", "bounds": [0, 1]}, {"norm": "linf", "eps": 0.1, "bounds": 3}):
+        with pytest.raises(BundleError, match="malformed"):
+            ThreatModel.from_json(broken)
