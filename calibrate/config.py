@@ -155,7 +155,7 @@ class EvaluateConfig:
     """Held-out samples to attack, at most; the table states how many there were."""
     steps: int = 20
     """Steps of PGD and of APGD."""
-    queries: int = 200
+    queries: int = 100
     """Queries of Square a sample."""
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from advcal_edge.calibrate.checkpoint import Checkpoint
 from advcal_edge.calibrate.config import TrainConfig
 from advcal_edge.calibrate.crafting import Crafter
 from advcal_edge.calibrate.objectives import Total
+from advcal_edge.errors import ConfigError
 from advcal_edge.progress import Progress
 
 WARM_UP = 0.1  # share of the steps over which the learning rate rises
@@ -47,7 +48,7 @@ def train(
     Each epoch draws from its own stream (seed, epoch), so that a resumed run equals an uninterrupted one bit for bit.
 
     Raises:
-        ConfigError: nothing to resume, or a state of other settings.
+        ConfigError: nothing to resume, a state of other settings, or a loss that is no longer finite.
         BundleError: the state is damaged, or cannot be written.
     """
     optimizer = torch.optim.AdamW(parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -66,6 +67,11 @@ def train(
                 group["lr"] = config.learning_rate * schedule(epoch * batches + index, epochs * batches)
             optimizer.zero_grad()
             loss = total(embed, attacked, x, material.anchor[rows], y)
+            if not torch.isfinite(loss):
+                raise ConfigError(
+                    f"training diverged in epoch {epoch + 1}: the loss is {loss.item()}; expected a finite number",
+                    hint=f"lower the peak: `--set train.learning_rate={config.learning_rate / 10:g}`",
+                )
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters.values(), 1.0)
             optimizer.step()

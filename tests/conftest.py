@@ -28,3 +28,21 @@ def make_bundle(tmp_path: Path) -> BundleMaker:
         return write_bundle(tmp_path / "B", linear or Linear.random(thermal(8)), precisions, verdicts or {})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """bindlite's image encoder, calibrated for a moment and exported for real in three precisions with its gradient."""
+    from advcal_edge.calibrate.calibration import calibrate
+    from advcal_edge.calibrate.config import CalibrateConfig
+    from advcal_edge.calibrate.deploy import module_from_bundle
+    from advcal_edge.config import Layer, resolve
+    from advcal_edge.export.graphs import export_graphs
+
+    layers = [
+        Layer("test", {"modality": "image", "out": str(tmp_path_factory.mktemp("exported") / "B")}),
+        Layer("test", {"train": {"samples": 256, "epochs": 1}, "evaluate": {"samples": 8, "steps": 2, "queries": 5}}),
+    ]
+    bundle = calibrate(resolve(CalibrateConfig, layers)).bundle
+    bundle, _ = export_graphs(bundle, module_from_bundle(bundle))
+    return bundle

@@ -91,20 +91,20 @@ def run(bundle: Bundle, console: Console, request: Request) -> tuple[Bundle, lis
     threat = bundle.threat if request.eps is None else bundle.threat.with_eps(parse_eps(request.eps))
     if threat.eps == 0:
         raise ConfigError("`--eps 0` leaves nothing to attack; expected a positive radius", hint="like `--eps 4/255`")
-    paths = engines(bundle, request.engine)
+    victims = [engine_victim(bundle, path) for path in engines(bundle, request.engine)]
     probe = bundle.probe().head(request.samples)
     if len(probe) < request.samples:
         console.say(f"the bundle holds {len(probe)} held-out samples, not {request.samples}; all are used")
     reference, reference_info = reference_victim(bundle, request.reference)
+    precisions = ", ".join(info["precision"] for _, info in victims)
     console.say(
-        f"verify  {bundle.path}  {len(paths)} engine{'s' if len(paths) > 1 else ''} against {reference_info['kind']}"
+        f"verify  {bundle.path}  {precisions} against {reference_info['kind']}"
         f"  n={len(probe)}  {threat}  seed {request.seed}  {budget.describe()}"
     )
     samples = Samples(probe.x, probe.y, threat, request.seed)
     prepared = Verification.prepare(reference, bundle.modality, samples, budget, request.margin, console.progress)
     documents = []
-    for path in paths:
-        victim, info = engine_victim(bundle, path)
+    for victim, info in victims:
         report = prepared.run(
             victim,
             engine_info=info,

@@ -44,5 +44,5 @@ class Encoder(Protocol):
         ...
 
     def module(self) -> nn.Module:
-        """Physical x (n, ...) -> embedding z (n, d), not yet normalised to unit length; normalisation of x is inside."""
+        """Physical x (n, ...) -> embedding z (n, d), not yet of unit length; normalisation of x is inside."""
         ...

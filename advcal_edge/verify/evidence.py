@@ -105,7 +105,7 @@ def craft_on_engine(
     """White-box attacks (engine forward, exported backward) and the black box, all judged by the engine.
 
     Every sample the engine gets right meets the first white-box attack and the black box, whether or not a transferred
-    input fools it already: otherwise a dead gradient could hide behind a strong transfer, and no route would stand alone.
+    input fools it already: otherwise a dead gradient could hide behind a strong transfer.
     """
     crafted: list[Crafted] = []
     if engine.gradient is not None:

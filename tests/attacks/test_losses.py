@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from toy import DIM, centers
 from torch.nn import functional as F
+from toy import DIM, centers
 
 from advcal_edge.attacks import LOSSES
 from advcal_edge.errors import ConfigError

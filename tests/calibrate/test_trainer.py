@@ -18,6 +18,7 @@ from advcal_edge.calibrate.config import AdapterConfig, ObjectiveConfig, TrainCo
 from advcal_edge.calibrate.crafting import AdaptiveCrafter, StaticCrafter
 from advcal_edge.calibrate.objectives import OBJECTIVES, Total
 from advcal_edge.calibrate.trainer import Material, schedule, train
+from advcal_edge.errors import ConfigError
 from advcal_edge.progress import silent
 from advcal_edge.runtime.preprocess import preprocess
 from advcal_edge.spec import thermal
@@ -57,6 +58,25 @@ def test_training_lowers_its_objective(kind: str, tmp_path: Path) -> None:
         progress=silent,
     )
     assert value() < before
+
+
+def test_divergence_is_an_error(tmp_path: Path) -> None:
+    model = attach_adapter(Small.load("thermal").module(), AdapterConfig(), DIM, seed=0)
+    data = material(model)
+    with pytest.raises(ConfigError, match="diverged in epoch 1"):
+        train(
+            lambda x: model(x) * torch.nan,
+            trainable(model),
+            data,
+            StaticCrafter(data.x),
+            Total(ObjectiveConfig(), CENTERS),
+            TrainConfig(batch=16),
+            epochs=1,
+            seed=0,
+            checkpoint=Checkpoint.beside(tmp_path / "B", {}),
+            resume=False,
+            progress=silent,
+        )
 
 
 def test_adaptive_crafting_touches_no_parameter(make_config: ConfigMaker) -> None:

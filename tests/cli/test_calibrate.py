@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -134,6 +136,17 @@ def test_occupied_destination(tmp_path: Path, capsys: Capture) -> None:
     assert main(["calibrate", "--modality", "thermal", "--out", str(tmp_path)]) == 2
     assert "holds other files" in capsys.readouterr().err
     assert (tmp_path / "letter.txt").read_text() == "dear all"
+
+
+def test_full_disk(frames: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    out = tmp_path / "B"
+    assert main(["calibrate", "--modality", "thermal", "--data", str(frames), "--out", str(out), *QUICK]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,10 @@ def constant_output(graph: onnx.GraphProto) -> None:
     width = graph.output[0].type.tensor_type.shape.dim[1].dim_value
     one = np.zeros((1, width), np.float32)
     one[0, 0] = 1
-    nodes = [helper.make_node("Mul", ["honest", "zero"], ["nothing"]), helper.make_node("Add", ["nothing", "one"], ["z"])]
+    nodes = [
+        helper.make_node("Mul", ["honest", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "one"], ["z"]),
+    ]
     after(graph, nodes, zero=np.zeros(1, np.float32), one=one)
 
 

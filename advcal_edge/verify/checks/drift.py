@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from advcal_edge.centers import Centers
 from advcal_edge.verify.check import Check, at_most
 
-NEAR_TIE_LIMIT = 0.05
+NEAR_TIE_LIMIT = 0.1  # measured: 0.003 for fp16, 0.08 for int8, 0.16 for weights cut to 4 bits
 
 
 @dataclass(frozen=True, slots=True, eq=False)

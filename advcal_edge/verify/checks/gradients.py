@@ -12,7 +12,7 @@ from advcal_edge.verify.checks.stability import embed
 from advcal_edge.verify.evidence import Samples
 
 ZERO_LIMIT = 0.01
-SLOPE_LIMIT = 0.25
+SLOPE_LIMIT = 0.2  # measured: 0.002 for fp32 and fp16, 0.04 to 0.07 for int8, 0.32 for an input rounded to 16 levels
 STEP = 0.25  # of the radius: far above float32 and int8 noise, small enough that the encoder is nearly straight
 
 

@@ -32,7 +32,8 @@ def transfer_not_stronger(evidence: Sequence[Evidence]) -> Check:
     if not own:
         return skipped("transfer_not_stronger", f"<= {TRANSFER_LIMIT:g}", "no gradient route to compare with")
     transfer = next(e for e in evidence if e.crafted.route == "transfer")
-    both = transfer.crafted.attacked & own[0].crafted.attacked  # right on either side, so that clean errors count nowhere
+    # right on either side, so that clean errors count nowhere
+    both = transfer.crafted.attacked & own[0].crafted.attacked
     if not both.any():
         return skipped("transfer_not_stronger", f"<= {TRANSFER_LIMIT:g}", "no sample is right on both sides")
     lead = float(transfer.fools_engine[both].mean() - own[0].fools_engine[both].mean())
