@@ -21,16 +21,15 @@ from advcal_edge.provenance import environment
 from advcal_edge.report.table import percent, percent_interval, table
 from advcal_edge.storage import write_atomic
 
-SLOW = "train.learning_rate=1e-3"  # a full head starts at the identity and leaves it for good with larger steps
 BARE = ["adapter.rank=1", "adapter.alpha=2", "adapter.norms=false", "adapter.stem=false"]
 VARIANTS: dict[str, list[str]] = {
     "lora adaptive ce": ["adapter.kind=lora"],
-    "head static ce": ["adapter.kind=head", "threat.kind=static", SLOW],
-    "head adaptive ce": ["adapter.kind=head", SLOW],
+    "head static ce": ["adapter.kind=head", "threat.kind=static"],
+    "head adaptive ce": ["adapter.kind=head"],
     "lora adaptive l2": ["adapter.kind=lora", "objective.kind=l2"],
     "lora adaptive infonce": ["adapter.kind=lora", "objective.kind=infonce"],
     "lora adaptive ce + consistency": ["adapter.kind=lora", "objective.consistency=1"],
-    "head+lora adaptive ce": ["adapter.kind=head+lora", "adapter.head_rank=4"],
+    "head+lora adaptive ce": ["adapter.kind=head+lora", "adapter.head_rank=4", "train.head_learning_rate=1e-2"],
     "lora rank 1, linear maps only": ["adapter.kind=lora", *BARE],
     "lora static ce": ["adapter.kind=lora", "threat.kind=static"],
     "identity": ["adapter.kind=identity"],

@@ -135,6 +135,8 @@ class TrainConfig:
     """Samples a step."""
     learning_rate: float = 1e-2
     """Peak of the schedule: a linear rise over a tenth of the steps, then a cosine to zero."""
+    head_learning_rate: float = 1e-3
+    """The same for a head, which has far more numbers than the updates inside and leaves the identity for good."""
     weight_decay: float = 0.01
     """AdamW's."""
 
@@ -144,6 +146,7 @@ class TrainConfig:
         _within("train.cached_epochs", self.cached_epochs, 1, 10**6)
         _within("train.batch", self.batch, 2, 10**6)
         _within("train.learning_rate", self.learning_rate, 0, 10)
+        _within("train.head_learning_rate", self.head_learning_rate, 0, 10)
         _within("train.weight_decay", self.weight_decay, 0, 10)
 
 

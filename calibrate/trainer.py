@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ def train(
         ConfigError: nothing to resume, a state of other settings, or a loss that is no longer finite.
         BundleError: the state is damaged, or cannot be written.
     """
-    optimizer = torch.optim.AdamW(parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(groups(parameters, config), weight_decay=config.weight_decay)
     first = checkpoint.load(parameters, optimizer) if resume else 0
     n, batch = len(material.y), min(config.batch, len(material.y))
     batches = n // batch  # the last few of each shuffled epoch are left out, so that all batches weigh the same
@@ -64,19 +65,27 @@ def train(
             x, y = material.x[rows], material.y[rows]
             attacked = crafter(rows, x, y, rng)
             for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * schedule(epoch * batches + index, epochs * batches)
+                group["lr"] = group["peak"] * schedule(epoch * batches + index, epochs * batches)
             optimizer.zero_grad()
             loss = total(embed, attacked, x, material.anchor[rows], y)
             if not torch.isfinite(loss):
                 raise ConfigError(
                     f"training diverged in epoch {epoch + 1}: the loss is {loss.item()}; expected a finite number",
-                    hint=f"lower the peak: `--set train.learning_rate={config.learning_rate / 10:g}`",
+                    hint="lower the peak: `--set train.learning_rate=X`, or `train.head_learning_rate` for a head",
                 )
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters.values(), 1.0)
             optimizer.step()
         checkpoint.save(epoch + 1, parameters, optimizer)
     progress("calibrate", epochs * batches, epochs * batches)
+
+
+def groups(parameters: dict[str, nn.Parameter], config: TrainConfig) -> list[dict[str, Any]]:
+    """The head's parameters and the others, each with the peak of its learning rate."""
+    head = [value for name, value in parameters.items() if name.startswith("head.")]
+    inside = [value for name, value in parameters.items() if not name.startswith("head.")]
+    pairs = ((inside, config.learning_rate), (head, config.head_learning_rate))
+    return [{"params": values, "peak": peak} for values, peak in pairs if values]
 
 
 def schedule(step: int, steps: int) -> float:

@@ -32,7 +32,10 @@ def make_config(tmp_path: Path) -> ConfigMaker:
         layers = [
             Layer("test", {"modality": "thermal", "encoder": "small", "out": str(tmp_path / "B")}),
             Layer("test", {"data": {"path": str(folder)}, "threat": {"eps": 0.03}}),
-            Layer("test", {"train": {"samples": 48, "batch": 16, "epochs": 3, "cached_epochs": 20}}),
+            Layer(
+                "test",
+                {"train": {"samples": 48, "batch": 16, "epochs": 3, "cached_epochs": 20, "head_learning_rate": 5e-3}},
+            ),
             Layer("test", {"evaluate": {"samples": 30, "steps": 3, "queries": 5}, "craft": {"static_steps": 3}}),
             Layer("test", sections),
         ]

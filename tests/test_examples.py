@@ -1,0 +1,44 @@
+"""Every example runs as its README says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from tiny import BundleMaker
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(example: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    program = EXAMPLES / example / "main.py"
+    return subprocess.run([sys.executable, str(program), *arguments], capture_output=True, text=True, check=False)
+
+
+def test_every_example_has_a_readme_and_a_test_here() -> None:
+    here = Path(__file__).read_text()
+    for folder in EXAMPLES.iterdir():
+        assert (folder / "README.md").is_file()
+        assert f'run("{folder.name}"' in here
+
+
+def test_embeds_frames_and_insists_on_verification(make_bundle: BundleMaker, tmp_path: Path) -> None:
+    frame = tmp_path / "frame.npy"
+    np.save(frame, np.arange(100, dtype=np.uint16).reshape(10, 10))
+    bundle = str(make_bundle().path)
+    refused = run("01_embed", bundle, str(frame))
+    assert refused.returncode
+    assert "no passing report" in refused.stderr
+    shown = run("01_embed", bundle, str(frame), "--unverified")
+    assert shown.returncode == 0, shown.stderr
+    assert "verified: False" in shown.stdout
+    assert shown.stdout.splitlines()[1].startswith("frame.npy: ")
+
+
+def test_calibrates_on_folders_of_frames(tmp_path: Path) -> None:
+    done = run("02_own_data", str(tmp_path / "work"))
+    assert done.returncode == 0, done.stderr
+    assert "onnx/forward.fp32.onnx" in done.stdout
+    assert done.stdout.count(".png") == 6  # three on the command line, three in the table of labels
