@@ -74,12 +74,9 @@ class Centers:
 
     def to_bytes(self) -> bytes:
         """As a safetensors file; labels, temperature and source are in its metadata."""
-        metadata = {
-            "labels": json.dumps(list(self.labels)),
-            "temperature": repr(self.temperature),
-            "source": self.source,
-        }
-        return save({"centers": np.ascontiguousarray(self.vectors)}, metadata)
+        # one key: the order of several is random, and with it the hash of the file
+        described = {"labels": list(self.labels), "temperature": self.temperature, "source": self.source}
+        return save({"centers": np.ascontiguousarray(self.vectors)}, {"centers": json.dumps(described)})
 
     @classmethod
     def load(cls, path: Path) -> Centers:
@@ -90,12 +87,12 @@ class Centers:
         """
         try:
             with safe_open(path, framework="np") as file:
-                metadata = file.metadata() or {}
+                described = json.loads((file.metadata() or {})["centers"])
                 return cls(
-                    labels=tuple(str(label) for label in json.loads(metadata["labels"])),
+                    labels=tuple(str(label) for label in described["labels"]),
                     vectors=file.get_tensor("centers"),
-                    temperature=float(metadata["temperature"]),
-                    source=metadata["source"],
+                    temperature=float(described["temperature"]),
+                    source=str(described["source"]),
                 )
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise BundleError(f"`{path}` holds no centers: {error}") from error

@@ -60,7 +60,8 @@ class ThreatModel:
     def distance(self, x: Array, x0: Array) -> Array:
         """Distance (n,) of `x` from `x0` in this norm, as a fraction of the width of the bounds."""
         xp = array_namespace(x, x0)
-        flat = xp.reshape(x - x0, (x.shape[0], -1))
+        delta = x - x0
+        flat = xp.reshape(delta, (x.shape[0], math.prod(delta.shape[1:])))
         width = self.bounds[1] - self.bounds[0]
         if self.norm == "linf":
             return xp.max(xp.abs(flat), axis=-1) / width

@@ -1,4 +1,4 @@
-"""The picture in `docs/robustness.md`: `python benchmarks/five_figures.py` draws what `benchmarks/adapters.py` measured."""
+"""The picture in `docs/robustness.md`: `python benchmarks/five_figures.py` draws what `adapters.py` measured."""
 
 from __future__ import annotations
 

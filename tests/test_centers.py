@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 
 from advcal_edge.centers import Centers
 from advcal_edge.errors import BundleError, InputError
+from advcal_edge.storage import sha256_bytes
 
 VECTORS = np.eye(3, 5, dtype=np.float32)
 CENTERS = Centers(("cat", "dog", "drone"), VECTORS, 0.05, "test")
@@ -21,6 +24,16 @@ def test_disk_round_trip(tmp_path: Path) -> None:
     back = Centers.load(path)
     assert (back.labels, back.temperature, back.source) == (CENTERS.labels, CENTERS.temperature, CENTERS.source)
     np.testing.assert_array_equal(back.vectors, CENTERS.vectors)
+
+
+def test_same_centers_same_bytes_in_another_process() -> None:
+    code = (
+        "import numpy as np; from advcal_edge.centers import Centers; from advcal_edge.storage import sha256_bytes;"
+        "c = Centers(('cat', 'dog', 'drone'), np.eye(3, 5, dtype=np.float32), 0.05, 'test');"
+        "print(sha256_bytes(c.to_bytes()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == sha256_bytes(CENTERS.to_bytes())
 
 
 def test_scores_on_numpy_and_torch() -> None:

@@ -64,6 +64,6 @@ class Budget:
 
 
 BUDGETS: Mapping[str, Budget] = {
-    "quick": Budget("quick", 10, 10, 1, ("ce", "margin"), 100),
+    "quick": Budget("quick", 10, 10, 1, ("ce", "margin"), 50),
     "standard": Budget("standard", 20, 50, 1, ("ce", "margin"), 1000),
 }

@@ -107,6 +107,12 @@ def test_huge_eps_leaves_nothing() -> None:
     assert outcome.robust_accuracy == 0.0
 
 
+def test_no_samples_no_outcome() -> None:
+    victim, x, y = toy(2)
+    outcome = run_attack(PGD(2), victim, x[:0], y[:0], THREAT, route="t", seed=0)
+    assert len(outcome.success) == len(outcome.distance) == 0
+
+
 def test_eps_zero_changes_nothing() -> None:
     victim, x, y = toy(16)
     for attack in ATTACKS:
