@@ -74,7 +74,9 @@ def inline(section: object) -> str:
     """The plain values of an object in one line."""
     if not isinstance(section, dict):
         return "" if section is None else str(section)
-    return "  ".join(f"{key} {shown(value)}" for key, value in section.items() if not isinstance(value, dict))
+    return "  ".join(
+        f"{key} {shown(value)}" for key, value in section.items() if value is not None and not isinstance(value, dict)
+    )
 
 
 def shown(value: object) -> str:

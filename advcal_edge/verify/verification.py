@@ -46,6 +46,7 @@ class Verification:
     samples: Samples
     budget: Budget
     margin: float
+    z: NDArray[np.float32]  # the reference's clean embeddings (n, d)
     right: NDArray[np.bool_]
     crafted: Sequence[Crafted]
     seconds: float
@@ -64,6 +65,7 @@ class Verification:
 
         Raises:
             ConfigError: too few samples, or a margin outside (0, 1).
+            EngineError: the reference itself returns NaN.
         """
         if len(samples) < MINIMUM:
             raise ConfigError(
@@ -72,8 +74,13 @@ class Verification:
         if not 0 < margin < 1:
             raise ConfigError(f"`--margin` must lie between 0 and 1, a fraction of all samples: found {margin:g}")
         started = time.perf_counter()
+        z = embed_all(reference, samples.x)
+        if not np.isfinite(z).all():
+            raise EngineError(
+                "the reference returns NaN or infinite embeddings; there is nothing to hold an engine against"
+            )
         right, crafted = craft_on_reference(reference, samples, budget, progress)
-        return cls(reference, modality, samples, budget, margin, right, crafted, time.perf_counter() - started)
+        return cls(reference, modality, samples, budget, margin, z, right, crafted, time.perf_counter() - started)
 
     def run(
         self,
@@ -102,7 +109,7 @@ class Verification:
         own = craft_on_engine(engine, samples, self.budget, right, fooled, progress)
         evidence = [*transfer, *(judge(item, self.reference, engine, y) for item in own)]
         comparisons = compare(self.right, right, evidence, self.margin)
-        drift = measure_drift(embed_all(self.reference, samples.x), embed_all(engine, samples.x), engine.centers)
+        drift = measure_drift(self.z, embed_all(engine, samples.x), engine.centers)
         checks = [
             *engine_checks(engine, samples, right),
             black_box_not_stronger(evidence),

@@ -78,9 +78,35 @@ def leaking_rows(graph: onnx.GraphProto) -> None:
     after(graph, nodes, rows=np.array([0], np.int64), share=np.array([0.3], np.float32))
 
 
+def overflowing(graph: onnx.GraphProto) -> None:
+    """Infinity minus infinity on half of the inputs, as half precision gives where activations grow too large."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x", "places"], ["brightness"], keepdims=0),
+        helper.make_node("Greater", ["brightness", "middle"], ["bright"]),
+        helper.make_node("Unsqueeze", ["bright", "last"], ["column"]),
+        helper.make_node("Where", ["column", "broken", "honest"], ["z"]),
+    ]
+    after(
+        graph,
+        nodes,
+        places=np.array([1, 2, 3], np.int64),
+        middle=np.array(0.25, np.float32),
+        last=np.array([1], np.int64),
+        broken=np.array([[np.nan]], np.float32),
+    )
+
+
 GRAPHS: dict[str, Callable[[onnx.GraphProto], None]] = {
     edit.__name__: edit
-    for edit in (coarse_weights, shuffled_outputs, constant_output, added_noise, rounded_input, leaking_rows)
+    for edit in (
+        coarse_weights,
+        shuffled_outputs,
+        constant_output,
+        added_noise,
+        rounded_input,
+        leaking_rows,
+        overflowing,
+    )
 }
 
 

@@ -25,6 +25,7 @@ CAUGHT_BY: Mapping[str, set[str]] = {
     "added_noise": {"repeatable"},
     "rounded_input": {"finite_differences"},
     "leaking_rows": {"batch_independent"},
+    "overflowing": {"unit_norm", "drift_within_margin"},
 }
 
 

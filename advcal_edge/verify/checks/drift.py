@@ -23,13 +23,17 @@ class Drift:
 
     @property
     def near_ties(self) -> NDArray[np.bool_]:
-        """Where the drift is large enough to turn the decision."""
+        """Where (n,) the drift is large enough to turn the decision."""
         return 2 * self.change >= self.margin
 
 
 def measure_drift(z_reference: NDArray[np.float32], z_engine: NDArray[np.float32], centers: Centers) -> Drift:
-    """Drift between embeddings (n, d) of the same inputs, scores in units of cosine."""
+    """Drift between embeddings (n, d) of the same inputs, scores in units of cosine.
+
+    An engine's embedding that is not finite counts as the opposite of the reference's, the farthest there is.
+    """
     a, b = z_reference.astype(np.float64), z_engine.astype(np.float64)
+    b = np.where(np.isfinite(b).all(axis=1, keepdims=True), b, -a)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     cosine = (a * b).sum(axis=1) / np.maximum(norms, 1e-12)
     scores = a @ centers.vectors.T.astype(np.float64)
