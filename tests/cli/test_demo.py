@@ -1,0 +1,46 @@
+"""The whole road on the embedded encoders, as a first-time user walks it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from advcal_edge.bundle import Bundle
+from advcal_edge.cli import main
+from advcal_edge.runtime import Embedder
+
+COLUMNS = {"clean", "static", "pgd", "apgd", "square", "worst"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("modality", ["image", "thermal"])
+def test_demo_calibrates_exports_verifies_and_runs(
+    modality: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--modality", modality, "--out", str(tmp_path / "B"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["modality"] == modality
+    assert document["samples"] >= 200
+    assert set(document["before"]) == set(document["after"]) == COLUMNS
+    before, after = (document[row]["worst"] for row in ("before", "after"))
+    assert after["interval"][0] > before["interval"][1]  # the default adapter helps against attacks that see it
+    engines = {engine["precision"]: engine for engine in document["engines"]}
+    assert list(engines) == ["fp32", "fp16", "int8"]
+    assert engines["fp32"]["verdict"] == "pass"
+    assert document["verdict"] == "pass"
+    bundle = Bundle.open(Path(document["bundle"]))
+    for name in bundle.manifest["files"]:
+        bundle.file(name)
+    for engine in engines.values():
+        assert "<svg" in Path(engine["report"]).read_text()
+    assert Embedder.load(bundle.path, require_verified=True).verified
+
+
+def test_an_unknown_modality_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--modality", "thermo", "--out", str(tmp_path / "B")]) == 2
+    captured = capsys.readouterr()
+    assert "did you mean `thermal`?" in captured.err
+    assert captured.out == ""
+    assert not (tmp_path / "B").exists()
