@@ -49,8 +49,13 @@ class Bundle:
             if path.exists():
                 old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
                 path.replace(old / path.name)
-                staging.replace(path)
-                shutil.rmtree(old)
+                try:
+                    staging.replace(path)
+                except OSError:
+                    (old / path.name).replace(path)
+                    raise
+                finally:
+                    shutil.rmtree(old, ignore_errors=True)
             else:
                 staging.replace(path)
         except OSError as error:
@@ -129,10 +134,11 @@ class Bundle:
             BundleError: a name leaves the bundle, or the disk refuses.
         """
         targets = {name: inside(self.path, name) for name in files}
-        listed = dict(self.manifest["files"])
+        current = Bundle.open(self.path).manifest  # another command may have added files since this one opened it
+        listed = dict(current["files"])
         if any(name in listed for name in files):
             kept = {name: entry for name, entry in listed.items() if name not in files}
-            write_atomic(self.path / MANIFEST, encode({**self.manifest, "files": kept}))
+            write_atomic(self.path / MANIFEST, encode({**current, "files": kept}))
         for name, content in files.items():
             target = targets[name]
             if isinstance(content, bytes):
@@ -144,7 +150,7 @@ class Bundle:
                 except OSError as error:
                     raise write_error(target, error) from error
             listed[name] = {"sha256": sha256_file(target), "bytes": target.stat().st_size}
-        manifest = {**self.manifest, **sections, "files": dict(sorted(listed.items()))}
+        manifest = {**current, **sections, "files": dict(sorted(listed.items()))}
         write_atomic(self.path / MANIFEST, encode(manifest))
         return Bundle.open(self.path)
 
@@ -189,11 +195,19 @@ class Bundle:
 
     def probe(self) -> Probe:
         """The held-out samples that `verify` attacks, hash checked."""
-        return Probe.load(self.file("probe.npz"), self.modality.input)
+        return self._samples("probe.npz")
 
     def calibration(self) -> Probe:
         """Training samples kept for the quantiser, disjoint from the probe, hash checked."""
-        return Probe.load(self.file("calibration.npz"), self.modality.input)
+        return self._samples("calibration.npz")
+
+    def _samples(self, name: str) -> Probe:
+        probe, classes = Probe.load(self.file(name), self.modality.input), len(self.centers().labels)
+        if len(probe) and not (probe.y.min() >= 0 and probe.y.max() < classes):
+            raise BundleError(
+                f"`{self.path / name}` has labels {probe.y.min()} to {probe.y.max()} for {classes} centers"
+            )
+        return probe
 
 
 def check_destination(path: Path) -> None:
@@ -204,10 +218,22 @@ def check_destination(path: Path) -> None:
     """
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise BundleError(f"`{path}` exists and is no bundle; expected a new folder", hint="choose another `--out`")
-    if path.is_dir() and not (path / MANIFEST).is_file() and any(path.iterdir()):
+    if path.is_dir() and any(path.iterdir()) and not is_bundle(path):
         raise BundleError(
             f"`{path}` holds other files and no bundle; expected a new folder", hint="choose another `--out`"
         )
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a folder holds a bundle of any version and nothing that its manifest does not list."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        listed = {MANIFEST, *manifest["files"]}
+        ours = str(manifest["schema"]).startswith("advcal-edge/bundle/")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+    found = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
+    return ours and found <= listed
 
 
 def inside(root: Path, name: object) -> Path:

@@ -54,8 +54,11 @@ class Centers:
         return (z @ self.like(z).T) / self.temperature
 
     def predict(self, z: Array) -> Array:
-        """Index (n,) of the best center for each embedding."""
-        return array_namespace(z).argmax(self.scores(z), axis=-1)
+        """Index (n,) of the best center for each embedding; -1, which is no class, where an embedding is not finite."""
+        xp = array_namespace(z)
+        with np.errstate(invalid="ignore"):
+            scores = self.scores(z)
+        return xp.where(xp.all(xp.isfinite(scores), axis=-1), xp.argmax(scores, axis=-1), -1)
 
     def subset(self, labels: tuple[str, ...]) -> Centers:
         """Keep only `labels`, in that order.

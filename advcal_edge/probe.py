@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from advcal_edge.errors import BundleError
 from advcal_edge.spec import TensorSpec
+
+LARGEST = 4 * 2**30  # bytes unpacked; a small file from elsewhere may claim any size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,9 +49,13 @@ class Probe:
             BundleError: not such a file, or samples that do not fit `spec`.
         """
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            content = io.BytesIO(path.read_bytes())
+            size = sum(member.file_size for member in zipfile.ZipFile(content).infolist())
+            if size > LARGEST:
+                raise BundleError(f"`{path}` unpacks to {size / 2**30:.1f} GiB; expected at most {LARGEST / 2**30:.0f}")
+            with np.load(content, allow_pickle=False) as file:
                 x, y = file["x"], file["y"]
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise BundleError(f"`{path}` holds no samples: {error}") from error
         if x.dtype == np.uint8:
             x = from_levels(x, spec)

@@ -110,6 +110,8 @@ class Modality:
                 bounds=(low, high),
                 unit=str(tensor["unit"]),
             )
+            if spec.dtype != "float32" or not spec.width > 0 or not spec.shape or min(spec.shape) < 1:
+                raise ValueError(f"dtype {spec.dtype}, bounds {spec.bounds}, shape {spec.shape}")
             return cls(str(data["name"]), spec, str(data["preprocess"]), int(data["bit_depth"]))
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"modality in the manifest is malformed: {error!r}") from error

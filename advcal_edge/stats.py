@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 
+MARGIN = 0.02  # largest drop, as a fraction of samples, that counts as parity unless somebody says otherwise
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:

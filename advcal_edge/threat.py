@@ -100,8 +100,10 @@ def parse_eps(text: str) -> float:
         ConfigError: not a number or a fraction.
     """
     try:
+        if "e" in text.lower():  # an exponent could name a number of any length
+            return float(text)
         return float(Fraction(text.strip()))
-    except (ValueError, ZeroDivisionError) as error:
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
         raise ConfigError(f"eps `{text}` is no number; expected a fraction like `4/255` or `0.0157`") from error
 
 

@@ -97,9 +97,9 @@ class ThreatConfig:
     """Radius of the linf ball as a fraction of the width of the input's bounds."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.eps <= 1:
+        if not 0 < self.eps <= 1:
             raise ConfigError(
-                f"`--eps` is {self.eps:g}; expected a fraction of the input's range, within [0, 1]",
+                f"`--eps` is {self.eps:g}; expected a fraction of the input's range, above 0 and at most 1",
                 hint="write pixel budgets as `--eps 4/255`",
             )
 
@@ -192,8 +192,8 @@ class CalibrateConfig:
             raise unknown("modality", self.modality, PRESETS)
         if not Path(self.out).name:
             raise ConfigError(f"`--out {self.out}` names no folder", hint="like `--out bundles/thermal`")
-        if self.seed < 0:
-            raise ConfigError(f"`--seed` is {self.seed}; expected 0 or more")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"`--seed` is {self.seed}; expected a whole number from 0 to 2^63 - 1")
         if self.train.batch > self.train.samples:
             raise ConfigError(
                 f"`train.batch` is {self.train.batch}; expected at most `train.samples`, {self.train.samples}",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import BundleError, EngineError
 from advcal_edge.runtime.graph import graph_digest, weights_beside
+from advcal_edge.stats import MARGIN
+from advcal_edge.threat import ThreatModel
 
 REPORT_SCHEMA = "advcal-edge/report/1"
 FASTEST_FIRST = ("int8", "fp16", "fp32")
@@ -92,7 +96,19 @@ def has_passed(bundle: Bundle, sha256: str) -> bool:
             f"`{path}` has schema `{schema}`; this version reads `{REPORT_SCHEMA}`",
             hint=f"verify again: `advcal-edge verify {bundle.path}`",
         )
-    return bool(verdict == "pass" and judged == sha256)
+    return bool(verdict == "pass" and judged == sha256 and as_strict(report, bundle))
+
+
+def as_strict(report: Mapping[str, Any], bundle: Bundle) -> bool:
+    """Whether a report is about this bundle's centers and threat or a larger one, with the usual margin."""
+    threat, centers = bundle.threat, bundle.manifest["files"].get("centers.safetensors", {})
+    try:
+        tested = ThreatModel.from_json(report["threat"])
+        margin, seen = float(report["margin"]), report["context"]["hashes"]["centers.safetensors"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"a report in `{bundle.path}` lacks {error}; expected threat, margin and hashes") from error
+    same_ball = tested.norm == threat.norm and tested.bounds == threat.bounds and tested.eps >= threat.eps
+    return same_ball and margin <= MARGIN and seen == centers.get("sha256")
 
 
 def graphs(bundle: Bundle) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +11,11 @@ from numpy.typing import NDArray
 
 from advcal_edge.errors import DependencyError, EngineError
 from advcal_edge.runtime.ports import Port
-from advcal_edge.storage import sha256_file
+from advcal_edge.storage import sha256_bytes, sha256_file
 
 Optimization = Literal["basic", "all"]
+FOLDER_OF_WEIGHTS = "session.model_external_initializers_file_folder_path"
+NOWHERE = "/nonexistent"
 LEVELS: Mapping[str, str] = {"basic": "ORT_ENABLE_BASIC", "all": "ORT_ENABLE_ALL"}
 
 
@@ -38,9 +39,15 @@ class Graph:
         if threads is not None:
             options.intra_op_num_threads = threads
         try:
-            # weights kept beside the graph are found only by path; everything else runs from the bytes hashed here
-            source = str(path) if weights_beside(path).is_file() else path.read_bytes()
-            self.sha256 = graph_digest(path) if isinstance(source, str) else hashlib.sha256(source).hexdigest()
+            # weights may be in the graph or in the one file beside it; both run from the bytes hashed here, and a graph
+            # that names any other file finds nothing
+            options.add_session_config_entry(FOLDER_OF_WEIGHTS, NOWHERE)
+            source, beside = path.read_bytes(), weights_beside(path)
+            self.sha256 = sha256_bytes(source)
+            if beside.is_file():
+                weights = beside.read_bytes()
+                self.sha256 = combine(self.sha256, sha256_bytes(weights))
+                options.add_external_initializers_from_files_in_memory([beside.name], [weights], [len(weights)])
             # without `enable_fallback=0` a failing accelerator would be replaced by the CPU after a mere print
             self.session = ort.InferenceSession(source, options, providers=list(providers), enable_fallback=0)
         except OSError as error:
@@ -91,12 +98,14 @@ def graph_digest(path: Path) -> str:
     try:
         if not weights_beside(path).is_file():
             return sha256_file(path)
-        digest = hashlib.sha256()
-        for part in (path, weights_beside(path)):
-            digest.update(bytes.fromhex(sha256_file(part)))
-        return digest.hexdigest()
+        return combine(sha256_file(path), sha256_file(weights_beside(path)))
     except OSError as error:
         raise EngineError(f"cannot read the graph `{path}`: {error.strerror or error}") from error
+
+
+def combine(graph: str, weights: str) -> str:
+    """One hexadecimal digest for a graph and the weights beside it, from the digest of each."""
+    return sha256_bytes(bytes.fromhex(graph) + bytes.fromhex(weights))
 
 
 def weights_beside(path: Path) -> Path:

@@ -43,6 +43,13 @@ def test_create_replaces_a_bundle_whole_but_nothing_else(tmp_path: Path) -> None
     (tmp_path / "photos" / "one.png").write_bytes(b"precious")
     with pytest.raises(BundleError, match="holds other files and no bundle"):
         make(tmp_path / "photos")
+    (tmp_path / "photos" / "manifest.json").write_text('{"manifest_version": 3}')
+    with pytest.raises(BundleError, match="holds other files and no bundle"):
+        make(tmp_path / "photos")
+    (tmp_path / "b" / "notes.txt").write_bytes(b"precious")
+    with pytest.raises(BundleError, match="holds other files and no bundle"):
+        make(tmp_path / "b")
+    assert (tmp_path / "b" / "notes.txt").read_bytes() == b"precious"
     (tmp_path / "file").write_bytes(b"precious")
     with pytest.raises(BundleError, match="is no bundle"):
         make(tmp_path / "file")
@@ -58,6 +65,14 @@ def test_add_replaces_files_and_sections(tmp_path: Path) -> None:
     assert bundle.file("d/e.bin").read_bytes() == b"staged"
     assert bundle.manifest["metrics"] == {"clean": 1.0}
     assert not [p for p in bundle.path.iterdir() if p.name.startswith(".")]
+
+
+def test_what_another_command_added_meanwhile_stays(tmp_path: Path) -> None:
+    first, second = make(tmp_path / "b"), Bundle.open(tmp_path / "b")
+    first.add({"x.bin": b"x"}, metrics=1)
+    both = second.add({"y.bin": b"y"})
+    assert {"x.bin", "y.bin"} <= set(both.manifest["files"])
+    assert both.manifest["metrics"] == 1
 
 
 def test_a_failed_addition_leaves_a_whole_bundle(tmp_path: Path) -> None:

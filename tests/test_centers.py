@@ -42,6 +42,13 @@ def test_scores_on_numpy_and_torch() -> None:
     np.testing.assert_array_equal(CENTERS.predict(z), (z @ VECTORS.T).argmax(1))
 
 
+def test_an_embedding_that_is_not_finite_has_no_class() -> None:
+    z = np.eye(3, 5, dtype=np.float32)
+    z[0], z[2, 1] = np.nan, np.inf
+    np.testing.assert_array_equal(CENTERS.predict(z), [-1, 1, -1])
+    np.testing.assert_array_equal(CENTERS.predict(torch.tensor(z)).numpy(), [-1, 1, -1])
+
+
 def test_subset_keeps_the_asked_order() -> None:
     subset = CENTERS.subset(("drone", "cat"))
     np.testing.assert_array_equal(subset.vectors, VECTORS[[2, 0]])

@@ -109,7 +109,15 @@ def encode(
 def report_for(engine: bytes, verdict: str = "pass", /, **changes: object) -> tuple[str, bytes]:
     """Name and bytes of a report on an engine."""
     sha256 = sha256_bytes(engine)
-    content = {"schema": "advcal-edge/report/1", "verdict": verdict, "engine": {"sha256": sha256}, **changes}
+    content = {
+        "schema": "advcal-edge/report/1",
+        "verdict": verdict,
+        "engine": {"sha256": sha256},
+        "threat": ThreatModel("linf", 4 / 255, (0.0, 1.0)).to_json(),
+        "margin": 0.02,
+        "context": {"hashes": {"centers.safetensors": sha256_bytes(make_centers().to_bytes())}},
+        **changes,
+    }
     return f"reports/{sha256[:8]}/report.json", json.dumps(content).encode()
 
 

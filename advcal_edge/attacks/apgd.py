@@ -94,8 +94,9 @@ class Climb:
         first, zero = threat.project(x + noise, x), xp.zeros_like(clean[:, 0])
         lowest = zero - xp.inf
         empty = xp.zeros_like(x)
+        rises = zero - 1  # the first look rises from minus infinity, which is no progress
         size = zero + 2 * threat.radius
-        return cls(rows, x, y, clean, first, first, empty, lowest, first, empty, lowest, lowest, zero, zero > 0, size)
+        return cls(rows, x, y, clean, first, first, empty, lowest, first, empty, lowest, lowest, rises, zero > 0, size)
 
     def keep(self, mask: Array) -> Climb:
         """Only the samples where `mask` (n,) holds."""

@@ -100,6 +100,8 @@ def run_attack(
         x0 = victim.place(x[rows])
         proposal = attack.propose(victim, x0, victim.place(y[rows]), threat, rng)
         projected = threat.project(proposal.x, x0)  # attacks are not trusted to stay inside the ball
+        xp = array_namespace(x0)
+        projected = xp.where(xp.isfinite(projected), projected, x0)  # nor is a broken gradient to give numbers
         adversarial[rows] = to_numpy(projected)
         success[rows] = to_numpy(victim.centers.predict(victim.runner(projected))) != y[rows]
         queries[rows] = proposal.queries

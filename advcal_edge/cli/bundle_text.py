@@ -13,8 +13,8 @@ def render(data: Mapping[str, Any]) -> str:
     graphs = [
         (
             name,
-            g.get("precision", "?"),
-            g.get("kind", "?"),
+            str(g.get("precision", "?")),
+            str(g.get("kind", "?")),
             megabytes(g["bytes"]),
             g["sha256"][:8],
             inline(g.get("fidelity")),

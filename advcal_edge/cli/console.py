@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from advcal_edge.errors import AdvcalError
+from advcal_edge.report.table import printable
 
 
 class Console:
@@ -43,7 +44,7 @@ class Console:
     def say(self, text: str) -> None:
         """What runs, on what, with which budget; warnings; the verdict line."""
         self._end_line()
-        sys.stderr.write(text + "\n")
+        sys.stderr.write("\n".join(map(printable, text.split("\n"))) + "\n")
         sys.stderr.flush()
 
     def next(self, command: str) -> None:
@@ -81,6 +82,6 @@ class Console:
 
 def show_error(error: AdvcalError) -> None:
     """An error with its hint, on stderr."""
-    sys.stderr.write(f"error: {error.message}\n")
+    sys.stderr.write(f"error: {printable(error.message)}\n")
     if error.hint:
-        sys.stderr.write(f"\nhint: {error.hint}\n")
+        sys.stderr.write(f"\nhint: {printable(error.hint)}\n")

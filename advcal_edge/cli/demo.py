@@ -44,6 +44,7 @@ def demo(
     if chosen is not None:
         console.result("\n" + try_out(bundle, chosen["engine"]["precision"]))
     seconds = time.perf_counter() - started
+    verdict = chosen["verdict"] if chosen else max((report["verdict"] for report in reports), key=verify.RANK.index)
     document = {
         "modality": modality,
         "samples": reports[0]["samples"],
@@ -53,13 +54,11 @@ def demo(
         "after": calibration.table.after.to_json(),
         "trainable_fraction": calibration.trainable_fraction,
         "engines": [engine_entry(bundle, report) for report in reports],
-        "verdict": "fail" if chosen is None else chosen["verdict"],
+        "verdict": verdict,
     }
     console.document(document)
     best = chosen or reports[0]
-    console.say(
-        f"{'PASS' if chosen else 'FAIL'}  {best['engine']['path']}  {bundle.path / report_of(best)}  {seconds:.0f} s"
-    )
+    console.say(f"{verdict.upper()}  {best['engine']['path']}  {bundle.path / report_of(best)}  {seconds:.0f} s")
     console.next(f"advcal-edge inspect {bundle.path}")
     raise typer.Exit(0 if chosen else 1)
 

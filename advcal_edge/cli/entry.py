@@ -18,12 +18,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # OpenMP's threads spin while they wait; where another process wants the same core, torch then runs up to twenty
     # times slower. The library reads this when torch loads, which is later than here.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from advcal_edge.cli.app import app
-
     try:
+        from advcal_edge.cli.app import app
+
         app(args=arguments)
     except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            sys.stderr.write("interrupted\n")
         return stop.code if isinstance(stop.code, int) else DONE
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"error: the package `{error.name}` is not installed; expected all that advcal-edge needs\n")
+        sys.stderr.write("\nhint: pip install advcal-edge, and see `advcal-edge doctor` for the extras\n")
     except AdvcalError as error:
         show_error(error)
     except KeyboardInterrupt:

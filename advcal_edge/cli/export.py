@@ -38,6 +38,10 @@ def export(
         )
     console = Console(json_output=json_output)
     names = tuple(name.strip() for name in precision.split(",") if name.strip())
+    if not names:
+        raise ConfigError(
+            "`--precision` is empty; expected some of `fp32`, `fp16`, `int8`", hint="leave it out for all three"
+        )
     _, result = run(Bundle.open(bundle), console, names, gradient=not no_gradient, opset=opset)
     console.document(result.to_json())
     console.next(f"advcal-edge verify {bundle}")

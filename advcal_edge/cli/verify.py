@@ -15,6 +15,7 @@ from advcal_edge.cli.options import BundlePath, Json, Seed
 from advcal_edge.cli.victims import engine_victim, engines, reference_victim
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.registry import choose
+from advcal_edge.stats import MARGIN
 from advcal_edge.storage import sha256_file
 from advcal_edge.threat import parse_eps
 
@@ -32,7 +33,7 @@ class Request:
     attacks: str = "quick"
     eps: str | None = None
     samples: int = 500
-    margin: float = 0.02
+    margin: float = MARGIN
     losses: str | None = None
     reference: str = "auto"
     seed: int = 0
@@ -49,7 +50,7 @@ def verify(
         str | None, typer.Option("--eps", help="Radius as a fraction of the bounds, like `4/255`; the bundle's own.")
     ] = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="Held-out samples, at most.")] = 500,
-    margin: Annotated[float, typer.Option("--margin", help="Largest drop allowed, as a fraction of samples.")] = 0.02,
+    margin: Annotated[float, typer.Option("--margin", help="Largest drop allowed, as a fraction of samples.")] = MARGIN,
     losses: Annotated[
         str | None, typer.Option("--losses", help="Losses of APGD: some of ce, margin, dlr, joined by commas.")
     ] = None,

@@ -33,7 +33,8 @@ def reference_victim(bundle: Bundle, kind: str) -> tuple[Victim, dict[str, Any]]
     spec = bundle.modality.input
     runner = OnnxRunner(bundle.file(FORWARD), spec, optimization="basic")
     gradient = EngineGradient(runner, OnnxVjp(bundle.file(BACKWARD), spec))
-    return Victim(runner, bundle.centers(), gradient), {"kind": "onnx", "fingerprint": runner.fingerprint}
+    info = {"kind": "onnx", "fingerprint": runner.fingerprint, "sha256": runner.sha256}
+    return Victim(runner, bundle.centers(), gradient), info
 
 
 def torch_victim(bundle: Bundle) -> tuple[Victim, dict[str, Any]]:

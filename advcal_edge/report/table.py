@@ -12,6 +12,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns two spaces apart; figures are right-aligned, words left-aligned."""
     columns = []
     for name, *cells in zip(header, *rows, strict=True):
+        name, *cells = (printable(cell) for cell in (name, *cells))
         width = max(map(len, (name, *cells)))
         figures = all(FIGURES.fullmatch(cell) for cell in cells)
         columns.append([cell.rjust(width) if figures else cell.ljust(width) for cell in (name, *cells)])
@@ -30,4 +31,9 @@ def percent_interval(low: float, high: float) -> str:
 
 def one_line(text: object) -> str:
     """Text from outside on one line, without what could move a terminal's cursor."""
-    return "".join(c if c.isprintable() else " " for c in " ".join(str(text).split()))
+    return printable(" ".join(str(text).split()))
+
+
+def printable(text: str) -> str:
+    """Text with a space in place of whatever a terminal would obey."""
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -83,7 +83,7 @@ def craft(
 def craft_on_reference(
     reference: Victim, samples: Samples, budget: Budget, progress: Progress
 ) -> tuple[NDArray[np.bool_], list[Crafted]]:
-    """What the reference gets right, and the white-box attacks on it; the same for every engine of a bundle."""
+    """What the reference gets right, and every attack on it, so that either side meets the same effort."""
     right = predict(reference, samples.x) == samples.y
     first = craft("transfer", budget.first(), "reference", reference, samples, right, progress)
     crafted, standing = [first], right & ~first.fools
@@ -91,6 +91,7 @@ def craft_on_reference(
         found = craft("transfer", attack, "reference", reference, samples, standing, progress)
         crafted.append(found)
         standing = standing & ~found.fools
+    crafted.append(craft("black box", budget.black_box(), "reference", reference, samples, right, progress))
     return right, crafted
 
 

@@ -57,7 +57,7 @@ def load_dataset(config: CalibrateConfig, encoder: Encoder, known: tuple[str, ..
     skipped = 0
     if config.data.path is not None:
         loaded = load_folder(Path(config.data.path), encoder.modality, known, skip_bad=config.data.skip_bad)
-        train, held_out = split(loaded.samples, config.data.held_out, config.seed)
+        train, held_out = split(loaded.samples, config.data.held_out, 0)
         skipped = loaded.skipped
     else:
         train, held_out = _bundled(encoder)(config.train.samples)

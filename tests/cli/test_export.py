@@ -36,7 +36,7 @@ def test_one_precision_without_gradient(copy: Path, capsys: pytest.CaptureFixtur
     [
         (["--trt"], "builds no TensorRT engines"),
         (["--precision", "fp8"], "unknown precision `fp8`"),
-        (["--precision", "", "--no-gradient"], "nothing to export"),
+        (["--precision", ""], "`--precision` is empty"),
         (["--opset", "23"], "opset"),
     ],
 )

@@ -46,8 +46,8 @@ def test_verdicts_stand_last_with_their_reasons() -> None:
 
 
 def test_checks_are_counted_and_named() -> None:
-    assert "checks  12 passed, 0 failed, 0 skipped\n" in verification_table(PASSING)
-    assert "checks  11 passed, 1 failed (black_box_not_stronger: 0.034, limit <= 0.01), 0 skipped" in (
+    assert "checks  13 passed, 0 failed, 0 skipped\n" in verification_table(PASSING)
+    assert "checks  12 passed, 1 failed (black_box_not_stronger: 0.034, limit <= 0.01), 0 skipped" in (
         verification_table(FAILING)
     )
     assert "1 skipped (huge_eps: no gradient graph" in verification_table(INCONCLUSIVE)
@@ -62,7 +62,7 @@ def test_advisory_and_unmeasured_checks_say_so() -> None:
 def test_summary_has_one_aligned_row_an_engine() -> None:
     header, *rows = summary_table([PASSING, FAILING, INCONCLUSIVE]).splitlines()
     assert [row.split()[-1] for row in rows] == ["PASS", "FAIL", "INCONCLUSIVE"]
-    assert [re.findall(r"\d+/\d+/\d+", row) for row in rows] == [["12/0/0"], ["11/1/0"], ["11/0/1"]]
+    assert [re.findall(r"\d+/\d+/\d+", row) for row in rows] == [["13/0/0"], ["12/1/0"], ["12/0/1"]]
     assert {row.rindex("  ") + 2 for row in rows} == {header.index("verdict")}
 
 

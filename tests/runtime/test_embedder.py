@@ -247,6 +247,22 @@ def test_report_that_is_none(make_bundle: BundleMaker, data: bytes) -> None:
     assert "verify again" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"margin": 0.9},
+        {"threat": {"norm": "linf", "eps": 1 / 255, "bounds": [0, 1]}},
+        {"threat": {"norm": "l2", "eps": 0.5, "bounds": [0, 1]}},
+        {"context": {"hashes": {"centers.safetensors": "0" * 64}}},
+    ],
+)
+def test_a_pass_at_laxer_terms_verifies_nothing(make_bundle: BundleMaker, changes: dict[str, object]) -> None:
+    bundle = make_bundle().add(dict([report_for(THERMAL.forward(), **changes)]))
+    assert not Embedder.load(bundle.path).verified
+    with pytest.raises(EngineError, match="no passing report"):
+        Embedder.load(bundle.path, require_verified=True)
+
+
 def test_report_of_another_schema(make_bundle: BundleMaker) -> None:
     bundle = make_bundle().add(dict([report_for(THERMAL.forward(), schema="advcal-edge/report/9")]))
     with pytest.raises(BundleError, match="report/9"):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.stats import tango
+from advcal_edge.stats import tango, wilson
 from advcal_edge.verify.check import Check, at_most, skipped
 from advcal_edge.verify.evidence import Evidence
 
@@ -16,14 +17,18 @@ TRANSFER_LIMIT = 0.05
 
 
 def black_box_not_stronger(evidence: Sequence[Evidence]) -> Check:
-    """Share of samples that only the black box breaks; it sees less, so it must find less."""
+    """Share of samples that only the black box breaks; it sees less, so it must find less.
+
+    The lower bound of the share's interval is held against the limit: a few samples are no evidence of masking.
+    """
     if not any(e.crafted.route == "gradient" for e in evidence):
         return skipped("black_box_not_stronger", f"<= {BLACK_BOX_LIMIT:g}", "no gradient route to compare with")
-    white, black = fooled(evidence, "gradient", "transfer"), fooled(evidence, "black box")
-    share = float((black & ~white).mean())
-    return at_most(
-        "black_box_not_stronger", share, BLACK_BOX_LIMIT, "share broken by Square and by no white-box attack"
-    )
+    own = [e for e in evidence if e.crafted.crafted_on == "engine"]
+    white, black = fooled(evidence, "gradient", "transfer"), fooled(own, "black box")
+    alone = black & ~white
+    bound = wilson(int(alone.sum()), len(alone)).low
+    why = f"95 % lower bound of the share broken by Square alone ({int(alone.sum())} of {len(alone)})"
+    return at_most("black_box_not_stronger", bound, BLACK_BOX_LIMIT, why)
 
 
 def transfer_not_stronger(evidence: Sequence[Evidence]) -> Check:
@@ -36,8 +41,9 @@ def transfer_not_stronger(evidence: Sequence[Evidence]) -> Check:
     both = transfer.crafted.attacked & own[0].crafted.attacked
     if not both.any():
         return skipped("transfer_not_stronger", f"<= {TRANSFER_LIMIT:g}", "no sample is right on both sides")
-    lead = float(transfer.fools_engine[both].mean() - own[0].fools_engine[both].mean())
-    why = "lead of transferred inputs over inputs crafted on the engine"
+    foreign, native = transfer.fools_engine[both], own[0].fools_engine[both]
+    lead = tango(int((foreign & ~native).sum()), int((native & ~foreign).sum()), int(both.sum())).low
+    why = "95 % lower bound of the lead of transferred inputs over inputs crafted on the engine"
     return at_most("transfer_not_stronger", lead, TRANSFER_LIMIT, why)
 
 
@@ -47,6 +53,15 @@ def not_more_robust(reference: NDArray[np.bool_], engine: NDArray[np.bool_], mar
     bound = tango(only_engine, only_reference, len(engine)).low
     why = "95 % lower bound of the engine's gain in worst-case accuracy: suspected gradient masking"
     return at_most("not_more_robust", bound, margin / 2, why)
+
+
+def independent_reference(engine: Mapping[str, Any], reference: Mapping[str, Any]) -> Check:
+    """Whether the engine is held against something other than itself; advisory, for where there is no torch."""
+    same = engine.get("sha256") is not None and engine.get("sha256") == reference.get("sha256")
+    why = "the reference is another model than the engine"
+    if same:
+        why = "engine and reference are one graph at two levels of optimisation: what the export lost cannot show"
+    return at_most("independent_reference", float(same), 0.0, why, required=False)
 
 
 def fooled(evidence: Sequence[Evidence], *routes: str) -> NDArray[np.bool_]:

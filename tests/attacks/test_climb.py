@@ -1,0 +1,86 @@
+"""APGD step by step: each rule of the algorithm against arithmetic done by hand, and Square's schedule."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from advcal_edge.attacks.apgd import MOMENTUM, Climb
+from advcal_edge.attacks.square import halvings, paint_windows, stripes
+from advcal_edge.threat import ThreatModel
+
+THREAT = ThreatModel("linf", 0.2, (0.0, 1.0))
+
+
+def climb(n: int = 2) -> Climb:
+    x = np.full((n, 1, 2, 2), 0.5, dtype=np.float32)
+    return Climb.start(np.arange(n), x, np.zeros(n), np.zeros((n, 3), np.float32), np.zeros_like(x), THREAT)
+
+
+def test_the_first_step_is_as_wide_as_the_ball() -> None:
+    np.testing.assert_allclose(climb().size, 0.4)
+
+
+def test_a_step_that_rose_too_rarely_is_halved_and_goes_on_from_the_best() -> None:
+    state = climb()
+    state.rises = np.array([2.0, 3.0], np.float32)  # of 4 steps; 3 of 4 is just enough
+    state.checkpoint_value, state.best_value = np.zeros(2, np.float32), np.ones(2, np.float32)
+    state.best_x, state.best_gradient = np.full_like(state.x, 0.6), np.full_like(state.x, -1.0)
+    state.halve_where_stalled(4)
+    np.testing.assert_allclose(state.size, [0.2, 0.4])
+    np.testing.assert_allclose(state.x[:, 0, 0, 0], [0.6, 0.5])
+    np.testing.assert_allclose(state.gradient[:, 0, 0, 0], [-1.0, 0.0])
+    np.testing.assert_array_equal(state.halved, [True, False])
+    np.testing.assert_array_equal(state.rises, 0)
+
+
+def test_a_best_value_that_stood_still_halves_unless_the_step_was_just_halved() -> None:
+    state = climb()
+    state.rises = np.full(2, 4.0, np.float32)
+    state.checkpoint_value = state.best_value = np.ones(2, np.float32)
+    state.halved = np.array([True, False])
+    state.halve_where_stalled(4)
+    np.testing.assert_allclose(state.size, [0.4, 0.2])
+
+
+def test_the_first_look_is_no_rise() -> None:
+    assert (climb().rises == -1).all()  # it rises from minus infinity and ends at zero
+
+
+def test_one_step_with_momentum_is_equation_1() -> None:
+    state = climb(1)
+    state.previous, state.x = np.full_like(state.x, 0.48), np.full_like(state.x, 0.5)
+    state.gradient, state.size = np.ones_like(state.x), np.array([0.1], np.float32)
+    state.advance(THREAT, MOMENTUM)
+    np.testing.assert_allclose(state.x, 0.5 + 0.75 * 0.1 + 0.25 * 0.02, rtol=1e-6)
+    np.testing.assert_allclose(state.previous, 0.5)
+
+
+def test_keep_drops_the_same_rows_everywhere() -> None:
+    state = climb(3).keep(np.array([True, False, True]))
+    np.testing.assert_array_equal(state.rows, [0, 2])
+    assert {len(getattr(state, name)) for name in ("x", "x0", "y", "best_x", "size", "rises")} == {2}
+
+
+def test_square_begins_with_stripes() -> None:
+    start = stripes(np.random.default_rng(0), (4, 3, 8, 8))
+    np.testing.assert_array_equal(start, np.broadcast_to(start[:, :, :1], start.shape))
+    assert set(np.unique(start)) == {-1.0, 1.0}
+    assert (start[:, :, 0].std(axis=-1) > 0).all()
+
+
+def test_square_paints_one_window_of_one_sign_a_channel() -> None:
+    delta = np.zeros((5, 2, 10, 10), np.float32)
+    paint_windows(np.random.default_rng(0), delta, 0.25)
+    for sample in delta:
+        for channel in sample:
+            rows, columns = np.nonzero(channel)
+            assert len(rows) == 25
+            assert np.ptp(rows) == np.ptp(columns) == 4
+            assert len(np.unique(channel[rows, columns])) == 1
+
+
+@pytest.mark.parametrize(("query", "expected"), [(10, 1), (11, 0.5), (51, 0.25), (201, 0.125), (8001, 0.5**9)])
+def test_windows_shrink_at_the_papers_milestones(query: int, expected: float) -> None:
+    assert halvings(query, 10_000) == expected
+    assert halvings(query * 2, 20_000) == expected
