@@ -15,9 +15,6 @@ DONE, FAILED, BROKEN, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; every exception ends here, so a crash never reads as a lost gate."""
-    # OpenMP's threads spin while they wait; where another process wants the same core, torch then runs up to twenty
-    # times slower. The library reads this when torch loads, which is later than here.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         from advcal_edge.cli.app import app
 
