@@ -16,7 +16,7 @@ from advcal_edge.cli.options import Json, Seed
 from advcal_edge.config import Layer, resolve
 
 SMALLEST_FIRST = ("int8", "fp16", "fp32")
-SAMPLES = 300
+SAMPLES = 240  # no flips in 189 already settle a margin of two points; the rest is room for a few
 
 
 def demo(

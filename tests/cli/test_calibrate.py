@@ -72,7 +72,7 @@ def test_json(frames: Path, tmp_path: Path, capsys: Capture) -> None:
         (["--modality", "thermal", "--objective", "cee"], "did you mean `ce`?"),
         (["--modality", "thermal", "--threat", "dynamic"], "`adaptive`, `static`"),
         (["--modality", "thermal", "--eps", "4"], "4/255"),
-        (["--modality", "thermal", "--eps", "-1/255"], "within [0, 1]"),
+        (["--modality", "thermal", "--eps", "-1/255"], "above 0 and at most 1"),
         (["--modality", "thermal", "--eps", "small"], "expected a number like"),
         (["--modality", "thermal", "--set", "train.epoch=3"], "did you mean `train.epochs`?"),
         (["--modality", "thermal", "--set", "train.batch=99999"], "expected at most `train.samples`"),
