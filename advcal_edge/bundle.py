@@ -19,6 +19,7 @@ from advcal_edge.storage import sha256_file, write_atomic, write_error
 from advcal_edge.threat import ThreatModel
 
 SCHEMA = "advcal-edge/bundle/1"
+REPORT_SCHEMA = "advcal-edge/report/1"  # `verify` writes it, the page is rendered from it, the runtime trusts it
 MANIFEST = "manifest.json"
 
 

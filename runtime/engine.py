@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from advcal_edge.bundle import Bundle
+from advcal_edge.bundle import REPORT_SCHEMA, Bundle
 from advcal_edge.errors import BundleError, EngineError
 from advcal_edge.runtime.graph import graph_digest, weights_beside
 from advcal_edge.stats import MARGIN
 from advcal_edge.threat import ThreatModel
 
-REPORT_SCHEMA = "advcal-edge/report/1"
 FASTEST_FIRST = ("int8", "fp16", "fp32")
 
 

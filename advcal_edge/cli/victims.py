@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from advcal_edge.attacks import Victim
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import ConfigError, EngineError
 from advcal_edge.registry import choose
 
-Reference = Literal["auto", "torch", "onnx"]
 FORWARD, BACKWARD = "onnx/forward.fp32.onnx", "onnx/vjp.fp32.onnx"
 
 

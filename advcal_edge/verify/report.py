@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge.bundle import REPORT_SCHEMA
 from advcal_edge.verify.check import Check
 from advcal_edge.verify.comparison import Comparison, Verdict, accuracy
 from advcal_edge.verify.evidence import Evidence
 
-SCHEMA = "advcal-edge/report/1"
+SCHEMA = REPORT_SCHEMA
 
 
 @dataclass(frozen=True, slots=True, eq=False)
