@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.errors import BundleError, InputError
+from advcal_edge.errors import BundleError, ConfigError, InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,24 @@ class Modality:
     input: TensorSpec
     preprocess: str
     bit_depth: int  # values the sensor can tell apart: 2 ** bit_depth over the bounds
+    settings: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """What preprocessing must know about the sensor: rates, scales, clips a recording. Travels in the manifest."""
+
+    def with_settings(self, changes: Mapping[str, float]) -> Modality:
+        """The same sensor with some of its settings changed.
+
+        Raises:
+            ConfigError: a setting this modality does not have, or a value that is no finite number.
+        """
+        for name, value in changes.items():
+            if name not in self.settings:
+                raise ConfigError(
+                    f"the modality `{self.name}` has no setting `{name}`;"
+                    f" expected one of: {', '.join(f'`{known}`' for known in self.settings) or 'none'}"
+                )
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ConfigError(f"`input.{name}` is {value!r}; expected a finite number")
+        return replace(self, settings={**self.settings, **{name: float(value) for name, value in changes.items()}})
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for the manifest."""
@@ -90,6 +108,7 @@ class Modality:
             "input": self.input.to_json(),
             "preprocess": self.preprocess,
             "bit_depth": self.bit_depth,
+            "settings": dict(self.settings),
         }
 
     @classmethod
@@ -112,8 +131,11 @@ class Modality:
             )
             if spec.dtype != "float32" or not spec.width > 0 or not spec.shape or min(spec.shape) < 1:
                 raise ValueError(f"dtype {spec.dtype}, bounds {spec.bounds}, shape {spec.shape}")
-            return cls(str(data["name"]), spec, str(data["preprocess"]), int(data["bit_depth"]))
-        except (KeyError, TypeError, ValueError) as error:
+            settings = {str(name): float(value) for name, value in data["settings"].items()}
+            if not all(math.isfinite(value) for value in settings.values()):
+                raise ValueError(f"settings {settings}")
+            return cls(str(data["name"]), spec, str(data["preprocess"]), int(data["bit_depth"]), settings)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError(f"modality in the manifest is malformed: {error!r}") from error
 
 
@@ -123,7 +145,72 @@ def image(size: int) -> Modality:
     return Modality("image", spec, "image", 8)
 
 
+def video(size: int, frames: int) -> Modality:
+    """Clips (n, 3, frames, size, size) in [0, 1]; a recording gives `clips` of `seconds` each, spread evenly.
+
+    With `seconds` 0 the clip is the whole recording.
+    """
+    spec = TensorSpec("x", (3, frames, size, size), "float32", "cthw", (0.0, 1.0), "pixel intensity")
+    return Modality("video", spec, "video", 8, {"clips": 5.0, "seconds": 2.0})
+
+
 def thermal(size: int) -> Modality:
     """Thermal frames (n, 1, size, size): counts or degrees, windowed to [0, 1] by the camera's gain control."""
     spec = TensorSpec("x", (1, size, size), "float32", "chw", (0.0, 1.0), "windowed temperature")
     return Modality("thermal", spec, "thermal", 8)
+
+
+def depth(size: int) -> Modality:
+    """Disparity (n, 1, size, size) in [0, 1]: baseline * focal length / distance, as a share of the largest.
+
+    The defaults are those of the first Kinect: 75 mm, 519 pixels, nearest distance 0.5 m. `raw_disparity` 1 says that
+    raw frames are disparities already, in pixels (floats) or in 1/256 pixel (uint16).
+    """
+    spec = TensorSpec("x", (1, size, size), "float32", "chw", (0.0, 1.0), "share of the largest disparity")
+    settings = {"baseline_m": 0.075, "focal_px": 519.0, "max_disparity_px": 77.85, "raw_disparity": 0.0}
+    return Modality("depth", spec, "depth", 16, settings)
+
+
+def ranging(size: int) -> Modality:
+    """Distance (n, 1, size, size) in [0, 1], as a share of `far_m` metres: depth for encoders trained on distances."""
+    spec = TensorSpec("x", (1, size, size), "float32", "chw", (0.0, 1.0), "share of the farthest distance")
+    return Modality("depth", spec, "range", 16, {"far_m": 10.0})
+
+
+def audio(mels: int, frames: int) -> Modality:
+    """Log-mel spectrograms (n, 1, mels, frames), a frame each 10 ms; one unit is a factor e in energy, 4.34 dB.
+
+    A clip is as long as the frames span, unless `seconds` says otherwise; `repeat` 1 repeats shorter recordings.
+    """
+    spec = TensorSpec("x", (1, mels, frames), "float32", "cft", (-16.0, 12.0), "natural logarithm of mel energy")
+    seconds = (10 * frames + 15) / 1000  # the last frame sees 25 ms
+    return Modality("audio", spec, "audio", 16, {"rate": 16000.0, "clips": 3.0, "seconds": seconds, "repeat": 0.0})
+
+
+def imu(samples: int, rate: float) -> Modality:
+    """Acceleration and angular rate (n, 6, samples), `rate` hertz, as fractions of the sensor's full scale.
+
+    `file_rate` is that of files without timestamps, 0 if they all have them.
+    """
+    spec = TensorSpec("x", (6, samples), "float32", "ct", (-1.0, 1.0), "fraction of full scale")
+    full_scale = {"accel_full_scale": 16 * 9.80665, "gyro_full_scale": math.radians(2000)}
+    return Modality("imu", spec, "imu", 16, {"rate": rate, **full_scale, "clips": 1.0, "file_rate": 0.0})
+
+
+def event(size: int) -> Modality:
+    """Event frames (n, 3, size, size) in [0, 1]: red gains with events that brighten, blue with those that darken.
+
+    Green is their sum. `sensor_height` and `sensor_width` of 0 are taken from the events.
+    """
+    spec = TensorSpec("x", (3, size, size), "float32", "chw", (0.0, 1.0), "event density")
+    return Modality("event", spec, "event", 8, {"sensor_height": 0.0, "sensor_width": 0.0})
+
+
+def point(points: int) -> Modality:
+    """Point clouds (n, points, 3): a farthest-point sample, centred, scaled into the unit sphere."""
+    spec = TensorSpec("x", (points, 3), "float32", "pc", (-1.0, 1.0), "radius of the cloud")
+    return Modality("point", spec, "point", 16)
+
+
+MODALITIES = ("image", "video", "thermal", "depth", "audio", "imu", "event", "point")
+"""Every sensor that `runtime.preprocess` can read."""

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from advcal_edge.errors import BundleError, InputError
-from advcal_edge.spec import Modality, image, thermal
+from advcal_edge.errors import BundleError, ConfigError, InputError
+from advcal_edge.spec import MODALITIES, Modality, audio, depth, event, image, imu, point, thermal, video
 
 X = np.full((2, 3, 8, 8), 0.5, dtype=np.float32)
 
@@ -43,7 +43,26 @@ def test_a_missing_batch_axis_is_named() -> None:
     assert caught.value.hint == "add the batch axis: `x[None]`"
 
 
-@pytest.mark.parametrize("modality", [image(64), thermal(64)])
+EVERY = [
+    image(64), video(64, 2), thermal(64), depth(64), audio(128, 204), imu(2000, 200.0), event(64), point(256)
+]  # fmt: skip
+
+
+def test_every_sensor_has_a_constructor() -> None:
+    assert tuple(modality.name for modality in EVERY) == MODALITIES
+
+
+def test_settings_change_by_name_only() -> None:
+    changed = depth(64).with_settings({"baseline_m": 0.05})
+    assert changed.settings["baseline_m"] == 0.05
+    assert changed.settings["focal_px"] == depth(64).settings["focal_px"]
+    with pytest.raises(ConfigError, match="has no setting `basline_m`; expected one of: `baseline_m`"):
+        depth(64).with_settings({"basline_m": 0.05})
+    with pytest.raises(ConfigError, match=r"`input\.baseline_m` is nan"):
+        depth(64).with_settings({"baseline_m": float("nan")})
+
+
+@pytest.mark.parametrize("modality", EVERY)
 def test_json_round_trip(modality: Modality) -> None:
     assert Modality.from_json(json.loads(json.dumps(modality.to_json()))) == modality
 

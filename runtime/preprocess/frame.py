@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -10,8 +11,19 @@ from numpy.typing import NDArray
 
 from advcal_edge.errors import InputError
 
-Frame = NDArray[Any]
-"""One raw frame as the sensor or the file gives it: uint8, uint16 or float, of any size."""
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """Samples of a sensor that runs in time, and how many it takes a second."""
+
+    values: Array
+    rate: float
+
+
+Frame: TypeAlias = Array | Recording
+"""What a sensor or a file gives, of any size: an array, or a recording where time has a scale (sound, motion)."""
 
 MAX_PIXELS = 64 * 2**20
 """Above the largest machine-vision sensors; a file that claims more is broken or hostile."""
@@ -19,10 +31,12 @@ MAX_PIXELS = 64 * 2**20
 
 def describe(frame: object) -> str:
     """What was found, for error messages: `uint8 (480, 640, 3)`."""
+    if isinstance(frame, Recording):
+        return f"a recording of {describe(frame.values)} at {frame.rate:g} Hz"
     return f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else f"a {type(frame).__name__}"
 
 
-def check_extent(frame: object, expected: str, where: str) -> Frame:
+def check_extent(frame: object, expected: str, where: str) -> Array:
     """Return `frame` if it is an array (h, w) or (h, w, channels) of a sane size.
 
     Raises:
@@ -37,7 +51,7 @@ def check_extent(frame: object, expected: str, where: str) -> Frame:
     return frame
 
 
-def fit(frame: Frame, height: int, width: int) -> Frame:
+def fit(frame: Array, height: int, width: int) -> Array:
     """Centre-crop to the aspect ratio of (height, width) and resize to it, in the frame's own dtype.
 
     The crop comes first: a strip of 1 x 100,000 pixels never grows to 64 x 6,400,000.

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from typing import cast
+
 import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess.frame import Frame, check_extent, describe, fit
+from advcal_edge.runtime.preprocess.frame import Array, Frame, check_extent, describe, fit
+from advcal_edge.runtime.preprocess.reader import decode_file
+from advcal_edge.spec import Modality
 
 EXPECTED = "uint8 or uint16 RGB (h, w, 3), grey (h, w) or RGBA (h, w, 4)"
 
 
-def check_image(frame: object, where: str) -> Frame:
+def check_image(frame: object, where: str) -> Array:
     """Return `frame` if it is a camera frame.
 
     Raises:
@@ -29,7 +34,7 @@ def check_image(frame: object, where: str) -> Frame:
     return frame
 
 
-def image_tensor(frame: Frame, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def image_tensor(frame: Array, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """A checked frame as (3, h, w) in [0, 1], every value k / 255.
 
     The resize runs in uint8, so a clean sample lies exactly on the sensor's 8-bit grid; alpha is dropped.
@@ -42,7 +47,25 @@ def image_tensor(frame: Frame, shape: tuple[int, ...]) -> NDArray[np.float32]:
     return x
 
 
-def _eight_bits(frame: Frame) -> NDArray[np.uint8]:
+def _eight_bits(frame: Array) -> NDArray[np.uint8]:
     if frame.dtype.itemsize == 1:
         return frame.astype(np.uint8, copy=False)
     return np.rint(frame / np.float32(257)).astype(np.uint8)  # 65535 / 257 = 255: full scale stays full scale
+
+
+class _Image:
+    """Implements `Sensor`."""
+
+    frame_axes = 3
+
+    def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
+        return decode_file(path)
+
+    def check(self, frame: object, where: str, modality: Modality) -> Frame:
+        return check_image(frame, where)
+
+    def tensors(self, frame: Frame, modality: Modality, clips: int) -> NDArray[np.float32]:
+        return image_tensor(cast(Array, frame), modality.input.shape)[None]
+
+
+IMAGE = _Image()

@@ -10,13 +10,13 @@ import numpy as np
 
 from advcal_edge.errors import InputError
 from advcal_edge.runtime.preprocess.claims import read_claims
-from advcal_edge.runtime.preprocess.frame import MAX_PIXELS, Frame
+from advcal_edge.runtime.preprocess.frame import MAX_PIXELS, Array
 
 MAX_BYTES = 512 * 2**20
 FORMATS = "png, jpeg, bmp, webp, tiff or npy"
 
 
-def decode_file(path: str | os.PathLike[str]) -> Frame:
+def decode_file(path: str | os.PathLike[str]) -> Array:
     """The array in an image or .npy file: grey (h, w), RGB (h, w, 3) or RGBA (h, w, 4), in the file's own depth.
 
     Raises:
@@ -35,7 +35,7 @@ def decode_file(path: str | os.PathLike[str]) -> Frame:
         raise InputError(f"cannot read `{path}`: {error.strerror or error}") from error
 
 
-def _load_npy(path: Path) -> Frame:
+def _load_npy(path: Path) -> Array:
     try:
         # mapped, not read: a header that claims more than the file holds fails here and allocates nothing
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -44,7 +44,7 @@ def _load_npy(path: Path) -> Frame:
         raise InputError(f"`{path}` is no readable .npy array: {error}") from error
 
 
-def _decode_image(data: bytes, path: Path) -> Frame:
+def _decode_image(data: bytes, path: Path) -> Array:
     claims = read_claims(data)
     if claims is None:
         raise InputError(f"`{path}` is none of the formats {FORMATS}, or its header is broken")
@@ -60,7 +60,7 @@ def _decode_image(data: bytes, path: Path) -> Frame:
     return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB if frame.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
 
 
-def _imdecode(data: bytes) -> Frame | None:
+def _imdecode(data: bytes) -> Array | None:
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:

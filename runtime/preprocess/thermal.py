@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from typing import cast
+
 import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess.frame import Frame, check_extent, describe, fit
+from advcal_edge.runtime.preprocess.frame import Array, Frame, check_extent, describe, fit
+from advcal_edge.runtime.preprocess.reader import decode_file
+from advcal_edge.spec import Modality
 
 EXPECTED = "one channel (h, w): uint8 after gain control, uint16 counts, or float degrees"
 
@@ -23,7 +28,7 @@ PLAUSIBLE = (-273.15, 10_000.0)
 """Kelvin or degrees Celsius: anything outside is no temperature in either unit."""
 
 
-def check_thermal(frame: object, where: str) -> Frame:
+def check_thermal(frame: object, where: str) -> Array:
     """Return `frame` if it is a thermal frame.
 
     Raises:
@@ -48,7 +53,7 @@ def check_thermal(frame: object, where: str) -> Frame:
     return frame
 
 
-def thermal_tensor(frame: Frame, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def thermal_tensor(frame: Array, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """A checked frame as (1, h, w) in [0, 1], every value k / 255: cameras stream the windowed frame at eight bits."""
     _, height, width = shape
     plane = frame.reshape(*frame.shape[:2], -1)[:, :, 0]
@@ -71,10 +76,28 @@ def agc_window(kelvin: NDArray[np.float32]) -> NDArray[np.float32]:
     return window
 
 
-def _is_grey(frame: Frame) -> bool:
+def _is_grey(frame: Array) -> bool:
     """Whether a file of three channels holds the same plane three times, as many recorders write it."""
     return (
         frame.shape[2] == 3
         and np.array_equal(frame[:, :, 0], frame[:, :, 1])
         and np.array_equal(frame[:, :, 0], frame[:, :, 2])
     )
+
+
+class _Thermal:
+    """Implements `Sensor`."""
+
+    frame_axes = 3
+
+    def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
+        return decode_file(path)
+
+    def check(self, frame: object, where: str, modality: Modality) -> Frame:
+        return check_thermal(frame, where)
+
+    def tensors(self, frame: Frame, modality: Modality, clips: int) -> NDArray[np.float32]:
+        return thermal_tensor(cast(Array, frame), modality.input.shape)[None]
+
+
+THERMAL = _Thermal()

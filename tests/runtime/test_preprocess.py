@@ -158,7 +158,7 @@ def test_one_frame_without_its_list_is_refused() -> None:
 def test_an_unknown_preprocessing_lists_those_there_are() -> None:
     with pytest.raises(ConfigError) as refusal:
         preprocess(dataclasses.replace(image(8), preprocess="sonar"), [])
-    assert "image, thermal" in str(refusal.value.hint)
+    assert "image, video, thermal" in str(refusal.value.hint)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".webp", ".tiff", ".npy", ".jpg"])

@@ -1,0 +1,146 @@
+"""Sound to log-mel spectrograms.
+
+The natural logarithm of mel energy in [-16, 12], 16 bits: silence is at -15.94, and the loudest sound that full scale
+allows stays below 12. One unit is 4.34 dB; eps 4/255 is 0.44: the energy in a cell rises or falls by 1.9 dB at most.
+
+Clips, spectrogram and padding are those of ImageBind's loader: recordings at another rate are resampled, clips of
+`seconds` are spread from the start to the end, a spectrogram longer than the encoder's is cut at its end and a shorter
+one filled with 0.0 (an energy of 1, not silence; upstream's choice, which the encoders were trained with); where
+`repeat` is 1 it repeats instead, as LanguageBind's does. Unlike there, channels are averaged, where upstream takes the
+first, and a single clip lies in the middle.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.errors import ConfigError, InputError
+from advcal_edge.runtime.preprocess.clips import clip_starts
+from advcal_edge.runtime.preprocess.frame import Array, Frame, Recording, describe
+from advcal_edge.runtime.preprocess.grid import snap
+from advcal_edge.runtime.preprocess.log_mel import SHIFT, WINDOW, log_mel
+from advcal_edge.runtime.preprocess.resample import resample, resampled_length
+from advcal_edge.runtime.preprocess.sound_file import MAX_SAMPLES, read_sound
+from advcal_edge.spec import Modality
+
+EXPECTED = "a recording of int16, or floats within [-1, 1], (t,) or (channels, t)"
+
+RATES = (4_000.0, 384_000.0)
+"""Hertz: below half of a telephone's and above the fastest converters', a rate is a mistake."""
+
+MAX_CHANNELS = 64
+
+SILENCE = 2.0**-15
+"""A mix that swings less than one step of 16 bits says nothing but that a microphone was not connected."""
+
+
+def check_audio(frame: object, where: str) -> Recording:
+    """Return `frame` if it is a recording of sound.
+
+    Raises:
+        InputError: no recording, another shape or dtype, an absurd rate, too long, shorter than one window of 25 ms,
+            NaN, beyond full scale, or silent.
+    """
+    if not isinstance(frame, Recording):
+        hint = "give its rate: `Recording(samples, 16000)`" if isinstance(frame, np.ndarray) else None
+        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
+    values = frame.values
+    if not isinstance(values, np.ndarray) or values.ndim not in (1, 2) or not _is_sound(values.dtype):
+        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}")
+    if not RATES[0] <= frame.rate <= RATES[1]:
+        raise InputError(f"{where} is {describe(frame)}; expected a rate of {RATES[0]:g} to {RATES[1]:g} Hz")
+    if values.ndim == 2 and values.shape[0] > min(MAX_CHANNELS, values.shape[1]):
+        raise InputError(
+            f"{where} is {describe(frame)}; expected at most {MAX_CHANNELS} channels, and more samples than channels",
+            hint="samples come last: `samples.T`",
+        )
+    if values.size > MAX_SAMPLES:
+        raise InputError(f"{where} is {describe(frame)}; expected at most {MAX_SAMPLES} samples in all")
+    if values.shape[-1] < WINDOW * frame.rate or values.size == 0:
+        raise InputError(f"{where} is {describe(frame)}; expected at least {1000 * WINDOW:g} ms")
+    if values.dtype.kind == "f":
+        low, high = float(values.min()), float(values.max())  # NaN travels through both
+        if not (low >= -1 and high <= 1):
+            raise InputError(
+                f"{where} spans [{low:g}, {high:g}]; expected finite values within [-1, 1]",
+                hint="full scale is 1; 16-bit samples may stay int16",
+            )
+    swing = float(np.ptp(_mix(values)))
+    if swing < SILENCE:
+        raise InputError(
+            f"{where} is silent: its mix swings by {swing:g} of full scale; expected at least {SILENCE:g}",
+            hint="is the microphone connected and not muted?",
+        )
+    return frame
+
+
+def audio_tensors(recording: Recording, modality: Modality, clips: int) -> NDArray[np.float32]:
+    """A checked recording as (clips, 1, mels, frames) within the bounds, on their 16-bit grid."""
+    _, mels, frames = modality.input.shape
+    rate, seconds, repeat = _settings(modality)
+    wave = _mix(recording.values)[None]
+    length = resampled_length(wave.shape[1], recording.rate, rate)
+    batch = np.empty((clips, mels, frames), np.float32)
+    for index, start in enumerate(clip_starts(length, rate, seconds, clips)):
+        count = min(round(seconds * rate), length - start)
+        clip = resample(wave, recording.rate, rate, start, count, hold=False)[0].astype(np.float32)
+        batch[index] = _fit(log_mel(clip - clip.mean(), rate, mels), frames, repeat)
+    return snap(batch[:, None], modality)
+
+
+def _is_sound(dtype: np.dtype[np.generic]) -> bool:
+    return dtype.kind == "f" or (dtype.kind == "i" and dtype.itemsize == 2)
+
+
+def _mix(values: Array) -> NDArray[np.float32]:
+    """All channels' mean (t,), full scale at 1."""
+    scale = np.float32(2**-15 if values.dtype.kind == "i" else 1)
+    mono = values if values.ndim == 1 else values.mean(axis=0, dtype=np.float32)
+    return mono.astype(np.float32) * scale
+
+
+def _fit(spectrogram: NDArray[np.float32], frames: int, repeat: bool) -> NDArray[np.float32]:
+    mels, found = spectrogram.shape
+    if repeat:
+        return np.tile(spectrogram, (1, -(-frames // found)))[:, :frames]
+    fitted = np.zeros((mels, frames), np.float32)
+    fitted[:, : min(found, frames)] = spectrogram[:, :frames]
+    return fitted
+
+
+def _settings(modality: Modality) -> tuple[float, float, bool]:
+    """The rate, the seconds of a clip (by default as many as the frames span), and whether short clips repeat."""
+    channels, mels, frames = modality.input.shape
+    if channels != 1 or mels < 3:
+        raise ConfigError(
+            f"an audio encoder takes {modality.input.shape}; expected (1, mels, frames), three mels or more"
+        )
+    rate = modality.settings["rate"]
+    seconds = modality.settings.get("seconds", (frames - 1) * SHIFT + WINDOW)
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ConfigError(f"`input.rate` is {rate:g}; expected {RATES[0]:g} to {RATES[1]:g} Hz")
+    if not WINDOW <= seconds <= 3600:
+        raise ConfigError(f"`input.seconds` is {seconds:g}; expected the length of a clip, {WINDOW:g} to 3600")
+    return rate, seconds, modality.settings.get("repeat", 0.0) != 0
+
+
+class _Audio:
+    """Implements `Sensor`."""
+
+    frame_axes = 2
+
+    def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
+        return read_sound(path)
+
+    def check(self, frame: object, where: str, modality: Modality) -> Frame:
+        return check_audio(frame, where)
+
+    def tensors(self, frame: Frame, modality: Modality, clips: int) -> NDArray[np.float32]:
+        return audio_tensors(cast(Recording, frame), modality, clips)
+
+
+AUDIO = _Audio()

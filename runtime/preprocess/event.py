@@ -1,0 +1,130 @@
+"""Event recordings to event frames: pictures of how often each pixel brightened or darkened.
+
+Red is the share of on events, blue that of off events, green their sum up to 1, on black: on events show yellow, off
+events cyan, pixels with both white, as in the pictures of N-Caltech101 that UniBind feeds to its image encoder (Lyu et
+al., arXiv 2403.12532). One scale holds for both polarities: 1 is the 99th percentile of the counts where there are any,
+so that a hot pixel does not dim the scene. Bounds [0, 1]; where that percentile is 64 events, eps 4/255 is one event.
+All events of a recording count alike, whenever they came: long recordings are cut before.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.errors import ConfigError, InputError
+from advcal_edge.runtime.preprocess.event_file import read_event_file
+from advcal_edge.runtime.preprocess.frame import MAX_PIXELS, Array, Frame, describe, fit
+from advcal_edge.runtime.preprocess.grid import snap
+from advcal_edge.spec import Modality
+
+EXPECTED = "events (n, 4) with columns t, x, y, p, or an array with fields `t`, `x`, `y`, `p`"
+
+MAX_EVENTS = 2**24
+"""As many as the largest .npy file holds in four doubles each; one picture of more is saturated."""
+
+EVENT_DTYPE = np.dtype([("t", "<f8"), ("x", "<u2"), ("y", "<u2"), ("p", "?")])
+"""One event: time in the file's unit, column, row, and whether the pixel brightened."""
+
+FULL_SCALE_PERCENTILE = 99.0
+
+
+def check_events(frame: object, where: str, height: int, width: int) -> Array:
+    """The events (n,) as `EVENT_DTYPE`; `height` and `width` of 0 take the smallest sensor that holds them.
+
+    Raises:
+        InputError: not events, none, NaN, off the sensor, or with a polarity that is neither 0, 1 nor -1.
+    """
+    columns = _columns(frame, where)
+    checked = np.empty(len(columns["t"]), EVENT_DTYPE)
+    if not np.isfinite(columns["t"]).all():
+        raise InputError(f"{where} holds NaN or infinite times; expected {EXPECTED}")
+    checked["t"] = columns["t"]
+    for name, size in (("x", width), ("y", height)):
+        checked[name] = _coordinates(columns[name], name, size or 2**16, where)
+    polarity = columns["p"]
+    negative, zero, positive = polarity == -1, polarity == 0, polarity == 1
+    if not (negative | zero | positive).all() or (negative.any() and zero.any()):
+        found = ", ".join(f"{value:g}" for value in np.unique(polarity)[:5].astype(float))
+        raise InputError(
+            f"{where} holds the polarities {found}; expected 0 and 1, or -1 and 1",
+            hint="columns are t, x, y, p, in this order",
+        )
+    checked["p"] = positive
+    if (int(checked["x"].max()) + 1) * (int(checked["y"].max()) + 1) > MAX_PIXELS:
+        raise InputError(f"{where} spans more than {MAX_PIXELS} pixels; expected the pixels of one sensor")
+    return checked
+
+
+def count_events(events: Array, height: int, width: int) -> NDArray[np.int64]:
+    """Counts (2, h, w) of off and on events at each pixel of the sensor."""
+    cell = (events["p"].astype(np.int64) * height + events["y"]) * width + events["x"]
+    return np.bincount(cell, minlength=2 * height * width).reshape(2, height, width).astype(np.int64)
+
+
+def _columns(frame: object, where: str) -> dict[str, Array]:
+    if not isinstance(frame, np.ndarray):
+        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}")
+    fields = frame.dtype.fields
+    if fields is not None and frame.ndim == 1 and {"t", "x", "y", "p"} <= set(fields):
+        columns = {name: frame[name] for name in ("t", "x", "y", "p")}
+    elif fields is None and frame.ndim == 2 and frame.shape[1] == 4:
+        columns = dict(zip(("t", "x", "y", "p"), frame.T, strict=True))
+    else:
+        hint = "events come one a row: `events.T`" if frame.ndim == 2 and frame.shape[0] == 4 else None
+        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
+    if any(column.dtype.kind not in "biuf" or column.ndim != 1 for column in columns.values()):
+        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}")
+    if not 0 < len(frame) <= MAX_EVENTS:
+        raise InputError(f"{where} holds {len(frame)} events; expected at least one and at most {MAX_EVENTS}")
+    return columns
+
+
+def _coordinates(values: Array, name: str, size: int, where: str) -> Array:
+    low, high = float(values.min()), float(values.max())  # NaN travels through both
+    if not (low >= 0 and high < size):
+        raise InputError(
+            f"{where} spans [{low:g}, {high:g}] in {name}; expected pixels of the sensor, 0 to {size - 1}",
+            hint="columns are t, x, y, p; the sensor's size is `input.sensor_height` and `input.sensor_width`",
+        )
+    if values.dtype.kind == "f" and (values % 1 != 0).any():
+        raise InputError(f"{where} holds fractions in {name}; expected whole pixels")
+    return values
+
+
+def _sensor(modality: Modality) -> tuple[int, int]:
+    height, width = modality.settings["sensor_height"], modality.settings["sensor_width"]
+    if not all(0 <= side <= 2**16 and side % 1 == 0 for side in (height, width)) or height * width > MAX_PIXELS:
+        raise ConfigError(
+            f"the sensor of `input` is {height:g} x {width:g};"
+            f" expected whole sides of at most {MAX_PIXELS} pixels together, or 0 to take them from the events"
+        )
+    return int(height), int(width)
+
+
+class _Event:
+    """Implements `Sensor`."""
+
+    frame_axes = 2
+
+    def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
+        return read_event_file(Path(path), MAX_EVENTS)
+
+    def check(self, frame: object, where: str, modality: Modality) -> Frame:
+        return check_events(frame, where, *_sensor(modality))
+
+    def tensors(self, frame: Frame, modality: Modality, clips: int) -> NDArray[np.float32]:
+        events = cast(Array, frame)
+        height, width = _sensor(modality)
+        counts = count_events(events, height or int(events["y"].max()) + 1, width or int(events["x"].max()) + 1)
+        full_scale = np.percentile(counts[counts > 0], FULL_SCALE_PERCENTILE)
+        off, on = np.minimum(counts / full_scale, 1).astype(np.float32)
+        picture = np.stack([on, np.minimum(on + off, 1), off], axis=2)
+        return snap(fit(picture, *modality.input.shape[1:]).transpose(2, 0, 1), modality)[None]
+
+
+EVENT = _Event()

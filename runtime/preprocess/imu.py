@@ -1,0 +1,118 @@
+"""Motion to tensors: acceleration and angular rate as fractions of the sensor's full scale.
+
+Bounds [-1, 1], 16 bits: the steps of a converter, where it has as many. With the default full scales, 16 g and 2000
+degrees a second, eps 4/255 lets each axis change by 3.1 % of full scale: 4.92 m/s2, 1.09 rad/s (63 degrees/s).
+
+What is beyond full scale saturates, before resampling, as it does in the sensor. Clips are spread from the start to
+the end of a recording, a single one lies in its middle; a recording shorter than a clip holds its last values, for
+zeros would be a free fall. Resampling filters what the lower rate cannot carry.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.errors import ConfigError, InputError
+from advcal_edge.runtime.preprocess.clips import clip_starts
+from advcal_edge.runtime.preprocess.frame import Frame, Recording, describe
+from advcal_edge.runtime.preprocess.grid import snap
+from advcal_edge.runtime.preprocess.motion_file import read_motion
+from advcal_edge.runtime.preprocess.resample import resample, resampled_length
+from advcal_edge.spec import Modality
+
+EXPECTED = "a recording of floats (6, t): acceleration x, y, z in m/s2 and angular rate x, y, z in rad/s"
+
+RATES = (1.0, 32_000.0)
+"""Hertz: the fastest inertial sensors give 32 kHz; timestamps in other units than seconds give other rates."""
+
+MAX_SAMPLES = 16 * 2**20
+"""An axis, 4.6 hours at 1 kHz."""
+
+
+def check_imu(frame: object, where: str, modality: Modality) -> Recording:
+    """Return `frame` if it is a recording of motion.
+
+    Raises:
+        InputError: no recording, another shape or dtype, no rate or an absurd one, too long, fewer than two samples,
+            NaN, or an axis beyond full scale most of the time.
+    """
+    if not isinstance(frame, Recording):
+        hint = "give its rate: `Recording(samples, 200)`" if isinstance(frame, np.ndarray) else None
+        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
+    values = frame.values
+    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.shape[0] != 6 or values.dtype.kind != "f":
+        hint = None
+        if isinstance(values, np.ndarray) and values.ndim == 2 and values.shape[1] == 6:
+            hint = "samples come last: `samples.T`"
+        elif isinstance(values, np.ndarray) and values.dtype.kind in "iu":
+            hint = "multiply counts by the sensor's scale first"
+        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
+    if frame.rate == 0:
+        raise InputError(
+            f"{where} is {describe(frame)}, without timestamps; expected its rate",
+            hint="add a column `t` in seconds, or say it: `--set input.file_rate=200`",
+        )
+    if not RATES[0] <= frame.rate <= RATES[1]:
+        raise InputError(
+            f"{where} is {describe(frame)}; expected a rate of {RATES[0]:g} to {RATES[1]:g} Hz",
+            hint="timestamps are seconds",
+        )
+    if not 2 <= values.shape[1] <= MAX_SAMPLES:
+        raise InputError(f"{where} is {describe(frame)}; expected 2 to {MAX_SAMPLES} samples an axis")
+    if not np.isfinite(values).all():
+        bad = int((~np.isfinite(values)).sum())
+        raise InputError(f"{where} holds {bad} NaN or infinite values; expected {EXPECTED}")
+    beyond = (np.abs(values) > _full_scale(modality)).mean(axis=1)
+    if beyond.max() > 0.5:
+        raise InputError(
+            f"{where} is beyond full scale in {beyond.max():.0%} of the samples of axis {beyond.argmax()};"
+            f" expected less than half: {EXPECTED}",
+            hint="convert g and degrees a second, or set `input.accel_full_scale` and `input.gyro_full_scale`",
+        )
+    return frame
+
+
+def imu_tensors(recording: Recording, modality: Modality, clips: int) -> NDArray[np.float32]:
+    """A checked recording as (clips, 6, samples) within [-1, 1], on the 16-bit grid."""
+    axes, samples = modality.input.shape
+    rate = modality.settings["rate"]
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ConfigError(f"`input.rate` is {rate:g}; expected {RATES[0]:g} to {RATES[1]:g} Hz")
+    shares = np.clip(recording.values / _full_scale(modality), -1, 1)
+    length = resampled_length(shares.shape[1], recording.rate, rate)
+    batch = np.empty((clips, axes, samples))
+    for index, start in enumerate(clip_starts(length, 1, samples, clips)):
+        batch[index] = resample(shares, recording.rate, rate, start, samples, hold=True)
+    return snap(batch, modality)
+
+
+def _full_scale(modality: Modality) -> NDArray[np.float64]:
+    """Of each axis, (6, 1), in m/s2 and rad/s."""
+    accel, gyro = modality.settings["accel_full_scale"], modality.settings["gyro_full_scale"]
+    if not (accel > 0 and gyro > 0):
+        raise ConfigError(
+            f"`input.accel_full_scale` is {accel:g}, `input.gyro_full_scale` {gyro:g}; expected positive m/s2 and rad/s"
+        )
+    return np.repeat([accel, gyro], 3)[:, None]
+
+
+class _Imu:
+    """Implements `Sensor`."""
+
+    frame_axes = 2
+
+    def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
+        return read_motion(path, modality.settings.get("file_rate", 0.0))
+
+    def check(self, frame: object, where: str, modality: Modality) -> Frame:
+        return check_imu(frame, where, modality)
+
+    def tensors(self, frame: Frame, modality: Modality, clips: int) -> NDArray[np.float32]:
+        return imu_tensors(cast(Recording, frame), modality, clips)
+
+
+IMU = _Imu()

@@ -1,0 +1,144 @@
+"""Video to clips: a few frames each, evenly spread over some seconds.
+
+Pixel intensity in [0, 1], eight bits a channel; eps 4/255 is four steps of a pixel, in each frame of its own.
+Clips and frames fall where ImageBind's loader has them: pytorchvideo's constant clips, their frames sampled uniformly
+from the first to the last; a `seconds` of 0 makes the whole recording one clip, as LanguageBind does.
+Unlike there, frames are cropped at their centre alone, where ImageBind averages three crops from side to side, and
+resized in uint8 by averaging areas, so that clean samples lie on the grid of the camera; theirs are bilinear floats.
+At rates like 29.97 Hz a clip has the whole number of frames nearest to `seconds`, theirs one more or less by turns.
+A recording shorter than its clips repeats its only clip. An array without a rate is one clip, whatever time it took.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.errors import ConfigError, InputError
+from advcal_edge.runtime.preprocess.film import measure_film, read_film
+from advcal_edge.runtime.preprocess.frame import MAX_PIXELS, Array, Frame, Recording, describe, fit
+from advcal_edge.runtime.preprocess.grid import snap
+from advcal_edge.runtime.preprocess.magic import NPY, read_magic
+from advcal_edge.runtime.preprocess.reader import decode_file
+from advcal_edge.spec import Modality
+
+EXPECTED = "uint8 RGB (t, h, w, 3) of at least two frames, or a recording of them"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Excerpt(Recording):
+    """The frames of a film that its clips need, at the encoder's size; a whole film would fill the memory."""
+
+    indices: NDArray[np.intp]
+    """Where they were in the film."""
+
+    frames: int
+    """How many the film has."""
+
+
+def check_video(frame: object, where: str) -> Recording:
+    """Return `frame` as a recording, of rate 0 if it has none.
+
+    Raises:
+        InputError: not frames, of another shape or dtype, fewer than two, or with a broken rate.
+    """
+    if isinstance(frame, (list, tuple)):
+        frame = _stack(frame, where)
+    recording = frame if isinstance(frame, Recording) else None
+    values = frame if recording is None else recording.values
+    if not isinstance(values, np.ndarray) or values.ndim != 4 or values.shape[3] != 3 or values.dtype != np.uint8:
+        hint = None
+        if isinstance(values, np.ndarray) and values.ndim == 4 and 3 in values.shape[:2]:
+            hint = "channels come last: (t, h, w, 3)"
+        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
+    length = recording.frames if isinstance(recording, Excerpt) else len(values)
+    if values.size == 0 or length < 2:
+        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint="one frame is an image")
+    if values.shape[1] * values.shape[2] > MAX_PIXELS:
+        raise InputError(f"{where} is {describe(frame)}; expected at most {MAX_PIXELS} pixels a frame")
+    if recording is None:
+        return Recording(values, 0.0)
+    if not 0 <= recording.rate < np.inf:
+        raise InputError(f"{where} is {describe(frame)}; expected a number of frames a second")
+    return recording
+
+
+def choose_frames(frames: int, rate: float, seconds: float, clips: int, each: int) -> NDArray[np.intp]:
+    """Indices (clips, each) of the frames that the clips take, out of `frames` at `rate` hertz.
+
+    `seconds` or `rate` of 0 make one clip of all frames. Starts spread from the first frame to the last that leaves a
+    whole clip; a single clip lies in the middle.
+    """
+    length = frames if seconds == 0 or rate == 0 else min(frames, max(1, round(seconds * rate)))
+    room = frames - length
+    starts = [room // 2] if clips == 1 else [-(-room * clip // (clips - 1)) for clip in range(clips)]
+    within = np.linspace(0, length - 1, each).astype(np.intp)
+    return np.array(starts, np.intp)[:, None] + within
+
+
+def _stack(frames: list[object] | tuple[object, ...], where: str) -> Array:
+    shapes = {frame.shape if isinstance(frame, np.ndarray) else type(frame).__name__ for frame in frames}
+    if len(shapes) != 1 or not isinstance(frames[0], np.ndarray):
+        raise InputError(f"{where} is a list of {len(frames)} of {len(shapes)} shapes; expected frames of one size")
+    return np.stack(cast(list[Array], frames))
+
+
+def _settings(modality: Modality) -> tuple[float, int]:
+    seconds, clips = modality.settings["seconds"], modality.settings["clips"]
+    if not 0 <= seconds <= 86400:
+        raise ConfigError(f"`input.seconds` is {seconds:g}; expected a length, or 0 for the whole recording")
+    if not 1 <= clips <= 100:
+        raise ConfigError(f"`input.clips` is {clips:g}; expected 1 to 100")
+    return seconds, round(clips)
+
+
+class _Video:
+    """Implements `Sensor`."""
+
+    frame_axes = 4
+
+    def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
+        if read_magic(path, 2**63).startswith(NPY):
+            return decode_file(path)
+        _, each, height, width = modality.input.shape
+        seconds, clips = _settings(modality)
+        frames, rate = measure_film(Path(path))
+        if frames < 2:
+            raise InputError(
+                f"`{os.fspath(path)}` has {frames} frames; expected two or more", hint="one frame is an image"
+            )
+
+        def decode(frames: int) -> tuple[dict[int, Array], int]:
+            chosen = [choose_frames(frames, rate, seconds, count, each).ravel() for count in (1, clips)]
+            return read_film(Path(path), np.concatenate(chosen).tolist(), frames, lambda x: fit(x, height, width))
+
+        kept, decoded = decode(frames)
+        if decoded > frames:  # the file claims fewer than it has
+            kept, frames = decode(decoded)
+        indices = np.array(sorted(kept), np.intp)
+        return Excerpt(np.stack([kept[index] for index in indices.tolist()]), rate, indices, frames)
+
+    def check(self, frame: object, where: str, modality: Modality) -> Frame:
+        return check_video(frame, where)
+
+    def tensors(self, frame: Frame, modality: Modality, clips: int) -> NDArray[np.float32]:
+        _, each, height, width = modality.input.shape
+        recording = cast(Recording, frame)
+        frames = recording.frames if isinstance(recording, Excerpt) else len(recording.values)
+        seconds, _ = _settings(modality)
+        chosen = choose_frames(frames, recording.rate, seconds, clips, each)
+        if isinstance(recording, Excerpt):
+            apart = np.abs(recording.indices - chosen[..., None])
+            chosen = apart.argmin(axis=-1)  # all are there, unless the film ended early or was read for other clips
+        batch = np.empty((clips, each, height, width, 3), np.uint8)
+        for place in np.ndindex(clips, each):
+            batch[place] = fit(recording.values[chosen[place]], height, width)
+        return snap(batch.transpose(0, 4, 1, 2, 3) / np.float32(255), modality)
+
+
+VIDEO = _Video()
