@@ -1,9 +1,9 @@
-"""Frozen semantic centers: one unit vector a class, against which every embedding is scored."""
+"""Frozen semantic centers: one unit vector a class, or several, against which every embedding is scored."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,40 +18,85 @@ from advcal_edge.threat import Array
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Centers:
-    """Class centers (k, d) of unit norm; scores are z C^T / temperature. Never trained."""
+    """Class centers of unit norm, (k, d) or (k, c, d) with c centers a class. Never trained.
+
+    Scores are z C^T / temperature; of several centers of a class the nearest decides (UniBind, arXiv 2403.12532).
+    """
 
     labels: tuple[str, ...]
     vectors: NDArray[np.float32]
     temperature: float
     source: str
+    softness: float = 0.0
+    """Of the maximum over a class's centers, where a gradient is wanted; 0 lets only the nearest center pull."""
 
     def __post_init__(self) -> None:
-        if self.vectors.ndim != 2 or self.vectors.shape[0] != len(self.labels):
-            raise InputError(f"centers are {self.vectors.shape}; expected ({len(self.labels)}, d), one row a label")
+        if self.vectors.ndim not in (2, 3) or self.vectors.shape[0] != len(self.labels) or 0 in self.vectors.shape:
+            raise InputError(
+                f"centers are {self.vectors.shape}; expected ({len(self.labels)}, d) or ({len(self.labels)}, c, d),"
+                " one row a label"
+            )
         if len(self.labels) < 2:
             raise InputError(f"found {len(self.labels)} class; expected at least two")
         if len(set(self.labels)) != len(self.labels):
             raise InputError("two centers carry the same label; labels must be unique")
         if not self.temperature > 0:
             raise InputError(f"temperature must be positive: {self.temperature:g}")
-        norms = np.linalg.norm(self.vectors, axis=1)
+        if not 0 <= self.softness < np.inf:
+            raise InputError(f"softness must be zero or positive: {self.softness:g}")
+        norms = np.linalg.norm(self.vectors, axis=-1)
         if not np.allclose(norms, 1.0, atol=1e-4):
             raise InputError(f"centers must have unit norm; found norms from {norms.min():g} to {norms.max():g}")
 
     @property
     def dim(self) -> int:
         """Width d of the embedding space."""
-        return int(self.vectors.shape[1])
+        return int(self.vectors.shape[-1])
+
+    @property
+    def per_class(self) -> int:
+        """How many centers (c) each class has."""
+        return 1 if self.vectors.ndim == 2 else int(self.vectors.shape[1])
 
     def like(self, z: Array) -> Array:
-        """The vectors in the library, dtype and place of `z`."""
+        """All vectors (k * c, d) in the library, dtype and place of `z`."""
+        flat = self.vectors.reshape(-1, self.dim)
         if is_numpy_array(z):
-            return self.vectors
-        return array_namespace(z).asarray(self.vectors, dtype=z.dtype, device=device(z))
+            return flat
+        return array_namespace(z).asarray(flat, dtype=z.dtype, device=device(z))
 
     def scores(self, z: Array) -> Array:
-        """Scores (n, k) of embeddings z (n, d)."""
-        return (z @ self.like(z).T) / self.temperature
+        """Scores (n, k) of embeddings z (n, d): of each class's centers the nearest counts."""
+        each = (z @ self.like(z).T) / self.temperature
+        if self.per_class == 1:
+            return each
+        xp = array_namespace(z)
+        return xp.max(self._grouped(each), axis=-1)
+
+    def smooth_scores(self, z: Array) -> Array:
+        """`scores` for losses: softness * log mean_j exp(s_j / softness) over a class's centers; `scores` where 0."""
+        if self.per_class == 1 or self.softness == 0:
+            return self.scores(z)
+        xp = array_namespace(z)
+        each = self._grouped((z @ self.like(z).T) / self.temperature) / self.softness
+        top = xp.max(each, axis=-1, keepdims=True)
+        return self.softness * (xp.log(xp.mean(xp.exp(each - top), axis=-1)) + top[..., 0])
+
+    def slope(self, z: Array, weights: Array) -> Array:
+        """Gradient (n, d) of sum(weights * smooth_scores(z)) with respect to z, weights (n, k)."""
+        vectors = self.like(z)
+        if self.per_class == 1:
+            return weights @ vectors / self.temperature
+        xp = array_namespace(z)
+        each = self._grouped((z @ vectors.T) / self.temperature)
+        top = xp.max(each, axis=-1, keepdims=True)
+        share = xp.astype(each >= top, z.dtype) if self.softness == 0 else xp.exp((each - top) / self.softness)
+        share = share / xp.sum(share, axis=-1, keepdims=True)
+        pull = xp.reshape(weights[..., None] * share, (z.shape[0], vectors.shape[0]))
+        return pull @ vectors / self.temperature
+
+    def _grouped(self, each: Array) -> Array:
+        return array_namespace(each).reshape(each, (each.shape[0], len(self.labels), self.per_class))
 
     def predict(self, z: Array) -> Array:
         """Index (n,) of the best center for each embedding; -1, which is no class, where an embedding is not finite."""
@@ -73,12 +118,17 @@ class Centers:
                 hint=f"centers exist for: {', '.join(self.labels)}",
             )
         rows = [self.labels.index(label) for label in labels]
-        return Centers(labels, self.vectors[rows], self.temperature, self.source)
+        return replace(self, labels=labels, vectors=self.vectors[rows])
 
     def to_bytes(self) -> bytes:
         """As a safetensors file; labels, temperature and source are in its metadata."""
         # one key: the order of several is random, and with it the hash of the file
-        described = {"labels": list(self.labels), "temperature": self.temperature, "source": self.source}
+        described = {
+            "labels": list(self.labels),
+            "temperature": self.temperature,
+            "source": self.source,
+            "softness": self.softness,
+        }
         return save({"centers": np.ascontiguousarray(self.vectors)}, {"centers": json.dumps(described)})
 
     @classmethod
@@ -96,6 +146,7 @@ class Centers:
                     vectors=file.get_tensor("centers"),
                     temperature=float(described["temperature"]),
                     source=str(described["source"]),
+                    softness=float(described.get("softness", 0.0)),
                 )
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise BundleError(f"`{path}` holds no centers: {error}") from error

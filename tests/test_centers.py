@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +78,34 @@ def test_other_bytes_are_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(BundleError, match="holds no centers"):
             Centers.load(path)
+
+
+SEVERAL = Centers(("cat", "dog"), np.eye(5, dtype=np.float32)[[0, 1, 2, 3]].reshape(2, 2, 5), 0.5, "test")
+
+
+def test_of_several_centers_the_nearest_decides() -> None:
+    z = np.array([[0.1, 0.9, 0, 0.8, 0], [0.6, 0.6, 0, 0.7, 0]], np.float32)
+    np.testing.assert_allclose(SEVERAL.scores(z), [[1.8, 1.6], [1.2, 1.4]], rtol=1e-6)
+    np.testing.assert_array_equal(SEVERAL.predict(z), [0, 1])
+    np.testing.assert_array_equal(SEVERAL.predict(torch.tensor(z)).numpy(), [0, 1])
+    assert (SEVERAL.per_class, SEVERAL.dim) == (2, 5)
+
+
+def test_the_smooth_maximum_lies_between_mean_and_maximum_and_tends_to_it() -> None:
+    z = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32)
+    each = (z @ SEVERAL.like(z).T / 0.5).reshape(20, 2, 2)
+    for softness in (1.0, 0.1):
+        smooth = replace(SEVERAL, softness=softness).smooth_scores(z)
+        assert (smooth <= each.max(-1) + 1e-5).all()
+        assert (smooth >= each.mean(-1) - 1e-5).all()
+    np.testing.assert_allclose(replace(SEVERAL, softness=1e-3).smooth_scores(z), each.max(-1), atol=1e-3)
+    np.testing.assert_array_equal(SEVERAL.smooth_scores(z), SEVERAL.scores(z))
+
+
+def test_several_centers_survive_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "centers.safetensors"
+    path.write_bytes(replace(SEVERAL, softness=0.25).to_bytes())
+    loaded = Centers.load(path)
+    np.testing.assert_array_equal(loaded.vectors, SEVERAL.vectors)
+    assert (loaded.softness, loaded.labels) == (0.25, ("cat", "dog"))
+    assert loaded.subset(("dog", "cat")).vectors.shape == (2, 2, 5)

@@ -20,18 +20,16 @@ INFO_NCE_TEMPERATURE = 0.07
 
 
 def cross_entropy(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
-    """-log softmax(z C^T / T)_y; gradient (softmax - onehot_y) C / T."""
-    vectors = centers.like(z)
-    return softmax_loss(centers.scores(z), one_hot(y, vectors.shape[0], z), vectors, centers.temperature)
+    """-log softmax(s)_y with s = z C^T / T; gradient (softmax - onehot_y) C / T."""
+    scores = centers.smooth_scores(z)
+    value, weights = softmax_loss(scores, one_hot(y, len(centers.labels), z))
+    return value, centers.slope(z, weights)
 
 
 def margin(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
     """Best wrong score minus the true one (Carlini and Wagner 2017): positive exactly when the label is wrong."""
-    xp = array_namespace(z)
-    scores, vectors = centers.scores(z), centers.like(z)
-    true = one_hot(y, vectors.shape[0], z)
-    other = one_hot(xp.argmax(xp.where(true > 0, -xp.inf, scores), axis=-1), vectors.shape[0], z)
-    return xp.sum(scores * (other - true), axis=-1), (other - true) @ vectors / centers.temperature
+    value, weights = gap_to_wrong(centers.smooth_scores(z), y)
+    return value, centers.slope(z, weights)
 
 
 def difference_of_logits_ratio(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
@@ -44,15 +42,12 @@ def difference_of_logits_ratio(z: Array, y: Array, clean: Array, centers: Center
     if k < 3:
         raise ConfigError(f"the DLR loss needs at least 3 classes; found {k}", hint="use `--losses ce,margin`")
     xp = array_namespace(z)
-    scores, vectors = centers.scores(z), centers.like(z)
+    scores = centers.smooth_scores(z)
     order = xp.argsort(scores, axis=-1)
-    first, third = one_hot(order[:, -1], k, z), one_hot(order[:, -3], k, z)
-    gap = xp.sum(scores * (first - third), axis=-1)
-    scale = xp.clip(gap, 1e-12, None)[:, None]
-    value, slope = margin(z, y, clean, centers)
-    return value / scale[:, 0], slope / scale - (value[:, None] / scale**2) * (
-        (first - third) @ vectors
-    ) / centers.temperature
+    span = one_hot(order[:, -1], k, z) - one_hot(order[:, -3], k, z)
+    scale = xp.clip(xp.sum(scores * span, axis=-1), 1e-12, None)[:, None]
+    value, weights = gap_to_wrong(scores, y)
+    return value / scale[:, 0], centers.slope(z, weights / scale - (value[:, None] / scale**2) * span)
 
 
 def push_from_clean(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
@@ -65,7 +60,8 @@ def info_nce(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array,
     """-log softmax(z Z_clean^T / tau)_i: make z_i look like another sample's clean embedding rather than its own."""
     xp = array_namespace(z)
     own = one_hot(xp.arange(z.shape[0], device=device(z)), z.shape[0], z)
-    return softmax_loss(z @ clean.T / INFO_NCE_TEMPERATURE, own, clean, INFO_NCE_TEMPERATURE)
+    value, weights = softmax_loss(z @ clean.T / INFO_NCE_TEMPERATURE, own)
+    return value, weights @ clean / INFO_NCE_TEMPERATURE
 
 
 LOSSES: Mapping[str, Loss] = {
@@ -77,14 +73,22 @@ LOSSES: Mapping[str, Loss] = {
 }
 
 
-def softmax_loss(scores: Array, target: Array, vectors: Array, temperature: float) -> tuple[Array, Array]:
-    """Cross-entropy of `scores` (n, k) against one-hot `target`, with its gradient through scores = z V^T / T."""
+def softmax_loss(scores: Array, target: Array) -> tuple[Array, Array]:
+    """Cross-entropy (n,) of `scores` (n, k) against one-hot `target`, and its gradient (n, k) in the scores."""
     xp = array_namespace(scores)
     shifted = scores - xp.max(scores, axis=-1, keepdims=True)
     exponential = xp.exp(shifted)
     total = xp.sum(exponential, axis=-1, keepdims=True)
     value = xp.log(total[:, 0]) - xp.sum(shifted * target, axis=-1)
-    return value, (exponential / total - target) @ vectors / temperature
+    return value, exponential / total - target
+
+
+def gap_to_wrong(scores: Array, y: Array) -> tuple[Array, Array]:
+    """Best wrong score minus the true one (n,), and its gradient (n, k) in the scores."""
+    xp = array_namespace(scores)
+    true = one_hot(y, scores.shape[-1], scores)
+    wrong = one_hot(xp.argmax(xp.where(true > 0, -xp.inf, scores), axis=-1), scores.shape[-1], scores)
+    return xp.sum(scores * (wrong - true), axis=-1), wrong - true
 
 
 def one_hot(index: Array, k: int, like: Array) -> Array:

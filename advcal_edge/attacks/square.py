@@ -22,7 +22,7 @@ class Square:
     share: float = 0.8
 
     def propose(self, victim: Victim, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator) -> Proposal:
-        """Search within an linf `threat` around x (n, c, ...): one channel axis, then any number of others.
+        """Search within an linf `threat` around x (n, c, ...), or (n, ..., c) where the layout has the channels last.
 
         Raises:
             ConfigError: another norm than linf.
@@ -32,14 +32,16 @@ class Square:
         xp = array_namespace(x)
         result, used = xp.asarray(x, copy=True), np.zeros(x.shape[0], dtype=np.int64)
         alive = np.arange(x.shape[0])
-        delta = stripes(rng, tuple(x.shape))
+        last = victim.runner.spec.layout.endswith("c")  # as points have theirs: windows then run over the points
+        delta = stripes(rng, (x.shape[0], x.shape[-1], *x.shape[1:-1]) if last else tuple(x.shape))
         value = np.full(len(alive), -np.inf, dtype=np.float32)
         for query in range(self.queries):
             rows = victim.place(alive)
             trial = delta.copy()
             if query:
                 paint_windows(rng, trial, self.share * halvings(query, self.queries))
-            candidate = threat.project(x[rows] + threat.radius * victim.place(trial), x[rows])
+            change = np.moveaxis(trial, 1, -1).copy() if last else trial
+            candidate = threat.project(x[rows] + threat.radius * victim.place(change), x[rows])
             found = to_numpy(margin(victim.runner(candidate), y[rows], candidate, victim.centers)[0])
             used[alive] += 1
             better = found > value

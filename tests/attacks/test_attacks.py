@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from toy import CLASSES, SPEC, THREAT, centers, toy
+from toy import CLASSES, SIDE, SPEC, THREAT, centers, toy
 
 from advcal_edge.attacks import APGD, PGD, Attack, Square, Victim, run_attack
 from advcal_edge.attacks.apgd import checkpoint_steps
+from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.errors import ConfigError
 from advcal_edge.model import Pullback
 from advcal_edge.spec import TensorSpec
@@ -58,6 +60,27 @@ def test_l2_ball(attack: Attack) -> None:
     outcome = run_attack(attack, victim, x, y, ThreatModel("l2", 0.3, (0.0, 1.0)), route="t", seed=0)
     assert 0 < float(outcome.distance.max()) <= 0.3 * (1 + 1e-5)
     assert outcome.success.any()
+
+
+def test_square_finds_the_same_whether_channels_come_first_or_last() -> None:
+    victim, x, y = toy(16)
+    first = run_attack(Square(40), victim, x, y, THREAT, route="t", seed=0)
+    spec = replace(SPEC, shape=(SIDE, SIDE, 3), layout="hwc")
+    turned = TorchRunner(ChannelsLast(victim.runner.module), spec).victim(victim.centers)
+    last = run_attack(Square(40), turned, np.moveaxis(x, 1, -1).copy(), y, THREAT, route="t", seed=0)
+    np.testing.assert_allclose(np.moveaxis(last.x_adv, -1, 1), first.x_adv, atol=1e-6)
+    assert first.success.any()
+
+
+class ChannelsLast(nn.Module):
+    """The same encoder for x (n, h, w, c)."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x.movedim(-1, 1))
 
 
 def test_square_refuses_l2_and_black_boxes_refuse_gradients() -> None:

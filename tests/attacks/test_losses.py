@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from toy import DIM, centers
 
 from advcal_edge.attacks import LOSSES
+from advcal_edge.centers import Centers
 from advcal_edge.errors import ConfigError
 
 
@@ -28,6 +29,25 @@ def test_gradient_equals_autograd(name: str, seed: int) -> None:
     value, slope = LOSSES[name](z, y, clean, centers())
     (expected,) = torch.autograd.grad(value.sum(), z)
     torch.testing.assert_close(slope.detach(), expected, atol=1e-6, rtol=1e-5)
+
+
+def several(softness: float) -> Centers:
+    """Three centers for each of six classes."""
+    vectors = np.random.default_rng(5).normal(size=(6, 3, DIM))
+    unit = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+    return Centers(tuple("abcdef"), unit, 0.1, "test", softness)
+
+
+@pytest.mark.parametrize("softness", [0.0, 0.5])
+@pytest.mark.parametrize("name", LOSSES)
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_gradient_equals_autograd_with_several_centers_a_class(name: str, softness: float, seed: int) -> None:
+    z, y, clean = (torch.tensor(a) for a in embeddings(seed))
+    z.requires_grad_(True)
+    value, slope = LOSSES[name](z, y, clean, several(softness))
+    (expected,) = torch.autograd.grad(value.sum(), z)
+    torch.testing.assert_close(slope.detach(), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", LOSSES)

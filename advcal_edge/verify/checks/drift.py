@@ -37,8 +37,8 @@ def measure_drift(z_reference: NDArray[np.float32], z_engine: NDArray[np.float32
     b = np.where(np.isfinite(b).all(axis=1, keepdims=True), b, -a)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     cosine = (a * b).sum(axis=1) / np.maximum(norms, 1e-12)
-    scores = a @ centers.vectors.T.astype(np.float64)
-    change = np.abs(b @ centers.vectors.T.astype(np.float64) - scores).max(axis=1)
+    scores = centers.scores(a) * centers.temperature
+    change = np.abs(centers.scores(b) * centers.temperature - scores).max(axis=1)
     top = np.sort(scores, axis=1)
     return Drift(cosine, change, top[:, -1] - top[:, -2])
 
