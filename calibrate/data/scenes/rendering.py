@@ -1,0 +1,64 @@
+"""From scenes to the raw frames of any sensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from advcal_edge.calibrate.data.samples import Samples
+from advcal_edge.calibrate.data.scenes.depth import depth_millimetres
+from advcal_edge.calibrate.data.scenes.events import event_stream
+from advcal_edge.calibrate.data.scenes.objects import NAMES
+from advcal_edge.calibrate.data.scenes.points import point_cloud
+from advcal_edge.calibrate.data.scenes.scene import Scene, draw_scenes, labels_of
+from advcal_edge.calibrate.data.scenes.sound import sound
+from advcal_edge.calibrate.data.scenes.thermal import thermal_counts
+from advcal_edge.calibrate.data.scenes.visible import image, video
+from advcal_edge.errors import ConfigError
+from advcal_edge.runtime.preprocess import Frame
+
+SENSORS: Mapping[str, Callable[[Scene, int], Frame]] = {
+    "thermal": thermal_counts,
+    "image": image,
+    "video": video,
+    "depth": depth_millimetres,
+    "event": event_stream,
+    "point": point_cloud,
+    "audio": sound,
+}
+"""What sees or hears a scene, by modality."""
+
+
+def scenes(seed: int, n: int) -> Sequence[Scene]:
+    """Make `n` scenes, the eight classes equally often.
+
+    The same seed gives the same scenes, and a longer run begins with the scenes of a shorter one.
+    """
+    return tuple(draw_scenes(seed, n))
+
+
+def render(scene: Scene, modality: str, size: int = 64) -> Frame:
+    """The raw frame that the sensor of `modality` gives of the scene; `size` is the side of pictures and event sensors.
+
+    thermal uint16 (h, w) counts; image uint8 (h, w, 3); video Recording of uint8 (t, h, w, 3); depth uint16 (h, w)
+    millimetres; event float64 (n, 4) of seconds, x, y, polarity; point float32 (p, 3) metres; audio Recording of
+    float32 (n,).
+
+    Raises:
+        ConfigError: no sensor of this modality.
+    """
+    if modality not in SENSORS:
+        raise ConfigError(
+            f"synthetic scenes have no sensor of the modality `{modality}`",
+            hint=f"there are: {', '.join(f'`{name}`' for name in SENSORS)}",
+        )
+    return SENSORS[modality](scene, size)
+
+
+def scene_samples(modality: str, seed: int, n: int, size: int = 64) -> Samples:
+    """The scenes of `seed` as one sensor gives them, with their classes; two modalities show the same moments.
+
+    Raises:
+        ConfigError: no sensor of this modality.
+    """
+    frames = tuple(render(scene, modality, size) for scene in draw_scenes(seed, n))
+    return Samples(frames, labels_of(seed, n), NAMES, f"synthetic {modality} scenes, seed {seed}", "Apache-2.0")

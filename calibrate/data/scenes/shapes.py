@@ -1,0 +1,113 @@
+"""Outlines of drawn things, and how the joints between them move.
+
+Coordinates: x to the right and y down, a thing's longer side about one unit, its centre at the origin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Outline = NDArray[np.float64]
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """How a part moves about `pivot`: a limb swings, a wheel rolls, a rotor spins; `phase` in turns.
+
+    `amount` is the limb's largest angle in radians, or the wheel's radius in units.
+    """
+
+    kind: Literal["swing", "roll", "spin"]
+    pivot: Point
+    amount: float
+    phase: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast an object's joints move: strides and rotor turns a second, and units travelled a second."""
+
+    strides: float
+    turns: float
+    travel: float
+
+
+STILL = Pace(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Where a thing is at some moment: how far from its place, in shares of the frame, and since when it moves."""
+
+    offset: Point = (0.0, 0.0)
+    pace: Pace = STILL
+    seconds: float = 0.0
+
+
+AT_REST = Pose()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One closed outline (k, 2) of uniform temperature, emissivity and surface; later parts hide earlier ones.
+
+    A `detail` is of the temperature of what it lies on: only light shows it.
+    """
+
+    outline: Outline
+    celsius: float
+    emissivity: float
+    surface: str
+    joint: Joint | None = None
+    detail: bool = False
+
+
+def disc(x: float, y: float, rx: float, ry: float) -> Outline:
+    """An ellipse."""
+    angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+    return np.stack([x + rx * np.cos(angle), y + ry * np.sin(angle)], axis=1)
+
+
+def box(left: float, top: float, right: float, bottom: float) -> Outline:
+    """A rectangle."""
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+
+
+def bar(start: Point, end: Point, width: float) -> Outline:
+    """A straight limb of even width."""
+    a, b = np.array(start), np.array(end)
+    across = np.array([a[1] - b[1], b[0] - a[0]]) * (width / 2 / max(float(np.hypot(*(b - a))), 1e-6))
+    return np.stack([a + across, b + across, b - across, a - across])
+
+
+def ring(x: float, y: float, radius: float, width: float) -> Outline:
+    """A wheel rim as one outline that runs round outside and back inside."""
+    angle = np.linspace(0, 2 * np.pi, 25)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    rim: Outline = np.concatenate([circle * (radius + width / 2), circle[::-1] * (radius - width / 2)])
+    rim += (x, y)
+    return rim
+
+
+def moved(part: Part, pose: Pose) -> Outline:
+    """The part's outline after its joint has moved; at time zero it is as drawn."""
+    joint, pace, seconds = part.joint, pose.pace, pose.seconds
+    if joint is None or seconds == 0:
+        return part.outline
+    if joint.kind == "spin":  # a rotor seen from the side grows and shrinks along x
+        across = np.array([np.cos(2 * np.pi * pace.turns * seconds), 1.0])
+        seen: Outline = (part.outline - joint.pivot) * across + joint.pivot
+        return seen
+    if joint.kind == "roll":
+        angle = pace.travel * seconds / joint.amount
+    else:
+        wave = 2 * np.pi * (pace.strides * seconds + joint.phase)
+        angle = joint.amount * float(np.sin(wave) - np.sin(2 * np.pi * joint.phase))
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    turned: Outline = (part.outline - joint.pivot) @ turn + joint.pivot
+    return turned
