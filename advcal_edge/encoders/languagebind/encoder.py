@@ -1,0 +1,164 @@
+"""LanguageBind as an `Encoder`: from a published folder to a frozen trunk, and to its text tower."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advcal_edge.encoders.languagebind.configuration import MODEL_TYPES, read_configuration
+from advcal_edge.encoders.languagebind.sensors import modality_of
+from advcal_edge.encoders.languagebind.sizes import Configuration
+from advcal_edge.errors import ConfigError, DependencyError, InputError
+from advcal_edge.spec import Modality
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from advcal_edge.encoders.languagebind.text import LanguagebindText
+
+LICENSE = "MIT"
+"""Of LanguageBind's repository, which publishes the checkpoints; its training data VIDAL-10M is CC-BY-NC-4.0."""
+
+TOWER = ("vision_model.", "visual_projection.")
+TEXT = ("text_model.", "text_projection.")
+SCALE = "logit_scale"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Languagebind:
+    """One frozen tower of a published folder; implements `Encoder`."""
+
+    modality: Modality
+    configuration: Configuration
+    fingerprint: str
+    metadata: Mapping[str, Any]
+    weights: Path
+    name: str = "languagebind"
+    license: str = LICENSE
+
+    @property
+    def embedding_dim(self) -> int:
+        """Width d of the embedding space."""
+        return self.configuration.embedding_dim
+
+    @classmethod
+    def load(cls, modality: str, weights: Path | None) -> Languagebind:
+        """The tower of `modality` in the folder `weights`, which is read once to check and to hash it.
+
+        Raises:
+            ConfigError: LanguageBind has no tower for this modality, or no folder is given.
+            InputError: the folder is that of another modality, or cannot be used.
+            DependencyError: torch is not installed.
+        """
+        if modality not in MODEL_TYPES:
+            raise ConfigError(
+                f"languagebind has no tower for the modality `{modality}`", hint=f"there is: {', '.join(MODEL_TYPES)}"
+            )
+        folder = _folder(weights)
+        configuration = read_configuration(folder)
+        if configuration.modality != modality:
+            raise InputError(
+                f"`{folder}` holds the tower for {configuration.modality}; expected that for {modality}",
+                hint=f"`--modality {configuration.modality}`, or the folder of {MODEL_TYPES[modality]}",
+            )
+        sensor = modality_of(configuration, folder)
+        _need_torch()
+        from advcal_edge.encoders.checkpoint import digest
+
+        tensors = _read(folder, (*TOWER, SCALE))
+        metadata = {"logit_scale": _scale(tensors, folder)}
+        fingerprint = digest(tensors)
+        _trunk(configuration, tensors, folder)
+        return cls(sensor, configuration, fingerprint, metadata, folder)
+
+    def centers(self) -> None:
+        """None: LanguageBind's centers come from its text tower, with prompts of your choice."""
+        return
+
+    def module(self) -> nn.Module:
+        """Physical x (n, ...) -> embedding (n, d), float32 on the CPU, in eval mode and without gradients.
+
+        Raises:
+            InputError: the folder has changed and cannot be used any more.
+        """
+        return _trunk(self.configuration, _read(self.weights, TOWER), self.weights)
+
+
+def load_text(weights: Path | None) -> LanguagebindText:
+    """The text tower of the folder `weights`; those of all published folders are the same but for the logit scale.
+
+    Raises:
+        ConfigError: no folder is given.
+        InputError: the folder cannot be used.
+        DependencyError: torch or tokenizers is not installed.
+    """
+    folder = _folder(weights)
+    configuration = read_configuration(folder)
+    _need_torch()
+    import torch
+
+    from advcal_edge.encoders.checkpoint import load_exactly
+    from advcal_edge.encoders.languagebind.text import LanguagebindText, TextTrunk
+    from advcal_edge.encoders.languagebind.tokenizer import read_tokenizer
+
+    tokenizer = read_tokenizer(folder, configuration.text)
+    tensors = _read(folder, (*TEXT, SCALE))
+    scale = _scale(tensors, folder)
+    with torch.device("meta"):
+        trunk = TextTrunk(configuration.text, configuration.embedding_dim)
+    load_exactly(trunk, tensors, f"`{folder}`")
+    trunk.eval().requires_grad_(False)
+    return LanguagebindText(tokenizer, trunk, 1 / scale, f"text tower of LanguageBind in `{folder.name}`")
+
+
+def _folder(weights: Path | None) -> Path:
+    if weights is None:
+        raise ConfigError(
+            "languagebind brings no weights; expected a folder that its authors publish", hint="`--weights FOLDER`"
+        )
+    return weights
+
+
+def _need_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise DependencyError("torch", extra="calibrate", purpose="the encoder languagebind") from error
+
+
+def _read(folder: Path, starts: tuple[str, ...]) -> dict[str, Tensor]:
+    from advcal_edge.encoders.languagebind.weights import read_plain
+
+    return read_plain(folder, lambda name: name.startswith(starts))
+
+
+def _scale(tensors: dict[str, Tensor], folder: Path) -> float:
+    """What similarities are multiplied by: the checkpoint keeps its logarithm."""
+    from advcal_edge.encoders.languagebind.weights import take
+
+    stored = take(tensors, SCALE, folder)
+    scale = math.exp(stored.item()) if stored.numel() == 1 else math.nan
+    if not math.isfinite(scale):
+        raise InputError(f"`{SCALE}` in `{folder}` is {stored}; expected one finite number")
+    return scale
+
+
+def _trunk(configuration: Configuration, tensors: dict[str, Tensor], folder: Path) -> nn.Module:
+    """The tower with these tensors as its parameters; updates are merged in place."""
+    import torch
+
+    from advcal_edge.encoders.checkpoint import load_exactly
+    from advcal_edge.encoders.languagebind.vision import Trunk
+    from advcal_edge.encoders.languagebind.weights import merge_updates
+
+    merge_updates(tensors, configuration.vision, folder)
+    kernel = "vision_model.embeddings.patch_embedding.weight"
+    if configuration.vision.class_token_a_frame and kernel in tensors and tensors[kernel].ndim == 5:
+        tensors[kernel] = tensors[kernel].squeeze(2)  # a tube of one frame
+    with torch.device("meta"):
+        trunk = Trunk(configuration)
+    load_exactly(trunk, tensors, f"`{folder}`")
+    return trunk.eval().requires_grad_(False)

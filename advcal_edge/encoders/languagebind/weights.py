@@ -1,0 +1,98 @@
+"""Tensors of a published folder under plain names, with low-rank updates (arXiv:2106.09685) added to the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+
+from advcal_edge.encoders.checkpoint import read_tensors
+from advcal_edge.encoders.languagebind.sizes import VisionSizes
+from advcal_edge.errors import InputError
+
+FILES = ("model.safetensors", "pytorch_model.bin")
+DOWN, UP = ".lora_A.default.weight", ".lora_B.default.weight"
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
+PERCEPTRON = ("fc1", "fc2")
+
+
+def find_weights(folder: Path) -> Path:
+    """The one file of weights in `folder`.
+
+    Raises:
+        InputError: there is none, or it is cut into shards.
+    """
+    for name in FILES:
+        if (folder / name).is_file():
+            return folder / name
+    if any((folder / f"{name}.index.json").is_file() for name in FILES):
+        raise InputError(
+            f"the weights in `{folder}` are cut into shards; expected one file, `{FILES[0]}` or `{FILES[1]}`",
+            hint="load them with transformers and `save_pretrained(FOLDER, max_shard_size='100GB')`",
+        )
+    raise InputError(f"`{folder}` has no weights; expected `{FILES[0]}` or `{FILES[1]}`")
+
+
+def read_plain(folder: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
+    """The wanted tensors of `folder`, without peft's wrappers in their names and without constant position numbers.
+
+    Raises:
+        InputError: the weights cannot be read or hold none of them.
+    """
+    tensors = read_tensors(find_weights(folder), lambda name: wanted(name) and not name.endswith(".position_ids"))
+    return {plain_name(name): tensor for name, tensor in tensors.items()}
+
+
+def plain_name(name: str) -> str:
+    """A tensor's name as it is without peft."""
+    return name.replace(".encoder.base_model.model.", ".encoder.").replace(".base_layer.", ".")
+
+
+def take(tensors: dict[str, Tensor], name: str, folder: Path) -> Tensor:
+    """Remove one tensor.
+
+    Raises:
+        InputError: it is not there.
+    """
+    if name not in tensors:
+        raise InputError(f"the weights in `{folder}` lack `{name}`")
+    return tensors.pop(name)
+
+
+def merge_updates(tensors: dict[str, Tensor], sizes: VisionSizes, folder: Path) -> None:
+    """Replace W by W + (alpha / r) B A wherever the checkpoint has A (r, i) and B (o, r), in place.
+
+    Raises:
+        InputError: updates are missing, were not announced by `config.json`, or have another shape.
+    """
+    expected = updated_maps(sizes)
+    found = {name.removesuffix(end) for name in tensors for end in (DOWN, UP) if name.endswith(end)}
+    if found - expected:
+        raise InputError(
+            f"the weights in `{folder}` hold low-rank updates of {len(found - expected)} maps that `config.json`"
+            f" (rank {sizes.lora_rank}) does not have, such as `{min(found - expected)}`"
+        )
+    for name in sorted(expected):
+        down, up = take(tensors, name + DOWN, folder), take(tensors, name + UP, folder)
+        weight = take(tensors, f"{name}.weight", folder)
+        shapes = (sizes.lora_rank, weight.shape[-1]), (weight.shape[0], sizes.lora_rank)
+        if (tuple(down.shape), tuple(up.shape)) != shapes:
+            raise InputError(
+                f"the low-rank update of `{name}` in `{folder}` is {tuple(down.shape)} and {tuple(up.shape)};"
+                f" expected {shapes[0]} and {shapes[1]} from `lora_r` in `config.json`"
+            )
+        tensors[f"{name}.weight"] = weight.addmm_(up, down, alpha=sizes.lora_alpha / sizes.lora_rank)
+
+
+def updated_maps(sizes: VisionSizes) -> set[str]:
+    """The linear maps that have an update: those of attention over time, or where there is none, within a frame."""
+    if not sizes.lora_rank:
+        return set()
+    block = "temporal_attn" if sizes.time_attention else "self_attn"
+    maps = {f"{block}.{projection}" for projection in PROJECTIONS}
+    if sizes.time_mlp:
+        maps |= {f"temporal_mlp.{linear}" for linear in PERCEPTRON}
+    return {
+        f"vision_model.encoder.layers.{layer}.{linear}" for layer in range(sizes.transformer.depth) for linear in maps
+    }

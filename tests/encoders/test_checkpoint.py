@@ -1,0 +1,195 @@
+"""Checkpoints of others: what is read, how little of it, and what is refused in words."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from advcal_edge.encoders.checkpoint import SPANS, digest, load_exactly, read_tensors
+from advcal_edge.errors import InputError
+
+TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.steps": torch.tensor(7), "b.weight": torch.ones(4)}
+
+
+class Intruder:
+    """Unpickling it leaves a file behind."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self.trace),)
+
+
+def of_a(name: str) -> bool:
+    return name.startswith("a.")
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    return read_tensors(path, of_a)
+
+
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin"])
+def test_only_wanted_tensors_come_out_of_a_torch_file(tmp_path: Path, wrapper: str | None, suffix: str) -> None:
+    path = tmp_path / f"all{suffix}"
+    torch.save({wrapper: TENSORS, "epoch": 3} if wrapper else TENSORS, path)
+    found = read(path)
+    assert found.keys() == {"a.weight", "a.steps"}
+    assert all(torch.equal(found[name], TENSORS[name]) for name in found)
+
+
+def test_safetensors_are_read_alike(tmp_path: Path) -> None:
+    save_file(TENSORS, tmp_path / "all.safetensors")
+    torch.save(TENSORS, tmp_path / "all.pth")
+    found = read(tmp_path / "all.safetensors")
+    assert found.keys() == {"a.weight", "a.steps"}
+    assert digest(found) == digest(read(tmp_path / "all.pth"))
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_tensors_outlive_their_file_and_more_than_one_span(tmp_path: Path, suffix: str) -> None:
+    large = {f"a.{i}": torch.full((2 + i % 3,), float(i)) for i in range(3 * SPANS)} | {"a.view": torch.ones(2, 3)}
+    path = tmp_path / f"large{suffix}"
+    if suffix == ".pth":
+        torch.save(large | {"a.view": torch.ones(3, 2).T}, path)
+    else:
+        save_file(large, path)
+    found = read(path)
+    path.write_bytes(bytes(path.stat().st_size))
+    assert all(torch.equal(found[name], large[name]) and found[name].is_contiguous() for name in large)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no checkpoint `.*none\.pth`"):
+        read(tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize(("suffix", "complaint"), [(".pth", "ends too early"), (".safetensors", "no whole")])
+def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str, complaint: str) -> None:
+    path = tmp_path / f"all{suffix}"
+    if suffix == ".pth":
+        torch.save(TENSORS, path)
+    else:
+        save_file(TENSORS, path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match=complaint) as caught:
+        read(path)
+    assert caught.value.hint == "download it again"
+
+
+def test_an_empty_file_is_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "empty.pth").touch()
+    with pytest.raises(InputError, match="no checkpoint of torch"):
+        read(tmp_path / "empty.pth")
+
+
+def test_a_zip_of_something_else_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.pth", "w") as file:
+        file.writestr("photo.txt", "hello")
+    with pytest.raises(InputError, match="cannot be read as a checkpoint of torch"):
+        read(tmp_path / "photos.pth")
+
+
+def test_code_in_a_pickle_is_named_and_does_not_run(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    torch.save({**TENSORS, "extra": Intruder(trace)}, tmp_path / "all.pth")
+    with pytest.raises(InputError, match=r"asks for `posix\.mkdir`.*not loaded"):
+        read(tmp_path / "all.pth")
+    (tmp_path / "bare.pth").write_bytes(pickle.dumps(Intruder(trace)))
+    with pytest.raises(InputError, match="no checkpoint of torch"):
+        read(tmp_path / "bare.pth")
+    assert not trace.exists()
+
+
+def run(command: str) -> None:
+    """What stands between the backticks of a hint, with this interpreter as `python`."""
+    assert command.startswith("`python -c ")
+    assert command.endswith("`")
+    shell = command.strip("`").replace("python", sys.executable, 1)
+    subprocess.run(["sh", "-c", shell], check=True, capture_output=True, text=True)
+
+
+def test_the_old_format_is_refused_with_a_conversion_that_works(tmp_path: Path) -> None:
+    path = tmp_path / "old one.pth"
+    torch.save(TENSORS, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(InputError, match=r"before version 1\.6") as caught:
+        read(path)
+    run(str(caught.value.hint))
+    assert digest(read(tmp_path / "old one-zip.pth")) == digest({n: TENSORS[n] for n in TENSORS if of_a(n)})
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_refused_with_a_conversion_that_works(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = tmp_path / "half.pth"
+    torch.save({name: tensor.to(dtype) for name, tensor in TENSORS.items()}, path)
+    with pytest.raises(InputError, match=f"is {str(dtype).removeprefix('torch.')}; expected float32") as caught:
+        read(path)
+    run(str(caught.value.hint))
+    assert {tensor.dtype for tensor in read(tmp_path / "half-float32.pth").values()} == {torch.float32}
+
+
+def test_another_precision_is_no_matter_where_it_is_not_wanted(tmp_path: Path) -> None:
+    torch.save({**TENSORS, "b.weight": torch.ones(4).half()}, tmp_path / "all.pth")
+    assert "a.weight" in read(tmp_path / "all.pth")
+
+
+@pytest.mark.parametrize("content", [[torch.zeros(2)], torch.zeros(2), {"epoch": 3}, {}])
+def test_what_is_no_state_dict_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "odd.pth")
+    with pytest.raises(InputError, match="expected a dictionary of"):
+        read(tmp_path / "odd.pth")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_checkpoint_of_another_model_is_recognised(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"other{suffix}"
+    other = {f"layer{i}": torch.zeros(1) for i in range(6)}
+    if suffix == ".pth":
+        torch.save(other, path)
+    else:
+        save_file(other, path)
+    with pytest.raises(InputError, match=r"none of the tensors.*`layer0`, `layer1`, `layer2`, `layer3` and 2 more"):
+        read(path)
+
+
+def test_the_digest_sees_names_shapes_types_and_bytes_but_no_order() -> None:
+    one, two = torch.zeros(2, 3), torch.ones(2, dtype=torch.int32)
+    first = digest({"one": one, "two": two})
+    assert first == digest({"two": two, "one": one})
+    others = [
+        {"one": one, "zwei": two},
+        {"one": one.reshape(3, 2), "two": two},
+        {"one": one, "two": two.view(torch.float32)},
+        {"one": one, "two": two.flip(0) * 2},
+    ]
+    assert len({first, *map(digest, others)}) == 5
+
+
+def test_exact_tensors_become_the_parameters_of_a_module_on_the_meta_device() -> None:
+    with torch.device("meta"):
+        module = nn.Linear(3, 2)
+    weight, bias = torch.rand(2, 3), torch.rand(2)
+    load_exactly(module, {"weight": weight, "bias": bias}, "`x.pth`")
+    assert torch.equal(module(torch.eye(3)), weight.T + bias)
+    assert module.weight.data_ptr() == weight.data_ptr()
+
+
+def test_everything_that_does_not_fit_stands_in_one_error() -> None:
+    surplus = {f"odd{i}": torch.zeros(1) for i in range(5)}
+    with pytest.raises(InputError) as caught:
+        load_exactly(nn.Linear(3, 2), {"weight": torch.zeros(3, 3), **surplus}, "`x.pth`")
+    assert caught.value.message == (
+        "the tensors of `x.pth` do not fit the 2 expected: 1 missing (`bias`);"
+        " 5 left over (`odd0`, `odd1`, `odd2`, `odd3` and 1 more); 1 of another shape (`weight (3, 3) for (2, 3)`)"
+    )
