@@ -1,0 +1,128 @@
+"""UniBind as an `Encoder`: what each sensor gives, and how a checkpoint becomes a module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advcal_edge import spec
+from advcal_edge.centers import Centers
+from advcal_edge.encoders.imagebind.encoder import MODALITIES as OF_IMAGEBIND
+from advcal_edge.encoders.imagebind.sizes import HUGE, TrunkConfig
+from advcal_edge.encoders.unibind.layout import find_centre_embeddings, find_checkpoint
+from advcal_edge.encoders.unibind.point_sizes import PointConfig
+from advcal_edge.errors import ConfigError, DependencyError
+from advcal_edge.spec import Modality
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LICENSE = "MIT AND CC-BY-NC-SA-4.0"
+"""Of UniBind's repository, and of ImageBind, whose weights its checkpoints hold."""
+
+MODALITIES: Mapping[str, Modality] = {
+    **{name: OF_IMAGEBIND[name] for name in ("image", "video", "audio", "thermal")},
+    "event": spec.event(224),
+    "point": spec.point(PointConfig().points),
+}
+
+CONFIGS: Mapping[str, TrunkConfig | PointConfig] = {
+    **{name: HUGE[name] for name in ("image", "video", "audio")},
+    "thermal": replace(HUGE["thermal"], mean=(0.5,), std=(0.5,)),
+    "event": HUGE["image"],
+    "point": PointConfig(),
+}
+"""With the statistics of UniBind's own loaders: event frames are read as images are, thermal ones go to [-1, 1]."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unibind:
+    """One frozen trunk of the user's own copy of UniBind, with its head where it was fine-tuned; implements `Encoder`.
+
+    Not for commercial use: that is the license of ImageBind's weights, and of any engine made of them.
+    """
+
+    modality: Modality
+    fingerprint: str
+    weights: Path
+    checkpoint: Path
+    """What `weights` stood for when it was loaded: a folder may be given another checkpoint since."""
+
+    metadata: Mapping[str, Any]
+    config: TrunkConfig | PointConfig
+    name: str = "unibind"
+    license: str = LICENSE
+
+    @property
+    def embedding_dim(self) -> int:
+        """Width d of the embedding space."""
+        return self.config.embedding_dim
+
+    @classmethod
+    def load(cls, modality: str, weights: Path | None, config: TrunkConfig | PointConfig | None = None) -> Unibind:
+        """The trunk of `modality` in the folder or checkpoint `weights`, of the published size without a `config`.
+
+        Raises:
+            ConfigError: there is no trunk for this modality, or no weights were named.
+            InputError: the checkpoint cannot be read, or does not hold exactly this trunk and head.
+            DependencyError: torch is not installed.
+        """
+        if modality not in MODALITIES:
+            raise ConfigError(
+                f"unibind has no trunk for the modality `{modality}`", hint=f"there is: {', '.join(MODALITIES)}"
+            )
+        if weights is None:
+            raise ConfigError(
+                "unibind comes without weights, which may not be used commercially and are not ours to ship",
+                hint="`--weights FOLDER`, the folder being a checkout of https://github.com/QC-LY/UniBind with weights",
+            )
+        if find_spec("torch") is None:
+            raise DependencyError("torch", extra="calibrate", purpose="the encoder unibind")
+        from advcal_edge.encoders.unibind.published import assemble, read_share
+
+        config = config or CONFIGS[modality]
+        checkpoint = find_checkpoint(weights, modality)
+        share = read_share(checkpoint, modality, config)
+        assemble(share, modality, config)  # complains now, not when the work begins
+        metadata = {
+            "checkpoint": checkpoint.name,
+            "head": bool(share.head),
+            "logit_scale": share.scale,
+            "text_logit_scale": share.text_scale,
+        }
+        sensor = _resized(MODALITIES[modality], config)
+        return cls(sensor, share.fingerprint, weights, checkpoint, metadata, config)
+
+    def centers(self) -> Centers | None:
+        """The published centers (k, c, d), several a class; None where the folder has none for this modality.
+
+        Raises:
+            InputError: a pickle, several files, or a file that holds no centers.
+        """
+        path = find_centre_embeddings(self.weights, self.modality.name)
+        if path is None:
+            return None
+        from advcal_edge.encoders.unibind.centre_embeddings import read_centre_embeddings
+
+        return read_centre_embeddings(path, self.embedding_dim, 1 / self.metadata["text_logit_scale"])
+
+    def module(self) -> nn.Module:
+        """Physical x (n, ...) -> embedding (n, 1024), float32 on the CPU, in eval mode and without gradients.
+
+        Raises:
+            InputError: the checkpoint was replaced since `load`, by one that does not fit.
+        """
+        from advcal_edge.encoders.unibind.published import assemble, read_share
+
+        name = self.modality.name
+        share = read_share(self.checkpoint, name, self.config)
+        return assemble(share, name, self.config)
+
+
+def _resized(modality: Modality, config: TrunkConfig | PointConfig) -> Modality:
+    """The sensor as the trunk takes it."""
+    shape = (config.points, 3) if isinstance(config, PointConfig) else config.shape
+    return replace(modality, input=replace(modality.input, shape=shape))
