@@ -40,6 +40,12 @@ def modality_name(report: Mapping[str, Any]) -> str:
     return str(modality["name"] if isinstance(modality, Mapping) else modality)
 
 
+def partner_name(report: Mapping[str, Any]) -> str:
+    """The kind of sensor that the partners come from, where the context names it, else an empty string."""
+    data = report["context"].get("data")
+    return str(data.get("partner") or "") if isinstance(data, Mapping) else ""
+
+
 def engine_name(report: Mapping[str, Any]) -> str:
     """The first eight digits of the engine's hash, and its precision in brackets."""
     precision = report["engine"].get("precision")

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advcal_edge.errors import DependencyError
-from advcal_edge.report.document import engine_name, modality_name, named, reading, tally
+from advcal_edge.report.document import engine_name, modality_name, named, partner_name, reading, tally
 from advcal_edge.report.drift import DriftPlot
 from advcal_edge.report.drops import DropPlot
+from advcal_edge.report.ranking import headlines, ranking
 from advcal_edge.report.typography import FILTERS
 from advcal_edge.threat import ThreatModel, format_eps
 
@@ -38,6 +39,7 @@ def render_html(report: Mapping[str, Any]) -> str:
                 report=report,
                 engine=engine_name(report),
                 modality=modality_name(report),
+                partner=partner_name(report),
                 threat=threat,
                 eps=format_eps(threat.eps),
                 clean=named(report, "clean"),
@@ -45,6 +47,8 @@ def render_html(report: Mapping[str, Any]) -> str:
                 tally=tally(report),
                 drops=DropPlot.of(report["comparisons"], report["margin"]),
                 drift=DriftPlot.of(report["drift"]),
+                ranking=ranking(report),
+                headlines=headlines(report),
             )
         except UndefinedError as error:
             raise LookupError(error.message) from error

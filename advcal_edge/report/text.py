@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from advcal_edge.report.document import engine_name, modality_name, named, reading, tally, threat_name
+from advcal_edge.report.ranking import RankingRow, ranking, sides
 from advcal_edge.report.table import one_line, percent, percent_interval, table
 
 VERDICT = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
 OUTCOME = {"pass": "pass", "fail": "FAIL", "inconclusive": "open"}
+RANKING = ("% [95 %]", "clean: reference", "engine", "attacked: reference", "engine")
 
 
 def verification_table(report: Mapping[str, Any]) -> str:
-    """What was tested, each comparison in percent, the checks, and last the verdict with its reasons.
+    """What was tested, comparisons and rankings in percent, the checks, and last the verdict with its reasons.
 
     Raises:
         BundleError: unknown schema, or malformed.
@@ -21,9 +23,10 @@ def verification_table(report: Mapping[str, Any]) -> str:
     with reading(report):
         header = ("", "reference [95 %]", "engine [95 %]", "flips", "drop [95 %]", "verdict")
         rows = [comparison_row(item) for item in report["comparisons"]]
-        return "\n".join(
-            [subject(report), "", table(header, rows), "", f"checks  {checks_line(report)}", verdict_lines(report)]
-        )
+        ranks = [ranking_row(row) for row in ranking(report)]
+        parts = [subject(report), table(header, rows)]
+        parts += [table(RANKING, ranks)] if ranks else []
+        return "\n\n".join([*parts, f"checks  {checks_line(report)}\n{verdict_lines(report)}"])
 
 
 def summary_table(reports: Sequence[Mapping[str, Any]]) -> str:
@@ -58,7 +61,7 @@ def comparison_row(item: Mapping[str, Any]) -> tuple[str, ...]:
     """Accuracies and drop with intervals, flips as +gained / -lost on the engine; a dash where nothing is decided."""
     return (
         one_line(item["name"]),
-        *(f"{percent(side['accuracy'])} {percent_interval(*side['interval'])}" for side in sides(item)),
+        *map(share, sides(item)),
         flips(item),
         drop(item),
         OUTCOME[item["verdict"]] if item["decides"] else "-",
@@ -82,9 +85,14 @@ def summary_row(report: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def sides(item: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Reference and engine."""
-    return item["reference"], item["engine"]
+def ranking_row(row: RankingRow) -> tuple[str, ...]:
+    """Shares clean and attacked, on reference and engine."""
+    return (one_line(row.name), *map(share, (*row.clean, *row.attacked)))
+
+
+def share(side: Mapping[str, Any]) -> str:
+    """Percent with its interval."""
+    return f"{percent(side['accuracy'])} {percent_interval(*side['interval'])}"
 
 
 def flips(item: Mapping[str, Any]) -> str:
@@ -125,7 +133,7 @@ def verdict_lines(report: Mapping[str, Any]) -> str:
 
 def settled(report: Mapping[str, Any]) -> str:
     """Why a report without reasons passed."""
-    drops = " and ".join(
+    drops = ", ".join(
         f"{one_line(item['name'])} drop {drop(item)}" for item in report["comparisons"] if item["decides"]
     )
-    return f"{drops}, below {100 * report['margin']:g} points; every required check passed"
+    return f"{drops}: below {100 * report['margin']:g} points; every required check passed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from advcal_edge.attacks import Attack, Victim, run_attack
 from advcal_edge.attacks.base import to_numpy
 from advcal_edge.progress import Progress
+from advcal_edge.retrieval import Rank, label_rank
 from advcal_edge.threat import ThreatModel
 from advcal_edge.verify.budget import Budget
 
 Side = Literal["reference", "engine"]
+BATCH = 250  # samples a call, so that activations of large encoders fit into memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,9 +28,16 @@ class Samples:
     y: NDArray[np.int64]
     threat: ThreatModel
     seed: int
+    partner: NDArray[np.float32] | None = None
+    """Unit-norm embeddings (n, d) of the same moments as another sensor saw them, where there are any."""
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def head(self, n: int) -> Samples:
+        """The first `n` samples."""
+        partner = None if self.partner is None else self.partner[:n]
+        return Samples(self.x[:n], self.y[:n], self.threat, self.seed, partner)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,13 +53,17 @@ class Crafted:
     fools: NDArray[np.bool_]  # the side it was crafted on
 
 
-def predict(victim: Victim, x: NDArray[np.float32], batch: int = 250) -> NDArray[np.int64]:
-    """Labels (n,) the victim gives, in batches."""
-    parts = [
-        to_numpy(victim.centers.predict(victim.runner(victim.place(x[start : start + batch]))))
-        for start in range(0, len(x), batch)
-    ]
-    return np.concatenate(parts).astype(np.int64)
+def embed(victim: Victim, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Embeddings (n, d) on the host, in batches."""
+    starts = range(0, max(len(x), 1), BATCH)
+    parts = [to_numpy(victim.runner(victim.place(x[start : start + BATCH]))) for start in starts]
+    return np.concatenate(parts).astype(np.float32, copy=False)
+
+
+def predict(victim: Victim, x: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Labels (n,) the victim gives."""
+    labels: NDArray[np.int64] = victim.centers.predict(embed(victim, x)).astype(np.int64)
+    return labels
 
 
 def craft(
@@ -81,10 +95,9 @@ def craft(
 
 
 def craft_on_reference(
-    reference: Victim, samples: Samples, budget: Budget, progress: Progress
-) -> tuple[NDArray[np.bool_], list[Crafted]]:
-    """What the reference gets right, and every attack on it, so that either side meets the same effort."""
-    right = predict(reference, samples.x) == samples.y
+    reference: Victim, samples: Samples, budget: Budget, right: NDArray[np.bool_], progress: Progress
+) -> list[Crafted]:
+    """Every attack on what the reference gets `right` (n,), so that either side meets the same effort."""
     first = craft("transfer", budget.first(), "reference", reference, samples, right, progress)
     crafted, standing = [first], right & ~first.fools
     for attack in budget.stronger():
@@ -92,7 +105,7 @@ def craft_on_reference(
         crafted.append(found)
         standing = standing & ~found.fools
     crafted.append(craft("black box", budget.black_box(), "reference", reference, samples, right, progress))
-    return right, crafted
+    return crafted
 
 
 def craft_on_engine(
@@ -122,23 +135,41 @@ def craft_on_engine(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """A crafted set judged by both sides; `fools_*` (n,) is where the label given to x_adv is wrong."""
+    """A crafted set judged by both sides: the rank (n,) the true label takes on each, 0 where it was not attacked."""
 
     crafted: Crafted
-    fools_reference: NDArray[np.bool_]
-    fools_engine: NDArray[np.bool_]
+    reference: Rank
+    engine: Rank
+
+    @property
+    def fools_reference(self) -> NDArray[np.bool_]:
+        """Where (n,) the reference's label for x_adv is wrong."""
+        return self.reference > 0
+
+    @property
+    def fools_engine(self) -> NDArray[np.bool_]:
+        """Where (n,) the engine's label for x_adv is wrong."""
+        return self.engine > 0
 
 
 def judge(crafted: Crafted, reference: Victim, engine: Victim, y: NDArray[np.int64]) -> Evidence:
-    """Label the attacked rows with both sides."""
-    rows = crafted.attacked
-    verdicts = []
+    """Rank the true labels of the attacked rows on both sides."""
+    rows, ranks = crafted.attacked, {}
     for side, victim in (("reference", reference), ("engine", engine)):
-        if side == crafted.crafted_on:
-            verdicts.append(crafted.fools)
-            continue
-        wrong = np.zeros(len(y), dtype=np.bool_)
+        ranks[side] = np.zeros(len(y), dtype=np.int64)
         if rows.any():
-            wrong[rows] = predict(victim, crafted.x_adv[rows]) != y[rows]
-        verdicts.append(wrong)
-    return Evidence(crafted, verdicts[0], verdicts[1])
+            ranks[side][rows] = label_rank(victim.centers, embed(victim, crafted.x_adv[rows]), y[rows])
+    # whom it was crafted on has spoken already; in other batches a quantised engine may answer a shade differently
+    own = ranks[crafted.crafted_on]
+    ranks[crafted.crafted_on] = np.where(crafted.fools, np.maximum(own, 1), 0)
+    return Evidence(crafted, ranks["reference"], ranks["engine"])
+
+
+def winning_inputs(samples: Samples, evidence: Sequence[Evidence]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """For each sample the first input that fools the engine, and where (n,) there is one."""
+    x_adv, fooled = samples.x.copy(), np.zeros(len(samples), dtype=np.bool_)
+    for item in evidence:
+        new = item.fools_engine & ~fooled
+        x_adv[new] = item.crafted.x_adv[new]
+        fooled |= new
+    return x_adv, fooled

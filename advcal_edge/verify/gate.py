@@ -14,7 +14,7 @@ def decide(comparisons: Sequence[Comparison], checks: Sequence[Check]) -> tuple[
         f"check {c.name}: {c.shown}, limit {c.limit} ({c.why})" for c in checks if c.required and c.status == "fail"
     ]
     failed += [
-        f"{c.name} accuracy fell {100 * c.drop:.1f} points [{100 * c.interval.low:.1f}, {100 * c.interval.high:.1f}], "
+        f"{c.name} fell {100 * c.drop:.1f} points [{100 * c.interval.low:.1f}, {100 * c.interval.high:.1f}], "
         f"allowed {100 * c.margin:g}"
         for c in comparisons
         if c.decides and c.verdict == "fail"

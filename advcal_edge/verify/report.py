@@ -13,6 +13,7 @@ from advcal_edge.bundle import REPORT_SCHEMA
 from advcal_edge.verify.check import Check
 from advcal_edge.verify.comparison import Comparison, Verdict, accuracy
 from advcal_edge.verify.evidence import Evidence
+from advcal_edge.verify.retrieval import Retrieval
 
 SCHEMA = REPORT_SCHEMA
 
@@ -34,6 +35,8 @@ class Report:
     checks: Sequence[Check]
     evidence: Sequence[Evidence]
     drift: Mapping[str, Any]
+    retrieval: Retrieval | None  # None where samples have no partners
+    top5: Mapping[str, Any] | None  # None among five labels or fewer
     gallery: Sequence[Mapping[str, Any]]
     context: Mapping[str, Any]  # bundle, encoder, modality, data and hashes, as the manifest has them
     environment: Mapping[str, str]
@@ -57,6 +60,8 @@ class Report:
             "routes": [route(item) for item in self.evidence],
             "checks": [check.to_json() for check in self.checks],
             "drift": dict(self.drift),
+            **({} if self.retrieval is None else {"retrieval": self.retrieval.to_json()}),
+            **({} if self.top5 is None else {"top5": dict(self.top5)}),
             "per_sample": {
                 comparison.name: {"reference": flags(comparison.reference), "engine": flags(comparison.engine)}
                 for comparison in self.comparisons

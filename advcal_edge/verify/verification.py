@@ -14,6 +14,7 @@ from advcal_edge.attacks import Victim
 from advcal_edge.errors import ConfigError, EngineError
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import environment
+from advcal_edge.retrieval import Rank, label_rank
 from advcal_edge.spec import Modality
 from advcal_edge.verify.budget import Budget
 from advcal_edge.verify.check import Check
@@ -27,12 +28,14 @@ from advcal_edge.verify.checks.masking import (
     transfer_not_stronger,
 )
 from advcal_edge.verify.checks.rounding import survives_rounding
-from advcal_edge.verify.checks.stability import batch_independent, embed, repeatable, unit_norm
+from advcal_edge.verify.checks.stability import batch_independent, repeatable, unit_norm
 from advcal_edge.verify.comparison import Comparison
-from advcal_edge.verify.evidence import Crafted, Evidence, Samples, craft_on_engine, craft_on_reference, judge, predict
+from advcal_edge.verify.evidence import Crafted, Evidence, Samples, craft_on_engine, craft_on_reference, embed, judge
 from advcal_edge.verify.gallery import gallery
 from advcal_edge.verify.gate import decide
+from advcal_edge.verify.ranking import top_five
 from advcal_edge.verify.report import Report
+from advcal_edge.verify.retrieval import craft_mismatches, measure_retrieval
 
 CHECKED = 32  # samples that the costlier checks look at
 MINIMUM = 8
@@ -49,8 +52,9 @@ class Verification:
     budget: Budget
     margin: float
     z: NDArray[np.float32]  # the reference's clean embeddings (n, d)
-    right: NDArray[np.bool_]
+    rank: Rank  # of the true label among the reference's (n,)
     crafted: Sequence[Crafted]
+    mismatches: Sequence[Crafted]  # what is to miss its partner; empty where samples have none
     seconds: float
 
     @classmethod
@@ -67,6 +71,7 @@ class Verification:
 
         Raises:
             ConfigError: too few samples, or a margin outside (0, 1).
+            InputError: partners that are not one embedding a sample.
             EngineError: the reference itself returns NaN.
         """
         if len(samples) < MINIMUM:
@@ -76,13 +81,16 @@ class Verification:
         if not 0 < margin < 1:
             raise ConfigError(f"`--margin` must lie between 0 and 1, a fraction of all samples: found {margin:g}")
         started = time.perf_counter()
-        z = embed_all(reference, samples.x)
+        z = embed(reference, samples.x)
         if not np.isfinite(z).all():
             raise EngineError(
                 "the reference returns NaN or infinite embeddings; there is nothing to hold an engine against"
             )
-        right, crafted = craft_on_reference(reference, samples, budget, progress)
-        return cls(reference, modality, samples, budget, margin, z, right, crafted, time.perf_counter() - started)
+        rank = label_rank(reference.centers, z, samples.y)
+        crafted = craft_on_reference(reference, samples, budget, rank == 0, progress)
+        mismatches = craft_mismatches("reference", reference, samples, budget, progress)
+        seconds = time.perf_counter() - started
+        return cls(reference, modality, samples, budget, margin, z, rank, crafted, mismatches, seconds)
 
     def run(
         self,
@@ -100,23 +108,31 @@ class Verification:
         """
         started = time.perf_counter()
         samples, y = self.samples, self.samples.y
-        z = embed(engine, samples.x[:1])
-        if z.shape != (1, engine.centers.dim):
+        one = embed(engine, samples.x[:1])
+        if one.shape != (1, engine.centers.dim):
             raise EngineError(
-                f"engine gives embeddings {z.shape}; the centers of this bundle are {engine.centers.dim} wide"
+                f"engine gives embeddings {one.shape}; the centers of this bundle are {engine.centers.dim} wide"
             )
-        right = predict(engine, samples.x) == y
+        z = embed(engine, samples.x)
+        rank = label_rank(engine.centers, z, y)
         foreign = [judge(item, self.reference, engine, y) for item in self.crafted]
         fooled = np.logical_or.reduce([item.fools_engine for item in foreign])
-        own = craft_on_engine(engine, samples, self.budget, right, fooled, progress)
+        own = craft_on_engine(engine, samples, self.budget, rank == 0, fooled, progress)
         evidence = [*foreign, *(judge(item, self.reference, engine, y) for item in own)]
-        comparisons = compare(self.right, right, evidence, self.margin)
-        drift = measure_drift(self.z, embed_all(engine, samples.x), engine.centers)
+        mismatches = [*self.mismatches, *craft_mismatches("engine", engine, samples, self.budget, progress)]
+        retrieval = measure_retrieval(
+            {"reference": self.reference, "engine": engine}, {"reference": self.z, "engine": z}, samples, mismatches
+        )
+        comparisons = compare(self.rank == 0, rank == 0, evidence, self.margin)
+        worst = comparisons[-1]
+        if retrieval is not None:
+            comparisons += retrieval.comparisons(self.margin)
+        drift = measure_drift(self.z, z, engine.centers)
         checks = [
             *engine_checks(engine, samples),
             black_box_not_stronger(evidence),
             transfer_not_stronger(evidence),
-            not_more_robust(comparisons[-1].reference, comparisons[-1].engine, self.margin),
+            not_more_robust(worst.reference, worst.engine, self.margin),
             drift_within_margin(drift),
             independent_reference(engine_info, reference_info),
             survives_rounding(engine, self.modality, samples, evidence),
@@ -136,6 +152,8 @@ class Verification:
             checks=checks,
             evidence=evidence,
             drift=drift_to_json(drift),
+            retrieval=retrieval,
+            top5=top_five(self.rank, rank, evidence, len(engine.centers.labels)),
             gallery=gallery(engine, self.modality, samples, evidence),
             context=context,
             environment=environment(),
@@ -145,7 +163,7 @@ class Verification:
 
 def engine_checks(engine: Victim, samples: Samples) -> list[Check]:
     """The checks that question the engine itself, on its first samples."""
-    few = Samples(samples.x[:CHECKED], samples.y[:CHECKED], samples.threat, samples.seed)
+    few = samples.head(CHECKED)
     return [
         unit_norm(engine, few.x),
         repeatable(engine, few.x),
@@ -178,11 +196,6 @@ def withstood(
     broken_reference = np.logical_or.reduce([item.fools_reference for item in evidence])
     broken_engine = np.logical_or.reduce([item.fools_engine for item in evidence])
     return right_reference & ~broken_reference, right_engine & ~broken_engine
-
-
-def embed_all(victim: Victim, x: NDArray[np.float32], batch: int = 250) -> NDArray[np.float32]:
-    """Embeddings (n, d) in batches."""
-    return np.concatenate([embed(victim, x[start : start + batch]) for start in range(0, len(x), batch)])
 
 
 def drift_to_json(drift: Drift) -> dict[str, Any]:

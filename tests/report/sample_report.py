@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.attacks import Attack
+from advcal_edge.retrieval import Recall
 from advcal_edge.spec import thermal
 from advcal_edge.threat import ThreatModel
 from advcal_edge.verify import BUDGETS, Report
@@ -18,8 +19,10 @@ from advcal_edge.verify.checks.drift import Drift, drift_within_margin
 from advcal_edge.verify.checks.masking import independent_reference
 from advcal_edge.verify.comparison import Comparison
 from advcal_edge.verify.evidence import Crafted, Evidence, Side
-from advcal_edge.verify.gallery import png
 from advcal_edge.verify.gate import decide
+from advcal_edge.verify.picture import views
+from advcal_edge.verify.ranking import top_five
+from advcal_edge.verify.retrieval import Retrieval
 from advcal_edge.verify.verification import compare, drift_to_json
 
 MARGIN = 0.02
@@ -41,6 +44,22 @@ def failing(n: int = 1000) -> dict[str, Any]:
 def inconclusive(n: int = 200) -> dict[str, Any]:
     """A report on few samples and without a gradient graph."""
     return document(n, lost=0.02, gained=0.01, changed={"huge_eps": skipped("huge_eps", "<= 0", GRAPH)})
+
+
+def paired(n: int = 500) -> dict[str, Any]:
+    """A report that passes, with partners and enough labels for top-5."""
+    return {**passing(n), **rankings(n)}
+
+
+def rankings(n: int) -> dict[str, Any]:
+    """`retrieval` and `top5`: on either side the same ranks, under attack ten times as deep."""
+    ranks = np.random.default_rng(5).geometric(0.7, n) - 1
+    found = {"clean": Recall(ranks, ranks), "attacked": Recall(10 * ranks, 12 * ranks)}
+    by_side: Mapping[str, Mapping[Side, Recall]] = {
+        name: {"reference": recall, "engine": recall} for name, recall in found.items()
+    }
+    retrieval = Retrieval([], by_side["clean"], by_side["attacked"])
+    return {"retrieval": retrieval.to_json(), "top5": top_five(ranks, ranks, [], 12)}
 
 
 def document(n: int, *, lost: float, gained: float, changed: dict[str, Check] | None = None) -> dict[str, Any]:
@@ -75,6 +94,8 @@ def document(n: int, *, lost: float, gained: float, changed: dict[str, Check] | 
         checks=checks,
         evidence=evidence,
         drift=drift_to_json(found),
+        retrieval=None,
+        top5=None,
         gallery=pictures(rng),
         context={
             "tool": "0.1.0",
@@ -117,7 +138,7 @@ def attacks(
         engine = attacked & ((weak < reach) | flip_lost) & ~(flip_gained & (weak < 0.5))
         queries = np.where(attacked, 10, 0).astype(np.int64)
         crafted = Crafted(route, repr(attack), side, np.zeros((len(right), 1), np.float32), attacked, queries, engine)
-        found.append(Evidence(crafted, reference, engine))
+        found.append(Evidence(crafted, reference.astype(np.int64), engine.astype(np.int64)))
         standing[side] &= ~(engine if side == "engine" else reference)
     return found
 
@@ -168,9 +189,7 @@ def pictures(rng: np.random.Generator) -> list[dict[str, Any]]:
                 "truth": before,
                 "before": before,
                 "after": after,
-                "clean": png(clean, modality),
-                "difference": png(np.clip(0.5 + 8 * change, 0, 1), modality, plain=True),
-                "adversarial": png(clean + change, modality),
+                **views(clean, clean + change, modality),
             }
         )
     return shown

@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 from page_reader import Reader
-from sample_report import failing, inconclusive, passing
+from sample_report import failing, inconclusive, paired, passing
 
 from advcal_edge.errors import BundleError, DependencyError
 from advcal_edge.report import document
 from advcal_edge.report.html import render_html
 from advcal_edge.verify.report import SCHEMA
 
-PASSING, FAILING, INCONCLUSIVE = passing(), failing(), inconclusive()
-EVERY = pytest.mark.parametrize("report", [PASSING, FAILING, INCONCLUSIVE], ids=["pass", "fail", "inconclusive"])
+PASSING, FAILING, INCONCLUSIVE, PAIRED = passing(), failing(), inconclusive(), paired()
+EVERY = pytest.mark.parametrize(
+    "report", [PASSING, FAILING, INCONCLUSIVE, PAIRED], ids=["pass", "fail", "inconclusive", "paired"]
+)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +76,35 @@ def test_status_is_readable_without_colour() -> None:
     for word in ("passed", "skipped", "within", "open", "for information", "decides"):
         assert word in words
     assert "beyond" in Reader(render_html(FAILING)).words
+
+
+def test_rankings_show_in_the_head_and_in_a_table_of_their_own() -> None:
+    report = paired()
+    page = render_html(report)
+    words, head = Reader(page).words, Reader(page[page.index("<header>") : page.index("</header>")]).words
+    assert "Top-5 of 12 labels under attack" in head
+    assert "Recall@1 to partner under attack" in head
+    for direction in ("forward", "backward"):
+        for depth, found in report["retrieval"]["attacked"]["engine"][direction].items():
+            assert f"{depth} {'to' if direction == 'forward' else 'from'} partner" in words
+            assert f"{100 * found['accuracy']:.1f}" in words
+    assert "500 embeddings of the same moments" in words
+    named = {**report, "context": {**report["context"], "data": {"partner": "depth"}}}
+    assert "500 embeddings of the same moments by depth" in Reader(render_html(named)).words
+
+
+@pytest.mark.parametrize("kept", ["retrieval", "top5"])
+def test_each_ranking_shows_without_the_other(kept: str) -> None:
+    report = {**PASSING, kept: PAIRED[kept]}
+    words = Reader(render_html(report)).words
+    assert ("Recall@1 to partner" in words) is (kept == "retrieval")
+    assert ("Top-5 of" in words) is (kept == "top5")
+    assert "Top-5 of" not in Reader(render_html(PASSING)).words
+
+
+def test_a_malformed_ranking_is_one_clear_error() -> None:
+    with pytest.raises(BundleError, match="malformed"):
+        render_html({**PASSING, "retrieval": {"gallery": 5}})
 
 
 def test_same_document_gives_the_same_bytes() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from sample_report import failing, inconclusive, passing
+from sample_report import failing, inconclusive, paired, passing
 
 from advcal_edge.errors import BundleError
 from advcal_edge.report.text import summary_table, verification_table
@@ -38,11 +38,24 @@ def test_one_aligned_row_a_comparison(report: dict[str, Any]) -> None:
 
 
 def test_verdicts_stand_last_with_their_reasons() -> None:
-    assert verification_table(PASSING).splitlines()[-1].startswith("PASS  clean drop 0.1 [-0.4, 0.6] and worst case")
+    assert verification_table(PASSING).splitlines()[-1].startswith("PASS  clean drop 0.1 [-0.4, 0.6], worst case")
     *_, first, second = verification_table(FAILING).splitlines()
     assert first == f"FAIL  {FAILING['reasons'][0]}"
     assert second == f"      {FAILING['reasons'][1]}"
     assert "INCONCLUSIVE  check huge_eps was skipped" in verification_table(INCONCLUSIVE)
+
+
+def test_rankings_stand_in_a_table_between_comparisons_and_checks() -> None:
+    report = paired()
+    header, *rows = verification_table(report).split("\n\n")[2].splitlines()
+    assert header.split("  ")[0] == "% [95 %]"
+    assert [row[: row.index("  ")] for row in rows] == [
+        "top-5 of 12 labels",
+        *(f"recall@{k} {word} partner" for word in ("to", "from") for k in (1, 5, 10)),
+    ]
+    share = report["retrieval"]["attacked"]["engine"]["forward"]["recall@5"]["accuracy"]
+    assert f" {100 * share:.1f} [" in rows[2]
+    assert "recall" not in verification_table(PASSING)
 
 
 def test_checks_are_counted_and_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def evidence(route: str, side: Side, fools: int) -> Evidence:
     flags = np.arange(N) < fools
     everywhere = np.ones(N, np.bool_)
     crafted = Crafted(route, "attack", side, np.zeros((N, 1), np.float32), everywhere, np.ones(N, np.int64), flags)
-    return Evidence(crafted, flags, flags)
+    return Evidence(crafted, flags.astype(np.int64), flags.astype(np.int64))
 
 
 @pytest.mark.parametrize(("alone", "status"), [(0, "pass"), (3, "pass"), (12, "fail")])
@@ -101,12 +102,13 @@ def test_rounding_tells_sub_grey_level_successes(exported: Bundle, prepared: Ver
     samples = Samples(x, y, ThreatModel("linf", 4 / 255, (0.0, 1.0)), 0)
     tiny = np.clip(x + np.float32(0.2 / 255), 0, 1)  # claimed to fool; the grid brings the clean sample back
     everywhere, ones = np.ones(20, np.bool_), np.ones(20, np.int64)
-    claimed = Evidence(
-        Crafted("gradient", "attack", "engine", tiny, everywhere, ones, everywhere), everywhere, everywhere
-    )
+    claimed = Evidence(Crafted("gradient", "attack", "engine", tiny, everywhere, ones, everywhere), ones, ones)
     check = survives_rounding(honest, exported.modality, samples, [claimed])
     assert (check.status, check.measured, check.required) == ("fail", 0.0, False)
     assert survives_rounding(honest, exported.modality, samples, []).status == "skipped"
+    fine = survives_rounding(honest, replace(exported.modality, bit_depth=16), samples, [claimed])
+    assert (fine.status, fine.required) == ("skipped", False)  # a fifth of a grey level is fifty steps of 16 bits
+    assert "16-bit" in fine.why
 
 
 def test_the_grid_is_the_sensors() -> None:

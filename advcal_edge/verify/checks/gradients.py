@@ -9,8 +9,7 @@ from advcal_edge.attacks import Victim
 from advcal_edge.attacks.base import to_numpy
 from advcal_edge.attacks.losses import Loss, cross_entropy, margin
 from advcal_edge.verify.check import Check, at_most, skipped
-from advcal_edge.verify.checks.stability import embed
-from advcal_edge.verify.evidence import Samples
+from advcal_edge.verify.evidence import Samples, embed
 
 ZERO_LIMIT = 0.01
 SLOPE_LIMIT = 0.3  # bindlite image, n = 32: 0.16 for int8, 0.47 for an input rounded to 16 levels

@@ -10,30 +10,31 @@ from numpy.typing import NDArray
 from advcal_edge.attacks import Victim
 from advcal_edge.spec import Modality
 from advcal_edge.verify.check import Check, at_least, skipped
-from advcal_edge.verify.evidence import Evidence, Samples, predict
+from advcal_edge.verify.evidence import Evidence, Samples, predict, winning_inputs
 
 SURVIVAL_LIMIT = 0.5
+FINE = 32  # steps of the grid that an attack moves values by on average; rounding takes at most half a step
 
 
 def survives_rounding(engine: Victim, modality: Modality, samples: Samples, evidence: Sequence[Evidence]) -> Check:
-    """Share of successful inputs that still fool the engine on the sensor's grid; advisory: it judges the attack."""
+    """Share of successful inputs that still fool the engine on the sensor's grid; advisory: it judges the attack.
+
+    Skipped where the grid is so much finer than the attack that rounding cannot undo it, as with 16 bits.
+    """
     limit, why = f">= {SURVIVAL_LIMIT:g}", f"share of successes left after rounding to {modality.bit_depth} bits"
     x_adv, fooled = winning_inputs(samples, evidence)
     if not fooled.any():
         return skipped("survives_rounding", limit, "no attack succeeded", required=False)
+    step = modality.input.width / (2**modality.bit_depth - 1)
+    moved = float(np.abs(x_adv[fooled] - samples.x[fooled]).mean()) / step
+    if moved > FINE:
+        why = (
+            f"attacks move values by {moved:.0f} steps of the sensor's {modality.bit_depth}-bit grid, too many to undo"
+        )
+        return skipped("survives_rounding", limit, why, required=False)
     rounded = samples.threat.project(round_to_grid(x_adv[fooled], modality), samples.x[fooled])
     share = float((predict(engine, rounded) != samples.y[fooled]).mean())
     return at_least("survives_rounding", share, SURVIVAL_LIMIT, why, required=False)
-
-
-def winning_inputs(samples: Samples, evidence: Sequence[Evidence]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """For each sample the first input that fools the engine, and where (n,) there is one."""
-    x_adv, fooled = samples.x.copy(), np.zeros(len(samples), dtype=np.bool_)
-    for item in evidence:
-        new = item.fools_engine & ~fooled
-        x_adv[new] = item.crafted.x_adv[new]
-        fooled |= new
-    return x_adv, fooled
 
 
 def round_to_grid(x: NDArray[np.float32], modality: Modality) -> NDArray[np.float32]:

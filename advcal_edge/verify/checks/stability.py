@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.attacks import Victim
-from advcal_edge.attacks.base import to_numpy
 from advcal_edge.verify.check import Check, at_most
+from advcal_edge.verify.evidence import embed
 
 REPEAT_LIMIT = 1e-6  # exact on one device; the slack is for reductions whose order a GPU may change
 # length of the change of a unit vector: other batch sizes choose other kernels, and int8 may then move by one step
@@ -40,8 +40,3 @@ def unit_norm(engine: Victim, x: NDArray[np.float32]) -> Check:
     """Embeddings are finite and of length one: catches half-precision overflow before any average hides it."""
     error = np.abs(np.linalg.norm(embed(engine, x).astype(np.float64), axis=1) - 1)
     return at_most("unit_norm", float(error.max()), NORM_LIMIT, "largest deviation of |z| from one; NaN fails")
-
-
-def embed(victim: Victim, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Embeddings (n, d) on the host."""
-    return np.asarray(to_numpy(victim.runner(victim.place(x))), dtype=np.float32)
