@@ -100,6 +100,11 @@ def _typed(kind: type, values: Mapping[str, Any], origin: str, prefix: str) -> d
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{origin}: `{name}` is a section; expected keys below it, like `{name}.KEY=VALUE`")
             found[key] = _typed(hint, value, origin, f"{name}.")  # type: ignore[arg-type]
+        elif get_origin(hint) is Mapping:
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{origin}: `{name}` is a section; expected keys below it, like `{name}.KEY=VALUE`")
+            (_, kept) = get_args(hint)
+            found[key] = {str(k): _coerce(kept, v, f"{origin}: `{name}.{k}`") for k, v in value.items()}
         else:
             found[key] = _coerce(hint, value, f"{origin}: `{name}`")
     return found

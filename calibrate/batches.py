@@ -1,4 +1,4 @@
-"""Embeddings computed once, where nothing in front of them is trained."""
+"""A function over more samples than fit into one pass."""
 
 from __future__ import annotations
 

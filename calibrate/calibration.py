@@ -14,21 +14,23 @@ from torch import Tensor
 from advcal_edge import __version__
 from advcal_edge.bundle import Bundle, check_destination
 from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, attach_adapter, trainable
-from advcal_edge.calibrate.cache import embed_all
+from advcal_edge.calibrate.batches import embed_all
 from advcal_edge.calibrate.checkpoint import Checkpoint
+from advcal_edge.calibrate.class_means import class_means
 from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.calibrate.crafting import AdaptiveCrafter, Crafter, StaticCrafter, craft_once
-from advcal_edge.calibrate.data.source import CALIBRATION, Dataset, load_dataset
+from advcal_edge.calibrate.data.source import CALIBRATION, Dataset, load_dataset, weights_of
 from advcal_edge.calibrate.deploy import deploy_module
 from advcal_edge.calibrate.metrics import ResultTable, measure
 from advcal_edge.calibrate.objectives import Total
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.calibrate.trainer import Material, train
 from advcal_edge.centers import Centers
-from advcal_edge.encoders.base import Encoder
+from advcal_edge.encoders.base import Encoder, open_encoder
+from advcal_edge.errors import ConfigError
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import environment
-from advcal_edge.registry import load_encoder_class
+from advcal_edge.spec import Modality, TensorSpec
 from advcal_edge.threat import ThreatModel
 
 
@@ -52,31 +54,46 @@ class CalibrationResult:
         }
 
 
-def calibrate(config: CalibrateConfig, progress: Progress = silent, *, resume: bool = False) -> CalibrationResult:
+def calibrate(
+    config: CalibrateConfig,
+    progress: Progress = silent,
+    *,
+    resume: bool = False,
+    opened: Callable[[Encoder], None] = lambda encoder: None,
+) -> CalibrationResult:
     """Train an adapter for a frozen encoder, measure both, and write the bundle `config.out`.
+
+    `opened` is told the encoder before anything is done with it: its license is the user's business.
 
     Raises:
         ConfigError: unknown encoder, modality or part, or nothing to resume.
-        InputError: data that cannot be used.
-        BundleError: the destination cannot be written or is no bundle.
+        InputError: data or weights that cannot be used.
+        BundleError: the destination cannot be written or is no bundle, or the centers are no such file.
     """
     started = time.perf_counter()
     out = Path(config.out)
     check_destination(out)
-    encoder: Encoder = load_encoder_class(config.encoder).load(config.modality)
-    threat = ThreatModel("linf", config.threat.eps, encoder.modality.input.bounds)
-    centers = encoder.centers()
-    data = load_dataset(config, encoder, centers.labels)
-    centers = centers.subset(data.names)
+    encoder = open_encoder(config.encoder, config.modality, weights_of(config))
+    opened(encoder)
+    modality = encoder.modality.with_settings(config.input)
+    spec = modality.input
+    threat = ThreatModel("linf", config.threat.eps, spec.bounds)
+    given = encoder.centers() if config.centers is None else Centers.load(Path(config.centers))
+    if given is not None and given.dim != encoder.embedding_dim:
+        raise ConfigError(
+            f"the centers are {given.dim} wide; `{config.encoder}` embeds to {encoder.embedding_dim} numbers",
+            hint=f"make them with the same encoder: `advcal-edge centers --encoder {config.encoder} ...`",
+        )
+    data = load_dataset(config, encoder, modality, None if given is None else given.labels)
+    centers = class_means(encoder, data.train, data.names) if given is None else given.subset(data.names)
     checkpoint = Checkpoint.beside(out, _identity(config, encoder, data))
 
     model = attach_adapter(encoder.module(), config.adapter, encoder.embedding_dim, config.seed)
     if trainable(model):
-        _fit(model, config, encoder, centers, threat, data, checkpoint, resume, progress)
+        _fit(model, config, spec, centers, threat, data, checkpoint, resume, progress)
     adapter = Adapter.of(model, config.adapter, encoder.embedding_dim)
     trained = time.perf_counter()
 
-    spec = encoder.modality.input
     before = TorchRunner(AdaptedModule(encoder.module()), spec)
     after = TorchRunner(deploy_module(encoder.module(), adapter), spec)
     probe = data.held_out.head(config.evaluate.samples)
@@ -84,7 +101,7 @@ def calibrate(config: CalibrateConfig, progress: Progress = silent, *, resume: b
 
     bundle = Bundle.create(
         out,
-        _manifest(config, encoder, threat, adapter, centers, data, table),
+        _manifest(config, encoder, modality, threat, adapter, centers, data, table),
         {
             "adapter.safetensors": adapter.to_bytes(),
             "centers.safetensors": centers.to_bytes(),
@@ -101,7 +118,7 @@ def calibrate(config: CalibrateConfig, progress: Progress = silent, *, resume: b
 def _fit(
     model: AdaptedModule,
     config: CalibrateConfig,
-    encoder: Encoder,
+    spec: TensorSpec,
     centers: Centers,
     threat: ThreatModel,
     data: Dataset,
@@ -110,7 +127,6 @@ def _fit(
     progress: Progress,
 ) -> None:
     """Train `model` in place; a head alone, against a static adversary, sees cached features instead of inputs."""
-    spec = encoder.modality.input
     x, y = torch.from_numpy(data.train.x), torch.from_numpy(data.train.y)
     anchor = embed_all(model, x)  # every adapter starts as the identity: this is the frozen encoder
     embed: Callable[[Tensor], Tensor] = model
@@ -142,7 +158,7 @@ def _fit(
 def _identity(config: CalibrateConfig, encoder: Encoder, data: Dataset) -> dict[str, Any]:
     """What a run and its resumption must share: the settings that training reads, the data and the weights."""
     settings = asdict(config)
-    for name in ("out", "evaluate"):
+    for name in ("out", "evaluate", "weights"):
         del settings[name]
     return {
         **settings,
@@ -154,6 +170,7 @@ def _identity(config: CalibrateConfig, encoder: Encoder, data: Dataset) -> dict[
 def _manifest(
     config: CalibrateConfig,
     encoder: Encoder,
+    modality: Modality,
     threat: ThreatModel,
     adapter: Adapter,
     centers: Centers,
@@ -164,13 +181,14 @@ def _manifest(
     return {
         "tool": {"version": __version__},
         "encoder": {
-            "name": encoder.name,
-            "modality": encoder.modality.name,
-            "weights": None,
+            "name": config.encoder,
+            "modality": modality.name,
+            "weights": config.weights,
             "weights_sha256": encoder.fingerprint,
             "license": encoder.license,
+            "metadata": dict(encoder.metadata),
         },
-        "modality": encoder.modality.to_json(),
+        "modality": modality.to_json(),
         "threat": threat.to_json(),
         "adapter": {
             "kind": adapter.kind,

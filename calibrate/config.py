@@ -9,13 +9,20 @@ from typing import Any, Literal
 
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import unknown
+from advcal_edge.spec import MODALITIES
 
 ADAPTERS = ("identity", "head", "lora")
 """Kinds that `adapter.kind` may join with `+`."""
 
+SPECIAL: Mapping[str, Mapping[str, Any]] = {
+    "video": {"train": {"samples": 1200, "epochs": 5}},  # a scene takes 30 ms to render: fewer of them, seen more often
+    "event": {"train": {"samples": 1200, "epochs": 5}},
+    "audio": {"train": {"samples": 1800, "epochs": 3}},
+    # 4/255 of 16 g is 4.9 m/s2, more than walking itself; and there are 440 windows in all
+    "imu": {"threat": {"eps": 1 / 255}, "train": {"epochs": 15, "batch": 32}},
+}
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "image": {"out": "bundles/image"},
-    "thermal": {"out": "bundles/thermal"},
+    modality: {"out": f"bundles/{modality}", **SPECIAL.get(modality, {})} for modality in MODALITIES
 }
 """What a modality changes about the defaults; any other layer overrides it."""
 
@@ -28,6 +35,8 @@ class DataConfig:
     """Folder of class folders, or a manifest.csv; the encoder's own samples where left out."""
     skip_bad: bool = False
     """Leave unreadable files out and count them, instead of refusing the data set."""
+    pairs: str | None = None
+    """Modality of the files in the csv's column `pair`, which show the same moments; for retrieval."""
     held_out: float = 0.25
     """Share of a folder's samples that training never sees."""
 
@@ -35,6 +44,10 @@ class DataConfig:
         _within("data.held_out", self.held_out, 0.05, 0.9)
         if self.skip_bad and self.path is None:
             raise ConfigError("`--skip-bad` has nothing to skip without `--data`", hint="leave out `--skip-bad`")
+        if self.pairs is not None and self.path is None:
+            raise ConfigError("`--pairs` has nothing to pair without `--data`", hint="leave out `--pairs`")
+        if self.pairs is not None and self.pairs not in MODALITIES:
+            raise unknown("modality", self.pairs, MODALITIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +187,17 @@ class CalibrateConfig:
     modality: str
     """Sensor of the encoder's trunk."""
     encoder: str = "bindlite"
-    """Registered name."""
+    """Registered name, or `package.module:factory`."""
+    weights: str | None = None
+    """The encoder's checkpoint, a file or a folder; none for those that bring their own."""
+    centers: str | None = None
+    """File of semantic centers; the encoder's own, or class means of the training samples, where left out."""
     out: str = "bundles/calibrated"
     """Folder of the bundle."""
     seed: int = 0
     """Of everything random."""
+    input: Mapping[str, float] = field(default_factory=dict)
+    """Settings of the sensor that preprocessing must know, like `input.rate` or `input.baseline_m`."""
     data: DataConfig = field(default_factory=DataConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -188,8 +207,8 @@ class CalibrateConfig:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def __post_init__(self) -> None:
-        if self.modality not in PRESETS:
-            raise unknown("modality", self.modality, PRESETS)
+        if self.modality not in MODALITIES:
+            raise unknown("modality", self.modality, MODALITIES)
         if not Path(self.out).name:
             raise ConfigError(f"`--out {self.out}` names no folder", hint="like `--out bundles/thermal`")
         if not 0 <= self.seed < 2**63:

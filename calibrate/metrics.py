@@ -1,4 +1,4 @@
-"""The figures of a calibration: clean, static, adaptive, black box, worst case, before and after, sample by sample."""
+"""The figures of a calibration, before and after, sample by sample: labels and retrieval, clean and under attack."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.attacks import APGD, PGD, Attack, AttackOutcome, Square, run_attack
+from advcal_edge.attacks import APGD, PGD, Attack, AttackOutcome, Square, Victim, run_attack
 from advcal_edge.calibrate.config import EvaluateConfig
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.centers import Centers
 from advcal_edge.probe import Probe
 from advcal_edge.progress import Progress
+from advcal_edge.retrieval import TOP, Rank, Recall, gallery, label_rank, recall, share
 from advcal_edge.stats import Interval, wilson
 from advcal_edge.threat import ThreatModel
 
@@ -23,38 +24,50 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One module: for each column, which samples (n,) it labels rightly there.
+    """One module: for each column, which place (n,) the true label takes there, and how it finds paired samples.
 
     A sample that is wrong without any attack counts as broken in every column.
     """
 
     name: str
-    right: Mapping[str, Mask]
+    ranks: Mapping[str, Rank]
+    classes: int
+    recall: Mapping[str, Recall]
+    """`clean` and `attacked`; empty where the samples have no partners."""
 
     @property
     def n(self) -> int:
         """Samples in every column."""
-        return len(self.right["clean"])
+        return len(self.ranks["clean"])
 
-    def accuracy(self, column: str) -> float:
-        """Share of samples labelled rightly."""
-        return float(self.right[column].mean())
+    def right(self, column: str, top: int = 1) -> Mask:
+        """Which samples (n,) have their label among the best `top`."""
+        found: Mask = self.ranks[column] < top
+        return found
 
-    def interval(self, column: str) -> Interval:
+    def accuracy(self, column: str, top: int = 1) -> float:
+        """Share of samples whose label is among the best `top`."""
+        return float(self.right(column, top).mean())
+
+    def interval(self, column: str, top: int = 1) -> Interval:
         """95 % Wilson interval of that share."""
-        return wilson(int(self.right[column].sum()), self.n)
+        return wilson(int(self.right(column, top).sum()), self.n)
 
     def to_json(self) -> dict[str, Any]:
         """Counts, fractions and intervals by column."""
-        return {
-            column: {
-                "correct": int(mask.sum()),
+        columns: dict[str, Any] = {}
+        for column in self.ranks:
+            columns[column] = {
+                "correct": int(self.right(column).sum()),
                 "n": self.n,
                 "accuracy": self.accuracy(column),
                 "interval": self.interval(column).to_json(),
             }
-            for column, mask in self.right.items()
-        }
+            if self.classes > TOP:  # among five labels or fewer, being in the first five says nothing
+                columns[column]["top5"] = share(self.right(column, TOP))
+        if self.recall:
+            columns["recall"] = {name: recall.to_json() for name, recall in self.recall.items()}
+        return columns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,43 +110,62 @@ def measure(
         "apgd": APGD(steps=config.steps),
         "square": Square(queries=config.queries),
     }
-    crafted = _attack("before pgd", attacks["pgd"], before, centers, probe, threat, seed, progress)
+    crafted = _attack("before pgd", attacks["pgd"], before.victim(centers), probe, threat, seed, progress)
     rows = []
     for name, runner in (("before", before), ("after", after)):
-        clean = _judge(runner, centers, probe.x, probe.y)
-        right = {"clean": clean, "static": clean & _judge(runner, centers, crafted.x_adv, probe.y)}
-        standing = Probe(probe.x[clean], probe.y[clean])
+        clean = _ranks(runner, centers, probe.x, probe.y)
+        standing = clean == 0
+        ranks = {"clean": clean, "static": np.maximum(clean, _ranks(runner, centers, crafted.x_adv, probe.y))}
         for column, attack in attacks.items():
             if name == "before" and column == "pgd":
-                right[column] = right["static"]  # here the static examples are the adaptive ones
+                ranks[column] = ranks["static"]  # here the static examples are the adaptive ones
                 continue
-            right[column] = clean.copy()
-            if not clean.any():
+            ranks[column] = clean.copy()
+            if not standing.any():
                 continue
-            outcome = _attack(f"{name} {column}", attack, runner, centers, standing, threat, seed, progress)
-            right[column][clean] = ~outcome.success
-        right["worst"] = np.logical_and.reduce(list(right.values()))
-        rows.append(Row(name, right))
+            part = probe.take(standing)
+            outcome = _attack(f"{name} {column}", attack, runner.victim(centers), part, threat, seed, progress)
+            ranks[column][standing] = _ranks(runner, centers, outcome.x_adv, part.y)
+        ranks["worst"] = np.maximum.reduce(list(ranks.values()))
+        recall = measure_recall(name, runner, probe, threat, attacks["pgd"], seed, progress)
+        rows.append(Row(name, ranks, len(centers.labels), recall))
     budgets = {"static": f"{attacks['pgd']} on the frozen encoder"} | {k: str(a) for k, a in attacks.items()}
     return ResultTable(rows[0], rows[1], threat, budgets)
 
 
-def _attack(
-    route: str,
-    attack: Attack,
+def measure_recall(
+    name: str,
     runner: TorchRunner,
-    centers: Centers,
     probe: Probe,
     threat: ThreatModel,
+    attack: Attack,
     seed: int,
     progress: Progress,
+) -> dict[str, Recall]:
+    """Clean and attacked recall of the samples' partners; the attack treats each partner as a class of its own."""
+    if probe.partner is None or len(probe) < 2:
+        return {}
+    centers, own = gallery(probe.partner), Probe(probe.x, np.arange(len(probe)))
+    outcome = _attack(f"{name} retrieval", attack, runner.victim(centers), own, threat, seed, progress)
+    return {
+        "clean": recall(_embed(runner, probe.x), probe.partner),
+        "attacked": recall(_embed(runner, outcome.x_adv), probe.partner),
+    }
+
+
+def _attack(
+    route: str, attack: Attack, victim: Victim, probe: Probe, threat: ThreatModel, seed: int, progress: Progress
 ) -> AttackOutcome:
-    victim = runner.victim(centers)
     return run_attack(attack, victim, probe.x, probe.y, threat, route=route, seed=seed, progress=progress)
 
 
-def _judge(runner: TorchRunner, centers: Centers, x: NDArray[np.float32], y: NDArray[np.int64]) -> Mask:
-    """Which samples (n,) get their own label."""
-    found = [centers.predict(runner(part)) for part in np.array_split(x, max(len(x) // 200, 1))]
-    right: Mask = np.concatenate(found) == y
-    return right
+def _ranks(runner: TorchRunner, centers: Centers, x: NDArray[np.float32], y: NDArray[np.int64]) -> Rank:
+    """Place (n,) of each sample's own label."""
+    return label_rank(centers, _embed(runner, x), y)
+
+
+def _embed(runner: TorchRunner, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """z (n, d), some samples at a time."""
+    parts = [runner(part) for part in np.array_split(x, max(len(x) // 200, 1))]
+    z: NDArray[np.float32] = np.concatenate(parts)
+    return z

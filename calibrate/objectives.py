@@ -24,7 +24,7 @@ Objective = Callable[[Tensor, Tensor, Tensor, Centers], Tensor]
 
 def cross_entropy(z: Tensor, anchor: Tensor, y: Tensor, centers: Centers) -> Tensor:
     """mean_i -log softmax(z_i C^T / temperature)_{y_i}."""
-    scores: Tensor = centers.scores(z)
+    scores: Tensor = centers.smooth_scores(z)
     return F.cross_entropy(scores, y)
 
 

@@ -14,7 +14,7 @@ from advcal_edge.centers import Centers
 from advcal_edge.errors import EngineError, InputError
 from advcal_edge.runtime.engine import choose_engine, has_passed
 from advcal_edge.runtime.onnx_session import OnnxRunner
-from advcal_edge.runtime.preprocess import Frame, preprocess
+from advcal_edge.runtime.preprocess import Frame, preprocess, preprocess_clips
 from advcal_edge.spec import Modality, TensorSpec
 
 NORM_TOLERANCE = 0.01  # half precision and int8 stay within 0.001; a forgotten logit scale is off by 4 and more
@@ -114,11 +114,23 @@ class Embedder:
     def embed_frames(self, frames: Sequence[Frame]) -> NDArray[np.float32]:
         """Embed raw frames of any size, as the sensor or `read_frame` gives them, to z (n, d).
 
+        Of a recording every clip is embedded; their mean, of unit norm again, stands for it.
+
         Raises:
             InputError: a frame is not what the sensor gives.
-            EngineError: the engine fails or returns NaN.
+            EngineError: the engine fails or returns NaN, or the clips of a recording cancel each other.
         """
-        return self(preprocess(self.modality, frames))
+        if self.modality.settings.get("clips", 1) <= 1:
+            return self(preprocess(self.modality, frames))
+        means = [self(preprocess_clips(self.modality, frame)).mean(axis=0) for frame in frames]
+        z = np.stack(means) if means else np.empty((0, self.centers.dim), np.float32)
+        norms = np.linalg.norm(z, axis=1, keepdims=True)
+        if not (norms > 1e-6).all():
+            raise EngineError(
+                f"the clips of recording {int(norms.argmin())} cancel each other; their mean has no direction"
+            )
+        unit: NDArray[np.float32] = z / norms
+        return unit
 
     def classify(self, x: NDArray[np.float32], top: int = 3) -> list[list[Match]]:
         """The best `top` labels (all, where there are fewer) of each physical input x (n, ...), best first.

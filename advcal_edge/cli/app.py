@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from advcal_edge.cli import bench, calibrate, demo, doctor, embed, export, inspect, verify
+from advcal_edge.cli import bench, calibrate, centers, demo, doctor, embed, export, inspect, verify
 
 app = typer.Typer(
     name="advcal-edge",
@@ -21,6 +21,7 @@ app = typer.Typer(
 for command in (
     demo.demo,
     calibrate.calibrate,
+    centers.centers,
     export.export,
     verify.verify,
     embed.embed,

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from advcal_edge.cli.console import Console
-from advcal_edge.cli.options import Json
+from advcal_edge.cli.options import MODALITIES, Json, terms
 from advcal_edge.config import Layer, parse_settings, read_toml, resolve
 from advcal_edge.errors import DependencyError
 from advcal_edge.report.table import percent, percent_interval, table
 from advcal_edge.threat import format_eps
 
 if TYPE_CHECKING:
+    from advcal_edge.bundle import Bundle
     from advcal_edge.calibrate.calibration import CalibrationResult
     from advcal_edge.calibrate.config import CalibrateConfig
     from advcal_edge.calibrate.metrics import ResultTable
@@ -31,13 +32,28 @@ HEADINGS = {
 
 
 def calibrate(
-    modality: Annotated[str | None, typer.Option("--modality", help="Sensor: `image` or `thermal`.")] = None,
+    modality: Annotated[str | None, typer.Option("--modality", help=f"Sensor: {MODALITIES}.")] = None,
     encoder: Annotated[
-        str | None, typer.Option("--encoder", help="Frozen encoder; the embedded one if left out.")
+        str | None,
+        typer.Option(
+            "--encoder",
+            help="Frozen encoder: `bindlite`, `imagebind`, `languagebind`, `unibind`, or `package.module:factory`.",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="The encoder's checkpoint, a file or a folder.")
+    ] = None,
+    centers: Annotated[
+        Path | None,
+        typer.Option("--centers", help="File of `advcal-edge centers`; else the encoder's own, else class means."),
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option("--data", help="Folder with one folder a class, or a csv with the columns path and label."),
+    ] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option("--pairs", help="Sensor of the csv's column `pair`, the same moments, for retrieval."),
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable files out and count them.")] = False,
     adapter: Annotated[
@@ -70,9 +86,11 @@ def calibrate(
     flags: dict[str, Any] = {
         "modality": modality,
         "encoder": encoder,
+        "weights": weights,
+        "centers": centers,
         "out": out,
         "seed": seed,
-        "data": {"path": data, "skip_bad": skip_bad or None},
+        "data": {"path": data, "pairs": pairs, "skip_bad": skip_bad or None},
         "adapter": {"kind": adapter},
         "objective": {"kind": objective},
         "threat": {"kind": threat, "eps": eps},
@@ -96,12 +114,16 @@ def run(chosen: CalibrateConfig, console: Console, *, resume: bool = False) -> C
     if not resume and partial.is_dir():
         console.say(f"`{partial}` holds an interrupted calibration; starting over (`--resume` would go on)")
     try:
-        result = run_calibration(chosen, console.progress, resume=resume)
+        result = run_calibration(
+            chosen, console.progress, resume=resume, opened=lambda e: console.say(terms(e.license))
+        )
     except KeyboardInterrupt:
         if partial.is_dir():
             console.say(f"kept the last whole epoch in `{partial}`; the same command with `--resume` goes on")
         raise
     console.result(_figures(result.table))
+    if result.table.before.recall:
+        console.result("\n" + _recall(result.table, result.bundle))
     console.result(
         f"\ntrained {percent(result.trainable_fraction)} % of the encoder's parameters"
         f" (arXiv 2505.11895 stays below {percent(PAPER_LIMIT)} %)"
@@ -144,13 +166,36 @@ def _headline(chosen: CalibrateConfig) -> str:
 
 
 def _figures(result: ResultTable) -> str:
-    """Shares in percent with their intervals, one line a column, before beside after."""
+    """Shares in percent with their intervals, and the share still among the first five, before beside after."""
+    from advcal_edge.retrieval import TOP
+
+    ranked = result.before.classes > TOP
     lines = []
     for column, heading in HEADINGS.items():
         cells = []
         for row in (result.before, result.after):
             interval = row.interval(column)
             cells += [percent(row.accuracy(column)), percent_interval(interval.low, interval.high)]
+            cells += [percent(row.accuracy(column, TOP))] if ranked else []
         lines.append([heading, *cells])
     title = f"accuracy in percent on {result.before.n} held-out samples, {result.threat}, with 95 % intervals\n\n"
-    return title + table(["", "before", "", "after", ""], lines)
+    top = ["top 5"] if ranked else []
+    return title + table(["", "before", "", *top, "after", "", *top], lines)
+
+
+def _recall(result: ResultTable, bundle: Bundle) -> str:
+    """Recall of the paired samples in percent, both ways, before beside after."""
+    partner = bundle.section("data")["partner"]
+    lines = []
+    for state in ("clean", "attacked"):
+        for direction, words in (("forward", f"to {partner}"), ("backward", f"from {partner}")):
+            cells = [
+                percent(found["accuracy"])
+                for row in (result.before, result.after)
+                for found in row.recall[state].to_json()[direction].values()
+            ]
+            lines.append([f"{state}, {words}", *cells])
+    title = (
+        f"retrieval: recall in percent at 1, 5 and 10 among {result.before.n} pairs, attacked with {result.threat}\n\n"
+    )
+    return title + table(["", "before", "@5", "@10", "after", "@5", "@10"], lines)

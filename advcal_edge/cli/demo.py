@@ -12,7 +12,7 @@ import typer
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli import calibrate, export, verify
 from advcal_edge.cli.console import Console
-from advcal_edge.cli.options import Json, Seed
+from advcal_edge.cli.options import MODALITIES, Json, Seed
 from advcal_edge.config import Layer, resolve
 
 SMALLEST_FIRST = ("int8", "fp16", "fp32")
@@ -20,7 +20,7 @@ SAMPLES = 240  # no flips in 189 already settle a margin of two points; the rest
 
 
 def demo(
-    modality: Annotated[str, typer.Option("--modality", help="`image` or `thermal`.")] = "image",
+    modality: Annotated[str, typer.Option("--modality", help=f"Sensor: {MODALITIES}.")] = "image",
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the bundle; `bundles/demo-MODALITY`.")] = None,
     seed: Seed = 0,
     json_output: Json = False,

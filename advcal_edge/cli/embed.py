@@ -21,7 +21,9 @@ FILES_AT_ONCE = 64  # raw frames held in memory, however many files were named
 
 def embed(
     bundle: BundlePath,
-    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Frames: png, jpeg, tiff or .npy.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES...", help="Frames or recordings of the bundle's sensor.")
+    ],
     engine: Annotated[
         str, typer.Option("--engine", help="auto, fp32, fp16, int8, or a path; auto prefers verified engines.")
     ] = "auto",

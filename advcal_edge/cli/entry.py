@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from advcal_edge.cli.console import show_error
 from advcal_edge.errors import AdvcalError
 
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a broken film is our error to tell, in our words
+
 DONE, FAILED, BROKEN, INTERRUPTED = 0, 1, 2, 130
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
-from advcal_edge.cli.options import BundlePath, Json
+from advcal_edge.cli.options import BundlePath, Json, Weights, terms
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.report.table import table
 
@@ -28,6 +29,7 @@ def export(
     ] = False,
     opset: Annotated[int, typer.Option("--opset", help="ONNX opset, 18 to 20.")] = 20,
     trt: Annotated[bool, typer.Option("--trt", help="Build TensorRT engines; not in this version.")] = False,
+    weights: Weights = None,
     json_output: Json = False,
 ) -> None:
     """Write the encoder with its adapter merged as ONNX graphs, each checked against torch before it is kept."""
@@ -42,13 +44,19 @@ def export(
         raise ConfigError(
             "`--precision` is empty; expected some of `fp32`, `fp16`, `int8`", hint="leave it out for all three"
         )
-    _, result = run(Bundle.open(bundle), console, names, gradient=not no_gradient, opset=opset)
+    _, result = run(Bundle.open(bundle), console, names, gradient=not no_gradient, opset=opset, weights=weights)
     console.document(result.to_json())
     console.next(f"advcal-edge verify {bundle}")
 
 
 def run(
-    bundle: Bundle, console: Console, precisions: tuple[str, ...], *, gradient: bool = True, opset: int = 20
+    bundle: Bundle,
+    console: Console,
+    precisions: tuple[str, ...],
+    *,
+    gradient: bool = True,
+    opset: int = 20,
+    weights: Path | None = None,
 ) -> tuple[Bundle, ExportResult]:
     """Export, show what was written, and return it; `demo` runs this too."""
     try:
@@ -59,9 +67,10 @@ def run(
             raise
         raise DependencyError(error.name, extra="export", purpose="`export`") from error
     console.say(f"export  {bundle.path}  {', '.join(precisions)}{' and gradient' if gradient else ''}  opset {opset}")
+    console.say(terms(str(bundle.section("encoder").get("license"))))
     bundle, result = export_graphs(
         bundle,
-        module_from_bundle(bundle),
+        module_from_bundle(bundle, weights),
         precisions=precisions,
         gradient=gradient,
         opset=opset,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from advcal_edge.bundle import MANIFEST, Bundle
 from advcal_edge.cli.console import Console
-from advcal_edge.cli.options import BundlePath, Json, Seed
+from advcal_edge.cli.options import BundlePath, Json, Seed, Weights
 from advcal_edge.cli.victims import engine_victim, engines, reference_victim
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.registry import choose
@@ -37,6 +38,7 @@ class Request:
     losses: str | None = None
     reference: str = "auto"
     seed: int = 0
+    weights: Path | None = None
 
 
 def verify(
@@ -55,6 +57,7 @@ def verify(
         str | None, typer.Option("--losses", help="Losses of APGD: some of ce, margin, dlr, joined by commas.")
     ] = None,
     reference: Annotated[str, typer.Option("--reference", help="`auto`, `torch` or `onnx` (fp32 graph).")] = "auto",
+    weights: Weights = None,
     seed: Seed = 0,
     json_output: Json = False,
 ) -> None:
@@ -63,7 +66,7 @@ def verify(
     Exits with 0 where every engine passed, 1 where one failed or remained inconclusive.
     """
     console = Console(json_output=json_output)
-    request = Request(engine, attacks, eps, samples, margin, losses, reference, seed)
+    request = Request(engine, attacks, eps, samples, margin, losses, reference, seed, weights)
     started = time.perf_counter()
     opened = Bundle.open(bundle)
     opened, documents = run(opened, console, request)
@@ -96,13 +99,13 @@ def run(bundle: Bundle, console: Console, request: Request) -> tuple[Bundle, lis
     probe = bundle.probe().head(request.samples)
     if len(probe) < request.samples:
         console.say(f"the bundle holds {len(probe)} held-out samples, not {request.samples}; all are used")
-    reference, reference_info = reference_victim(bundle, request.reference)
+    reference, reference_info = reference_victim(bundle, request.reference, request.weights)
     precisions = ", ".join(info["precision"] for _, info in victims)
     console.say(
         f"verify  {bundle.path}  {precisions} against {reference_info['kind']}"
         f"  n={len(probe)}  {threat}  seed {request.seed}  {budget.describe()}"
     )
-    samples = Samples(probe.x, probe.y, threat, request.seed)
+    samples = Samples(probe.x, probe.y, threat, request.seed, probe.partner)
     prepared = Verification.prepare(reference, bundle.modality, samples, budget, request.margin, console.progress)
     documents = []
     for victim, info in victims:

@@ -13,7 +13,7 @@ from advcal_edge.registry import choose
 FORWARD, BACKWARD = "onnx/forward.fp32.onnx", "onnx/vjp.fp32.onnx"
 
 
-def reference_victim(bundle: Bundle, kind: str) -> tuple[Victim, dict[str, Any]]:
+def reference_victim(bundle: Bundle, kind: str, weights: Path | None = None) -> tuple[Victim, dict[str, Any]]:
     """The model that was calibrated: torch where it is installed, else the fp32 graph, barely optimised.
 
     Raises:
@@ -23,7 +23,7 @@ def reference_victim(bundle: Bundle, kind: str) -> tuple[Victim, dict[str, Any]]
     choose("reference", kind, {"auto": 0, "torch": 0, "onnx": 0})
     if kind != "onnx":
         try:
-            return torch_victim(bundle)
+            return torch_victim(bundle, weights)
         except ModuleNotFoundError as error:
             if kind == "torch" or error.name != "torch":
                 raise EngineError("`--reference torch` needs torch", hint="use `--reference onnx`") from error
@@ -36,12 +36,12 @@ def reference_victim(bundle: Bundle, kind: str) -> tuple[Victim, dict[str, Any]]
     return Victim(runner, bundle.centers(), gradient), info
 
 
-def torch_victim(bundle: Bundle) -> tuple[Victim, dict[str, Any]]:
+def torch_victim(bundle: Bundle, weights: Path | None = None) -> tuple[Victim, dict[str, Any]]:
     """The torch module of the bundle, in float32."""
     from advcal_edge.calibrate.deploy import module_from_bundle
     from advcal_edge.calibrate.torch_runner import TorchRunner
 
-    runner = TorchRunner(module_from_bundle(bundle), bundle.modality.input)
+    runner = TorchRunner(module_from_bundle(bundle, weights), bundle.modality.input)
     return runner.victim(bundle.centers()), {"kind": "torch", "fingerprint": runner.fingerprint}
 
 

@@ -1,10 +1,17 @@
-"""What a frozen encoder is to the rest of the program."""
+"""What a frozen encoder is to the rest of the program, and how one is opened by name."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from advcal_edge.centers import Centers
+from advcal_edge.errors import ConfigError
+from advcal_edge.registry import TEXT_TOWERS, choose, find_encoder, load
 from advcal_edge.spec import Modality
 
 if TYPE_CHECKING:
@@ -16,7 +23,7 @@ class Encoder(Protocol):
 
     @property
     def name(self) -> str:
-        """Name in the registry, as `--encoder` takes it."""
+        """What it is called, for people."""
         ...
 
     @property
@@ -31,7 +38,7 @@ class Encoder(Protocol):
 
     @property
     def license(self) -> str:
-        """SPDX identifier of the weights' license."""
+        """SPDX identifier, or words, of the weights' license."""
         ...
 
     @property
@@ -39,10 +46,67 @@ class Encoder(Protocol):
         """Hash (sha256) of the weights that `module()` loads."""
         ...
 
-    def centers(self) -> Centers:
-        """The semantic centers this encoder was bound to."""
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What else the checkpoint says and the manifest keeps, such as its logit scale; plain types."""
+        ...
+
+    def centers(self) -> Centers | None:
+        """The semantic centers this encoder was bound to; None where it brings none."""
         ...
 
     def module(self) -> nn.Module:
         """Physical x (n, ...) -> embedding z (n, d), not yet of unit length; normalisation of x is inside."""
         ...
+
+
+class TextTower(Protocol):
+    """The text half of a Bind-style model, which makes semantic centers."""
+
+    @property
+    def temperature(self) -> float:
+        """What similarities are divided by: the inverse of the checkpoint's logit scale."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Which model it is, for the centers' file."""
+        ...
+
+    def embed(self, prompts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit-norm embeddings (n, d) of prompts."""
+        ...
+
+
+FIELDS = ("name", "modality", "embedding_dim", "license", "fingerprint", "metadata", "centers", "module")
+
+
+def open_encoder(name: str, modality: str, weights: Path | None) -> Encoder:
+    """The encoder `name`, built in or the user's own (`package.module:factory`), for one modality.
+
+    Raises:
+        ConfigError: no such encoder, none for this modality, weights missing or not wanted, or a factory that does
+            not return an encoder.
+        InputError: a checkpoint that cannot be used.
+    """
+    encoder = find_encoder(name)(modality, weights)
+    missing = [field for field in FIELDS if not hasattr(encoder, field)]
+    if missing:
+        raise ConfigError(
+            f"`{name}` returned a {type(encoder).__name__} without `{missing[0]}`; expected an encoder",
+            hint="docs/encoders.md has a complete example",
+        )
+    if encoder.modality.name != modality:
+        raise ConfigError(f"`{name}` returned an encoder of `{encoder.modality.name}`; asked for `{modality}`")
+    return cast(Encoder, encoder)
+
+
+def open_text_tower(name: str, weights: Path) -> TextTower:
+    """The text tower of the encoder `name`.
+
+    Raises:
+        ConfigError: this encoder has none.
+        InputError: a checkpoint that cannot be used.
+        DependencyError: the tokenizer's library is not installed.
+    """
+    return cast(TextTower, load(choose("encoder with a text tower", name, TEXT_TOWERS))(weights))

@@ -20,10 +20,19 @@ from advcal_edge.errors import BundleError, ConfigError
 
 
 class AdaptedModule(nn.Module):
-    """Physical x (n, ...) -> z (n, d) of unit norm: head(trunk(x)) / |head(trunk(x))|."""
+    """Physical x (n, ...) -> z (n, d) of unit norm: head(trunk(x)) / |head(trunk(x))|.
+
+    Raises:
+        ConfigError: the trunk has an adapter already: the encoder handed out the same module twice.
+    """
 
     def __init__(self, trunk: nn.Module) -> None:
         super().__init__()
+        if any(parametrize.is_parametrized(module) for module in trunk.modules()):
+            raise ConfigError(
+                f"the encoder's `{type(trunk).__name__}` carries an adapter already; expected an untouched module",
+                hint="`module()` of the encoder must return a new module each time, like `copy.deepcopy(...)`",
+            )
         self.trunk = trunk
         self.head: nn.Module = nn.Identity()
         self.eval().requires_grad_(False)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
+from advcal_edge.calibrate.adapters import AdaptedModule
+from advcal_edge.calibrate.batches import embed_all
 from advcal_edge.calibrate.config import CalibrateConfig
-from advcal_edge.calibrate.data.fashion_mnist import fashion_mnist
 from advcal_edge.calibrate.data.folder import load_folder
+from advcal_edge.calibrate.data.own import own_samples
 from advcal_edge.calibrate.data.samples import Samples
 from advcal_edge.calibrate.data.split import arrays_sha256, split, stratified_order
-from advcal_edge.calibrate.data.thermal_scenes import thermal_scenes
-from advcal_edge.encoders.base import Encoder
-from advcal_edge.errors import ConfigError
+from advcal_edge.encoders.base import Encoder, open_encoder
 from advcal_edge.probe import Probe
 from advcal_edge.runtime.preprocess import preprocess
 from advcal_edge.spec import Modality
 
 HELD_OUT = 1000  # samples at most that a bundle keeps to be attacked
 CALIBRATION = 128  # training samples that a bundle keeps for quantisers
-SCENES_SEED = 1  # scenes do not follow `--seed`: two seeds of training compare on the same data
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,54 +48,60 @@ class Dataset:
         }
 
 
-def load_dataset(config: CalibrateConfig, encoder: Encoder, known: tuple[str, ...]) -> Dataset:
+def load_dataset(
+    config: CalibrateConfig, encoder: Encoder, modality: Modality, known: tuple[str, ...] | None
+) -> Dataset:
     """Read, split, draw and preprocess what `config.data` asks for; `known` are the labels that have a center.
 
+    Where frames have partners, those held out are embedded by the same encoder's frozen trunk for their sensor.
+
     Raises:
-        ConfigError: the encoder brings no samples and none are given.
+        ConfigError: the encoder brings no samples and none are given, or it has no trunk for the partners.
         InputError: the data set cannot be used.
     """
     skipped = 0
     if config.data.path is not None:
-        loaded = load_folder(Path(config.data.path), encoder.modality, known, skip_bad=config.data.skip_bad)
-        train, held_out = split(loaded.samples, config.data.held_out, 0)
+        other = open_encoder(config.encoder, config.data.pairs, weights_of(config)) if config.data.pairs else None
+        pairs = None if other is None else other.modality
+        loaded = load_folder(Path(config.data.path), modality, known, pairs, skip_bad=config.data.skip_bad)
+        train, held_out = split(loaded.samples, config.data.held_out, 0, digests=loaded.digests)
         skipped = loaded.skipped
     else:
-        train, held_out = _bundled(encoder)(config.train.samples)
+        train, held_out = own_samples(encoder, config.train.samples)
     origin = {
         "source": train.source if train.source == held_out.source else f"{train.source}; {held_out.source}",
         "license": train.license,
         "skipped": skipped,
+        "partner": held_out.partner,
     }
+    held_out = drawn(held_out, HELD_OUT, 0)  # the same order for every seed of training
     return Dataset(
-        _probe(train, encoder.modality, config.train.samples, config.seed),
-        _probe(held_out, encoder.modality, HELD_OUT, 0),  # the same order for every seed of training
+        _probe(drawn(train, config.train.samples, config.seed), modality),
+        _probe(held_out, modality, _partner_embeddings(config, held_out)),
         train.names,
         origin,
     )
 
 
-def _bundled(encoder: Encoder) -> Callable[[int], tuple[Samples, Samples]]:
-    table = {("bindlite", "image"): _fashion, ("bindlite", "thermal"): _scenes}
-    key = (encoder.name, encoder.modality.name)
-    if key not in table:
-        raise ConfigError(
-            f"the encoder `{encoder.name}` brings no samples of the modality `{encoder.modality.name}`",
-            hint="give a folder with one folder a class: `--data DIR`",
-        )
-    return table[key]
+def weights_of(config: CalibrateConfig) -> Path | None:
+    """Where the encoder's weights are, if not in the package."""
+    return None if config.weights is None else Path(config.weights)
 
 
-def _fashion(samples: int) -> tuple[Samples, Samples]:
-    return fashion_mnist("train"), fashion_mnist("test")
-
-
-def _scenes(samples: int) -> tuple[Samples, Samples]:
-    return thermal_scenes(SCENES_SEED, samples), thermal_scenes(SCENES_SEED + 1, HELD_OUT)
-
-
-def _probe(samples: Samples, modality: Modality, limit: int, seed: int) -> Probe:
+def drawn(samples: Samples, limit: int, seed: int) -> Samples:
     """At most `limit` samples, shuffled over the classes."""
-    rows = stratified_order(samples.labels, seed)[:limit]
-    chosen = samples.take(rows)
-    return Probe(preprocess(modality, chosen.frames), chosen.labels.astype(np.int64))
+    return samples.take(stratified_order(samples.labels, seed)[:limit])
+
+
+def _partner_embeddings(config: CalibrateConfig, samples: Samples) -> NDArray[np.float32] | None:
+    """Unit-norm embeddings (n, d) of the partners by the frozen trunk of their own sensor."""
+    if samples.partners is None or samples.partner is None:
+        return None
+    encoder = open_encoder(config.encoder, samples.partner, weights_of(config))
+    x = torch.from_numpy(preprocess(encoder.modality, samples.partners))
+    found: NDArray[np.float32] = embed_all(AdaptedModule(encoder.module()), x).numpy()
+    return found
+
+
+def _probe(samples: Samples, modality: Modality, partner: NDArray[np.float32] | None = None) -> Probe:
+    return Probe(preprocess(modality, samples.frames), samples.labels.astype(np.int64), partner)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,18 +11,18 @@ from numpy.typing import NDArray
 
 from advcal_edge.calibrate.data.samples import Samples
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess import Frame
+from advcal_edge.runtime.preprocess import Frame, Recording
 
 
-def split(samples: Samples, held_out: float, seed: int) -> tuple[Samples, Samples]:
-    """Training and held-out samples, the latter about `held_out` of each class; equal frames stay together.
+def split(samples: Samples, held_out: float, seed: int, *, digests: Sequence[str]) -> tuple[Samples, Samples]:
+    """Training and held-out samples, the latter about `held_out` of each class; frames of equal digest stay together.
 
     Raises:
         InputError: a class has fewer than two different frames.
     """
     groups: dict[str, list[int]] = {}
-    for index, frame in enumerate(samples.frames):
-        groups.setdefault(frame_sha256(frame), []).append(index)
+    for index, digest in enumerate(digests):
+        groups.setdefault(digest, []).append(index)
     rng = np.random.default_rng([seed, 0])
     aside: list[int] = []
     for label, name in enumerate(samples.names):
@@ -54,6 +55,8 @@ def stratified_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 
 def frame_sha256(frame: Frame) -> str:
     """Hash of a frame's shape, type and values."""
+    if isinstance(frame, Recording):
+        return arrays_sha256(frame.values, np.array(frame.rate))
     return arrays_sha256(frame)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +22,7 @@ from advcal_edge.storage import sha256_bytes
 
 LABELS = ("cat", "dog", "owl")
 DIM = 6
-REGISTRY = {"small": "small_encoder:Small"}
+REGISTRY = {"small": "small_encoder:Small.load"}
 
 
 class SmallTrunk(nn.Module):
@@ -46,6 +48,7 @@ class Small:
     name = "small"
     embedding_dim = DIM
     license = "Apache-2.0"
+    metadata: Mapping[str, Any] = {}
 
     def __init__(self, modality: Modality, state: dict[str, Tensor]) -> None:
         self.modality = modality
@@ -53,7 +56,7 @@ class Small:
         self.fingerprint = sha256_bytes(b"".join(value.numpy().tobytes() for value in state.values()))
 
     @classmethod
-    def load(cls, modality: str) -> Encoder:
+    def load(cls, modality: str, weights: Path | None = None) -> Encoder:
         encoder: Encoder = cls(thermal(8), trained_state())
         return encoder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +40,16 @@ def test_every_kind(kind: str, threat: str, make_config: ConfigMaker) -> None:
     config = make_config(adapter={"kind": kind}, threat={"kind": threat})
     result = calibrate(config)
     bundle = Bundle.open(Path(config.out))
-    assert list(result.table.after.right) == COLUMNS
+    assert list(result.table.after.ranks) == COLUMNS
     assert (result.trainable_fraction == 0) == (kind == "identity")
     probe = bundle.probe().head(30)
     found = bundle.centers().predict(TorchRunner(module_from_bundle(bundle), bundle.modality.input)(probe.x))
-    np.testing.assert_array_equal(found == probe.y, result.table.after.right["clean"])
+    np.testing.assert_array_equal(found == probe.y, result.table.after.right("clean"))
     json.dumps(result.to_json(), allow_nan=False)
     assert not Path(f"{config.out}.partial").exists()
     if kind == "identity":
         for column in COLUMNS:
-            np.testing.assert_array_equal(result.table.after.right[column], result.table.before.right[column])
+            np.testing.assert_array_equal(result.table.after.right(column), result.table.before.right(column))
 
 
 @pytest.mark.parametrize("objective", ["ce", "l2"])
@@ -72,8 +73,8 @@ def test_manifest(make_config: ConfigMaker) -> None:
     assert manifest["encoder"]["weights_sha256"] == Small.load("thermal").fingerprint
     assert manifest["adapter"]["trainable_fraction"] == manifest["adapter"]["parameters"] / encoder
     assert manifest["data"] | {"train_sha256": "", "held_out_sha256": ""} == {
-        "source": config.data.path, "license": "NOASSERTION", "skipped": 0, "train": 48, "held_out": 30,
-        "calibration": 48, "train_sha256": "", "held_out_sha256": "",
+        "source": config.data.path, "license": "NOASSERTION", "skipped": 0, "partner": None, "train": 48,
+        "held_out": 30, "calibration": 48, "train_sha256": "", "held_out_sha256": "",
     }  # fmt: skip
     assert manifest["config"]["threat"] == {"kind": "adaptive", "eps": 0.03}
     assert set(manifest) >= {"tool", "modality", "threat", "centers", "seed", "metrics", "environment", "files"}
@@ -173,11 +174,14 @@ def test_a_class_too_few(make_config: ConfigMaker) -> None:
 
 def test_table_counts_sample_by_sample() -> None:
     clean, square = np.array([True, True, True, False]), np.array([True, False, True, False])
-    row = Row("after", {"clean": clean, "square": square})
+    row = Row("after", {"clean": np.where(clean, 0, 7), "square": np.where(square, 0, 3)}, classes=8, recall={})
     assert row.accuracy("square") == 0.5
     low, high = row.interval("square").to_json()
     assert 0 < low < 0.5 < high < 1
     assert row.to_json()["square"]["correct"] == 2
+    assert row.to_json()["square"]["top5"]["hits"] == 4
+    assert row.to_json()["clean"]["top5"]["hits"] == 3
+    assert "top5" not in replace(row, classes=5).to_json()["clean"]
 
 
 def test_nothing_right_to_begin_with(make_config: ConfigMaker) -> None:
@@ -195,6 +199,6 @@ def test_nothing_right_to_begin_with(make_config: ConfigMaker) -> None:
 def test_worst_case_is_below_every_column(make_config: ConfigMaker) -> None:
     table: ResultTable = calibrate(make_config()).table
     for row in (table.before, table.after):
-        worst = np.logical_and.reduce([row.right[column] for column in COLUMNS[:-1]])
-        np.testing.assert_array_equal(row.right["worst"], worst)
-        assert all((row.right[column] <= row.right["clean"]).all() for column in COLUMNS)
+        worst = np.logical_and.reduce([row.right(column) for column in COLUMNS[:-1]])
+        np.testing.assert_array_equal(row.right("worst"), worst)
+        assert all((row.right(column) <= row.right("clean")).all() for column in COLUMNS)

@@ -17,6 +17,10 @@ from advcal_edge.spec import thermal
 THERMAL = thermal(8)
 
 
+def hashes(samples: Samples) -> list[str]:
+    return [frame_sha256(frame) for frame in samples.frames]
+
+
 def load(path: Path, skip_bad: bool = False) -> tuple[Samples, int]:
     loaded = load_folder(path, THERMAL, LABELS, skip_bad=skip_bad)
     return loaded.samples, loaded.skipped
@@ -60,8 +64,8 @@ def test_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("path\ncat/000.png\n", "expected `path` and `label`"),
-        ("", "expected `path` and `label`"),
+        ("path\ncat/000.png\n", "expected `path`, `label`"),
+        ("", "expected `path`, `label`"),
         ("path,label\n../x.png,cat\n", "leaves the folder"),
         ("path,label\n/etc/hostname,cat\n", "leaves the folder"),
         ("path,label\ncat/000.png\n", "line 2"),
@@ -130,12 +134,12 @@ def samples_of(frames: list[np.ndarray], labels: np.ndarray) -> Samples:
 def test_split(seed: int) -> None:
     frames, labels = make_frames(60, seed=3)
     doubled = samples_of(frames + frames[:30], np.concatenate([labels, labels[:30]]))
-    train, held_out = split(doubled, 0.25, seed)
+    train, held_out = split(doubled, 0.25, seed, digests=hashes(doubled))
     assert len(train) + len(held_out) == 90
     assert not {frame_sha256(f) for f in train.frames} & {frame_sha256(f) for f in held_out.frames}
     for label in range(3):
         assert 0.2 <= (held_out.labels == label).sum() / 30 <= 0.34
-    again = split(doubled, 0.25, seed)[1]
+    again = split(doubled, 0.25, seed, digests=hashes(doubled))[1]
     assert again.labels.tolist() == held_out.labels.tolist()
 
 
@@ -143,8 +147,9 @@ def test_split_needs_two_different_frames() -> None:
     frames, labels = make_frames(6, seed=3)
     alike = [frames[0], frames[1], frames[2], frames[0], frames[4], frames[5]]
     with pytest.raises(InputError, match="`cat` of `test` has 1 different frame"):
-        split(samples_of(alike, labels), 0.25, 0)
-    train, held_out = split(samples_of(frames, labels), 0.25, 0)  # two each: one on either side
+        split(samples_of(alike, labels), 0.25, 0, digests=hashes(samples_of(alike, labels)))
+    two_each = samples_of(frames, labels)
+    train, held_out = split(two_each, 0.25, 0, digests=hashes(two_each))  # one on either side
     assert sorted(train.labels) == sorted(held_out.labels) == [0, 1, 2]
 
 

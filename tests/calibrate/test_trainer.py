@@ -12,7 +12,7 @@ from small_encoder import DIM, Small, make_centers, make_frames
 from torch import Tensor
 
 from advcal_edge.calibrate.adapters import AdaptedModule, attach_adapter, trainable
-from advcal_edge.calibrate.cache import embed_all
+from advcal_edge.calibrate.batches import embed_all
 from advcal_edge.calibrate.checkpoint import Checkpoint
 from advcal_edge.calibrate.config import AdapterConfig, ObjectiveConfig, TrainConfig
 from advcal_edge.calibrate.crafting import AdaptiveCrafter, StaticCrafter

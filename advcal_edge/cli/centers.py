@@ -1,0 +1,63 @@
+"""`advcal-edge centers`: semantic centers from labels, by the text tower of an encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from advcal_edge.cli.console import Console
+from advcal_edge.cli.options import Json
+from advcal_edge.errors import InputError
+
+
+def centers(
+    encoder: Annotated[str, typer.Option("--encoder", help="`imagebind` or `languagebind`.")],
+    weights: Annotated[Path, typer.Option("--weights", help="Its checkpoint, a file or a folder.")],
+    labels: Annotated[Path, typer.Option("--labels", help="Text file with one label a line.")],
+    out: Annotated[Path, typer.Option("--out", help="File to write, for `calibrate --centers`.")],
+    templates: Annotated[
+        Path | None,
+        typer.Option("--templates", help="Text file of prompts with `{}` for the label; their mean is the center."),
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Write one center a label: the normalised mean of the prompts' embeddings."""
+    from advcal_edge.encoders.base import open_text_tower
+    from advcal_edge.encoders.text_centers import text_centers
+    from advcal_edge.storage import write_atomic
+
+    console = Console(json_output=json_output)
+    names = read_lines(labels)
+    prompts = read_lines(templates) if templates else ("{}",)
+    console.say(f"centers  {encoder}  {len(names)} labels, {len(prompts)} prompts each")
+    found = text_centers(open_text_tower(encoder, weights), names, prompts)
+    write_atomic(out, found.to_bytes())
+    console.document(
+        {
+            "out": str(out),
+            "labels": list(found.labels),
+            "dim": found.dim,
+            "temperature": found.temperature,
+            "source": found.source,
+        }
+    )
+    console.result(f"{len(found.labels)} centers of {found.dim} numbers, temperature {found.temperature:.4g}")
+    console.say(f"wrote `{out}`: {found.source}")
+    console.next(f"advcal-edge calibrate --modality MODALITY --encoder {encoder} --weights {weights} --centers {out}")
+
+
+def read_lines(path: Path) -> tuple[str, ...]:
+    """The lines of a text file that are not blank.
+
+    Raises:
+        InputError: unreadable, not UTF-8, or without any line.
+    """
+    try:
+        found = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read `{path}`: {error}") from error
+    if not found:
+        raise InputError(f"`{path}` is empty; expected one entry a line")
+    return found
