@@ -26,11 +26,11 @@ from advcal_edge.calibrate.objectives import Total
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.calibrate.trainer import Material, train
 from advcal_edge.centers import Centers
-from advcal_edge.encoders.base import Encoder, open_encoder
+from advcal_edge.encoders.base import Encoder, fit_sensor, open_encoder
 from advcal_edge.errors import ConfigError
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import environment
-from advcal_edge.spec import Modality, TensorSpec
+from advcal_edge.spec import TensorSpec
 from advcal_edge.threat import ThreatModel
 
 
@@ -73,10 +73,9 @@ def calibrate(
     started = time.perf_counter()
     out = Path(config.out)
     check_destination(out)
-    encoder = open_encoder(config.encoder, config.modality, weights_of(config))
+    encoder = fit_sensor(open_encoder(config.encoder, config.modality, weights_of(config)), config.input)
     opened(encoder)
-    modality = encoder.modality.with_settings(config.input)
-    spec = modality.input
+    spec = encoder.modality.input
     threat = ThreatModel("linf", config.threat.eps, spec.bounds)
     given = encoder.centers() if config.centers is None else Centers.load(Path(config.centers))
     if given is not None and given.dim != encoder.embedding_dim:
@@ -84,7 +83,7 @@ def calibrate(
             f"the centers are {given.dim} wide; `{config.encoder}` embeds to {encoder.embedding_dim} numbers",
             hint=f"make them with the same encoder: `advcal-edge centers --encoder {config.encoder} ...`",
         )
-    data = load_dataset(config, encoder, modality, None if given is None else given.labels)
+    data = load_dataset(config, encoder, None if given is None else given.labels)
     centers = class_means(encoder, data.train, data.names) if given is None else given.subset(data.names)
     checkpoint = Checkpoint.beside(out, _identity(config, encoder, data))
 
@@ -101,7 +100,7 @@ def calibrate(
 
     bundle = Bundle.create(
         out,
-        _manifest(config, encoder, modality, threat, adapter, centers, data, table),
+        _manifest(config, encoder, threat, adapter, centers, data, table),
         {
             "adapter.safetensors": adapter.to_bytes(),
             "centers.safetensors": centers.to_bytes(),
@@ -170,7 +169,6 @@ def _identity(config: CalibrateConfig, encoder: Encoder, data: Dataset) -> dict[
 def _manifest(
     config: CalibrateConfig,
     encoder: Encoder,
-    modality: Modality,
     threat: ThreatModel,
     adapter: Adapter,
     centers: Centers,
@@ -182,13 +180,13 @@ def _manifest(
         "tool": {"version": __version__},
         "encoder": {
             "name": config.encoder,
-            "modality": modality.name,
+            "modality": encoder.modality.name,
             "weights": config.weights,
             "weights_sha256": encoder.fingerprint,
             "license": encoder.license,
             "metadata": dict(encoder.metadata),
         },
-        "modality": modality.to_json(),
+        "modality": encoder.modality.to_json(),
         "threat": threat.to_json(),
         "adapter": {
             "kind": adapter.kind,

@@ -18,8 +18,8 @@ SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "video": {"train": {"samples": 1200, "epochs": 5}},  # a scene takes 30 ms to render: fewer of them, seen more often
     "event": {"train": {"samples": 1200, "epochs": 5}},
     "audio": {"train": {"samples": 1800, "epochs": 3}},
-    # 4/255 of 16 g is 4.9 m/s2, more than walking itself; and there are 440 windows in all
-    "imu": {"threat": {"eps": 1 / 255}, "train": {"epochs": 15, "batch": 32}},
+    # 4/255 of 16 g is 4.9 m/s2, more than walking itself, and this is 0.31; there are 440 windows in all
+    "imu": {"threat": {"eps": 0.25 / 255}, "train": {"epochs": 15, "batch": 32}},
 }
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     modality: {"out": f"bundles/{modality}", **SPECIAL.get(modality, {})} for modality in MODALITIES

@@ -10,7 +10,7 @@ from torch import nn
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.adapters import Adapter, attach_adapter, trainable
 from advcal_edge.calibrate.adapters.lora import merge
-from advcal_edge.encoders.base import Encoder, open_encoder
+from advcal_edge.encoders.base import Encoder, fit_sensor, open_encoder
 from advcal_edge.errors import BundleError
 
 
@@ -78,4 +78,5 @@ def encoder_of(bundle: Bundle, weights: Path | None = None) -> Encoder:
             f" `{bundle.path}` was calibrated on {expected[:12]}",
             hint="say where those are: `--weights PATH`" if weights else "install the version that calibrated it",
         )
-    return encoder
+    own = encoder.modality.settings
+    return fit_sensor(encoder, {k: v for k, v in bundle.modality.settings.items() if own.get(k) != v})

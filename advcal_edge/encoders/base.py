@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -99,6 +100,24 @@ def open_encoder(name: str, modality: str, weights: Path | None) -> Encoder:
     if encoder.modality.name != modality:
         raise ConfigError(f"`{name}` returned an encoder of `{encoder.modality.name}`; asked for `{modality}`")
     return cast(Encoder, encoder)
+
+
+def fit_sensor(encoder: Encoder, settings: Mapping[str, float]) -> Encoder:
+    """The same encoder behind a sensor with other settings; what it normalises by follows them.
+
+    Raises:
+        ConfigError: a setting the modality does not have, or an encoder whose sensor cannot be changed.
+    """
+    if not settings:
+        return encoder
+    modality = encoder.modality.with_settings(settings)
+    changeable: Any = encoder
+    if not is_dataclass(changeable):
+        raise ConfigError(
+            f"the encoder `{encoder.name}` is a {type(encoder).__name__}, whose sensor cannot be changed",
+            hint="leave out `--set input...`, or make the encoder a dataclass with the field `modality`",
+        )
+    return cast(Encoder, replace(changeable, modality=modality))
 
 
 def open_text_tower(name: str, weights: Path) -> TextTower:

@@ -48,9 +48,7 @@ class Dataset:
         }
 
 
-def load_dataset(
-    config: CalibrateConfig, encoder: Encoder, modality: Modality, known: tuple[str, ...] | None
-) -> Dataset:
+def load_dataset(config: CalibrateConfig, encoder: Encoder, known: tuple[str, ...] | None) -> Dataset:
     """Read, split, draw and preprocess what `config.data` asks for; `known` are the labels that have a center.
 
     Where frames have partners, those held out are embedded by the same encoder's frozen trunk for their sensor.
@@ -59,7 +57,7 @@ def load_dataset(
         ConfigError: the encoder brings no samples and none are given, or it has no trunk for the partners.
         InputError: the data set cannot be used.
     """
-    skipped = 0
+    skipped, modality = 0, encoder.modality
     if config.data.path is not None:
         other = open_encoder(config.encoder, config.data.pairs, weights_of(config)) if config.data.pairs else None
         pairs = None if other is None else other.modality

@@ -9,13 +9,15 @@ import pytest
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli import main
+from advcal_edge.encoders.bindlite import PARTNER
 from advcal_edge.runtime import Embedder
+from advcal_edge.spec import MODALITIES
 
 COLUMNS = {"clean", "static", "pgd", "apgd", "square", "worst"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("modality", ["image", "thermal"])
+@pytest.mark.parametrize("modality", MODALITIES)
 def test_demo_calibrates_exports_verifies_and_runs(
     modality: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -23,9 +25,13 @@ def test_demo_calibrates_exports_verifies_and_runs(
     document = json.loads(capsys.readouterr().out)
     assert document["modality"] == modality
     assert document["samples"] >= 200
-    assert set(document["before"]) == set(document["after"]) == COLUMNS
+    for row in ("before", "after"):
+        assert set(document[row]) - {"recall"} == COLUMNS
+        assert ("recall" in document[row]) == (modality in PARTNER)
     before, after = (document[row]["worst"] for row in ("before", "after"))
-    assert after["interval"][0] > before["interval"][1]  # the default adapter helps against attacks that see it
+    assert after["accuracy"] > before["accuracy"]  # the default adapter helps against attacks that see it
+    if modality != "imu":  # forty recordings are too few to say so
+        assert after["interval"][0] > before["interval"][1]
     engines = {engine["precision"]: engine for engine in document["engines"]}
     assert list(engines) == ["fp32", "fp16", "int8"]
     assert engines["fp32"]["verdict"] == "pass"

@@ -1,43 +1,95 @@
-"""Bindlite: committed weights, their size, their structure and their accuracy."""
+"""Bindlite: committed weights, their size, their structure, their accuracy and what binds them."""
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advcal_edge.calibrate.data.basic_motions import ACTIVITIES, basic_motions
 from advcal_edge.calibrate.data.fashion_mnist import NAMES as FASHION, fashion_mnist
 from advcal_edge.calibrate.data.samples import Samples
-from advcal_edge.calibrate.data.thermal_scenes import NAMES as THERMAL, thermal_scenes
+from advcal_edge.calibrate.data.scenes import NAMES as SCENE_NAMES, scene_samples
 from advcal_edge.encoders.base import Encoder
-from advcal_edge.encoders.bindlite import Bindlite
-from advcal_edge.encoders.bindlite.encoder import FOLDER
-from advcal_edge.encoders.bindlite.trunk import IMAGE, Attention, TrunkConfig
+from advcal_edge.encoders.bindlite import PARTNER, Bindlite
+from advcal_edge.encoders.bindlite.encoder import FOLDER, MODALITIES, SCENE
+from advcal_edge.encoders.bindlite.transformer import Attention
+from advcal_edge.encoders.bindlite.trunk import TRUNKS, Trunk
 from advcal_edge.errors import ConfigError
+from advcal_edge.export.fidelity import (
+    FORWARD_LIMITS,
+    VJP_LIMITS,
+    check_fidelity,
+    measure_forward,
+    measure_vjp,
+)
+from advcal_edge.export.forward import export_forward
+from advcal_edge.export.vjp import export_vjp
+from advcal_edge.retrieval import recall
 from advcal_edge.runtime.preprocess import preprocess
 
-NAMES = {"image": FASHION, "thermal": THERMAL}
-both = pytest.mark.parametrize("modality", ["image", "thermal"])
+NAMES = {"image": FASHION, "imu": ACTIVITIES, **dict.fromkeys(SCENE, SCENE_NAMES)}
+SEED = 30_000_001
+"""Of scenes that neither training nor the model card has seen."""
+
+PAIRS = 64
+Embeddings = dict[str, tuple[NDArray[np.float32], NDArray[np.int64]]]
+IMAGE_SHA256 = "039cd10af8d7c5be1599fa68fde5148c23f62326e40c0f0f805a638afbb49028"
+
+each = pytest.mark.parametrize("modality", list(MODALITIES))
 
 
-def batch(encoder: Encoder, n: int) -> torch.Tensor:
-    return torch.rand(n, *encoder.modality.input.shape, generator=torch.Generator().manual_seed(0))
+def batch(encoder: Encoder, n: int) -> Tensor:
+    spec = encoder.modality.input
+    share = torch.rand(n, *spec.shape, generator=torch.Generator().manual_seed(0))
+    return spec.bounds[0] + spec.width * share
 
 
-@both
+def embed(encoder: Encoder, samples: Samples) -> NDArray[np.float32]:
+    with torch.no_grad():
+        z = F.normalize(encoder.module()(torch.from_numpy(preprocess(encoder.modality, samples.frames))), dim=-1)
+    found: NDArray[np.float32] = z.numpy()
+    return found
+
+
+@pytest.fixture(scope="session")
+def scene_embeddings() -> Embeddings:
+    """Of the same few scenes, by every sensor; and their labels."""
+    found = {}
+    for modality in SCENE:
+        samples = scene_samples(modality, SEED, PAIRS)
+        found[modality] = embed(Bindlite.load(modality), samples), samples.labels
+    return found
+
+
+@each
 def test_weights_are_small_and_hashed(modality: str) -> None:
-    encoder: Encoder = Bindlite.load(modality)
+    encoder: Encoder = Bindlite.load(modality, None)
     assert len(encoder.fingerprint) == 64
     assert (FOLDER / f"{modality}.safetensors").stat().st_size < 2_000_000
     assert sum(parameter.numel() for parameter in encoder.module().parameters()) < 1_000_000
 
 
-@both
+def test_the_image_weights_are_those_of_the_first_release() -> None:
+    stored = (FOLDER / "image.safetensors").read_bytes()
+    assert hashlib.sha256(stored).hexdigest() == IMAGE_SHA256 == Bindlite.load("image").fingerprint
+
+
+def test_no_two_modalities_share_weights() -> None:
+    assert len({Bindlite.load(modality).fingerprint for modality in MODALITIES}) == len(MODALITIES)
+
+
+@each
 def test_the_module_is_frozen_and_embeds_to_the_width_of_the_centers(modality: str) -> None:
     encoder = Bindlite.load(modality)
     module = encoder.module()
@@ -48,12 +100,23 @@ def test_the_module_is_frozen_and_embeds_to_the_width_of_the_centers(modality: s
     assert encoder.centers().dim == encoder.embedding_dim
 
 
-@both
+@each
 def test_centers_carry_the_names_of_the_data(modality: str) -> None:
     assert Bindlite.load(modality).centers().labels == NAMES[modality]
 
 
-@both
+def test_all_that_sense_scenes_share_their_centers() -> None:
+    first, *others = (Bindlite.load(modality).centers().vectors for modality in SCENE)
+    assert all(np.array_equal(first, other) for other in others)
+
+
+def test_partners_sense_the_same_scenes_and_video_binds_them() -> None:
+    assert {"image", "imu"} == MODALITIES.keys() - PARTNER.keys()
+    assert PARTNER.keys() == set(SCENE)
+    assert all(partner == ("thermal" if modality == "video" else "video") for modality, partner in PARTNER.items())
+
+
+@each
 def test_samples_of_a_batch_do_not_see_each_other(modality: str) -> None:
     encoder = Bindlite.load(modality)
     module, x = encoder.module(), batch(encoder, 5)
@@ -61,15 +124,22 @@ def test_samples_of_a_batch_do_not_see_each_other(modality: str) -> None:
     torch.testing.assert_close(module(x), alone, rtol=1e-4, atol=1e-5)
 
 
-@both
+def test_points_may_come_in_any_order() -> None:
+    encoder = Bindlite.load("point")
+    module, x = encoder.module(), batch(encoder, 3)
+    shuffled = x[:, torch.randperm(x.shape[1], generator=torch.Generator().manual_seed(1))]
+    torch.testing.assert_close(module(shuffled), module(x), rtol=1e-4, atol=1e-5)
+
+
+@each
 def test_loading_leaves_the_random_state_alone(modality: str) -> None:
     before = torch.get_rng_state()
     Bindlite.load(modality).module()
     assert torch.equal(before, torch.get_rng_state())
 
 
-@both
-def test_gradients_reach_every_pixel(modality: str) -> None:
+@each
+def test_gradients_reach_every_value(modality: str) -> None:
     encoder = Bindlite.load(modality)
     x = batch(encoder, 2).requires_grad_()
     (gradient,) = torch.autograd.grad(F.normalize(encoder.module()(x), dim=-1)[:, 0].sum(), x)
@@ -77,13 +147,30 @@ def test_gradients_reach_every_pixel(modality: str) -> None:
     assert (gradient != 0).float().mean() > 0.99
 
 
-@both
-def test_the_graph_exports_with_a_dynamic_batch(modality: str) -> None:
+def check_exports(module: nn.Module, encoder: Encoder, folder: Path) -> None:
+    spec, x = encoder.modality.input, batch(encoder, 5).numpy()
+    forward, vjp = folder / "forward.onnx", folder / "vjp.onnx"
+    export_forward(module, spec, forward)
+    export_vjp(module, spec, encoder.embedding_dim, vjp)
+    check_fidelity("forward", measure_forward(forward, module, x, reference=True), FORWARD_LIMITS["fp32"])
+    check_fidelity("vjp", measure_vjp(vjp, module, x, spec.width), VJP_LIMITS)
+    indexing = {"Scatter", "ScatterND", "ScatterElements", "GatherND", "GatherElements", "TopK"}
+    for path in (forward, vjp):
+        assert not indexing & {node.op_type for node in onnx.load(str(path)).graph.node}
+
+
+@pytest.mark.parametrize("modality", ["video", "imu", "point"])
+def test_every_kind_of_stem_exports_with_a_dynamic_batch(modality: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    shallow = Trunk(replace(TRUNKS[modality], depth=1)).eval()
+    check_exports(shallow, Bindlite.load(modality), tmp_path)
+
+
+@pytest.mark.slow
+@each
+def test_every_trunk_exports_with_a_dynamic_batch(modality: str, tmp_path: Path) -> None:
     encoder = Bindlite.load(modality)
-    module, shapes = encoder.module(), ({0: torch.export.Dim("n", min=1, max=1024)},)
-    graph = torch.export.export(module, (batch(encoder, 2),), dynamic_shapes=shapes).module()
-    x = batch(encoder, 7)
-    torch.testing.assert_close(graph(x), module(x), rtol=1e-4, atol=1e-5)
+    check_exports(encoder.module(), encoder, tmp_path)
 
 
 @pytest.mark.parametrize("bias_kv", [False, True])
@@ -108,28 +195,59 @@ def test_attention_is_that_of_torch(bias_kv: bool) -> None:
         torch.testing.assert_close(ours(x), theirs(x, x, x, need_weights=False)[0], rtol=1e-4, atol=1e-5)
 
 
-def test_tokens_are_patches_and_the_class_token() -> None:
-    assert IMAGE.tokens == 17
-    assert TrunkConfig(1, (0.5,), (0.5,), True, False, True, stride=12).tokens == 26
+@each
+def test_the_trunk_takes_what_the_modality_gives(modality: str) -> None:
+    assert TRUNKS[modality].shape == MODALITIES[modality].input.shape
+
+
+@pytest.mark.parametrize(
+    ("modality", "tokens"), [("image", 17), ("video", 17), ("audio", 25), ("imu", 11), ("point", 17)]
+)
+def test_tokens_are_patches_or_queries_and_the_class_token(modality: str, tokens: int) -> None:
+    assert TRUNKS[modality].tokens == tokens
+    assert Bindlite.load(modality).module().get_parameter("position").shape[1] == tokens
 
 
 @pytest.mark.parametrize(
     ("modality", "samples", "floor"),
-    [("image", fashion_mnist("test"), 0.80), ("thermal", thermal_scenes(20_000_003, 400), 0.80)],
-    ids=["image", "thermal"],
+    [("image", fashion_mnist("test"), 0.80), ("imu", basic_motions("test"), 0.90)],
+    ids=["image", "imu"],
 )
 def test_clean_accuracy_holds(modality: str, samples: Samples, floor: float) -> None:
     encoder = Bindlite.load(modality)
-    with torch.no_grad():
-        z = encoder.module()(torch.from_numpy(preprocess(encoder.modality, samples.frames)))
-    accuracy = float(np.mean(encoder.centers().predict(F.normalize(z, dim=-1)).numpy() == samples.labels))
-    assert accuracy >= floor
+    assert np.mean(encoder.centers().predict(embed(encoder, samples)) == samples.labels) >= floor
 
 
-def test_an_unknown_modality_lists_those_there_are() -> None:
-    with pytest.raises(ConfigError) as refusal:
-        Bindlite.load("sonar")
-    assert "image, thermal" in str(refusal.value.hint)
+@pytest.mark.parametrize("modality", SCENE)
+def test_scenes_are_recognised(scene_embeddings: Embeddings, modality: str) -> None:
+    z, labels = scene_embeddings[modality]
+    assert np.mean(Bindlite.load(modality).centers().predict(z) == labels) > 0.6
+
+
+@pytest.mark.parametrize("modality", SCENE)
+def test_a_scene_is_found_by_its_partner(scene_embeddings: Embeddings, modality: str) -> None:
+    found = recall(scene_embeddings[modality][0], scene_embeddings[PARTNER[modality]][0])
+    for ranks in (found.forward, found.backward):
+        assert np.mean(ranks < 5) > 3 * 5 / PAIRS, "three times what chance finds"
+
+
+@pytest.mark.parametrize("modality", ["thermal", "depth", "event"])
+def test_cameras_find_the_scene_and_not_only_its_class(scene_embeddings: Embeddings, modality: str) -> None:
+    (z, labels), (partner, _) = scene_embeddings[modality], scene_embeddings[PARTNER[modality]]
+    hits = [recall(z[labels == k], partner[labels == k]).forward == 0 for k in range(len(SCENE_NAMES))]
+    assert np.mean(np.concatenate(hits)) > 2 / 8, "of eight scenes of a class one is right by chance"
+
+
+def test_unknown_modality_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="no trunk for the modality `smell`") as caught:
+        Bindlite.load("smell")
+    assert caught.value.hint == "there is: image, video, thermal, depth, audio, imu, event, point"
+
+
+def test_weights_of_others_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="brings its own weights") as caught:
+        Bindlite.load("image", tmp_path / "weights.pth")
+    assert caught.value.hint == "leave `--weights` out"
 
 
 def test_reading_an_encoder_loads_no_torch() -> None:

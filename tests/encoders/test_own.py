@@ -14,7 +14,7 @@ import torch
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from advcal_edge.cli import main
-from advcal_edge.encoders.base import open_encoder
+from advcal_edge.encoders.base import fit_sensor, open_encoder
 from advcal_edge.errors import ConfigError
 
 GUIDE = Path(__file__).parents[2] / "docs/encoders.md"
@@ -106,3 +106,12 @@ def test_a_factory_that_makes_no_encoder(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match="returned a object without `name`; expected an encoder"):
         open_encoder("half_done:factory", "image", None)
+
+
+def test_a_sensor_with_other_settings(example: str, weights: Path) -> None:
+    encoder = open_encoder("bindlite", "depth", None)
+    changed = fit_sensor(encoder, {"baseline_m": 0.05})
+    assert (changed.modality.settings["baseline_m"], changed.fingerprint) == (0.05, encoder.fingerprint)
+    assert fit_sensor(encoder, {}) is encoder
+    with pytest.raises(ConfigError, match="the modality `image` has no setting `baseline_m`"):
+        fit_sensor(open_encoder(example, "image", weights), {"baseline_m": 0.05})

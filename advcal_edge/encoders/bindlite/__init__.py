@@ -1,5 +1,5 @@
-"""The embedded default encoder: two small trunks bound to MiniLM's text centers, weights included."""
+"""The embedded default encoder: eight small trunks bound to MiniLM's text centers, weights included."""
 
-from advcal_edge.encoders.bindlite.encoder import Bindlite
+from advcal_edge.encoders.bindlite.encoder import PARTNER, Bindlite
 
-__all__ = ["Bindlite"]
+__all__ = ["PARTNER", "Bindlite"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from advcal_edge import spec
 from advcal_edge.centers import Centers
@@ -16,10 +17,31 @@ if TYPE_CHECKING:
     from torch import nn
 
 FOLDER = Path(__file__).parent
-MODALITIES = {"image": spec.image(64), "thermal": spec.thermal(64)}
+
+MODALITIES: Mapping[str, Modality] = {
+    "image": spec.image(64),
+    "video": spec.video(64, 2),
+    "thermal": spec.thermal(64),
+    "depth": spec.depth(64),
+    "audio": spec.audio(64, 96),
+    "imu": spec.imu(50, 10.0),
+    "event": spec.event(64),
+    "point": spec.point(256),
+}
+
+SCENE = ("video", "thermal", "depth", "audio", "event", "point")
+"""Modalities trained together on the same scenes, and so bound to one another."""
+
+PARTNER: Mapping[str, str] = {name: "thermal" if name == "video" else "video" for name in SCENE}
+"""The modality among whose embeddings a sample's scene is looked for; video binds the others, as ImageBind's images."""
 
 
-@dataclass(frozen=True, slots=True)
+def load_centers(modality: str) -> Centers:
+    """Text vectors (k, 384) of the classes of `modality`, which need no trained trunk."""
+    return Centers.load(FOLDER / f"{'scene' if modality in SCENE else modality}.centers.safetensors")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Bindlite:
     """One frozen trunk of half a million parameters; implements `Encoder`. See docs/bindlite.md."""
 
@@ -28,27 +50,32 @@ class Bindlite:
     name: str = "bindlite"
     embedding_dim: int = 384
     license: str = "Apache-2.0"
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, modality: str) -> Bindlite:
-        """The trunk of `modality`, `image` or `thermal`; needs no torch.
+    def load(cls, modality: str, weights: Path | None = None) -> Bindlite:
+        """The trunk of `modality`; needs no torch. Its weights come with the package.
 
         Raises:
-            ConfigError: there is no trunk for this modality.
+            ConfigError: there is no trunk for this modality, or a weight file is given.
         """
         if modality not in MODALITIES:
             raise ConfigError(
                 f"bindlite has no trunk for the modality `{modality}`", hint=f"there is: {', '.join(MODALITIES)}"
             )
-        weights = (FOLDER / f"{modality}.safetensors").read_bytes()
-        return cls(MODALITIES[modality], hashlib.sha256(weights).hexdigest())
+        if weights is not None:
+            raise ConfigError(
+                f"bindlite brings its own weights and cannot read `{weights}`", hint="leave `--weights` out"
+            )
+        stored = (FOLDER / f"{modality}.safetensors").read_bytes()
+        return cls(MODALITIES[modality], hashlib.sha256(stored).hexdigest())
 
     def centers(self) -> Centers:
-        """Text vectors (k, 384) of the classes the trunk was trained on."""
-        return Centers.load(FOLDER / f"{self.modality.name}.centers.safetensors")
+        """Text vectors (k, 384) of the classes the trunk was trained on; all scene modalities share theirs."""
+        return load_centers(self.modality.name)
 
     def module(self) -> nn.Module:
-        """Physical x (n, c, 64, 64) -> embedding (n, 384), float32 on the CPU, in eval mode and without gradients.
+        """Physical x (n, ...) -> embedding (n, 384), float32 on the CPU, in eval mode and without gradients.
 
         Raises:
             DependencyError: torch is not installed.
@@ -58,10 +85,10 @@ class Bindlite:
             from safetensors.torch import load_file
         except ModuleNotFoundError as error:
             raise DependencyError("torch", extra="calibrate", purpose="the encoder bindlite") from error
-        from advcal_edge.encoders.bindlite.trunk import IMAGE, THERMAL, Trunk
+        from advcal_edge.encoders.bindlite.trunk import TRUNKS, Trunk
 
         with torch.random.fork_rng(devices=[]):  # the initial weights are thrown away: no draw may change a seeded run
-            trunk = Trunk(IMAGE if self.modality.name == "image" else THERMAL)
+            trunk = Trunk(TRUNKS[self.modality.name])
         stored = load_file(FOLDER / f"{self.modality.name}.safetensors")
         trunk.load_state_dict({name: tensor.float() for name, tensor in stored.items()})
         return trunk.eval().requires_grad_(False)
