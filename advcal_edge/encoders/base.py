@@ -112,7 +112,7 @@ def fit_sensor(encoder: Encoder, settings: Mapping[str, float]) -> Encoder:
         return encoder
     modality = encoder.modality.with_settings(settings)
     changeable: Any = encoder
-    if not is_dataclass(changeable):
+    if not is_dataclass(changeable) or isinstance(changeable, type):
         raise ConfigError(
             f"the encoder `{encoder.name}` is a {type(encoder).__name__}, whose sensor cannot be changed",
             hint="leave out `--set input...`, or make the encoder a dataclass with the field `modality`",

@@ -1,0 +1,118 @@
+"""ImageBind as an `Encoder`: what each sensor gives, and how a checkpoint becomes a module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advcal_edge import spec
+from advcal_edge.encoders.imagebind.keys import logit_scale_name, of_tower
+from advcal_edge.encoders.imagebind.sizes import CHECKPOINT, EMBEDDING_DIM, HUGE, MAX_LOGIT_SCALE, TrunkConfig
+from advcal_edge.errors import ConfigError, DependencyError
+from advcal_edge.spec import Modality
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+LICENSE = "CC-BY-NC-SA-4.0"
+DISPARITY = 75.0  # pixels that the depth trunk was trained to see as 1
+
+MODALITIES: Mapping[str, Modality] = {
+    "image": spec.image(224),
+    "video": spec.video(224, 2),
+    "audio": spec.audio(128, 204).with_settings({"seconds": 2.0}),  # a little less than 204 frames span: upstream pads
+    "thermal": spec.thermal(224),
+    "depth": spec.depth(224).with_settings({"max_disparity_px": DISPARITY}),
+    "imu": spec.imu(2000, 400.0),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Imagebind:
+    """One frozen trunk of the user's own copy of imagebind_huge; implements `Encoder`.
+
+    Not for commercial use: that is the license of the weights, and of any engine made of them.
+    """
+
+    modality: Modality
+    fingerprint: str
+    weights: Path
+    metadata: Mapping[str, Any]
+    name: str = "imagebind"
+    embedding_dim: int = EMBEDDING_DIM
+    license: str = LICENSE
+
+    @classmethod
+    def load(cls, modality: str, weights: Path | None) -> Imagebind:
+        """The trunk of `modality` in the checkpoint `weights`; no other trunk leaves the disk.
+
+        Raises:
+            ConfigError: there is no trunk for this modality, or no checkpoint was named.
+            InputError: the checkpoint cannot be read, or does not hold exactly this trunk.
+            DependencyError: torch is not installed.
+        """
+        if modality not in MODALITIES:
+            raise ConfigError(
+                f"imagebind has no trunk for the modality `{modality}`", hint=f"there is: {', '.join(MODALITIES)}"
+            )
+        if weights is None:
+            raise ConfigError(
+                "imagebind comes without weights, which may not be used commercially and are not ours to ship",
+                hint=f"`--weights FILE`, the file being {CHECKPOINT}",
+            )
+        _require_torch()
+        from advcal_edge.encoders.checkpoint import digest, read_tensors
+
+        tower = HUGE[modality].tower
+        scale = logit_scale_name(tower)
+        tensors = read_tensors(weights, lambda name: of_tower(name, tower) or name == scale)
+        logarithm = tensors.pop(scale, None)
+        metadata = {} if logarithm is None else {"logit_scale": min(float(logarithm.exp()), MAX_LOGIT_SCALE)}
+        _assemble(HUGE[modality], tensors, weights)  # complains now, not when the work begins
+        return cls(MODALITIES[modality], digest(tensors), weights, metadata)
+
+    def centers(self) -> None:
+        """None: centers are made from prompts, by the text tower of the same checkpoint."""
+
+    def module(self) -> nn.Module:
+        """Physical x (n, ...) -> embedding (n, 1024), float32 on the CPU, in eval mode and without gradients.
+
+        Raises:
+            InputError: the checkpoint was replaced since `load`, by one that does not fit.
+        """
+        from advcal_edge.encoders.checkpoint import read_tensors
+
+        config = trunk_config(self.modality)
+        return _assemble(config, read_tensors(self.weights, lambda name: of_tower(name, config.tower)), self.weights)
+
+
+def trunk_config(modality: Modality) -> TrunkConfig:
+    """The published trunk of `modality`, its statistics brought to the units that the sensor's settings give x."""
+    config = HUGE[modality.name]
+    if modality.name == "depth":
+        unit = DISPARITY / modality.settings["max_disparity_px"]
+        return replace(config, mean=tuple(unit * m for m in config.mean), std=tuple(unit * s for s in config.std))
+    if modality.name == "imu":
+        scales = (modality.settings["accel_full_scale"],) * 3 + (modality.settings["gyro_full_scale"],) * 3
+        return replace(config, std=tuple(1 / scale for scale in scales))
+    return config
+
+
+def _assemble(config: TrunkConfig, tensors: Mapping[str, Tensor], weights: Path) -> nn.Module:
+    """A frozen trunk whose parameters are these tensors, so that no second copy is ever made."""
+    import torch
+
+    from advcal_edge.encoders.imagebind.trunk import Trunk
+
+    with torch.device("meta"):
+        trunk = Trunk(config)
+    trunk.load_upstream(tensors, f"`{weights}`")
+    return trunk.eval().requires_grad_(False)
+
+
+def _require_torch() -> None:
+    if find_spec("torch") is None:
+        raise DependencyError("torch", extra="calibrate", purpose="the encoder imagebind")

@@ -1,0 +1,123 @@
+"""Sizes and input statistics of the published model, `imagebind_huge` (arXiv:2305.05665, appendix B)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+EMBEDDING_DIM = 1024
+MAX_LOGIT_SCALE = 100.0  # upstream clips what it learned
+CHECKPOINT = "https://dl.fbaipublicfiles.com/imagebind/imagebind_huge.pth"
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkConfig:
+    """One sensor's trunk.
+
+    The rank of `kernel` says what becomes a token: 1 a window of a series, 2 a patch of a plane, 3 a patch of a clip.
+    """
+
+    tower: str
+    """What upstream calls this trunk in its checkpoint; images and videos share one."""
+
+    shape: tuple[int, ...]
+    """Of the input, batch axis left out."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    width: int
+    depth: int
+    heads: int
+    mean: tuple[float, ...]
+    """For each channel; with `std`, takes physical x to what the trunk was trained on."""
+
+    std: tuple[float, ...]
+    stem_norm: bool = True
+    """LayerNorm behind the stem."""
+
+    pre_norm: bool = False
+    """LayerNorm before the first block."""
+
+    bias_kv: bool = True
+    """One learned key and value in every attention."""
+
+    embedding_dim: int = EMBEDDING_DIM
+
+    @property
+    def repeats(self) -> int:
+        """How often a still image is repeated in time to fill the kernel; 1 where nothing is."""
+        return self.kernel[0] if len(self.shape) == len(self.kernel) else 1
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Tokens along each axis of the kernel."""
+        extent = (self.repeats, *self.shape[1:])[-len(self.kernel) :]
+        return tuple((e - k) // s + 1 for e, k, s in zip(extent, self.kernel, self.stride, strict=True))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the grid and the class token."""
+        return math.prod(self.grid) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class TextConfig:
+    """The text tower."""
+
+    vocabulary: int = 49408
+    context: int = 77
+    width: int = 1024
+    depth: int = 24
+    heads: int = 16
+    embedding_dim: int = EMBEDDING_DIM
+
+
+VIDEO = TrunkConfig(
+    "vision", (3, 2, 224, 224), (2, 14, 14), (2, 14, 14), width=1280, depth=32, heads=16,
+    mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711),
+    stem_norm=False, pre_norm=True, bias_kv=False,
+)  # fmt: skip
+"""CLIP's statistics, as upstream's loaders of images and videos have them."""
+
+AUDIO = TrunkConfig(
+    "audio", (1, 128, 204), (16, 16), (10, 10), width=768, depth=12, heads=12, mean=(-4.268,), std=(9.138,)
+)
+"""Statistics of upstream's audio loader, of natural-log mel energies."""
+
+THERMAL = TrunkConfig(
+    "thermal", (1, 224, 224), (16, 16), (16, 16), width=768, depth=12, heads=12, mean=(0.0,), std=(1.0,)
+)
+"""No statistics: upstream publishes no loader of thermal images.
+
+Users who repeated its LLVIP figure (63.4 %) came to 62.4 % with plain [0, 1] and to 55.2 % with a mean and deviation
+(facebookresearch/ImageBind, pull request 73). Others, UniBind among them, use 0.5 and 0.5.
+"""
+
+DEPTH = TrunkConfig(
+    "depth", (1, 224, 224), (16, 16), (16, 16), width=384, depth=12, heads=8, mean=(0.0418,), std=(0.0295,)
+)
+"""Statistics of disparity as a share of 75 pixels; upstream publishes no loader of depth, so this is our reading.
+
+Its authors' code for disparity is in facebookresearch/omnivore, issue 12; the 75 pixels, mean and deviation are those of
+Omnivore's transforms. Users who took them came near the published figures or ten points below (facebookresearch/ImageBind,
+issues 14, 107 and 134): try them on samples of your own.
+"""
+
+IMU = TrunkConfig(
+    "imu", (6, 2000), (8,), (8,), width=512, depth=6, heads=8, mean=(0.0,) * 6, std=(1.0,) * 6
+)  # fmt: skip
+"""Acceleration in m/s2 and angular rate in rad/s, as Ego4D records them.
+
+The paper gives 6 x 2000 for five seconds (appendix B); units, order of the channels and any normalisation are nowhere
+published (facebookresearch/ImageBind, issues 48, 66 and 131).
+"""
+
+HUGE: Mapping[str, TrunkConfig] = {
+    "image": replace(VIDEO, shape=(3, 224, 224)),
+    "video": VIDEO,
+    "audio": AUDIO,
+    "thermal": THERMAL,
+    "depth": DEPTH,
+    "imu": IMU,
+}

@@ -1,0 +1,66 @@
+"""The transformer that all towers share: pre-norm blocks, exact GELU, LayerNorm with eps 1e-6 (arXiv:2010.11929).
+
+Attention is one fused product, and the learned extra key and value are plain concatenation, so that graph and backward
+pass neither gather nor scatter.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+EPS = 1e-6
+
+
+class Attention(nn.Module):
+    """Self-attention over (n, t, width).
+
+    With `bias_kv` every query also sees one learned key and value; with `causal` it sees none that come later.
+    """
+
+    def __init__(self, width: int, heads: int, *, bias_kv: bool, causal: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.causal = causal
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.bias_k = nn.Parameter(torch.zeros(1, 1, width)) if bias_kv else None
+        self.bias_v = nn.Parameter(torch.zeros(1, 1, width)) if bias_kv else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.qkv(x).chunk(3, dim=-1)
+        if self.bias_k is not None and self.bias_v is not None:
+            key = torch.cat([key, self.bias_k.expand(x.shape[0], -1, -1)], dim=1)
+            value = torch.cat([value, self.bias_v.expand(x.shape[0], -1, -1)], dim=1)
+        mixed = F.scaled_dot_product_attention(
+            self._split(query), self._split(key), self._split(value), is_causal=self.causal
+        )
+        out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
+        return out
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(n, t, width) to (n, heads, t, width / heads)."""
+        return torch.unflatten(x, -1, (self.heads, -1)).transpose(1, 2)
+
+
+class Block(nn.Module):
+    """Attention, then an MLP four times as wide, each behind its norm."""
+
+    def __init__(self, width: int, heads: int, *, bias_kv: bool, causal: bool) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=EPS)
+        self.attention = Attention(width, heads, bias_kv=bias_kv, causal=causal)
+        self.norm2 = nn.LayerNorm(width, eps=EPS)
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x))
+        out: Tensor = x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+        return out
+
+
+def stack(depth: int, width: int, heads: int, *, bias_kv: bool = False, causal: bool = False) -> nn.Sequential:
+    """`depth` blocks, (n, t, width) to (n, t, width)."""
+    return nn.Sequential(*(Block(width, heads, bias_kv=bias_kv, causal=causal) for _ in range(depth)))
