@@ -99,9 +99,9 @@ DEPTH = TrunkConfig(
 )
 """Statistics of disparity as a share of 75 pixels; upstream publishes no loader of depth, so this is our reading.
 
-Its authors' code for disparity is in facebookresearch/omnivore, issue 12; the 75 pixels, mean and deviation are those of
-Omnivore's transforms. Users who took them came near the published figures or ten points below (facebookresearch/ImageBind,
-issues 14, 107 and 134): try them on samples of your own.
+Its authors' code for disparity is in facebookresearch/omnivore, issue 12; the 75 pixels, mean and deviation are those
+of Omnivore's transforms. Users who took them came near the published figures or ten points below
+(facebookresearch/ImageBind, issues 14, 107 and 134): try them on samples of your own.
 """
 
 IMU = TrunkConfig(
