@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from tiny import BundleMaker, Linear, write_bundle
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.spec import image, thermal
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: torch, not yet loaded, would start a thread a core in each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(params=[image(8), thermal(8)], ids=["image", "thermal"])

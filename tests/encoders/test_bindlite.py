@@ -159,11 +159,10 @@ def check_exports(module: nn.Module, encoder: Encoder, folder: Path) -> None:
         assert not indexing & {node.op_type for node in onnx.load(str(path)).graph.node}
 
 
-@pytest.mark.parametrize("modality", ["video", "imu", "point"])
-def test_every_kind_of_stem_exports_with_a_dynamic_batch(modality: str, tmp_path: Path) -> None:
+def test_the_stem_without_a_grid_exports_with_a_dynamic_batch(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    shallow = Trunk(replace(TRUNKS[modality], depth=1)).eval()
-    check_exports(shallow, Bindlite.load(modality), tmp_path)
+    shallow = Trunk(replace(TRUNKS["point"], depth=1)).eval()
+    check_exports(shallow, Bindlite.load("point"), tmp_path)
 
 
 @pytest.mark.slow

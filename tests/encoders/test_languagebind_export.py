@@ -39,6 +39,7 @@ def test_the_forward_graph(encoder: Languagebind, x: NDArray[np.float32], tmp_pa
     assert not gathers(tmp_path / "forward.onnx")
 
 
+@pytest.mark.slow
 def test_the_gradient_graph(encoder: Languagebind, x: NDArray[np.float32], tmp_path: Path) -> None:
     module = AdaptedModule(encoder.module())
     export_vjp(module, encoder.modality.input, encoder.embedding_dim, tmp_path / "vjp.onnx")

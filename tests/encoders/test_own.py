@@ -82,12 +82,13 @@ def test_the_example_goes_all_the_way(
     assert manifest["encoder"]["name"] == example
     assert manifest["centers"]["source"] == "class means of 24 training samples"
     assert json.loads(captured.out)["metrics"]["before"]["clean"]["accuracy"] > 0.9
-    assert main(["export", str(bundle), "--precision", "fp32"]) == 0
+    assert main(["export", str(bundle), "--precision", "fp32", "--no-gradient"]) == 0
 
     weights.rename(tmp_path / "elsewhere")
-    assert main(["export", str(bundle), "--precision", "fp32"]) == 2
+    assert main(["export", str(bundle), "--precision", "fp32", "--no-gradient"]) == 2
     assert "--weights PATH" in capsys.readouterr().err
-    assert main(["export", str(bundle), "--precision", "fp32", "--weights", str(tmp_path / "elsewhere")]) == 0
+    moved = ["--weights", str(tmp_path / "elsewhere")]
+    assert main(["export", str(bundle), "--precision", "fp32", "--no-gradient", *moved]) == 0
 
 
 def test_an_encoder_that_hands_out_one_module_twice(
