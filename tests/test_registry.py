@@ -28,11 +28,11 @@ def test_every_built_in_encoder_can_be_imported(name: str) -> None:
 
 
 def test_an_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_encoders.py").write_text("def lidar(modality, weights):\n    return modality, weights\n")
+    (tmp_path / "sonar_and_lidar.py").write_text("def lidar(modality, weights):\n    return modality, weights\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert find_encoder("my_encoders:lidar")("point", None) == ("point", None)
-    with pytest.raises(ConfigError, match=r"`my_encoders:sonar`: .*no attribute 'sonar'"):
-        find_encoder("my_encoders:sonar")
+    assert find_encoder("sonar_and_lidar:lidar")("point", None) == ("point", None)
+    with pytest.raises(ConfigError, match=r"`sonar_and_lidar:sonar`: .*no attribute 'sonar'"):
+        find_encoder("sonar_and_lidar:sonar")
 
 
 def test_an_import_path_that_leads_nowhere() -> None:
