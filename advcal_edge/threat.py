@@ -102,14 +102,15 @@ def parse_eps(text: str) -> float:
     try:
         if "e" in text.lower():  # an exponent could name a number of any length
             return float(text)
-        return float(Fraction(text.strip()))
+        above, slash, below = text.partition("/")
+        return float(Fraction(above.strip()) / Fraction(below.strip())) if slash else float(Fraction(text.strip()))
     except (ValueError, ZeroDivisionError, OverflowError) as error:
         raise ConfigError(f"eps `{text}` is no number; expected a fraction like `4/255` or `0.0157`") from error
 
 
 def format_eps(eps: float) -> str:
-    """Write 4/255 as people say it; other values as decimals."""
+    """Write 4/255 and 0.25/255 as people say it; other values as decimals."""
     of_255 = eps * 255
-    if abs(of_255 - round(of_255)) < 1e-6:
-        return f"{round(of_255)}/255"
+    if abs(of_255 - round(of_255, 2)) < 1e-6:
+        return f"{round(of_255, 2):g}/255"
     return f"{eps:.6g}"

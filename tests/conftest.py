@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tiny import BundleMaker, Linear, write_bundle
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.spec import image, thermal
+
+settings.register_profile("shared machine", deadline=None)  # time is no property of an example
+settings.load_profile("shared machine")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: torch, not yet loaded, would start a thread a core in each
     os.environ.setdefault("OMP_NUM_THREADS", "1")

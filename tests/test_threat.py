@@ -69,6 +69,11 @@ def test_eps_is_shown_as_people_write_it(level: int) -> None:
     assert format_eps(level / 255) == f"{level}/255"
 
 
+def test_parts_of_a_level_are_shown_and_read_back() -> None:
+    assert format_eps(0.25 / 255) == "0.25/255"
+    assert parse_eps("0.25/255") == 0.25 / 255
+
+
 @pytest.mark.parametrize("eps", [-0.1, 1.5, float("nan"), float("inf")])
 def test_eps_outside_the_bounds(eps: float) -> None:
     with pytest.raises(ConfigError, match="eps must lie in"):
