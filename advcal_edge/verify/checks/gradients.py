@@ -31,15 +31,16 @@ def gradients_alive(engine: Victim, samples: Samples) -> Check:
 def finite_differences(engine: Victim, samples: Samples) -> Check:
     """Predicted against measured change of the margin when the engine steps along its gradient's sign.
 
-    Measured per sample as |f(x + h) - f(x - h) - 2 <g, h>| / |2 <g, h>| with |h| one grey level of 255, the scale on
-    which attacks act. Three quarters of the samples must stay within the limit: a gradient that is wrong for some is
+    Measured per sample as |f(x + h) - f(x - h) - 2 <g, h>| / |2 <g, h>| with |h| one grey level of 255, or eps where the
+    attacks have less: the scale on which they act. Three quarters of the samples must stay within the limit: a gradient that is wrong for some is
     wrong.
     """
     if engine.gradient is None:
         return skipped("finite_differences", f"<= {SLOPE_LIMIT:g}", "no gradient graph: export without `--no-gradient`")
     v, g = gradient_of(margin, engine, samples)
     low, high = samples.threat.bounds
-    step = np.sign(g).astype(np.float32) * np.float32(STEP * (high - low))
+    share = min(STEP, samples.threat.eps) if samples.threat.norm == "linf" else STEP
+    step = np.sign(g).astype(np.float32) * np.float32(share * (high - low))
     ahead, behind = np.clip(samples.x + step, low, high), np.clip(samples.x - step, low, high)
     predicted = ((ahead - behind).astype(np.float64) * g).reshape(len(g), -1).sum(axis=1)
     measured = ((embed(engine, ahead) - embed(engine, behind)).astype(np.float64) * v).sum(axis=1)
