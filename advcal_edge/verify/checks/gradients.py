@@ -31,9 +31,9 @@ def gradients_alive(engine: Victim, samples: Samples) -> Check:
 def finite_differences(engine: Victim, samples: Samples) -> Check:
     """Predicted against measured change of the margin when the engine steps along its gradient's sign.
 
-    Measured per sample as |f(x + h) - f(x - h) - 2 <g, h>| / |2 <g, h>| with |h| one grey level of 255, or eps where the
-    attacks have less: the scale on which they act. Three quarters of the samples must stay within the limit: a gradient that is wrong for some is
-    wrong.
+    Measured per sample as |f(x + h) - f(x - h) - 2 <g, h>| / |2 <g, h>| with |h| one grey level of 255, or eps where
+    the attacks have less: the scale on which they act. Three quarters of the samples must stay within the limit: a
+    gradient that is wrong for some is wrong.
     """
     if engine.gradient is None:
         return skipped("finite_differences", f"<= {SLOPE_LIMIT:g}", "no gradient graph: export without `--no-gradient`")
