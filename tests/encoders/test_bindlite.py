@@ -23,8 +23,8 @@ from advcal_edge.calibrate.data.scenes import NAMES as SCENE_NAMES, scene_sample
 from advcal_edge.encoders.base import Encoder
 from advcal_edge.encoders.bindlite import PARTNER, Bindlite
 from advcal_edge.encoders.bindlite.encoder import FOLDER, MODALITIES, SCENE
-from advcal_edge.encoders.bindlite.transformer import Attention
 from advcal_edge.encoders.bindlite.trunk import TRUNKS, Trunk
+from advcal_edge.encoders.transformer import Attention
 from advcal_edge.errors import ConfigError
 from advcal_edge.export.fidelity import (
     FORWARD_LIMITS,

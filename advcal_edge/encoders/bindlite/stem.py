@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advcal_edge.encoders.bindlite.transformer import attend
+from advcal_edge.encoders.transformer import attend
 
 QUERIES = 16
 """Tokens that a cloud of points becomes, as many as an image of 64 x 64 has patches."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from advcal_edge.encoders.bindlite.stem import QUERIES, PointStem, patches
-from advcal_edge.encoders.bindlite.transformer import Block
+from advcal_edge.encoders.transformer import Block
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from advcal_edge.encoders.imagebind.sizes import TextConfig
-from advcal_edge.encoders.imagebind.transformer import EPS, stack
+from advcal_edge.encoders.transformer import EPS, stack
 
 
 class TextTrunk(nn.Module):

@@ -11,7 +11,7 @@ from advcal_edge.encoders.checkpoint import load_exactly
 from advcal_edge.encoders.imagebind.keys import of_tower, published_names
 from advcal_edge.encoders.imagebind.sizes import HUGE, TrunkConfig
 from advcal_edge.encoders.imagebind.stems import Patches, Windows
-from advcal_edge.encoders.imagebind.transformer import EPS, stack
+from advcal_edge.encoders.transformer import EPS, stack
 
 
 class Trunk(nn.Module):

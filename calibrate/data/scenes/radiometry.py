@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge.runtime.preprocess.thermal import KELVIN_PER_COUNT
+
 Map = NDArray[np.float32]
 
 PLANCK_KELVIN = 1370.0
@@ -14,7 +16,6 @@ PLANCK_KELVIN = 1370.0
 NOISE = 0.05
 """Noise-equivalent temperature difference in kelvin, the usual data-sheet value of uncooled sensors."""
 
-KELVIN_PER_COUNT = 0.01
 OFFSET_CELSIUS = -60.0
 """Temperature of count 0; fourteen bits then reach 103.8 degrees Celsius."""
 

@@ -1,4 +1,4 @@
-"""The transformer that all towers share: pre-norm blocks, exact GELU, LayerNorm with eps 1e-6 (arXiv:2010.11929).
+"""What trunks with ImageBind's structure are built of: pre-norm blocks, exact GELU, LayerNorm with eps 1e-6.
 
 Attention is one fused product, and the learned extra key and value are plain concatenation, so that graph and backward
 pass neither gather nor scatter.
@@ -19,38 +19,31 @@ class Attention(nn.Module):
     With `bias_kv` every query also sees one learned key and value; with `causal` it sees none that come later.
     """
 
-    def __init__(self, width: int, heads: int, *, bias_kv: bool, causal: bool) -> None:
+    def __init__(self, width: int, heads: int, bias_kv: bool, *, causal: bool = False) -> None:
         super().__init__()
         self.heads = heads
         self.causal = causal
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
-        self.bias_k = nn.Parameter(torch.zeros(1, 1, width)) if bias_kv else None
-        self.bias_v = nn.Parameter(torch.zeros(1, 1, width)) if bias_kv else None
+        self.bias_k = nn.Parameter(0.02 * torch.randn(1, 1, width)) if bias_kv else None
+        self.bias_v = nn.Parameter(0.02 * torch.randn(1, 1, width)) if bias_kv else None
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.qkv(x).chunk(3, dim=-1)
         if self.bias_k is not None and self.bias_v is not None:
             key = torch.cat([key, self.bias_k.expand(x.shape[0], -1, -1)], dim=1)
             value = torch.cat([value, self.bias_v.expand(x.shape[0], -1, -1)], dim=1)
-        mixed = F.scaled_dot_product_attention(
-            self._split(query), self._split(key), self._split(value), is_causal=self.causal
-        )
-        out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
+        out: Tensor = self.proj(attend(query, key, value, self.heads, causal=self.causal))
         return out
-
-    def _split(self, x: Tensor) -> Tensor:
-        """(n, t, width) to (n, heads, t, width / heads)."""
-        return torch.unflatten(x, -1, (self.heads, -1)).transpose(1, 2)
 
 
 class Block(nn.Module):
     """Attention, then an MLP four times as wide, each behind its norm."""
 
-    def __init__(self, width: int, heads: int, *, bias_kv: bool, causal: bool) -> None:
+    def __init__(self, width: int, heads: int, bias_kv: bool, *, causal: bool = False) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=EPS)
-        self.attention = Attention(width, heads, bias_kv=bias_kv, causal=causal)
+        self.attention = Attention(width, heads, bias_kv, causal=causal)
         self.norm2 = nn.LayerNorm(width, eps=EPS)
         self.fc1 = nn.Linear(width, 4 * width)
         self.fc2 = nn.Linear(4 * width, width)
@@ -63,4 +56,17 @@ class Block(nn.Module):
 
 def stack(depth: int, width: int, heads: int, *, bias_kv: bool = False, causal: bool = False) -> nn.Sequential:
     """`depth` blocks, (n, t, width) to (n, t, width)."""
-    return nn.Sequential(*(Block(width, heads, bias_kv=bias_kv, causal=causal) for _ in range(depth)))
+    return nn.Sequential(*(Block(width, heads, bias_kv, causal=causal) for _ in range(depth)))
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, *, causal: bool = False) -> Tensor:
+    """Attention of query (n, t, width) to key and value (n, s, width), the heads side by side: (n, t, width)."""
+    mixed = F.scaled_dot_product_attention(
+        _split(query, heads), _split(key, heads), _split(value, heads), is_causal=causal
+    )
+    return mixed.transpose(1, 2).flatten(2)
+
+
+def _split(x: Tensor, heads: int) -> Tensor:
+    """(n, t, width) to (n, heads, t, width / heads)."""
+    return torch.unflatten(x, -1, (heads, -1)).transpose(1, 2)
