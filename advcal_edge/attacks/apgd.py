@@ -115,7 +115,7 @@ class Climb:
         self.best_x = xp.where(self._column(better), self.x, self.best_x)
         self.best_gradient = xp.where(self._column(better), self.gradient, self.best_gradient)
         self.best_value = xp.where(better, value, self.best_value)
-        return victim.centers.predict(z) != self.y
+        return victim.fooled(z, self.y)
 
     def halve_where_stalled(self, window: int) -> None:
         """Conditions 1 and 2 of the paper; where either holds, halve the step and go on from the best point."""

@@ -16,6 +16,14 @@ from advcal_edge.model import Gradient, Runner
 from advcal_edge.progress import Progress, silent
 from advcal_edge.threat import Array, ThreatModel
 
+Criterion = Callable[[Array, Array, Centers], Array]
+"""From embeddings z (n, d), classes y (n,) and centers to where (n,) an attack has won."""
+
+
+def mislabelled(z: Array, y: Array, centers: Centers) -> Array:
+    """Where (n,) the best center is another class than y; an embedding that is not finite has no class."""
+    return centers.predict(z) != y
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Victim:
@@ -25,6 +33,11 @@ class Victim:
     centers: Centers
     gradient: Gradient | None = None
     place: Callable[[NDArray[Any]], Array] = np.asarray  # into the array library and device the runner computes in
+    criterion: Criterion = mislabelled
+
+    def fooled(self, z: Array, y: Array) -> Array:
+        """Where (n,) an attack that led to embeddings z (n, d) of samples of classes y (n,) has won."""
+        return self.criterion(z, y, self.centers)
 
     def white_box(self) -> Gradient:
         """The gradient.
@@ -83,12 +96,13 @@ def run_attack(
     *,
     route: str,
     seed: int,
+    stream: int = 0,
     batch: int = 128,
     progress: Progress = silent,
 ) -> AttackOutcome:
     """Attack in batches; success is judged by the victim's own runner on the projected sample.
 
-    Each batch draws from its own stream (seed, batch index), so a result does not depend on what ran before it.
+    Each batch draws from its own stream (seed, stream, batch index), so a result does not depend on what ran before it.
     """
     adversarial = np.empty_like(x)
     success = np.zeros(len(x), dtype=np.bool_)
@@ -96,14 +110,14 @@ def run_attack(
     stage = f"{route}: {attack}"
     for index, start in enumerate(range(0, len(x), batch)):
         rows = slice(start, min(start + batch, len(x)))
-        rng = np.random.default_rng([seed, index])
+        rng = np.random.default_rng([seed, stream, index])
         x0 = victim.place(x[rows])
         proposal = attack.propose(victim, x0, victim.place(y[rows]), threat, rng)
         projected = threat.project(proposal.x, x0)  # attacks are not trusted to stay inside the ball
         xp = array_namespace(x0)
         projected = xp.where(xp.isfinite(projected), projected, x0)  # nor is a broken gradient to give numbers
         adversarial[rows] = to_numpy(projected)
-        success[rows] = to_numpy(victim.centers.predict(victim.runner(projected))) != y[rows]
+        success[rows] = to_numpy(victim.fooled(victim.runner(projected), victim.place(y[rows])))
         queries[rows] = proposal.queries
         progress(stage, rows.stop, len(x))
     distance = threat.distance(adversarial, x)

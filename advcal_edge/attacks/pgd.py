@@ -46,12 +46,12 @@ class PGD:
                 z, pullback = gradient.vjp(current)
                 value, slope = loss(z, y, clean, victim.centers)
                 if self.select == "best":
-                    best.update(current, value, victim.centers.predict(z) != y)
+                    best.update(current, value, victim.fooled(z, y))
                 direction = ascend(pullback(slope), threat.norm)
                 velocity = self.momentum * velocity + direction if self.momentum else direction
                 current = threat.project(current + size * ascend(velocity, threat.norm), x)
             if self.select == "best":
                 z = victim.runner(current)
-                best.update(current, loss(z, y, clean, victim.centers)[0], victim.centers.predict(z) != y)
+                best.update(current, loss(z, y, clean, victim.centers)[0], victim.fooled(z, y))
         queries = np.full(x.shape[0], 1 + self.restarts * (self.steps + (self.select == "best")), dtype=np.int64)
         return Proposal(best.x if self.select == "best" else current, queries)
