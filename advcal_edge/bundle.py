@@ -15,11 +15,11 @@ from advcal_edge.centers import Centers
 from advcal_edge.errors import BundleError
 from advcal_edge.probe import Probe
 from advcal_edge.spec import Modality
-from advcal_edge.storage import sha256_file, write_atomic, write_error
+from advcal_edge.storage import canonical, sha256_bytes, sha256_file, write_atomic, write_error
 from advcal_edge.threat import ThreatModel
 
 SCHEMA = "advcal-edge/bundle/1"
-REPORT_SCHEMA = "advcal-edge/report/1"  # `verify` writes it, the page is rendered from it, the runtime trusts it
+REPORT_SCHEMA = "advcal-edge/report/2"  # `verify` writes it, the page is rendered from it, the runtime trusts it
 MANIFEST = "manifest.json"
 
 
@@ -121,6 +121,11 @@ class Bundle:
                 hint=making(name, self.path),
             )
         return path
+
+    def identity(self) -> str:
+        """Hash of the manifest without its reports: what was calibrated and exported, whoever looked at it since."""
+        kept = {name: entry for name, entry in self.manifest["files"].items() if not name.startswith("reports/")}
+        return sha256_bytes(canonical({**self.manifest, "files": kept}))
 
     def has(self, name: str) -> bool:
         """Whether the manifest lists `name`."""

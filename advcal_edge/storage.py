@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from advcal_edge.errors import AdvcalError, BundleError
 
@@ -13,6 +16,11 @@ from advcal_edge.errors import AdvcalError, BundleError
 def sha256_bytes(data: bytes) -> str:
     """Hexadecimal sha256 of `data`."""
     return hashlib.sha256(data).hexdigest()
+
+
+def canonical(document: Mapping[str, Any]) -> bytes:
+    """One spelling of a JSON document, so that equal documents have equal hashes."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def sha256_file(path: Path) -> str:

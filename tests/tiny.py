@@ -110,7 +110,7 @@ def report_for(engine: bytes, verdict: str = "pass", /, **changes: object) -> tu
     """Name and bytes of a report on an engine."""
     sha256 = sha256_bytes(engine)
     content = {
-        "schema": "advcal-edge/report/1",
+        "schema": "advcal-edge/report/2",
         "verdict": verdict,
         "engine": {"sha256": sha256},
         "threat": ThreatModel("linf", 4 / 255, (0.0, 1.0)).to_json(),

@@ -10,7 +10,7 @@ from typing import Any
 from advcal_edge.errors import BundleError
 from advcal_edge.threat import ThreatModel
 
-SCHEMA = "advcal-edge/report/1"  # as `verify` writes it; a test holds the two together
+SCHEMA = "advcal-edge/report/2"  # as `verify` writes it; a test holds the two together
 
 
 @contextmanager
