@@ -1,4 +1,4 @@
-"""Intervals for shares and for paired differences, and how many samples would decide."""
+"""Intervals for shares and for paired differences, a test of paired flips, and how many samples would decide."""
 
 from __future__ import annotations
 
@@ -31,7 +31,32 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     centre = share + z * z / (2 * n)
     spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return Interval(max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale))
+    # the ends are exact where the share is; rounding would leave 0 or 1 just outside
+    low = (centre - spread) / scale if successes else 0.0
+    return Interval(low, (centre + spread) / scale if successes < n else 1.0)
+
+
+def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> Interval:
+    """Exact interval of a share (Clopper and Pearson 1934, Biometrika 26:404-413); [0, 1] where there are no samples.
+
+    It covers the truth at least as often as `confidence` says for every share and every n, and is wider for it.
+    """
+    tail = (1 - confidence) / 2
+    low, high, failures = 0.0, 1.0, n - successes
+    if successes:
+        low = bisect(lambda p: binomial_tail(successes, n, p) - tail, 1.0, 0.0)
+    if failures:
+        high = bisect(lambda p: binomial_tail(failures, n, 1 - p) - tail, 0.0, 1.0)
+    return Interval(low, high)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided p-value that both kinds of flips are equally likely (McNemar 1947, Psychometrika 12:153-157).
+
+    Given their number, flips are then tosses of a fair coin; the test never rejects more often than its level.
+    """
+    flips, most = only_first + only_second, max(only_first, only_second)
+    return min(1.0, 2 * binomial_tail(most, flips, 0.5))
 
 
 def tango(only_first: int, only_second: int, n: int, confidence: float = 0.95) -> Interval:
@@ -46,34 +71,76 @@ def tango(only_first: int, only_second: int, n: int, confidence: float = 0.95) -
     difference = (only_first - only_second) / n
 
     def score(delta: float) -> float:
-        a, b = 2 * n, (2 * n - only_first + only_second) * delta - only_first - only_second
-        c = -only_second * delta * (1 - delta)
-        q = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
-        variance = n * (2 * q + delta * (1 - delta))
-        return (only_first - only_second - n * delta) / math.sqrt(variance) if variance > 0 else math.inf
+        variance = score_variance(only_first / n, only_second / n, delta)
+        return (difference - delta) * math.sqrt(n / variance) if variance > 0 else math.inf
 
     low = bisect(lambda d: score(d) - z, -1.0, difference) if difference > -1 else -1.0
     high = bisect(lambda d: -score(d) - z, 1.0, difference) if difference < 1 else 1.0
     return Interval(low, high)
 
 
-def samples_to_decide(only_first: int, only_second: int, n: int, margin: float, confidence: float = 0.95) -> int | None:
-    """Samples at which the same rates of flips would put the whole interval on one side of `margin`.
+def newcombe(only_first: int, only_second: int, both: int, n: int, confidence: float = 0.95) -> Interval:
+    """Hybrid score interval of a paired difference p1 - p2 (Newcombe 1998, Statistics in Medicine 17:2635, method 10).
 
-    None where the observed difference is too close to the margin for any number below ten million.
+    Two Wilson intervals, squared and added, less what the correlation of the pairs takes off; `both` of `n` pairs
+    succeed on either side. Where it and `tango` disagree about a margin, the margin is too close to be decided.
     """
+    if n == 0:
+        return Interval(-1.0, 1.0)
+    neither = n - both - only_first - only_second
+    first, second = both + only_first, both + only_second
+    spread = first * (n - first) * second * (n - second)
+    excess = float(both * neither - only_first * only_second)
+    if excess > 0:
+        excess = max(excess - n / 2, 0.0)  # continuity correction, of positive correlations only
+    phi = excess / math.sqrt(spread) if spread else 0.0
+    difference = (first - second) / n
+    one, two = wilson(first, n, confidence), wilson(second, n, confidence)
+    down, up = (first / n - one.low, two.high - second / n), (second / n - two.low, one.high - first / n)
+    low, high = (math.sqrt(max(a * a - 2 * phi * a * b + b * b, 0.0)) for a, b in (down, up))
+    return Interval(max(-1.0, difference - low), min(1.0, difference + high))
 
-    def decided(factor: float) -> bool:
-        size = round(n * factor)
-        interval = tango(round(only_first * factor), round(only_second * factor), size, confidence)
-        return interval.high < margin or interval.low > margin
 
-    factor = 1.0
-    while n * factor < 10_000_000:
-        if decided(factor):
-            return math.ceil(n * factor)
-        factor *= 1.1
-    return None
+def samples_to_decide(
+    only_first: int, only_second: int, n: int, margin: float, confidence: float = 0.95, power: float = 0.8
+) -> int | None:
+    """Samples at which Tango's interval lies on one side of `margin` with probability `power`, if rates stay as seen.
+
+    Asymptotic (Nam 1997, Biometrics 53:1422-1430): the score statistic has unit variance at the margin, and elsewhere
+    that of the rates. None where the observed difference is too close to the margin for any number below ten million.
+    """
+    first, second = only_first / n, only_second / n
+    gap = abs(first - second - margin)
+    at_margin = math.sqrt(score_variance(first, second, margin))
+    at_rates = math.sqrt(first + second - (first - second) ** 2)
+    reach = quantile(confidence) * at_margin + NormalDist().inv_cdf(power) * at_rates
+    if gap <= reach / math.sqrt(10_000_000):
+        return None
+    return math.floor((reach / gap) ** 2) + 1
+
+
+def score_variance(first: float, second: float, delta: float) -> float:
+    """Variance of one pair's difference where p1 - p2 = delta, the flips' rates estimated under it (Tango 1998)."""
+    b, c = (2 - first + second) * delta - first - second, -second * delta * (1 - delta)
+    q = (math.sqrt(max(b * b - 8 * c, 0.0)) - b) / 4
+    return 2 * q + delta * (1 - delta)
+
+
+def binomial_tail(k: int, n: int, p: float) -> float:
+    """P(X >= k) for X binomial(n, p), summed outwards from k until terms no longer count."""
+    if k <= 0 or p >= 1:
+        return 1.0
+    if k > n or p <= 0:
+        return 0.0
+    if k <= n * p:  # sum the shorter side, whose terms fall from the first on
+        return 1.0 - binomial_tail(n - k + 1, n, 1 - p)
+    combinations = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    term = math.exp(combinations + k * math.log(p) + (n - k) * math.log1p(-p))
+    total = term
+    while k < n and term > total * 1e-17:
+        term *= (n - k) / (k + 1) * p / (1 - p)
+        k, total = k + 1, total + term
+    return min(total, 1.0)
 
 
 def quantile(confidence: float) -> float:
