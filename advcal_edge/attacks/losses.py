@@ -1,16 +1,18 @@
 """What attacks maximise: functions of embeddings and centers, each with its gradient with respect to z in closed form.
 
 Because dL/dz is written out here, one vector-Jacobian product of the encoder serves every loss, with or without torch.
-All take z (n, d), y (n,), the clean embeddings (n, d) and the centers; all return values (n,) and dL/dz (n, d).
+All take z (n, d), y (n,), the clean embeddings (m, d) and the centers; all return values (n,) and dL/dz (n, d). The
+first n clean embeddings belong to the samples of z; the others, of samples that have left the batch, stay negatives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from array_api_compat import array_namespace, device
 
+from advcal_edge.attacks.logits import gap_to_wrong, one_hot, ratio, softmax_loss
+from advcal_edge.attacks.scaled import difference, scaled_cross_entropy
 from advcal_edge.centers import Centers
 from advcal_edge.errors import ConfigError
 from advcal_edge.threat import Array
@@ -45,54 +47,52 @@ def difference_of_logits_ratio(z: Array, y: Array, clean: Array, centers: Center
     scores = centers.smooth_scores(z)
     order = xp.argsort(scores, axis=-1)
     span = one_hot(order[:, -1], k, z) - one_hot(order[:, -3], k, z)
-    scale = xp.clip(xp.sum(scores * span, axis=-1), 1e-12, None)[:, None]
-    value, weights = gap_to_wrong(scores, y)
-    return value / scale[:, 0], centers.slope(z, weights / scale - (value[:, None] / scale**2) * span)
+    value, weights = ratio(*gap_to_wrong(scores, y), xp.sum(scores * span, axis=-1), span)
+    return value, centers.slope(z, weights)
+
+
+def cross_maximum(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
+    """mean_{k != y} s_k - s_y: away from the true center toward all others at once, without hard negatives.
+
+    Our reading of CrossMaxim, which arXiv 2505.11895v2 describes as a sweep that repels the representation from its
+    ground truth; its formula is not public.
+    """
+    xp = array_namespace(z)
+    true = one_hot(y, len(centers.labels), z)
+    weights = (1 - true) / (len(centers.labels) - 1) - true
+    return xp.sum(centers.smooth_scores(z) * weights, axis=-1), centers.slope(z, weights)
 
 
 def push_from_clean(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
     """-<z, z_clean>: on the unit sphere half the squared distance to the clean embedding, up to a constant."""
-    xp = array_namespace(z)
-    return -xp.sum(z * clean, axis=-1), -clean
+    own = clean[: z.shape[0]]
+    return -array_namespace(z).sum(z * own, axis=-1), -own
 
 
 def info_nce(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
     """-log softmax(z Z_clean^T / tau)_i: make z_i look like another sample's clean embedding rather than its own."""
     xp = array_namespace(z)
-    own = one_hot(xp.arange(z.shape[0], device=device(z)), z.shape[0], z)
+    own = one_hot(xp.arange(z.shape[0], device=device(z)), clean.shape[0], z)
     value, weights = softmax_loss(z @ clean.T / INFO_NCE_TEMPERATURE, own)
     return value, weights @ clean / INFO_NCE_TEMPERATURE
 
 
 LOSSES: Mapping[str, Loss] = {
     "ce": cross_entropy,
+    "ce-scaled": scaled_cross_entropy,
     "margin": margin,
     "dlr": difference_of_logits_ratio,
+    "crossmaxim": cross_maximum,
     "push": push_from_clean,
     "infonce": info_nce,
+    "diva": difference,
 }
 
-
-def softmax_loss(scores: Array, target: Array) -> tuple[Array, Array]:
-    """Cross-entropy (n,) of `scores` (n, k) against one-hot `target`, and its gradient (n, k) in the scores."""
-    xp = array_namespace(scores)
-    shifted = scores - xp.max(scores, axis=-1, keepdims=True)
-    exponential = xp.exp(shifted)
-    total = xp.sum(exponential, axis=-1, keepdims=True)
-    value = xp.log(total[:, 0]) - xp.sum(shifted * target, axis=-1)
-    return value, exponential / total - target
+NEED_CLEAN = frozenset({"push", "infonce"})
+"""Losses that look at the clean embeddings; all others may be given none."""
 
 
-def gap_to_wrong(scores: Array, y: Array) -> tuple[Array, Array]:
-    """Best wrong score minus the true one (n,), and its gradient (n, k) in the scores."""
-    xp = array_namespace(scores)
-    true = one_hot(y, scores.shape[-1], scores)
-    wrong = one_hot(xp.argmax(xp.where(true > 0, -xp.inf, scores), axis=-1), scores.shape[-1], scores)
-    return xp.sum(scores * (wrong - true), axis=-1), wrong - true
-
-
-def one_hot(index: Array, k: int, like: Array) -> Array:
-    """Rows (n, k) with a single one, in the dtype of `like`; a comparison, so that it runs in every array library."""
-    xp: Any = array_namespace(like)
-    columns = xp.arange(k, device=device(like))
-    return xp.astype(columns[None, :] == index[:, None], like.dtype)
+def own_first(clean: Array, mask: Array) -> Array:
+    """Clean embeddings (m, d): first those of the samples that `mask` (n,) keeps, then all others, as negatives."""
+    n = mask.shape[0]
+    return array_namespace(clean).concat((clean[:n][mask], clean[:n][~mask], clean[n:]), axis=0)
