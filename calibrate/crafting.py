@@ -71,7 +71,8 @@ def craft_once(
     progress: Progress,
 ) -> Tensor:
     """Attacked training samples (n, ...), by PGD on the model as it is: call it before anything is trained."""
-    attack = PGD(steps=config.craft.static_steps, loss=choose("objective", config.objective.kind, ATTACK_LOSSES))
+    loss = choose("objective", config.objective.kind, ATTACK_LOSSES)
+    attack = PGD(steps=config.craft.static_steps, loss=loss, select="strongest")
     runner = TorchRunner(model, spec)
     with frozen(model):
         outcome = run_attack(

@@ -106,7 +106,7 @@ def measure(
     `static` replays on the calibrated one what PGD found on the frozen one; every other attack sees the whole defence.
     """
     attacks: dict[str, Attack] = {
-        "pgd": PGD(steps=config.steps),
+        "pgd": PGD(steps=config.steps, select="strongest"),  # replayed on another module, and ranked beyond the first
         "apgd": APGD(steps=config.steps),
         "square": Square(queries=config.queries),
     }

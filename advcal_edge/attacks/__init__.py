@@ -2,8 +2,20 @@
 
 from advcal_edge.attacks.apgd import APGD
 from advcal_edge.attacks.base import Attack, AttackOutcome, Proposal, Victim, run_attack
+from advcal_edge.attacks.difference import difference_victim
 from advcal_edge.attacks.losses import LOSSES
 from advcal_edge.attacks.pgd import PGD
 from advcal_edge.attacks.square import Square
 
-__all__ = ["APGD", "LOSSES", "PGD", "Attack", "AttackOutcome", "Proposal", "Square", "Victim", "run_attack"]
+__all__ = [
+    "APGD",
+    "LOSSES",
+    "PGD",
+    "Attack",
+    "AttackOutcome",
+    "Proposal",
+    "Square",
+    "Victim",
+    "difference_victim",
+    "run_attack",
+]

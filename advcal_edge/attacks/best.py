@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from array_api_compat import device
+from array_api_compat import array_namespace
 
 from advcal_edge.threat import Array
 
@@ -19,19 +18,16 @@ class Best:
     fooled: Array
 
     @classmethod
-    def start(cls, x: Array, xp: Any) -> Best:
-        """Begin with the clean samples, which every iterate beats."""
-        n, place = x.shape[0], device(x)
-        return cls(
-            xp.asarray(x, copy=True),
-            xp.full((n,), -xp.inf, dtype=x.dtype, device=place),
-            xp.zeros((n,), dtype=xp.bool, device=place),
-        )
+    def start(cls, x: Array, fooled: Array) -> Best:
+        """Begin with the clean samples, some of which may fool the victim as they are; their loss is the lowest."""
+        xp = array_namespace(x)
+        nothing = xp.astype(fooled, x.dtype) * 0
+        return cls(xp.asarray(x, copy=True), nothing - xp.inf, xp.asarray(fooled, copy=True))
 
-    def update(self, x: Array, value: Array, fooled: Array) -> Array:
-        """Take over the samples on which `x` is better; returns where (n,) that was."""
-        better = (fooled & ~self.fooled) | ((fooled == self.fooled) & (value > self.value))
-        self.x[better] = x[better]
-        self.value[better] = value[better]
-        self.fooled[better] = fooled[better]
-        return better
+    def update(self, rows: Array, x: Array, value: Array, fooled: Array) -> None:
+        """Take over iterates x (m, ...) of the samples `rows` (m,) where they are better than what they had."""
+        value = array_namespace(value).astype(value, self.value.dtype)
+        had, held = self.fooled[rows], self.value[rows]
+        better = (fooled & ~had) | ((fooled == had) & (value > held))
+        rows = rows[better]
+        self.x[rows], self.value[rows], self.fooled[rows] = x[better], value[better], fooled[better]
