@@ -9,9 +9,9 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-from advcal_edge.attacks.base import Proposal, Victim, draw_uniform, to_numpy
+from advcal_edge.attacks.base import Proposal, Victim, to_numpy
 from advcal_edge.attacks.losses import LOSSES, Loss
-from advcal_edge.attacks.step import ascend
+from advcal_edge.attacks.step import ascend, draw_uniform
 from advcal_edge.registry import choose
 from advcal_edge.threat import Array, ThreatModel
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_torch_array
+from array_api_compat import array_namespace, is_torch_array
 from numpy.typing import NDArray
 
 from advcal_edge.centers import Centers
@@ -122,12 +122,6 @@ def run_attack(
         progress(stage, rows.stop, len(x))
     distance = threat.distance(adversarial, x)
     return AttackOutcome(adversarial, success, distance, queries, route, repr(attack), seed)
-
-
-def draw_uniform(rng: np.random.Generator, like: Array, low: float, high: float) -> Array:
-    """Uniform noise from a numpy generator, in the library, dtype and place of `like`."""
-    noise = rng.uniform(low, high, size=tuple(like.shape)).astype(np.float32)
-    return array_namespace(like).asarray(noise, device=device(like))
 
 
 def to_numpy(array: Array) -> NDArray[Any]:

@@ -22,13 +22,17 @@ def ascend(gradient: Array, norm: Norm) -> Array:
 
 def random_start(rng: np.random.Generator, x: Array, threat: ThreatModel) -> Array:
     """A point drawn evenly from the ball around each of x (n, ...), then cut by the bounds."""
-    xp, shape = array_namespace(x), tuple(x.shape)
     if threat.norm == "linf":
-        noise = (rng.random(shape, dtype=np.float32) * 2 - 1) * np.float32(threat.radius)
-    else:
-        noise = rng.standard_normal(shape, dtype=np.float32)
-        flat = noise.reshape(shape[0], math.prod(shape[1:]))
-        # in d dimensions the share u^(1/d) of the radius encloses the share u of the ball
-        reach = rng.random(shape[0], dtype=np.float32) ** np.float32(1 / flat.shape[1])
-        flat *= (threat.radius * reach / np.maximum(np.linalg.norm(flat, axis=1), 1e-12))[:, None]
-    return threat.project(x + xp.asarray(noise, device=device(x)), x)
+        return threat.project(x + draw_uniform(rng, x, -threat.radius, threat.radius), x)
+    n, size = x.shape[0], math.prod(x.shape[1:])
+    noise = rng.standard_normal((n, size))
+    # in d dimensions the share u^(1/d) of the radius encloses the share u of the ball
+    noise *= threat.radius * (rng.random(n) ** (1 / size) / np.linalg.norm(noise, axis=1))[:, None]
+    start = noise.reshape(tuple(x.shape)).astype(np.float32)
+    return threat.project(x + array_namespace(x).asarray(start, device=device(x)), x)
+
+
+def draw_uniform(rng: np.random.Generator, like: Array, low: float, high: float) -> Array:
+    """Uniform noise from a numpy generator, in the library, dtype and place of `like`."""
+    noise = rng.uniform(low, high, size=tuple(like.shape)).astype(np.float32)
+    return array_namespace(like).asarray(noise, device=device(like))
