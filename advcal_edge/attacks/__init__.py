@@ -6,6 +6,7 @@ from advcal_edge.attacks.difference import difference_victim
 from advcal_edge.attacks.losses import LOSSES
 from advcal_edge.attacks.pgd import PGD
 from advcal_edge.attacks.square import Square
+from advcal_edge.attacks.targeted import TargetedAPGD
 
 __all__ = [
     "APGD",
@@ -15,6 +16,7 @@ __all__ = [
     "AttackOutcome",
     "Proposal",
     "Square",
+    "TargetedAPGD",
     "Victim",
     "difference_victim",
     "run_attack",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from advcal_edge.attacks.apgd import MOMENTUM, Climb
+from advcal_edge.attacks.climb import MOMENTUM, Climb, checkpoint_steps
 from advcal_edge.attacks.square import halvings, paint_windows, stripes
 from advcal_edge.threat import ThreatModel
 
@@ -14,7 +14,7 @@ THREAT = ThreatModel("linf", 0.2, (0.0, 1.0))
 
 def climb(n: int = 2) -> Climb:
     x = np.full((n, 1, 2, 2), 0.5, dtype=np.float32)
-    return Climb.start(np.arange(n), x, np.zeros(n), np.zeros((n, 3), np.float32), np.zeros_like(x), THREAT)
+    return Climb.start(np.arange(n), x, np.zeros(n), np.zeros((n, 3), np.float32), x, THREAT)
 
 
 def test_the_first_step_is_as_wide_as_the_ball() -> None:
@@ -57,9 +57,16 @@ def test_one_step_with_momentum_is_equation_1() -> None:
 
 
 def test_keep_drops_the_same_rows_everywhere() -> None:
-    state = climb(3).keep(np.array([True, False, True]))
+    state = climb(3)
+    state.keep(np.array([True, False, True]))
     np.testing.assert_array_equal(state.rows, [0, 2])
     assert {len(getattr(state, name)) for name in ("x", "x0", "y", "best_x", "size", "rises")} == {2}
+    assert len(state.clean) == 3  # who left stays a negative
+
+
+def test_apgd_checkpoints_are_the_papers() -> None:
+    # p = 0, 0.22, 0.41, 0.57, 0.70, 0.80, 0.87, 0.93, 0.99 for 100 steps
+    assert checkpoint_steps(100) == {22, 41, 57, 70, 80, 87, 93, 99}
 
 
 def test_square_begins_with_stripes() -> None:

@@ -7,7 +7,7 @@ import pytest
 from counting import Counting
 from toy import THREAT, toy
 
-from advcal_edge.attacks import PGD, Attack, Proposal
+from advcal_edge.attacks import APGD, PGD, Attack, Proposal, TargetedAPGD
 from advcal_edge.attacks.base import to_numpy
 
 ATTACKS: list[Attack] = [
@@ -17,6 +17,9 @@ ATTACKS: list[Attack] = [
     PGD(steps=4, select="strongest"),
     PGD(steps=4, select="last"),
     PGD(steps=4, loss="push", select="last"),
+    APGD(steps=6, restarts=2),
+    APGD(steps=6, loss="infonce"),
+    TargetedAPGD(steps=4, targets=3, restarts=2),
 ]
 
 
