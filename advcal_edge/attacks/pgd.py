@@ -68,7 +68,9 @@ class PGD:
             leave = self.select == "best" and bool(fooled.any())
             if leave and bool(fooled.all()):
                 return
-            self._advance(walk, pullback(slope), threat)
+            slope = pullback(slope)
+            del pullback  # and with it what the backward pass had kept, before the next forward pass needs room
+            self._advance(walk, slope, threat)
             if leave:
                 walk.keep(~fooled)
         if walk.rows.shape[0]:
@@ -85,7 +87,9 @@ class PGD:
         walk = Walk(None, x, y, clean, random_start(rng, x, threat), None)
         for _ in range(self.steps):
             z, pullback = gradient.vjp(walk.current)
-            self._advance(walk, pullback(loss(z, y, clean, victim.centers)[1]), threat)
+            slope = pullback(loss(z, y, clean, victim.centers)[1])
+            del pullback  # and with it what the backward pass had kept, before the next forward pass needs room
+            self._advance(walk, slope, threat)
         return Proposal(walk.current, np.full(x.shape[0], self.steps + looks, dtype=np.int64))
 
     def _advance(self, walk: Walk, slope: Array, threat: ThreatModel) -> None:

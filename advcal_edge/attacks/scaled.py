@@ -22,14 +22,20 @@ RANGE = 10.0  # kappa: the distance between the best and the worst score after s
 
 
 def scaled(
-    function: Callable[[Array, Array], tuple[Array, Array]], scores: Array, target: Array
+    function: Callable[[Array, Array], tuple[Array, Array]], scores: Array, target: Array, temperature: float
 ) -> tuple[Array, Array]:
     """f(s') for s' = kappa s / (max s - min s), and its gradient in s (n, k), through the scale as well.
 
-    With w = df/ds' and r = max s - min s: df/ds = kappa w / r - kappa <w, s> / r^2 (onehot_max - onehot_min).
+    With w = df/ds' and r = max s - min s: df/ds = kappa w / r - kappa <w, s> / r^2 (onehot_max - onehot_min). Of two
+    classes the scaled scores would always be kappa apart and f constant; there r is 2 / T, the farthest that scores of
+    unit vectors can be apart.
     """
     xp = array_namespace(scores)
     k = scores.shape[-1]
+    if k == 2:
+        factor = RANGE * temperature / 2
+        value, weights = function(scores * factor, target)
+        return value, factor * weights
     ends = one_hot(xp.argmax(scores, axis=-1), k, scores) - one_hot(xp.argmin(scores, axis=-1), k, scores)
     factor = RANGE / xp.clip(xp.sum(scores * ends, axis=-1, keepdims=True), 1e-12, None)
     value, weights = function(scores * factor, target)
@@ -40,7 +46,7 @@ def scaled(
 def scaled_cross_entropy(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
     """-log softmax(s')_y, s' = 10 s / (max s - min s): cross-entropy whatever temperature the centers declare."""
     scores = centers.smooth_scores(z)
-    value, weights = scaled(softmax_loss, scores, one_hot(y, len(centers.labels), z))
+    value, weights = scaled(softmax_loss, scores, one_hot(y, len(centers.labels), z), centers.temperature)
     return value, centers.slope(z, weights)
 
 
@@ -62,7 +68,7 @@ def difference(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Arra
     target = one_hot(y, len(centers.labels), z)
     value, slopes = 0.0, []
     for half, sign in ((z[:, :d], -1.0), (z[:, d:], 1.0)):
-        each, weights = scaled(probability, centers.smooth_scores(half), target)
+        each, weights = scaled(probability, centers.smooth_scores(half), target, centers.temperature)
         value = value + sign * each
         slopes.append(sign * centers.slope(half, weights))
     return value, xp.concat(slopes, axis=-1)

@@ -1,12 +1,10 @@
-"""APGD step by step: each rule of the algorithm against arithmetic done by hand, and Square's schedule."""
+"""APGD step by step: each rule of the algorithm against arithmetic done by hand."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from advcal_edge.attacks.climb import MOMENTUM, Climb, checkpoint_steps
-from advcal_edge.attacks.square import halvings, paint_windows, stripes
 from advcal_edge.threat import ThreatModel
 
 THREAT = ThreatModel("linf", 0.2, (0.0, 1.0))
@@ -67,27 +65,3 @@ def test_keep_drops_the_same_rows_everywhere() -> None:
 def test_apgd_checkpoints_are_the_papers() -> None:
     # p = 0, 0.22, 0.41, 0.57, 0.70, 0.80, 0.87, 0.93, 0.99 for 100 steps
     assert checkpoint_steps(100) == {22, 41, 57, 70, 80, 87, 93, 99}
-
-
-def test_square_begins_with_stripes() -> None:
-    start = stripes(np.random.default_rng(0), (4, 3, 8, 8))
-    np.testing.assert_array_equal(start, np.broadcast_to(start[:, :, :1], start.shape))
-    assert set(np.unique(start)) == {-1.0, 1.0}
-    assert (start[:, :, 0].std(axis=-1) > 0).all()
-
-
-def test_square_paints_one_window_of_one_sign_a_channel() -> None:
-    delta = np.zeros((5, 2, 10, 10), np.float32)
-    paint_windows(np.random.default_rng(0), delta, 0.25)
-    for sample in delta:
-        for channel in sample:
-            rows, columns = np.nonzero(channel)
-            assert len(rows) == 25
-            assert np.ptp(rows) == np.ptp(columns) == 4
-            assert len(np.unique(channel[rows, columns])) == 1
-
-
-@pytest.mark.parametrize(("query", "expected"), [(10, 1), (11, 0.5), (51, 0.25), (201, 0.125), (8001, 0.5**9)])
-def test_windows_shrink_at_the_papers_milestones(query: int, expected: float) -> None:
-    assert halvings(query, 10_000) == expected
-    assert halvings(query * 2, 20_000) == expected

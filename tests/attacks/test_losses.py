@@ -98,6 +98,19 @@ def test_dlr_ignores_the_scale_of_the_scores() -> None:
     np.testing.assert_allclose(one, ten, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["ce-scaled", "diva"])
+def test_two_classes_still_have_a_slope(name: str) -> None:
+    two = centers(2)
+    z, y, clean = embeddings(0, n=40)
+    pairs = np.concatenate([z, clean], axis=1) if name == "diva" else z
+    leaf = torch.tensor(pairs, requires_grad=True)
+    value, slope = LOSSES[name](leaf, torch.tensor(y % 2), torch.tensor(clean), two)
+    (expected,) = torch.autograd.grad(value.sum(), leaf)
+    torch.testing.assert_close(slope.detach(), expected, atol=1e-6, rtol=1e-5)
+    assert float(slope.detach().abs().amax(dim=1).min()) > 1e-3
+    assert len(np.unique(np.round(value.detach().numpy(), 6))) == 40
+
+
 def test_dlr_refuses_two_classes() -> None:
     z, y, clean = embeddings(4)
     with pytest.raises(ConfigError, match="at least 3 classes; found 2"):

@@ -7,7 +7,7 @@ import pytest
 from counting import Counting
 from toy import THREAT, toy
 
-from advcal_edge.attacks import APGD, PGD, Attack, Proposal, TargetedAPGD
+from advcal_edge.attacks import APGD, PGD, Attack, Proposal, RayS, Square, TargetedAPGD
 from advcal_edge.attacks.base import to_numpy
 
 ATTACKS: list[Attack] = [
@@ -20,6 +20,8 @@ ATTACKS: list[Attack] = [
     APGD(steps=6, restarts=2),
     APGD(steps=6, loss="infonce"),
     TargetedAPGD(steps=4, targets=3, restarts=2),
+    Square(queries=25),
+    Square(queries=25, loss="push"),
 ]
 
 
@@ -36,6 +38,13 @@ def attacked(attack: Attack, n: int = 40) -> tuple[Counting, Proposal, np.ndarra
 def test_queries_are_what_was_asked(attack: Attack) -> None:
     counting, found, _ = attacked(attack)
     np.testing.assert_array_equal(found.queries, counting.asked)
+
+
+def test_the_limit_of_queries_is_hard() -> None:
+    for attack in (Square(queries=25), Square(queries=25, loss="push"), RayS(queries=25)):
+        _, found, won = attacked(attack)
+        assert (found.queries[~won] == 25).all()
+        assert found.queries.max() == 25
 
 
 def test_a_fooled_sample_leaves_and_restarts_meet_the_others_only() -> None:
