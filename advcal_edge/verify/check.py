@@ -6,6 +6,11 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.stats import tango
+
 Status = Literal["pass", "fail", "skipped"]
 
 
@@ -21,13 +26,18 @@ class Check:
     required: bool = True
 
     @property
+    def page(self) -> str:
+        """Where the documentation explains it, from the root of the repository."""
+        return f"docs/checks/{self.name}.md"
+
+    @property
     def shown(self) -> str:
         """The measured number for people."""
         return "-" if self.measured is None else f"{self.measured:.4g}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for the report."""
-        return asdict(self)
+        return {**asdict(self), "page": self.page}
 
 
 def at_most(name: str, measured: float, limit: float, why: str, *, required: bool = True) -> Check:
@@ -38,6 +48,16 @@ def at_most(name: str, measured: float, limit: float, why: str, *, required: boo
 def at_least(name: str, measured: float, limit: float, why: str, *, required: bool = True) -> Check:
     """Passes where `measured` reaches `limit`; what is not finite fails."""
     return settle(name, measured, measured >= limit, f">= {limit:g}", why, required)
+
+
+def not_ahead(name: str, first: NDArray[np.bool_], second: NDArray[np.bool_], limit: float, what: str) -> Check:
+    """Passes where an attack that won on `first` (n,) has no lead over one that won on `second` (n,), same samples.
+
+    The lower bound of the paired difference is held against the limit, so that a few samples are no evidence.
+    """
+    gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
+    why = f"95 % lower bound of the lead of {what}: +{gained} / -{lost} of {len(first)} samples"
+    return at_most(name, tango(gained, lost, len(first)).low, limit, why)
 
 
 def settle(name: str, measured: float, good: bool, limit: str, why: str, required: bool) -> Check:

@@ -27,6 +27,17 @@ class Drift:
         """Where (n,) the drift is large enough to turn the decision."""
         return 2 * self.change >= self.margin
 
+    @property
+    def near_tie_rows(self) -> NDArray[np.int64]:
+        """Indices of the near ties, those first whose margin the drift exceeds most."""
+        rows = np.flatnonzero(self.near_ties)
+        slack = self.margin[rows] - 2 * self.change[rows]
+        return rows[np.argsort(slack, kind="stable")].astype(np.int64)
+
+    def stacked(self) -> NDArray[np.float64]:
+        """All three as (3, n)."""
+        return np.stack([self.cosine, self.change, self.margin])
+
 
 def measure_drift(z_reference: NDArray[np.float32], z_engine: NDArray[np.float32], centers: Centers) -> Drift:
     """Drift between embeddings (n, d) of the same inputs, scores in units of cosine.

@@ -6,7 +6,8 @@ import numpy as np
 
 from advcal_edge.attacks import PGD, Victim, run_attack
 from advcal_edge.verify.check import Check, at_most, skipped
-from advcal_edge.verify.evidence import Samples, predict
+from advcal_edge.verify.lineup import predict
+from advcal_edge.verify.samples import Samples
 
 HUGE_EPS = 1.0  # of the bounds' width: every sample can be turned into any other, one of another class among them
 

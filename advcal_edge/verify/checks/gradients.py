@@ -8,11 +8,14 @@ from numpy.typing import NDArray
 from advcal_edge.attacks import Victim
 from advcal_edge.attacks.base import to_numpy
 from advcal_edge.attacks.losses import Loss, cross_entropy, margin
+from advcal_edge.threat import ThreatModel
 from advcal_edge.verify.check import Check, at_most, skipped
-from advcal_edge.verify.evidence import Samples, embed
+from advcal_edge.verify.lineup import embed
+from advcal_edge.verify.samples import Samples
 
 ZERO_LIMIT = 0.01
 SLOPE_LIMIT = 0.3  # bindlite image, n = 32: 0.16 for int8, 0.47 for an input rounded to 16 levels
+SHORTER = (1, 1 / 4, 1 / 16)  # bindlite imu, n = 32: 0.64, 0.18 and 0.02 for fp32
 STEP = 1 / 255  # of the bounds' width: far above int8 noise, and small enough that the encoder is nearly straight
 
 
@@ -32,26 +35,44 @@ def finite_differences(engine: Victim, samples: Samples) -> Check:
     """Predicted against measured change of the margin when the engine steps along its gradient's sign.
 
     Measured per sample as |f(x + h) - f(x - h) - 2 <g, h>| / |2 <g, h>| with |h| one grey level of 255, or eps where
-    the attacks have less: the scale on which they act. Three quarters of the samples must stay within the limit: a
-    gradient that is wrong for some is wrong.
+    the attacks have less: the scale on which they act. An engine may bend within that step although its gradient is
+    right, so shorter steps follow where it misses, and the best counts. Three quarters of the samples must stay within
+    the limit: a gradient that is wrong for some is wrong.
     """
     if engine.gradient is None:
         return skipped("finite_differences", f"<= {SLOPE_LIMIT:g}", "no gradient graph: export without `--no-gradient`")
     v, g = gradient_of(margin, engine, samples)
-    low, high = samples.threat.bounds
-    share = min(STEP, samples.threat.eps) if samples.threat.norm == "linf" else STEP
-    step = np.sign(g).astype(np.float32) * np.float32(share * (high - low))
-    ahead, behind = np.clip(samples.x + step, low, high), np.clip(samples.x - step, low, high)
-    predicted = ((ahead - behind).astype(np.float64) * g).reshape(len(g), -1).sum(axis=1)
-    measured = ((embed(engine, ahead) - embed(engine, behind)).astype(np.float64) * v).sum(axis=1)
-    told = np.abs(predicted) > 1e-12  # a gradient that predicts nothing misses everything
-    error = np.where(told, np.abs(measured - predicted) / np.where(told, np.abs(predicted), 1.0), 1.0)
+    best = np.inf
+    for share in SHORTER:
+        error = float(np.quantile(slope_error(engine, samples, v, g, step_of(samples.threat) * share), 0.75))
+        best = error if not error >= best else best  # NaN, which nothing exceeds, is taken over
+        if not best > SLOPE_LIMIT:
+            break
     return at_most(
         "finite_differences",
-        float(np.quantile(error, 0.75)),
+        best,
         SLOPE_LIMIT,
         "relative error of the gradient against differences of the engine itself, upper quartile",
     )
+
+
+def slope_error(
+    engine: Victim, samples: Samples, v: NDArray[np.float64], g: NDArray[np.float64], step: float
+) -> NDArray[np.float64]:
+    """Relative error (n,) of <g, h> for h the gradient's sign times `step`; 1 where nothing is predicted."""
+    low, high = samples.threat.bounds
+    h = np.sign(g).astype(np.float32) * np.float32(step)
+    ahead, behind = np.clip(samples.x + h, low, high), np.clip(samples.x - h, low, high)
+    predicted = ((ahead - behind).astype(np.float64) * g).reshape(len(g), -1).sum(axis=1)
+    measured = ((embed(engine, ahead) - embed(engine, behind)).astype(np.float64) * v).sum(axis=1)
+    told = np.abs(predicted) > 1e-12  # a gradient that predicts nothing misses everything
+    return np.where(told, np.abs(measured - predicted) / np.where(told, np.abs(predicted), 1.0), 1.0)
+
+
+def step_of(threat: ThreatModel) -> float:
+    """One grey level of 255, or eps where the attacks have less, in the units of the input."""
+    share = min(STEP, threat.eps) if threat.norm == "linf" else STEP
+    return share * (threat.bounds[1] - threat.bounds[0])
 
 
 def gradient_of(loss: Loss, engine: Victim, samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

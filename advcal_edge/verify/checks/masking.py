@@ -21,24 +21,24 @@ def black_box_not_stronger(evidence: Sequence[Evidence]) -> Check:
 
     The lower bound of the share's interval is held against the limit: a few samples are no evidence of masking.
     """
-    if not any(e.crafted.route == "gradient" for e in evidence):
+    if not any(e.route == "gradient" for e in evidence):
         return skipped("black_box_not_stronger", f"<= {BLACK_BOX_LIMIT:g}", "no gradient route to compare with")
-    own = [e for e in evidence if e.crafted.crafted_on == "engine"]
-    white, black = fooled(evidence, "gradient", "transfer"), fooled(own, "black box")
+    own = [e for e in evidence if e.crafted_on == "engine"]
+    white, black = fooled(evidence, "gradient", "transfer", "difference"), fooled(own, "black box", "label only")
     alone = black & ~white
     bound = wilson(int(alone.sum()), len(alone)).low
-    why = f"95 % lower bound of the share broken by Square alone ({int(alone.sum())} of {len(alone)})"
+    why = f"95 % lower bound of the share that only scores or labels broke ({int(alone.sum())} of {len(alone)})"
     return at_most("black_box_not_stronger", bound, BLACK_BOX_LIMIT, why)
 
 
 def transfer_not_stronger(evidence: Sequence[Evidence]) -> Check:
     """The first attack crafted on the reference against the same crafted on the engine, both judged by the engine."""
-    own = [e for e in evidence if e.crafted.route == "gradient"]
+    own = [e for e in evidence if e.route == "gradient"]
     if not own:
         return skipped("transfer_not_stronger", f"<= {TRANSFER_LIMIT:g}", "no gradient route to compare with")
-    transfer = next(e for e in evidence if e.crafted.route == "transfer")
+    transfer = next(e for e in evidence if e.route == "transfer" and e.crafted_on == "reference")
     # right on either side, so that clean errors count nowhere
-    both = transfer.crafted.attacked & own[0].crafted.attacked
+    both = transfer.attacked & own[0].attacked
     if not both.any():
         return skipped("transfer_not_stronger", f"<= {TRANSFER_LIMIT:g}", "no sample is right on both sides")
     foreign, native = transfer.fools_engine[both], own[0].fools_engine[both]
@@ -66,6 +66,6 @@ def independent_reference(engine: Mapping[str, Any], reference: Mapping[str, Any
 
 def fooled(evidence: Sequence[Evidence], *routes: str) -> NDArray[np.bool_]:
     """Where the engine is fooled by any attack of these routes."""
-    flags = [e.fools_engine for e in evidence if e.crafted.route in routes]
+    flags = [e.fools_engine for e in evidence if e.route in routes]
     union: NDArray[np.bool_] = np.logical_or.reduce(flags)
     return union

@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.attacks import Victim
 from advcal_edge.spec import Modality
 from advcal_edge.verify.check import Check, at_least, skipped
-from advcal_edge.verify.evidence import Evidence, Samples, predict, winning_inputs
 
 SURVIVAL_LIMIT = 0.5
 FINE = 32  # steps of the grid that an attack moves values by on average; rounding takes at most half a step
 
 
-def survives_rounding(engine: Victim, modality: Modality, samples: Samples, evidence: Sequence[Evidence]) -> Check:
+def survives_rounding(
+    modality: Modality, fooled: NDArray[np.bool_], survived: NDArray[np.bool_], moved: NDArray[np.float32]
+) -> Check:
     """Share of successful inputs that still fool the engine on the sensor's grid; advisory: it judges the attack.
 
-    Skipped where the grid is so much finer than the attack that rounding cannot undo it, as with 16 bits.
+    For each sample (n,): whether an input fools the engine, whether it does so after rounding, and how far values were
+    moved on average. Skipped where the grid is so much finer than the attack that rounding cannot undo it, as with 16
+    bits.
     """
     limit, why = f">= {SURVIVAL_LIMIT:g}", f"share of successes left after rounding to {modality.bit_depth} bits"
-    x_adv, fooled = winning_inputs(samples, evidence)
     if not fooled.any():
         return skipped("survives_rounding", limit, "no attack succeeded", required=False)
     step = modality.input.width / (2**modality.bit_depth - 1)
-    moved = float(np.abs(x_adv[fooled] - samples.x[fooled]).mean()) / step
-    if moved > FINE:
+    steps = float(moved[fooled].mean()) / step
+    if steps > FINE:
         why = (
-            f"attacks move values by {moved:.0f} steps of the sensor's {modality.bit_depth}-bit grid, too many to undo"
+            f"attacks move values by {steps:.0f} steps of the sensor's {modality.bit_depth}-bit grid, too many to undo"
         )
         return skipped("survives_rounding", limit, why, required=False)
-    rounded = samples.threat.project(round_to_grid(x_adv[fooled], modality), samples.x[fooled])
-    share = float((predict(engine, rounded) != samples.y[fooled]).mean())
-    return at_least("survives_rounding", share, SURVIVAL_LIMIT, why, required=False)
+    return at_least("survives_rounding", float(survived[fooled].mean()), SURVIVAL_LIMIT, why, required=False)
 
 
 def round_to_grid(x: NDArray[np.float32], modality: Modality) -> NDArray[np.float32]:

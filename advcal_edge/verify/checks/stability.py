@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from advcal_edge.attacks import Victim
 from advcal_edge.verify.check import Check, at_most
-from advcal_edge.verify.evidence import embed
+from advcal_edge.verify.lineup import embed
 
 REPEAT_LIMIT = 1e-6  # exact on one device; the slack is for reductions whose order a GPU may change
 # length of the change of a unit vector: other batch sizes choose other kernels, and int8 may then move by one step
