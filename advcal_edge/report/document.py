@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from advcal_edge.bundle import REPORT_SCHEMA
 from advcal_edge.errors import BundleError
 from advcal_edge.threat import ThreatModel
 
-SCHEMA = "advcal-edge/report/2"  # as `verify` writes it; a test holds the two together
+SCHEMA = REPORT_SCHEMA
 
 
 @contextmanager
@@ -62,6 +63,13 @@ def named(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The comparison of that name."""
     by_name: dict[str, Mapping[str, Any]] = {item["name"]: item for item in report["comparisons"]}
     return by_name[name]
+
+
+def matrix_rows(matrix: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Names and cells of the matrix, in the order of its columns, so that the models' own cells lie on the diagonal."""
+    rows = list(zip(matrix["crafted_on"], matrix["robust"], strict=True))
+    columns = {name: k for k, name in enumerate(matrix["judged_on"])}
+    return sorted(rows, key=lambda row: columns.get(row[0], len(columns)))
 
 
 def tally(report: Mapping[str, Any]) -> Mapping[str, int]:

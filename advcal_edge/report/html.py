@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advcal_edge.errors import DependencyError
-from advcal_edge.report.document import engine_name, modality_name, named, partner_name, reading, tally
+from advcal_edge.report.checks import check_rows, linked
+from advcal_edge.report.curve import CurvePlot
+from advcal_edge.report.document import engine_name, matrix_rows, modality_name, named, partner_name, reading, tally
 from advcal_edge.report.drift import DriftPlot
 from advcal_edge.report.drops import DropPlot
+from advcal_edge.report.flips import Flips
+from advcal_edge.report.pages import Page, load_pages
 from advcal_edge.report.ranking import headlines, ranking
+from advcal_edge.report.sections import sections
 from advcal_edge.report.typography import FILTERS
 from advcal_edge.threat import ThreatModel, format_eps
 
@@ -20,8 +25,10 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 
 
-def render_html(report: Mapping[str, Any]) -> str:
+def render_html(report: Mapping[str, Any], pages: Mapping[str, Page] | None = None) -> str:
     """The page of one report; the same document gives the same bytes.
+
+    `pages` explains the checks by name: those of the package unless given.
 
     Raises:
         BundleError: unknown schema, or malformed.
@@ -34,6 +41,7 @@ def render_html(report: Mapping[str, Any]) -> str:
     template = environment().get_template("report.html")
     with reading(report):
         threat = ThreatModel.from_json(report["threat"])
+        checks = check_rows(report["checks"], load_pages() if pages is None else pages)
         try:
             return template.render(
                 report=report,
@@ -47,6 +55,12 @@ def render_html(report: Mapping[str, Any]) -> str:
                 tally=tally(report),
                 drops=DropPlot.of(report["comparisons"], report["margin"]),
                 drift=DriftPlot.of(report["drift"]),
+                curve=CurvePlot.of(report["curve"], threat.eps) if "curve" in report else None,
+                matrix=matrix_rows(report["matrix"]) if "matrix" in report else [],
+                flips=Flips.of(report),
+                checks=checks,
+                reasons=[linked(reason, checks) for reason in report["reasons"]],
+                sections=sections(report, explained=any(row.page for row in checks)),
                 ranking=ranking(report),
                 headlines=headlines(report),
             )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 Sides = tuple[Mapping[str, Any], Mapping[str, Any]]
 """A share with its interval on the reference and on the engine."""
 
+DECIDING = "recall@10 to partner"
 DIRECTIONS = {"forward": "to partner", "backward": "from partner"}
 
 
@@ -29,7 +29,7 @@ def ranking(report: Mapping[str, Any]) -> list[RankingRow]:
 
 def headlines(report: Mapping[str, Any]) -> list[RankingRow]:
     """What belongs to the top of a page: top-5, and the recall that decides."""
-    return [*top_rows(report), *islice(recall_rows(report), 1)]
+    return [*top_rows(report), *(row for row in recall_rows(report) if row.name == DECIDING)]
 
 
 def top_rows(report: Mapping[str, Any]) -> Iterator[RankingRow]:

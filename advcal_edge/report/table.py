@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 
+WIDTH = 100  # columns of a log that people read without scrolling
 FIGURES = re.compile(r"[-+0-9.,/%e<>\[\] ]*|[0-9.]+ [kM]?B")
 
 
@@ -19,9 +21,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
 
 
-def percent(fraction: float) -> str:
-    """A fraction as percent with one decimal; never `-0.0`."""
-    return f"{round(100 * fraction, 1) + 0.0:.1f}"
+def percent(fraction: float, digits: int = 1) -> str:
+    """A fraction as percent; never `-0.0`."""
+    return f"{round(100 * fraction, digits) + 0.0:.{digits}f}"
 
 
 def percent_interval(low: float, high: float) -> str:
@@ -37,3 +39,17 @@ def one_line(text: object) -> str:
 def printable(text: str) -> str:
     """Text with a space in place of whatever a terminal would obey."""
     return "".join(character if character.isprintable() else " " for character in text)
+
+
+def wrapped(first: str, text: str) -> str:
+    """`first` and then text from outside, in lines that hang under its beginning; intervals stay whole."""
+    whole = re.sub(r"(\S) \[([^][ ]+), ([^][ ]+)]", "\\1\N{NO-BREAK SPACE}[\\2,\N{NO-BREAK SPACE}\\3]", one_line(text))
+    lines = textwrap.wrap(whole, max(WIDTH - len(first), 20), break_on_hyphens=False) or [""]
+    indented = (f"{first if i == 0 else ' ' * len(first)}{line}" for i, line in enumerate(lines))
+    return "\n".join(line.replace("\N{NO-BREAK SPACE}", " ").rstrip() for line in indented)
+
+
+def clipped(text: object, width: int = 28) -> str:
+    """Text from outside on one line of a table, its end cut off where it is longer than a column should be."""
+    line = one_line(text)
+    return line if len(line) <= width else f"{line[: width - 3]}..."

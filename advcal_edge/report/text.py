@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from advcal_edge.report.document import engine_name, modality_name, named, reading, tally, threat_name
+from advcal_edge.report.document import engine_name, matrix_rows, modality_name, named, reading, tally, threat_name
 from advcal_edge.report.ranking import RankingRow, ranking, sides
-from advcal_edge.report.table import one_line, percent, percent_interval, table
+from advcal_edge.report.table import WIDTH, clipped, one_line, percent, percent_interval, table, wrapped
 
 VERDICT = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
 OUTCOME = {"pass": "pass", "fail": "FAIL", "inconclusive": "open"}
-RANKING = ("% [95 %]", "clean: reference", "engine", "attacked: reference", "engine")
+COMPARISONS = ("", "reference [95 %]", "engine [95 %]", "flips", "drop [95 %]", "verdict")
+RANKING = ("reference -> engine [95 %]", "clean", "attacked")
 
 
 def verification_table(report: Mapping[str, Any]) -> str:
-    """What was tested, comparisons and rankings in percent, the checks, and last the verdict with its reasons.
+    """What was tested, comparisons, rankings and matrix in percent, the checks, and last the verdict with its reasons.
+
+    At most 100 columns wide, and readable in a log.
 
     Raises:
         BundleError: unknown schema, or malformed.
     """
     with reading(report):
-        header = ("", "reference [95 %]", "engine [95 %]", "flips", "drop [95 %]", "verdict")
-        rows = [comparison_row(item) for item in report["comparisons"]]
         ranks = [ranking_row(row) for row in ranking(report)]
-        parts = [subject(report), table(header, rows)]
+        parts = [subject(report), table(COMPARISONS, [comparison_row(item) for item in report["comparisons"]])]
         parts += [table(RANKING, ranks)] if ranks else []
-        return "\n\n".join([*parts, f"checks  {checks_line(report)}\n{verdict_lines(report)}"])
+        parts += [matrix_table(report["matrix"])] if "matrix" in report else []
+        last = [*rebuilds_line(report), *checks_lines(report), *verdict_lines(report)]
+        return "\n\n".join([*parts, "\n".join(last)])
 
 
 def summary_table(reports: Sequence[Mapping[str, Any]]) -> str:
@@ -44,7 +48,7 @@ def summary_table(reports: Sequence[Mapping[str, Any]]) -> str:
 
 
 def subject(report: Mapping[str, Any]) -> str:
-    """One line: what is tested, on how many samples, against whom."""
+    """What is tested, on how many samples, against whom: one line if it fits."""
     parts = [
         modality_name(report),
         f"engine {engine_name(report)}",
@@ -54,13 +58,18 @@ def subject(report: Mapping[str, Any]) -> str:
         f"margin {100 * report['margin']:g} points",
         f"seed {report['seed']}",
     ]
-    return "  ".join(one_line(part) for part in parts if part)
+    lines = [""]
+    for part in (clipped(part, 60) for part in parts if part):
+        if lines[-1] and len(lines[-1]) + 2 + len(part) > WIDTH:
+            lines.append("")
+        lines[-1] += f"  {part}" if lines[-1] else part
+    return "\n".join(lines)
 
 
 def comparison_row(item: Mapping[str, Any]) -> tuple[str, ...]:
     """Accuracies and drop with intervals, flips as +gained / -lost on the engine; a dash where nothing is decided."""
     return (
-        one_line(item["name"]),
+        clipped(item["name"], 20),
         *map(share, sides(item)),
         flips(item),
         drop(item),
@@ -75,7 +84,7 @@ def summary_row(report: Mapping[str, Any]) -> tuple[str, ...]:
         " -> ".join(percent(side["accuracy"]) for side in sides(item)) for item in (named(report, "clean"), worst)
     )
     return (
-        one_line(engine_name(report)),
+        clipped(engine_name(report)),
         clean_sides,
         worst_sides,
         flips(worst),
@@ -86,8 +95,31 @@ def summary_row(report: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def ranking_row(row: RankingRow) -> tuple[str, ...]:
-    """Shares clean and attacked, on reference and engine."""
-    return (one_line(row.name), *map(share, (*row.clean, *row.attacked)))
+    """Shares clean and attacked, the engine's with its interval."""
+    return (clipped(row.name), *(f"{percent(a['accuracy'])} -> {share(b)}" for a, b in (row.clean, row.attacked)))
+
+
+def matrix_table(matrix: Mapping[str, Any]) -> str:
+    """One attack in percent right: where it was crafted in rows, where it was judged in columns."""
+    attack = one_line(matrix["attack"]).partition("(")[0]
+    header = (clipped(f"{attack} crafted on / judged on"), *(clipped(name, 10) for name in matrix["judged_on"]))
+    rows = [(clipped(name), *(percent(found["accuracy"]) for found in row)) for name, row in matrix_rows(matrix)]
+    return table(header, rows)
+
+
+def rebuilds_line(report: Mapping[str, Any]) -> list[str]:
+    """How far builds of one graph differ; nothing where it was built once."""
+    if "rebuilds" not in report:
+        return []
+    found = report["rebuilds"]
+    accuracies = [build["worst_case"]["accuracy"] for build in found["builds"]]
+    verdicts = Counter(build["verdict"] for build in found["builds"])
+    told = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in VERDICT if verdicts[verdict])
+    text = (
+        f"{len(accuracies)} builds, {found['distinct']} distinct: {told}; worst case of the engine"
+        f" {percent(min(accuracies))} to {percent(max(accuracies))}, spread {percent(found['spread'])} points"
+    )
+    return [wrapped("rebuilds  ", text)]
 
 
 def share(side: Mapping[str, Any]) -> str:
@@ -105,14 +137,14 @@ def drop(item: Mapping[str, Any]) -> str:
     return f"{percent(item['drop'])} {percent_interval(*item['interval'])}"
 
 
-def checks_line(report: Mapping[str, Any]) -> str:
-    """How many passed, failed and were skipped; those that did not pass by name."""
-    counts, parts = tally(report), []
-    for status, word in (("pass", "passed"), ("fail", "failed"), ("skipped", "skipped")):
-        named_here = [] if status == "pass" else [c for c in report["checks"] if c["status"] == status]
-        detail = "; ".join(one_line(check_detail(check)) for check in named_here)
-        parts.append(f"{counts[status]} {word}" + (f" ({detail})" if detail else ""))
-    return ", ".join(parts)
+def checks_lines(report: Mapping[str, Any]) -> list[str]:
+    """How many passed, failed and were skipped; below, those that did not pass, by name."""
+    counts = tally(report)
+    lines = [f"checks  {counts['pass']} passed, {counts['fail']} failed, {counts['skipped']} skipped"]
+    for status, word in (("fail", "failed"), ("skipped", "skipped")):
+        found = [check for check in report["checks"] if check["status"] == status]
+        lines += [wrapped(f"        {word:9}", check_detail(check)) for check in found]
+    return lines
 
 
 def check_detail(check: Mapping[str, Any]) -> str:
@@ -124,16 +156,14 @@ def check_detail(check: Mapping[str, Any]) -> str:
     return f"{check['name']}: {measured}, limit {check['limit']}{advisory}"
 
 
-def verdict_lines(report: Mapping[str, Any]) -> str:
-    """The verdict in capitals and what it rests on, one reason a line."""
+def verdict_lines(report: Mapping[str, Any]) -> list[str]:
+    """The verdict in capitals and what it rests on, each reason on a line of its own."""
     word = VERDICT[report["verdict"]]
-    reasons = [one_line(reason) for reason in report["reasons"]] or [settled(report)]
-    return "\n".join(f"{word if i == 0 else ' ' * len(word)}  {reason}" for i, reason in enumerate(reasons))
+    reasons = report["reasons"] or [settled(report)]
+    return [wrapped(f"{word if i == 0 else ' ' * len(word)}  ", reason) for i, reason in enumerate(reasons)]
 
 
 def settled(report: Mapping[str, Any]) -> str:
     """Why a report without reasons passed."""
-    drops = ", ".join(
-        f"{one_line(item['name'])} drop {drop(item)}" for item in report["comparisons"] if item["decides"]
-    )
+    drops = ", ".join(f"{item['name']} drop {drop(item)}" for item in report["comparisons"] if item["decides"])
     return f"{drops}: below {100 * report['margin']:g} points; every required check passed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,15 +11,15 @@ from advcal_edge.report import table
 SIGNS = str.maketrans({"-": "\N{MINUS SIGN}"})
 
 
-def percent(fraction: float) -> str:
-    """A fraction as percent with one decimal."""
-    return table.percent(fraction).translate(SIGNS)
+def percent(fraction: float, digits: int = 1) -> str:
+    """A fraction as percent."""
+    return table.percent(fraction, digits).translate(SIGNS)
 
 
-def interval(bounds: tuple[float, float]) -> str:
+def interval(bounds: tuple[float, float], digits: int = 1) -> str:
     """An interval of fractions in percent, readable with negative bounds."""
     low, high = bounds
-    return f"{percent(low)} to {percent(high)}"
+    return f"{percent(low, digits)} to {percent(high, digits)}"
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -32,10 +33,54 @@ def limit(text: str) -> str:
     return signed.translate(SIGNS)
 
 
+def size(count: int) -> str:
+    """Bytes as people say them."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return f"{count} B"
+
+
+def budget(found: Mapping[str, Any]) -> str:
+    """What every attack was given; those that do not run are left out."""
+
+    def starts(count: int) -> str:
+        return f" from {count} starts" if count > 1 else ""
+
+    losses = " and ".join(found["losses"])
+    parts = [
+        f"PGD {found['pgd_steps']} steps{starts(found['pgd_restarts'])}",
+        f"APGD {found['apgd_steps']} steps{starts(found['apgd_restarts'])} for each loss, {losses}",
+        f"targeted APGD at {found['targets']} classes" if found["targets"] else "",
+        f"DIVA {found['difference_steps']} steps" if found["difference_steps"] else "",
+        f"Square {found['square_queries']} queries" if found["square_queries"] else "",
+        f"RayS {found['label_queries']} queries" if found["label_queries"] else "",
+    ]
+    return "; ".join(part for part in parts if part)
+
+
 def attack_parts(text: str) -> tuple[str, str]:
-    """`PGD(steps=10, loss='ce')` as its name and its settings."""
+    """`PGD(steps=10, step=None, loss='ce')` as its name and the settings it has."""
     name, _, settings = text.partition("(")
-    return name, settings.removesuffix(")").replace("'", "")
+    named = settings.removesuffix(")").replace("'", "").split(", ")
+    return name, ", ".join(setting for setting in named if not setting.endswith("=None"))
+
+
+def attack_name(text: str) -> str:
+    """`PGD(steps=10, loss='ce')` as `PGD (ce)`."""
+    name, settings = attack_parts(text)
+    loss = re.search(r"\bloss=([^,]+)", settings)
+    return f"{name} ({loss[1]})" if loss else name
+
+
+def code_parts(text: str) -> Iterator[tuple[bool, str]]:
+    """Words in order, and whether they stood between backticks."""
+    end = 0
+    for match in re.finditer(r"`([^`]+)`", text):
+        yield False, text[end : match.start()]
+        yield True, match[1]
+        end = match.end()
+    yield False, text[end:]
 
 
 def flatten(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
@@ -55,6 +100,10 @@ FILTERS = {
     "interval": interval,
     "number": number,
     "limit": limit,
+    "size": size,
+    "budget": budget,
     "attack_parts": attack_parts,
+    "attack_name": attack_name,
+    "code_parts": code_parts,
     "flatten": flatten,
 }

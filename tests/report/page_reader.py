@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "col"}
 SELF_CLOSING = {"path", "rect", "line", "circle", "use"}
 
 
 class Reader(HTMLParser):
-    """Collects text and references, and holds that every tag is closed in order."""
+    """Collects text, references and anchors, and holds that every tag is closed in order."""
 
     def __init__(self, page: str) -> None:
         super().__init__(convert_charrefs=True)
         self.text: list[str] = []
         self.tags: list[str] = []
         self.references: list[str] = []
+        self.ids: list[str] = []
         self.open: list[str] = []
         self.feed(page)
         self.close()
@@ -27,6 +28,7 @@ class Reader(HTMLParser):
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.ids += [value or "" for name, value in attrs if name == "id"]
         self.references += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "srcset")]
 
     def handle_endtag(self, tag: str) -> None:

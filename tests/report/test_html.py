@@ -2,21 +2,26 @@ from __future__ import annotations
 
 import builtins
 import copy
+import html
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 from page_reader import Reader
-from sample_report import failing, inconclusive, paired, passing
+from sample_report import failing, inconclusive, paired, passing, rebuilt
 
 from advcal_edge.errors import BundleError, DependencyError
 from advcal_edge.report import document
 from advcal_edge.report.html import render_html
+from advcal_edge.report.pages import parse
 from advcal_edge.verify.report import SCHEMA
 
-PASSING, FAILING, INCONCLUSIVE, PAIRED = passing(), failing(), inconclusive(), paired()
+PASSING, FAILING, INCONCLUSIVE, PAIRED, REBUILT = passing(), failing(), inconclusive(), paired(), rebuilt()
 EVERY = pytest.mark.parametrize(
-    "report", [PASSING, FAILING, INCONCLUSIVE, PAIRED], ids=["pass", "fail", "inconclusive", "paired"]
+    "report",
+    [PASSING, FAILING, INCONCLUSIVE, PAIRED, REBUILT],
+    ids=["pass", "fail", "inconclusive", "paired", "rebuilt"],
 )
 
 
@@ -37,7 +42,7 @@ def test_verdict_comes_first_in_words_shape_and_reasons(report: dict[str, Any], 
         f'<h1 class="{verdict}"><svg class="mark" aria-hidden="true"><use href="#mark-{verdict}"/></svg>{word}' in head
     )
     words = Reader(page).words
-    assert all(" ".join(reason.split()) in words for reason in report["reasons"])
+    assert all(" ".join(reason.replace("`", "").split()) in words for reason in report["reasons"])
     assert words.index(word) < words.index("What was tested")
 
 
@@ -46,7 +51,9 @@ def test_page_is_well_formed_and_refers_to_nothing_outside(report: dict[str, Any
     page = render_html(report)
     reader = Reader(page)
     assert reader.open == []
-    assert all(ref.startswith(("#mark-", "data:image/png;base64,")) for ref in reader.references)
+    outside = [ref for ref in reader.references if not ref.startswith("data:image/png;base64,")]
+    assert all(ref.startswith("#") and ref[1:] in reader.ids for ref in outside)
+    assert len(set(reader.ids)) == len(reader.ids)
     assert "http" not in page
     assert "url(" not in page.replace("url(#drift-frame)", "")
     assert not {"script", "link", "iframe", "object"} & set(reader.tags)
@@ -57,7 +64,7 @@ def test_every_comparison_route_check_and_picture_appears(report: dict[str, Any]
     reader = Reader(render_html(report))
     for check in report["checks"]:
         assert check["name"] in reader.words
-        assert check["why"] in reader.words
+        assert check["why"].replace("`", "") in reader.words
     for item in report["comparisons"]:
         assert item["name"] in reader.words
         assert f"{100 * item['reference']['accuracy']:.1f}" in reader.words
@@ -83,7 +90,7 @@ def test_rankings_show_in_the_head_and_in_a_table_of_their_own() -> None:
     page = render_html(report)
     words, head = Reader(page).words, Reader(page[page.index("<header>") : page.index("</header>")]).words
     assert "Top-5 of 12 labels under attack" in head
-    assert "Recall@1 to partner under attack" in head
+    assert "Recall@10 to partner under attack" in head
     for direction in ("forward", "backward"):
         for depth, found in report["retrieval"]["attacked"]["engine"][direction].items():
             assert f"{depth} {'to' if direction == 'forward' else 'from'} partner" in words
@@ -97,7 +104,7 @@ def test_rankings_show_in_the_head_and_in_a_table_of_their_own() -> None:
 def test_each_ranking_shows_without_the_other(kept: str) -> None:
     report = {**PASSING, kept: PAIRED[kept]}
     words = Reader(render_html(report)).words
-    assert ("Recall@1 to partner" in words) is (kept == "retrieval")
+    assert ("Recall@10 to partner" in words) is (kept == "retrieval")
     assert ("Top-5 of" in words) is (kept == "top5")
     assert "Top-5 of" not in Reader(render_html(PASSING)).words
 
@@ -125,7 +132,7 @@ def test_markup_in_labels_and_paths_stays_text() -> None:
 @settings(max_examples=25, deadline=None)
 @given(
     st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1),
-    st.text(st.characters(exclude_categories=("Cc", "Cs"))),
+    st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="`")),
 )
 def test_any_text_survives_and_breaks_nothing(name: str, reason: str) -> None:
     report = copy.deepcopy(FAILING)
@@ -187,3 +194,178 @@ def test_missing_jinja2_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(DependencyError, match="jinja2") as caught:
         render_html(PASSING)
     assert caught.value.hint == "pip install 'advcal-edge[report]'"
+
+
+def section(page: str, name: str) -> str:
+    """Words of one part of the page."""
+    start = page.index(f'<h2 id="{name}">')
+    end = page.find("<h2 id=", start + 1)
+    part = page[start : end if end > 0 else page.index("</main>")]
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", part)).split())
+
+
+@EVERY
+def test_sections_are_numbered_in_order_and_listed_at_the_top(report: dict[str, Any]) -> None:
+    page = render_html(report)
+    found = re.findall(r'<h2 id="(\w+)"><span class="number">(\d+)</span>([^<]+)</h2>', page)
+    assert [int(number) for _, number, _ in found] == list(range(1, len(found) + 1))
+    head = page[page.index("<nav") : page.index("</nav>")]
+    assert re.findall(r'<a href="#(\w+)">([^<]+)</a>', head) == [(name, title) for name, _, title in found]
+
+
+def test_reasons_that_name_a_check_lead_to_its_row() -> None:
+    for report, name in ((FAILING, "black_box_not_stronger"), (INCONCLUSIVE, "huge_eps")):
+        page = render_html(report)
+        head = page[page.index("<header>") : page.index("<nav")]
+        assert head.count("<a ") == 1
+        assert re.search(rf'<a href="#check-{name}" data-part="\d+">{name}</a>', head)
+        row = page[page.index(f'<tr id="check-{name}"') :]
+        assert f"<code>{name}</code>" in row[: row.index("</tr>")]
+    assert "<a " not in render_html(PASSING).split("<nav")[0].partition("<header>")[2]
+
+
+TEXT = """# unit_norm
+
+*Measures* the `|z|` of <b>.
+
+*Why* half
+precision & more.
+
+*If it fails* see.
+
+## More
+
+No.
+"""
+PAGES = {"unit_norm": parse("unit_norm", TEXT)}
+
+
+def test_a_check_with_a_page_leads_to_its_explanation_and_back() -> None:
+    page = render_html(PASSING, PAGES)
+    row = page[page.index('<tr id="check-unit_norm"') :]
+    assert '<a href="#about-unit_norm"' in row[: row.index("</tr>")]
+    told = page[page.index('<section id="about-unit_norm">') : page.index("</section>")]
+    assert "<p><em>Measures</em> the <code>|z|</code> of &lt;b&gt;.</p>" in told
+    assert "<p><em>Why</em> half precision &amp; more.</p>" in told
+    assert told.count("<p>") == 3
+    assert 'href="#check-unit_norm"' in told
+    assert page.count('href="#about-') == 1
+    assert "What the checks ask" not in Reader(render_html(PASSING, {})).words
+
+
+def test_a_check_of_the_page_only_is_explained_by_its_own_page() -> None:
+    report = copy.deepcopy(PASSING)
+    report["checks"][0].update(name="../unit_norm", page="../../unit_norm.md")
+    assert "about-" not in render_html(report, PAGES)
+
+
+@EVERY
+def test_flips_are_counted_shown_and_folded(report: dict[str, Any]) -> None:
+    page = render_html(report)
+    part = section(page, "flips")
+    lost = sum(flip["comparison"] == "worst case" and flip["lost_on"] == "engine" for flip in report["flips"])
+    assert f"Worst case: {lost} lost on the engine" in part
+    table = page[page.index('<h2 id="flips">') :]
+    table = table[: table.index("<h2", 5)]
+    rows = re.findall(r'<th scope="row">(?:<a [^>]*>)?(\d+)', table)
+    assert sorted(map(int, rows)) == sorted(flip["sample"] for flip in report["flips"])
+    folded = table.partition("<details")[2].count('<th scope="row">')
+    assert folded == (len(rows) - 10 if len(rows) > 12 else 0)
+    assert bool(folded) is (f"{len(rows) - 10} more flips" in part)
+
+
+def test_flips_name_what_found_them_and_where() -> None:
+    report = copy.deepcopy(PASSING)
+    sample = report["drift"]["near_tie_samples"][0]
+    report["gallery"][0]["sample"] = sample
+    flip = {"sample": sample, "truth": "car", "comparison": "worst case", "lost_on": "engine"}
+    report["flips"] = [{**flip, "found_by": "difference: PGD(steps=5, step=None, loss='diva'), crafted on reference"}]
+    page = render_html(report)
+    part = section(page, "flips")
+    assert f"{sample} car near tie worst case engine difference, PGD (diva) crafted on reference" in part
+    assert f'<a href="#sample-{sample}"' in page
+    assert "None: every sample is right on both sides" in section(render_html({**report, "flips": []}), "flips")
+
+
+def test_the_curve_marks_zero_the_tested_radius_and_the_whole_width() -> None:
+    part = section(render_html(PASSING), "radius")
+    assert "tested: 4/255" in part
+    for side in ("reference", "engine"):
+        for point in PASSING["curve"][side]["points"]:
+            assert f"{point['correct']} of 100" in part
+    for label in (" 0 ", " 4/255 ", " 1 "):
+        assert label in part
+
+
+def test_the_matrix_has_a_cell_for_every_pair_and_frames_the_diagonal() -> None:
+    page = render_html(PASSING)
+    table = page[page.index('<table class="matrix">') :]
+    table = table[: table.index("</table>")]
+    shown = re.findall(r'<td class="n( own)?" style="--left:\d+%">([\d.]+)', table)
+    cells = [found["accuracy"] for row in PASSING["matrix"]["robust"] for found in row]
+    assert [float(value) for _, value in shown] == [round(100 * cell, 1) for cell in cells]
+    assert [bool(own) for own, _ in shown] == [i == j for i in range(4) for j in range(4)]
+    report = copy.deepcopy(PASSING)
+    for rows in (report["matrix"]["crafted_on"], report["matrix"]["robust"]):
+        rows.append(rows.pop(1))  # whoever crafted last
+    assert render_html(report) == page
+
+
+def test_words_between_backticks_are_code() -> None:
+    page = render_html(INCONCLUSIVE)
+    assert page.count("export without <code>--no-gradient</code>") == 2  # the reason and the row
+
+
+@pytest.mark.parametrize("gone", ["matrix", "curve"])
+def test_without_a_gradient_there_is_neither_matrix_nor_curve(gone: str) -> None:
+    page = render_html({key: value for key, value in PASSING.items() if key != gone})
+    assert f'<h2 id="{"radius" if gone == "curve" else "matrix"}">' not in page
+    assert Reader(page).open == []
+
+
+def test_statistics_hold_both_intervals_of_shares_and_of_the_drop() -> None:
+    part = section(render_html(PASSING), "statistics")
+    item = PASSING["comparisons"][-1]
+    for bounds, digits, words in (
+        (item["engine"]["interval"], 1, "Wilson "),
+        (item["engine"]["exact"], 1, "exact "),
+        (item["interval"], 2, ""),
+        (item["newcombe"], 2, ""),
+    ):
+        low, high = (f"{100 * bound:.{digits}f}".replace("-", "\N{MINUS SIGN}") for bound in bounds)
+        assert f"{words}{low} to {high}" in part
+    assert f"{item['mcnemar']:.3g}" in part
+
+
+def test_rebuilds_show_their_spread_and_every_build() -> None:
+    page = render_html(REBUILT)
+    part = section(page, "rebuilds")
+    for build in REBUILT["rebuilds"]["builds"]:
+        assert build["sha256"][:8] in part
+        assert f"{100 * build['worst_case']['accuracy']:.1f}" in part
+    assert f"differ by {100 * REBUILT['rebuilds']['spread']:.1f} points" in part
+    assert "3 builds" in Reader(page[page.index("<header>") : page.index("</header>") + 9]).words
+    assert 'id="rebuilds"' not in render_html(PASSING)
+
+
+def test_every_hash_and_source_is_on_the_page() -> None:
+    page = render_html(PASSING)
+    assert all(found in section(page, "origin") for found in PASSING["hashes"].values())
+    assert all(source["fingerprint"] in section(page, "tested") for source in PASSING["sources"])
+    without = copy.deepcopy(PASSING)
+    without["hashes"]["gradient"], without["sources"] = None, []
+    words = Reader(render_html(without)).words
+    assert "Backward graph none" in words
+    assert "Inputs also from" not in words
+
+
+def test_an_engine_that_is_asked_several_times_says_so() -> None:
+    assert "8 calls are averaged" in Reader(render_html({**PASSING, "expectation": 8})).words
+    assert "averaged" not in section(render_html(PASSING), "tested")
+
+
+def test_every_check_of_a_report_is_explained_in_the_package() -> None:
+    page = render_html(PASSING)
+    explained = re.findall(r'<section id="about-(\w+)">', page)
+    assert explained == [check["name"] for check in PASSING["checks"]]
+    assert page.count("<em>Measures</em>") == page.count("<em>If it fails</em>") == len(explained)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, strategies as st
 
 from advcal_edge.report.axis import Axis, round_step
+from advcal_edge.report.curve import APART, HEIGHT, TOP as CURVE_TOP, CurvePlot
 from advcal_edge.report.drift import BOTTOM, LEFT, RIGHT, TOP, DriftPlot
 from advcal_edge.report.drops import DropPlot
 
@@ -64,3 +67,59 @@ def test_the_diagonal_separates_the_marks(change: float) -> None:
 
 def test_nothing_finite_makes_no_plot() -> None:
     assert DriftPlot.of({"margin": [float("nan")], "change": [1.0]}) is None
+
+
+RADII = st.lists(st.floats(1e-6, 1, exclude_max=True), min_size=1, max_size=12, unique=True).map(sorted)
+
+
+def side(radii: list[float], accuracies: list[float]) -> dict[str, object]:
+    points = [
+        {"eps": eps, "correct": 0, "accuracy": accuracy, "interval": [accuracy / 2, (1 + accuracy) / 2]}
+        for eps, accuracy in zip(radii, accuracies, strict=True)
+    ]
+    return {"attack": "PGD(steps=3)", "samples": 50, "points": points}
+
+
+@given(RADII, st.floats(1e-6, 1), st.data())
+def test_radii_stay_in_order_between_zero_and_the_whole_width(
+    between: list[float], tested: float, data: st.DataObject
+) -> None:
+    radii = [0.0, *between, 1.0]
+    accuracies = data.draw(st.lists(st.floats(0, 1), min_size=len(radii), max_size=len(radii)))
+    curve = side(radii, accuracies)
+    plot = CurvePlot.of({"reference": curve, "engine": curve}, tested)
+    for found in plot.sides:
+        x = [at for at, _ in found.marks]
+        assert x == sorted(x)
+        assert (x[0], x[-1]) == (9.0, 97.0)
+        assert all(CURVE_TOP <= y <= CURVE_TOP + HEIGHT for _, y in found.marks)
+        assert found.band.count("L") == 2 * len(radii) - 1
+        assert found.line.count("L") == len(radii) - 1
+    assert 9.0 <= plot.tested <= 97.0
+    assert 9.0 < plot.cut < 97.0
+    at = [tick.at for tick in plot.ticks]
+    assert all(b - a >= APART for a, b in itertools.pairwise(at))
+    assert plot.tested in at
+    assert len(plot.rows) == len(radii)
+
+
+def test_labels_for_a_phone_are_fewer_and_hold_both_ends() -> None:
+    radii = [0.0, *(k / 255 for k in (0.5, 1, 2, 4, 8, 16, 64)), 1.0]
+    curve = side(radii, [1 - eps for eps in radii])
+    plot = CurvePlot.of({"reference": curve, "engine": curve}, 4 / 255)
+    assert [tick.label for tick in plot.ticks] == [
+        *("0", "0.5/255", "1/255", "2/255", "4/255", "8/255", "16/255", "64/255", "1")
+    ]
+    assert [tick.label for tick in plot.ticks if not tick.wide_only] == ["0", "1/255", "4/255", "16/255", "64/255", "1"]
+
+
+def test_sides_may_have_other_radii_and_a_radius_beyond_the_last() -> None:
+    curves = {"reference": side([0.0, 0.5, 1.0], [1, 0.5, 0]), "engine": side([0.0, 0.25, 1.0], [1, 0.7, 0])}
+    plot = CurvePlot.of(curves, 2.0)
+    assert [(label, sorted(found)) for label, found in plot.rows] == [
+        ("0", ["engine", "reference"]),
+        ("63.75/255", ["engine"]),
+        ("127.5/255", ["reference"]),
+        ("1", ["engine", "reference"]),
+    ]
+    assert plot.tested == 97.0
