@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from advcal_edge.centers import Centers
 from advcal_edge.errors import BundleError
-from advcal_edge.probe import Probe
+from advcal_edge.probe import Probe, ProbeFile
 from advcal_edge.spec import Modality
 from advcal_edge.storage import canonical, sha256_bytes, sha256_file, write_atomic, write_error
 from advcal_edge.threat import ThreatModel
@@ -207,13 +210,22 @@ class Bundle:
         """Training samples kept for the quantiser, disjoint from the probe, hash checked."""
         return self._samples("calibration.npz")
 
+    def probe_file(self) -> Path:
+        """Path of those samples, hash and labels checked, for reading them block by block."""
+        path = self.file("probe.npz")
+        self._check_labels(path, ProbeFile.open(path, self.modality.input).y)
+        return path
+
     def _samples(self, name: str) -> Probe:
-        probe, classes = Probe.load(self.file(name), self.modality.input), len(self.centers().labels)
-        if len(probe) and not (probe.y.min() >= 0 and probe.y.max() < classes):
-            raise BundleError(
-                f"`{self.path / name}` has labels {probe.y.min()} to {probe.y.max()} for {classes} centers"
-            )
+        path = self.file(name)
+        probe = Probe.load(path, self.modality.input)
+        self._check_labels(path, probe.y)
         return probe
+
+    def _check_labels(self, path: Path, y: NDArray[np.int64]) -> None:
+        classes = len(self.centers().labels)
+        if len(y) and not (y.min() >= 0 and y.max() < classes):
+            raise BundleError(f"`{path}` has labels {y.min()} to {y.max()} for {classes} centers")
 
 
 def check_destination(path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,31 +58,97 @@ class Probe:
 
     @classmethod
     def load(cls, path: Path, spec: TensorSpec) -> Probe:
-        """Read what `to_bytes` wrote.
+        """Read what `to_bytes` wrote, whole.
 
         Raises:
             BundleError: not such a file, or samples that do not fit `spec`.
         """
-        try:
-            content = io.BytesIO(path.read_bytes())
-            size = sum(member.file_size for member in zipfile.ZipFile(content).infolist())
+        file = ProbeFile.open(path, spec)
+        parts = [part.x for part in file.blocks(max(len(file.y), 1), len(file.y))]
+        x = parts[0] if parts else np.empty((0, *spec.shape), np.float32)
+        return cls(x, file.y, file.partner)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProbeFile:
+    """Samples on disk: labels and partners at hand, inputs read block by block."""
+
+    path: Path
+    spec: TensorSpec
+    y: NDArray[np.int64]
+    partner: NDArray[np.float32] | None
+
+    @classmethod
+    def open(cls, path: Path, spec: TensorSpec) -> ProbeFile:
+        """Read labels and partners, and check that the inputs are as many.
+
+        Raises:
+            BundleError: not such a file, or samples that do not fit `spec`.
+        """
+        with reading(path), zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
             if size > LARGEST:
                 raise BundleError(f"`{path}` unpacks to {size / 2**30:.1f} GiB; expected at most {LARGEST / 2**30:.0f}")
-            with np.load(content, allow_pickle=False) as file:
-                x, y = file["x"], file["y"]
+            with archive.open("x.npy") as stream:
+                shape, _ = read_header(stream)
+            with np.load(path, allow_pickle=False) as file:
+                y = file["y"]
                 partner = file["partner"] if "partner" in file.files else None
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise BundleError(f"`{path}` holds no samples: {error}") from error
-        if x.dtype in LEVELS:
-            x = from_levels(x, spec)
-        if x.ndim == 0 or y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer):
-            raise BundleError(f"`{path}` holds samples {x.shape} with labels {y.shape}; expected one label a sample")
+        if not shape or y.shape != shape[:1] or not np.issubdtype(y.dtype, np.integer):
+            raise BundleError(f"`{path}` holds samples {shape} with labels {y.shape}; expected one label a sample")
         if partner is not None:
             norms = np.linalg.norm(partner, axis=-1)
             if partner.ndim != 2 or len(partner) != len(y) or not np.allclose(norms, 1, atol=1e-3):
                 raise BundleError(f"`{path}` holds partners {partner.shape}; expected ({len(y)}, d) of unit norm")
             partner = partner.astype(np.float32)
-        return cls(spec.check(x), y.astype(np.int64), partner)
+        return cls(path, spec, y.astype(np.int64), partner)
+
+    def blocks(self, size: int, n: int) -> Iterator[Probe]:
+        """The first `n` samples, `size` at a time.
+
+        Raises:
+            BundleError: the file is damaged, or was replaced by one with other samples.
+            InputError: inputs that do not fit the spec.
+        """
+        with reading(self.path), zipfile.ZipFile(self.path) as archive, archive.open("x.npy") as stream:
+            shape, dtype = read_header(stream)
+            width = math.prod(shape[1:]) * dtype.itemsize
+            for start in range(0, n, size):
+                rows = slice(start, min(start + size, n))
+                count = rows.stop - start
+                content = stream.read(count * width)
+                if len(content) != count * width:
+                    raise BundleError(f"`{self.path}` ends after {start} of {n} samples")
+                x = np.frombuffer(content, dtype).reshape(count, *shape[1:])
+                x = from_levels(x, self.spec) if dtype in LEVELS else x
+                yield Probe(self.spec.check(x), self.y[rows], None if self.partner is None else self.partner[rows])
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever a damaged archive raises, as one error.
+
+    Raises:
+        BundleError: the file cannot be read.
+    """
+    try:
+        yield
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise BundleError(f"`{path}` holds no samples: {error}") from error
+
+
+def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of an npy stream, which is left at its first number.
+
+    Raises:
+        ValueError: no npy stream, one with objects, or one whose numbers do not lie row by row.
+    """
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, columns_first, dtype = read(stream)
+    if dtype.hasobject or (columns_first and len(shape) > 1):
+        raise ValueError(f"an array {shape} of {dtype}; expected plain numbers, row by row")
+    return shape, dtype
 
 
 def from_levels(levels: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:

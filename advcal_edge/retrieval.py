@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.centers import Centers
-from advcal_edge.stats import wilson
+from advcal_edge.stats import clopper_pearson, wilson
 
 DEPTHS = (1, 5, 10)
 """The k of recall at k."""
@@ -43,9 +43,15 @@ class Recall:
 
 
 def share(hits: NDArray[np.bool_]) -> dict[str, Any]:
-    """Count, fraction and interval of hits (n,)."""
+    """Count, fraction and both intervals (Wilson; Clopper and Pearson) of hits (n,)."""
     count, n = int(hits.sum()), len(hits)
-    return {"hits": count, "n": n, "accuracy": count / n, "interval": wilson(count, n).to_json()}
+    return {
+        "hits": count,
+        "n": n,
+        "accuracy": count / n,
+        "interval": wilson(count, n).to_json(),
+        "exact": clopper_pearson(count, n).to_json(),
+    }
 
 
 def recall(z: NDArray[np.float32], partner: NDArray[np.float32]) -> Recall:
@@ -53,13 +59,31 @@ def recall(z: NDArray[np.float32], partner: NDArray[np.float32]) -> Recall:
 
     A tie counts as lost, and an embedding that is not finite takes the last place.
     """
+    return recall_in_blocks(lambda: iter([z]), partner)
+
+
+def recall_in_blocks(read: Callable[[], Iterator[NDArray[np.float32]]], partner: NDArray[np.float32]) -> Recall:
+    """`recall` of embeddings that `read` gives block by block, each time it is called: (n, n) is never in memory."""
+    n = len(partner)
+    own, finite = np.full(n, -np.inf, np.float32), np.zeros(n, np.bool_)
+    forward, backward = np.full(n, n - 1, np.int64), np.full(n, -1, np.int64)
+    start = 0
+    for z in read():
+        rows = slice(start, start + len(z))
+        similarity, finite[rows] = compare(z, partner)
+        own[rows] = similarity[np.arange(len(z)), np.arange(start, rows.stop)]
+        forward[rows] = (similarity >= own[rows, None]).sum(axis=1) - 1
+        start = rows.stop
+    for z in read():
+        backward += (compare(z, partner)[0] >= own[None, :]).sum(axis=0)
+    return Recall(np.where(finite, forward, n - 1), np.where(finite, backward, n - 1))
+
+
+def compare(z: NDArray[np.float32], partner: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Similarity (m, n), lowest of all where z (m, d) is not finite, and where (m,) it is finite."""
     finite = np.asarray(np.isfinite(z).all(axis=1))
-    similarity = np.where(finite[:, None], np.where(np.isfinite(z), z, 0) @ partner.T, -np.inf)
-    own = similarity.diagonal()
-    forward = (similarity >= own[:, None]).sum(axis=1) - 1
-    backward = (similarity >= own[None, :]).sum(axis=0) - 1
-    last = len(z) - 1
-    return Recall(np.where(finite, forward, last), np.where(finite, backward, last))
+    similarity = np.where(finite[:, None], np.where(np.isfinite(z), z, 0) @ partner.T, np.float32(-np.inf))
+    return similarity, finite
 
 
 def gallery(partner: NDArray[np.float32]) -> Centers:

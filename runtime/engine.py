@@ -103,7 +103,7 @@ def as_strict(report: Mapping[str, Any], bundle: Bundle) -> bool:
     threat, centers = bundle.threat, bundle.manifest["files"].get("centers.safetensors", {})
     try:
         tested = ThreatModel.from_json(report["threat"])
-        margin, seen = float(report["margin"]), report["context"]["hashes"]["centers.safetensors"]
+        margin, seen = float(report["margin"]), report["hashes"]["centers"]
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"a report in `{bundle.path}` lacks {error}; expected threat, margin and hashes") from error
     same_ball = tested.norm == threat.norm and tested.bounds == threat.bounds and tested.eps >= threat.eps

@@ -115,7 +115,7 @@ def report_for(engine: bytes, verdict: str = "pass", /, **changes: object) -> tu
         "engine": {"sha256": sha256},
         "threat": ThreatModel("linf", 4 / 255, (0.0, 1.0)).to_json(),
         "margin": 0.02,
-        "context": {"hashes": {"centers.safetensors": sha256_bytes(make_centers().to_bytes())}},
+        "hashes": {"centers": sha256_bytes(make_centers().to_bytes())},
         **changes,
     }
     return f"reports/{sha256[:8]}/report.json", json.dumps(content).encode()
@@ -127,11 +127,26 @@ def make_centers() -> Centers:
     return Centers(("car", "cat", "cup", "person"), vectors, 0.1, "test")
 
 
-def write_bundle(path: Path, linear: Linear, precisions: tuple[str, ...], verdicts: Mapping[str, str]) -> Bundle:
-    """A bundle with a graph for each precision and a report for each verdict."""
+def labels(linear: Linear, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.int64]:
+    """What the encoder says, except for one sample in eight."""
+    truth = make_centers().predict(linear.embed(x).astype(np.float32))
+    wrong: NDArray[np.int64] = np.where(rng.random(len(x)) < 1 / 8, (truth + 1) % CLASSES, truth).astype(np.int64)
+    return wrong
+
+
+def write_bundle(
+    path: Path,
+    linear: Linear,
+    precisions: tuple[str, ...],
+    verdicts: Mapping[str, str],
+    *,
+    samples: int = SAMPLES,
+    gradient: bool = False,
+) -> Bundle:
+    """A bundle with a graph for each precision, the gradient if asked for, and a report for each verdict."""
     modality = linear.modality
     rng = np.random.default_rng(2)
-    x = rng.integers(0, 256, (SAMPLES, *modality.input.shape)).astype(np.float32) / np.float32(255)
+    x = rng.integers(0, 256, (samples, *modality.input.shape)).astype(np.float32) / np.float32(255)
     graphs = {f"onnx/forward.{p}.onnx": linear.forward(p) for p in precisions}
     reports = dict(report_for(linear.forward(p), verdict) for p, verdict in verdicts.items())
     manifest = {
@@ -141,6 +156,7 @@ def write_bundle(path: Path, linear: Linear, precisions: tuple[str, ...], verdic
     }
     files = {
         "centers.safetensors": make_centers().to_bytes(),
-        "probe.npz": Probe(x, rng.integers(0, CLASSES, SAMPLES)).to_bytes(modality.input),
+        "probe.npz": Probe(x, labels(linear, x, rng)).to_bytes(modality.input),
+        **({"onnx/vjp.fp32.onnx": linear.vjp()} if gradient else {}),
     }
     return Bundle.create(path, manifest, {**files, **graphs, **reports})

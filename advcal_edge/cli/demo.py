@@ -13,6 +13,7 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.cli import calibrate, export, verify
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import MODALITIES, Json, Seed
+from advcal_edge.cli.request import Request
 from advcal_edge.config import Layer, resolve
 
 SMALLEST_FIRST = ("int8", "fp16", "fp32")
@@ -38,7 +39,7 @@ def demo(
     config = resolve(CalibrateConfig, [Layer("preset", PRESETS.get(modality, {})), Layer("command line", flags)])
     calibration = calibrate.run(config, console.step("1 calibrate"))
     bundle, _ = export.run(calibration.bundle, console.step("2 export"), SMALLEST_FIRST[::-1])
-    bundle, reports = verify.run(bundle, console.step("3 verify"), verify.Request(samples=SAMPLES, seed=seed))
+    bundle, reports = verify.run(bundle, console.step("3 verify"), Request(samples=SAMPLES, seed=seed))
     console.result(summary_table(reports))
     chosen = smallest_passing(reports)
     if chosen is not None:

@@ -4,72 +4,93 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from advcal_edge.bundle import MANIFEST, Bundle
+from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
-from advcal_edge.cli.options import BundlePath, Json, Seed, Weights
-from advcal_edge.cli.victims import engine_victim, engines, reference_victim
+from advcal_edge.cli.options import Json, Seed, Weights
+from advcal_edge.cli.request import Request, state_root, verification
+from advcal_edge.cli.victims import BACKWARD
 from advcal_edge.errors import ConfigError, DependencyError
-from advcal_edge.registry import choose
 from advcal_edge.stats import MARGIN
-from advcal_edge.storage import sha256_file
-from advcal_edge.threat import parse_eps
 
 if TYPE_CHECKING:
-    from advcal_edge.verify import Report
+    from advcal_edge.verify import Report, Verification
 
 RANK = ("pass", "inconclusive", "fail")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What was asked for on the command line."""
-
-    engine: str | None = None
-    attacks: str = "quick"
-    eps: str | None = None
-    samples: int = 500
-    margin: float = MARGIN
-    losses: str | None = None
-    reference: str = "auto"
-    seed: int = 0
-    weights: Path | None = None
-
-
 def verify(
-    bundle: BundlePath,
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="BUNDLE", help="Folder that `calibrate` or `demo` wrote.")
+    ] = None,
     engine: Annotated[
         str | None,
         typer.Option("--engine", help="`fp32`, `fp16`, `int8` or any ONNX file; every forward graph if left out."),
     ] = None,
-    attacks: Annotated[str, typer.Option("--attacks", help="Budget: `quick` or `standard`.")] = "quick",
+    attacks: Annotated[str, typer.Option("--attacks", help="Budget: `quick`, `standard` or `full`.")] = "quick",
     eps: Annotated[
         str | None, typer.Option("--eps", help="Radius as a fraction of the bounds, like `4/255`; the bundle's own.")
     ] = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="Held-out samples, at most.")] = 500,
     margin: Annotated[float, typer.Option("--margin", help="Largest drop allowed, as a fraction of samples.")] = MARGIN,
     losses: Annotated[
-        str | None, typer.Option("--losses", help="Losses of APGD: some of ce, margin, dlr, joined by commas.")
+        str | None, typer.Option("--losses", help="Losses of APGD: some of ce, ce-scaled, margin, dlr.")
     ] = None,
     reference: Annotated[str, typer.Option("--reference", help="`auto`, `torch` or `onnx` (fp32 graph).")] = "auto",
+    sources: Annotated[
+        str, typer.Option("--sources", help="Who else lends inputs: some of trunk, fp32, fp16, int8; `all` or `none`.")
+    ] = "all",
+    rebuilds: Annotated[int, typer.Option("--rebuilds", min=0, help="Build each engine again so often.")] = 0,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="Do part i of n, like `2/8`, and leave the verdict to `--merge`.")
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Put the shards of a run together and decide.")] = False,
+    state: Annotated[
+        Path | None, typer.Option("--state", help="Where a run keeps what it has done; beside the bundle.")
+    ] = None,
+    check: Annotated[
+        Path | None, typer.Option("--check", help="Check hashes and arithmetic of this report.json; attack nothing.")
+    ] = None,
     weights: Weights = None,
     seed: Seed = 0,
     json_output: Json = False,
 ) -> None:
     """Attack engines and reference on the same samples, judge everything by both, and decide on the paired difference.
 
-    Exits with 0 where every engine passed, 1 where one failed or remained inconclusive.
+    An interrupted run goes on where it was. Exits with 0 where every engine passed (or a shard is done, or a report
+    holds), 1 where one failed or remained inconclusive.
     """
     console = Console(json_output=json_output)
-    request = Request(engine, attacks, eps, samples, margin, losses, reference, seed, weights)
+    request = Request(engine, attacks, eps, samples, margin, losses, reference, sources, rebuilds, seed, weights)
+    modes = {"--shard": shard is not None, "--merge": merge, "--check": check is not None}
+    chosen = [name for name, given in modes.items() if given]
+    if len(chosen) > 1:
+        raise ConfigError(f"{' and '.join(f'`{name}`' for name in chosen)} exclude each other", hint="use one of them")
+    if shard is not None and rebuilds:
+        raise ConfigError(
+            "`--shard` and `--rebuilds` exclude each other: another machine would build other engines",
+            hint="leave out `--shard`",
+        )
+    if check is not None:
+        from advcal_edge.cli.auditing import audit_report
+
+        engine_path = None if engine is None else Path(engine)
+        raise typer.Exit(0 if audit_report(console, check, bundle, engine_path) else 1)
+    if bundle is None:
+        raise ConfigError("`verify` needs a bundle", hint="advcal-edge verify BUNDLE")
     started = time.perf_counter()
     opened = Bundle.open(bundle)
-    opened, documents = run(opened, console, request)
+    root = state or state_root(opened)
+    if shard is not None:
+        raise typer.Exit(run_shard(opened, console, request, root, shard))
+    if merge:
+        opened, documents = merge_shards(opened, console, root, weights)
+    else:
+        opened, documents = run(opened, console, request, root)
     verdict = max((document["verdict"] for document in documents), key=RANK.index)
     console.document({"verdict": verdict, "seconds": time.perf_counter() - started, "engines": documents})
     if verdict == "pass":
@@ -77,49 +98,109 @@ def verify(
     raise typer.Exit(0 if verdict == "pass" else 1)
 
 
-def run(bundle: Bundle, console: Console, request: Request) -> tuple[Bundle, list[dict[str, Any]]]:
+def run(
+    bundle: Bundle, console: Console, request: Request, root: Path | None = None
+) -> tuple[Bundle, list[dict[str, Any]]]:
     """Verify, write and show one report for each engine; `demo` runs this too.
 
     Raises:
         ConfigError: settings that cannot be honoured.
         BundleError: a file of the bundle was changed, or a report cannot be written.
     """
-    from advcal_edge.report.text import verification_table
-    from advcal_edge.verify import BUDGETS, Samples, Verification
+    root = root or state_root(bundle)
+    with verification(bundle, request, root) as prepared:
+        announce(bundle, console, request, prepared)
+        prepared.run(console.progress)
+        return finish(bundle, console, prepared)
 
-    budget = choose("attack budget", request.attacks, BUDGETS)
-    centers = bundle.centers()
-    if request.losses is not None:
-        names = tuple(name.strip() for name in request.losses.split(",") if name.strip())
-        budget = budget.with_losses(names, len(centers.labels))
-    threat = bundle.threat if request.eps is None else bundle.threat.with_eps(parse_eps(request.eps))
-    if threat.eps == 0:
-        raise ConfigError("`--eps 0` leaves nothing to attack; expected a positive radius", hint="like `--eps 4/255`")
-    victims = [engine_victim(bundle, path) for path in engines(bundle, request.engine)]
-    probe = bundle.probe().head(request.samples)
-    if len(probe) < request.samples:
-        console.say(f"the bundle holds {len(probe)} held-out samples, not {request.samples}; all are used")
-    reference, reference_info = reference_victim(bundle, request.reference, request.weights)
-    precisions = ", ".join(info["precision"] for _, info in victims)
+
+def run_shard(bundle: Bundle, console: Console, request: Request, root: Path, text: str) -> int:
+    """Do one part of a run and say what is missing; the exit code."""
+    from advcal_edge.verify import Shard
+
+    shard = Shard.parse(text)
+    with verification(bundle, request, root) as prepared:
+        announce(bundle, console, request, prepared)
+        prepared.run(console.progress, shard)
+        missing = prepared.missing()
+        console.say(f"shard {shard} is done, in {prepared.state.folder}")
+        console.say(f"missing: {'; '.join(missing)}" if missing else "all shards are done")
+        console.document({"shard": str(shard), "state": str(prepared.state.folder), "missing": missing})
+        console.next(f"advcal-edge verify {bundle.path} --merge --state {prepared.state.folder}")
+    return 0
+
+
+def merge_shards(
+    bundle: Bundle, console: Console, root: Path, weights: Path | None
+) -> tuple[Bundle, list[dict[str, Any]]]:
+    """Decide about a run that shards have done.
+
+    Raises:
+        ConfigError: no run, several, one that is not complete, or one of another bundle or other engines.
+    """
+    from advcal_edge.verify import State
+
+    state = State.find(root)
+    request = Request.from_json(state.run()["request"], weights)
+    with verification(bundle, request, state.folder.parent) as prepared:
+        if prepared.state.folder != state.folder:
+            raise ConfigError(
+                f"the run in `{state.folder}` is not one of `{bundle.path}` with this reference on this machine",
+                hint="merge with the bundle, the weights and the versions that the shards had",
+            )
+        if missing := prepared.missing():
+            raise ConfigError(f"the run is not complete; missing: {'; '.join(missing)}", hint="run the other shards")
+        announce(bundle, console, request, prepared)
+        return finish(bundle, console, prepared)
+
+
+def announce(bundle: Bundle, console: Console, request: Request, prepared: Verification) -> None:
+    """Say what runs, on what, with which budget, and what is done already."""
+    if len(prepared.samples) < request.samples:
+        console.say(f"the bundle holds {len(prepared.samples)} held-out samples, not {request.samples}; all are used")
+    players = prepared.lineup
     console.say(
-        f"verify  {bundle.path}  {precisions} against {reference_info['kind']}"
-        f"  n={len(probe)}  {threat}  seed {request.seed}  {budget.describe()}"
+        f"verify  {bundle.path}  {', '.join(players.engines)} against {players.reference.info['kind']}"
+        f"  n={len(prepared.samples)}  {prepared.samples.threat}  seed {request.seed}  {prepared.budget.describe()}"
     )
-    samples = Samples(probe.x, probe.y, threat, request.seed, probe.partner)
-    prepared = Verification.prepare(reference, bundle.modality, samples, budget, request.margin, console.progress)
+    if players.sources:
+        console.say(f"inputs also from {', '.join(players.sources)}")
+    for name, player in players.engines.items():
+        if player.calls > 1:
+            console.say(f"{name} does not repeat itself: attacks average {player.calls} of its answers")
+    done = sum(prepared.state.done(index) for index in range(prepared.samples.count))
+    if done:
+        console.say(f"{done} of {prepared.samples.count} blocks of samples are done already")
+
+
+def finish(bundle: Bundle, console: Console, prepared: Verification) -> tuple[Bundle, list[dict[str, Any]]]:
+    """Make, keep and show the reports, then forget the state of the run."""
+    from advcal_edge.report.text import verification_table
+
     documents = []
-    for victim, info in victims:
-        report = prepared.run(
-            victim,
-            engine_info=info,
-            reference_info=reference_info,
-            context=context(bundle),
-            progress=console.progress,
-        )
+    for report in reports(bundle, prepared):
         bundle, document = keep(bundle, report, console)
         documents.append(document)
         console.result(verification_table(document) + "\n")
+    prepared.state.clear()
     return bundle, documents
+
+
+def reports(bundle: Bundle, prepared: Verification) -> list[Report]:
+    """One for each engine; what its other builds did is part of it."""
+    made = {}
+    for name, player in prepared.lineup.engines.items():
+        about = context(bundle)
+        made[name] = prepared.report(name, context=about, hashes=hashes(bundle, player.info))
+    asked = prepared.state.run()["request"]["rebuilds"]
+    found = []
+    for name, report in made.items():
+        if " build " in name:
+            continue
+        builds = [other for key, other in made.items() if key.startswith(f"{name} build ")]
+        same = [report] * (asked - len(builds))  # builds of the same bytes need no attack of their own
+        found.append(report.rebuilt([*builds, *same]) if asked else report)
+    return found
 
 
 def keep(bundle: Bundle, report: Report, console: Console) -> tuple[Bundle, dict[str, Any]]:
@@ -143,11 +224,18 @@ def context(bundle: Bundle) -> dict[str, Any]:
     """Where the engine comes from, as the manifest has it."""
     manifest = bundle.manifest
     kept = {name: manifest.get(name) for name in ("tool", "encoder", "modality", "adapter", "data")}
+    listed = {name: entry["sha256"] for name, entry in manifest["files"].items() if not name.startswith("reports/")}
+    return {**kept, "labels": list(bundle.centers().labels), "hashes": listed}
+
+
+def hashes(bundle: Bundle, engine: dict[str, Any] | Any) -> dict[str, str | None]:
+    """What exactly was tested, by hash."""
+    files = bundle.manifest["files"]
     return {
-        **kept,
-        "labels": list(bundle.centers().labels),
-        "hashes": {
-            "manifest": sha256_file(bundle.path / MANIFEST),
-            **{name: entry["sha256"] for name, entry in manifest["files"].items() if not name.startswith("reports/")},
-        },
+        "engine": engine["sha256"],
+        "graph": engine["sha256"],
+        "gradient": files[BACKWARD]["sha256"] if bundle.has(BACKWARD) else None,
+        "bundle": bundle.identity(),
+        "data": files["probe.npz"]["sha256"],
+        "centers": files["centers.safetensors"]["sha256"],
     }

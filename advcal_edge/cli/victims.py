@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from advcal_edge.attacks import Victim
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import ConfigError, EngineError
 from advcal_edge.registry import choose
+
+if TYPE_CHECKING:
+    from advcal_edge.runtime.onnx_session import OnnxVjp
 
 FORWARD, BACKWARD = "onnx/forward.fp32.onnx", "onnx/vjp.fp32.onnx"
 
@@ -45,13 +48,30 @@ def torch_victim(bundle: Bundle, weights: Path | None = None) -> tuple[Victim, d
     return runner.victim(bundle.centers()), {"kind": "torch", "fingerprint": runner.fingerprint}
 
 
-def engine_victim(bundle: Bundle, path: Path) -> tuple[Victim, dict[str, Any]]:
-    """An engine with the bundle's backward graph behind it; without one it is a black box."""
-    from advcal_edge.runtime.onnx_session import EngineGradient, OnnxRunner, OnnxVjp
+def trunk_victim(bundle: Bundle, weights: Path | None = None) -> tuple[Victim, dict[str, Any]]:
+    """The frozen encoder as it was before calibration: what an attacker who knows only the published model attacks."""
+    from advcal_edge.calibrate.adapters.base import AdaptedModule
+    from advcal_edge.calibrate.deploy import encoder_of
+    from advcal_edge.calibrate.torch_runner import TorchRunner
 
-    spec = bundle.modality.input
-    runner = OnnxRunner(path, spec)
-    gradient = EngineGradient(runner, OnnxVjp(bundle.file(BACKWARD), spec)) if bundle.has(BACKWARD) else None
+    runner = TorchRunner(AdaptedModule(encoder_of(bundle, weights).module()), bundle.modality.input)
+    return runner.victim(bundle.centers()), {"kind": "torch", "fingerprint": runner.fingerprint}
+
+
+def backward_graph(bundle: Bundle) -> OnnxVjp | None:
+    """The bundle's backward graph, which serves all its engines; None where it was exported without."""
+    from advcal_edge.runtime.onnx_session import OnnxVjp
+
+    return OnnxVjp(bundle.file(BACKWARD), bundle.modality.input) if bundle.has(BACKWARD) else None
+
+
+def engine_victim(bundle: Bundle, path: Path, backward: OnnxVjp | None = None) -> tuple[Victim, dict[str, Any]]:
+    """An engine with a backward graph behind it, the bundle's own where none is given; without one a black box."""
+    from advcal_edge.runtime.onnx_session import EngineGradient, OnnxRunner
+
+    runner = OnnxRunner(path, bundle.modality.input)
+    backward = backward or backward_graph(bundle)
+    gradient = None if backward is None else EngineGradient(runner, backward)
     info = {
         "path": shown(bundle, path),
         "listed": bundle.has(shown(bundle, path)),

@@ -3,8 +3,26 @@
 from advcal_edge.verify.budget import BUDGETS, Budget
 from advcal_edge.verify.check import Check
 from advcal_edge.verify.comparison import Comparison
-from advcal_edge.verify.evidence import Samples
+from advcal_edge.verify.lineup import Lineup, Player
+from advcal_edge.verify.rebuild import Rebuilds
 from advcal_edge.verify.report import Report
+from advcal_edge.verify.samples import HeldOut, Samples
+from advcal_edge.verify.shard import Shard
+from advcal_edge.verify.state import State
 from advcal_edge.verify.verification import Verification
 
-__all__ = ["BUDGETS", "Budget", "Check", "Comparison", "Report", "Samples", "Verification"]
+__all__ = [
+    "BUDGETS",
+    "Budget",
+    "Check",
+    "Comparison",
+    "HeldOut",
+    "Lineup",
+    "Player",
+    "Rebuilds",
+    "Report",
+    "Samples",
+    "Shard",
+    "State",
+    "Verification",
+]

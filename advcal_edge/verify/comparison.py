@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.stats import Interval, samples_to_decide, tango, wilson
+from advcal_edge.retrieval import share
+from advcal_edge.stats import Interval, mcnemar, newcombe, samples_to_decide, tango
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 
@@ -59,24 +60,21 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for the report."""
-        n = len(self.reference)
+        n, both = len(self.reference), int((self.reference & self.engine).sum())
+        flips = self.only_reference, self.only_engine
         return {
             "name": self.name,
             "n": n,
-            "reference": accuracy(self.reference),
-            "engine": accuracy(self.engine),
+            "reference": share(self.reference),
+            "engine": share(self.engine),
             "only_reference": self.only_reference,
             "only_engine": self.only_engine,
             "drop": self.drop,
             "interval": self.interval.to_json(),
+            "newcombe": newcombe(*flips, both, n).to_json(),
+            "mcnemar": mcnemar(*flips),
             "margin": self.margin,
             "verdict": self.verdict,
             "decides": self.decides,
             "samples_to_decide": self.samples_to_decide,
         }
-
-
-def accuracy(right: NDArray[np.bool_]) -> dict[str, Any]:
-    """Share of right samples with its 95 % Wilson interval."""
-    count = int(right.sum())
-    return {"accuracy": count / len(right), "interval": wilson(count, len(right)).to_json()}

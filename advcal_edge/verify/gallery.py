@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
-
-import numpy as np
 
 from advcal_edge.attacks import Victim
 from advcal_edge.spec import Modality
-from advcal_edge.verify.evidence import Evidence, Samples, predict, winning_inputs
+from advcal_edge.verify.block import Block
+from advcal_edge.verify.crafting import SHOWN
+from advcal_edge.verify.lineup import predict
 from advcal_edge.verify.picture import can_show, views
 
-SHOWN = 6
 
-
-def gallery(engine: Victim, modality: Modality, samples: Samples, evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
+def gallery(victim: Victim, modality: Modality, blocks: Iterable[Block], engine: str) -> list[dict[str, Any]]:
     """Clean, amplified difference and adversarial picture of the first few samples that are lost, as PNG in base64."""
-    x_adv, fooled = winning_inputs(samples, evidence)
-    rows = np.flatnonzero(fooled)[:SHOWN]
-    if not len(rows) or not can_show(modality):
-        return []
-    labels, low, width = engine.centers.labels, modality.input.bounds[0], modality.input.width
-    before, after = predict(engine, samples.x[rows]), predict(engine, x_adv[rows])
-    return [
-        {
-            "sample": int(row),
-            "truth": labels[samples.y[row]],
-            "before": labels[first],
-            "after": labels[then],
-            **views((samples.x[row] - low) / width, (x_adv[row] - low) / width, modality),
-        }
-        for row, first, then in zip(rows, before, after, strict=True)
-    ]
+    shown: list[dict[str, Any]] = []
+    labels, low, width = victim.centers.labels, modality.input.bounds[0], modality.input.width
+    for block in blocks if can_show(modality) else ():
+        winners = block.winners[engine]
+        if not len(winners.rows):
+            continue
+        before, after = predict(victim, winners.clean), predict(victim, winners.x_adv)
+        for k, row in enumerate(winners.rows):
+            entry = {
+                "sample": block.first + int(row),
+                "truth": labels[block.y[row]],
+                "before": named(labels, before[k]),
+                "after": named(labels, after[k]),
+            }
+            shown.append(
+                {**entry, **views((winners.clean[k] - low) / width, (winners.x_adv[k] - low) / width, modality)}
+            )
+            if len(shown) == SHOWN:
+                return shown
+    return shown
+
+
+def named(labels: tuple[str, ...], index: int) -> str:
+    """The label at `index`; of an embedding that is not finite there is none."""
+    return labels[index] if index >= 0 else "not a number"

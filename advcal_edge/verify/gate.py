@@ -8,8 +8,13 @@ from advcal_edge.verify.check import Check
 from advcal_edge.verify.comparison import Comparison, Verdict
 
 
-def decide(comparisons: Sequence[Comparison], checks: Sequence[Check]) -> tuple[Verdict, list[str]]:
-    """Fail where anything required failed, inconclusive where anything is open, else pass; with the reasons."""
+def decide(
+    comparisons: Sequence[Comparison], checks: Sequence[Check], doubts: Sequence[str] = ()
+) -> tuple[Verdict, list[str]]:
+    """Fail where anything required failed, inconclusive where anything is open, else pass; with the reasons.
+
+    `doubts` are reasons from elsewhere to leave the verdict open.
+    """
     failed = [
         f"check {c.name}: {c.shown}, limit {c.limit} ({c.why})" for c in checks if c.required and c.status == "fail"
     ]
@@ -28,4 +33,5 @@ def decide(comparisons: Sequence[Comparison], checks: Sequence[Check]) -> tuple[
         for c in comparisons
         if c.decides and c.verdict == "inconclusive"
     ]
+    open_ += doubts
     return ("inconclusive", open_) if open_ else ("pass", [])

@@ -2,88 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.attacks import Victim
-from advcal_edge.errors import InputError
-from advcal_edge.progress import Progress
-from advcal_edge.retrieval import Recall, gallery, recall
-from advcal_edge.verify.budget import Budget
+from advcal_edge.retrieval import Recall, recall_in_blocks
+from advcal_edge.verify.block import Block
 from advcal_edge.verify.comparison import Comparison
-from advcal_edge.verify.evidence import Crafted, Samples, Side, craft, embed
+from advcal_edge.verify.lineup import ENGINE, REFERENCE
 
-DECIDING = 10  # the first place alone is so rarely right under attack that an engine could hardly lose it
-SIDES: tuple[Side, Side] = ("reference", "engine")
+DEPTH = 10  # the first place alone is so rarely right under attack that an engine could hardly lose it
+SIDES = (REFERENCE, ENGINE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Retrieval:
     """Ranks of the partners on either side: clean, and per pair the worst over everything crafted on either side."""
 
-    crafted: Sequence[Crafted]
-    clean: Mapping[Side, Recall]
-    attacked: Mapping[Side, Recall]
+    attack: str
+    crafted_on: Sequence[str]
+    clean: Mapping[str, Recall]
+    attacked: Mapping[str, Recall]
 
     def comparisons(self, margin: float) -> list[Comparison]:
-        """Whether a sample's partner is among the first `DECIDING`; an engine may lose this as little as labels."""
-        named = {f"recall@{DECIDING} clean": self.clean, f"recall@{DECIDING} attacked": self.attacked}
+        """Whether a sample's partner is among the first `DEPTH`; an engine may lose this as little as labels."""
+        named = {f"recall@{DEPTH} clean": self.clean, f"recall@{DEPTH} attacked": self.attacked}
         return [
-            Comparison(
-                name, found["reference"].forward < DECIDING, found["engine"].forward < DECIDING, margin, decides=True
-            )
+            Comparison(name, found[REFERENCE].forward < DEPTH, found[ENGINE].forward < DEPTH, margin, decides=True)
             for name, found in named.items()
         ]
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for the report."""
         return {
-            "gallery": self.clean["reference"].n,
-            "attacks": [{"attack": item.attack, "crafted_on": item.crafted_on} for item in self.crafted],
+            "gallery": self.clean[REFERENCE].n,
+            "attacks": [{"attack": self.attack, "crafted_on": side} for side in self.crafted_on],
             "clean": {side: self.clean[side].to_json() for side in SIDES},
             "attacked": {side: self.attacked[side].to_json() for side in SIDES},
         }
 
 
-def craft_mismatches(side: Side, victim: Victim, samples: Samples, budget: Budget, progress: Progress) -> list[Crafted]:
-    """Inputs that are to miss their partner: classification of each sample, with the partners as centers, attacked.
-
-    Every sample is attacked, found at once or not, since recall@5 and recall@10 count the later places too. Empty where
-    there are no pairs, or no gradient to attack with.
-
-    Raises:
-        InputError: the partners are not one embedding a sample.
-    """
-    if samples.partner is None or len(samples) < 2 or victim.gradient is None:
-        return []
-    expected = (len(samples), victim.centers.dim)
-    if samples.partner.shape != expected:
-        raise InputError(f"partners are {samples.partner.shape}; expected {expected}, one embedding a sample")
-    seeker = replace(victim, centers=gallery(samples.partner))
-    pairs = replace(samples, y=np.arange(len(samples)))
-    return [craft("retrieval", budget.first(), side, seeker, pairs, np.ones(len(samples), np.bool_), progress)]
-
-
 def measure_retrieval(
-    victims: Mapping[Side, Victim],
-    clean: Mapping[Side, NDArray[np.float32]],
-    samples: Samples,
-    crafted: Sequence[Crafted],
+    blocks: Callable[[], Iterator[Block]], engine: str, partner: NDArray[np.float32] | None, attack: str
 ) -> Retrieval | None:
-    """Rank the partners for clean embeddings (n, d) and for everything `crafted`; None where there are no pairs."""
-    partner = samples.partner
-    if partner is None or len(samples) < 2:
+    """Rank the partners for clean embeddings and for everything crafted; None where there are no pairs."""
+    if partner is None or len(partner) < 2:
         return None
-    found = {side: recall(clean[side], partner) for side in SIDES}
+    names = {REFERENCE: REFERENCE, engine: ENGINE}
+    stored = next(blocks()).embeddings
+    crafted = [side for side in names if f"{side}@{engine}" in stored]
+
+    def found(crafted_on: str, judge: str) -> Recall:
+        return recall_in_blocks(lambda: (block.embeddings[f"{crafted_on}@{judge}"] for block in blocks()), partner)
+
+    clean = {side: found("clean", judge) for judge, side in names.items()}
     attacked = {
-        side: worst([found[side], *(recall(embed(victims[side], item.x_adv), partner) for item in crafted)])
-        for side in SIDES
+        side: worst([clean[side], *(found(crafted_on, judge) for crafted_on in crafted)])
+        for judge, side in names.items()
     }
-    return Retrieval(crafted, found, attacked)
+    return Retrieval(attack, [names[side] for side in crafted], clean, attacked)
 
 
 def worst(recalls: Sequence[Recall]) -> Recall:

@@ -1,26 +1,22 @@
-"""Attack reference and engine, judge everything by both, question the result, decide."""
+"""Attack reference and engines block by block, question the result, decide."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.attacks import Victim
-from advcal_edge.errors import ConfigError, EngineError
+from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import environment
-from advcal_edge.retrieval import Rank, label_rank
 from advcal_edge.spec import Modality
+from advcal_edge.verify.block import Block
 from advcal_edge.verify.budget import Budget
-from advcal_edge.verify.check import Check
-from advcal_edge.verify.checks.drift import Drift, drift_within_margin, measure_drift
-from advcal_edge.verify.checks.endpoints import eps_zero, huge_eps
-from advcal_edge.verify.checks.gradients import finite_differences, gradients_alive
+from advcal_edge.verify.checks.drift import Drift, drift_within_margin
 from advcal_edge.verify.checks.masking import (
     black_box_not_stronger,
     independent_reference,
@@ -28,151 +24,181 @@ from advcal_edge.verify.checks.masking import (
     transfer_not_stronger,
 )
 from advcal_edge.verify.checks.rounding import survives_rounding
-from advcal_edge.verify.checks.stability import batch_independent, repeatable, unit_norm
 from advcal_edge.verify.comparison import Comparison
-from advcal_edge.verify.evidence import Crafted, Evidence, Samples, craft_on_engine, craft_on_reference, embed, judge
+from advcal_edge.verify.crafting import attack_block, attacks_per_block
+from advcal_edge.verify.evidence import ROUTES, Evidence, broken, flips, gather, matrix
+from advcal_edge.verify.examination import Examination, draw_curve, examine
 from advcal_edge.verify.gallery import gallery
 from advcal_edge.verify.gate import decide
+from advcal_edge.verify.lineup import ENGINE, REFERENCE, Lineup, Player
 from advcal_edge.verify.ranking import top_five
 from advcal_edge.verify.report import Report
-from advcal_edge.verify.retrieval import craft_mismatches, measure_retrieval
+from advcal_edge.verify.retrieval import measure_retrieval
+from advcal_edge.verify.samples import HeldOut
+from advcal_edge.verify.shard import WHOLE, Shard
+from advcal_edge.verify.state import State
 
-CHECKED = 32  # samples that the costlier checks look at
 MINIMUM = 8
-ROUTES = ("transfer", "gradient", "black box")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verification:
-    """One reference, attacked once, against which any number of engines is held."""
+    """One reference and any number of engines on the same samples; what was done is in `state`.
 
-    reference: Victim
+    Raises:
+        ConfigError: too few samples, a margin outside (0, 1), or losses that need more classes.
+        InputError: partners of another width than the centers.
+    """
+
+    lineup: Lineup
     modality: Modality
-    samples: Samples
+    samples: HeldOut
     budget: Budget
     margin: float
-    z: NDArray[np.float32]  # the reference's clean embeddings (n, d)
-    rank: Rank  # of the true label among the reference's (n,)
-    crafted: Sequence[Crafted]
-    mismatches: Sequence[Crafted]  # what is to miss its partner; empty where samples have none
-    seconds: float
+    state: State
 
-    @classmethod
-    def prepare(
-        cls,
-        reference: Victim,
-        modality: Modality,
-        samples: Samples,
-        budget: Budget,
-        margin: float = 0.02,
-        progress: Progress = silent,
-    ) -> Verification:
-        """Attack the reference.
-
-        Raises:
-            ConfigError: too few samples, or a margin outside (0, 1).
-            InputError: partners that are not one embedding a sample.
-            EngineError: the reference itself returns NaN.
-        """
-        if len(samples) < MINIMUM:
+    def __post_init__(self) -> None:
+        if len(self.samples) < MINIMUM:
             raise ConfigError(
-                f"found {len(samples)} samples; verification needs at least {MINIMUM}", hint="raise `--samples`"
+                f"found {len(self.samples)} samples; verification needs at least {MINIMUM}", hint="raise `--samples`"
             )
-        if not 0 < margin < 1:
-            raise ConfigError(f"`--margin` must lie between 0 and 1, a fraction of all samples: found {margin:g}")
-        started = time.perf_counter()
-        z = embed(reference, samples.x)
-        if not np.isfinite(z).all():
-            raise EngineError(
-                "the reference returns NaN or infinite embeddings; there is nothing to hold an engine against"
-            )
-        rank = label_rank(reference.centers, z, samples.y)
-        crafted = craft_on_reference(reference, samples, budget, rank == 0, progress)
-        mismatches = craft_mismatches("reference", reference, samples, budget, progress)
-        seconds = time.perf_counter() - started
-        return cls(reference, modality, samples, budget, margin, z, rank, crafted, mismatches, seconds)
+        if not 0 < self.margin < 1:
+            raise ConfigError(f"`--margin` must lie between 0 and 1, a fraction of all samples: found {self.margin:g}")
+        partner, width = self.samples.partner, self.lineup.reference.victim.centers.dim
+        if partner is not None and partner.shape[1] != width:
+            raise InputError(f"partners are {partner.shape}; expected ({len(partner)}, {width}) like the centers")
+        self.budget.check(len(self.lineup.reference.victim.centers.labels))
 
-    def run(
-        self,
-        engine: Victim,
-        *,
-        engine_info: Mapping[str, Any],
-        reference_info: Mapping[str, Any],
-        context: Mapping[str, Any],
-        progress: Progress = silent,
-    ) -> Report:
-        """Attack one engine and decide.
+    def run(self, progress: Progress = silent, shard: Shard = WHOLE) -> None:
+        """Do what is not done yet: this shard's blocks, and in the first shard the examination of each engine.
 
         Raises:
-            EngineError: its embeddings have another width than the centers.
+            EngineError: an engine that does not fit, or a reference that returns NaN.
+            BundleError: the state cannot be written.
         """
-        started = time.perf_counter()
-        samples, y = self.samples, self.samples.y
-        one = embed(engine, samples.x[:1])
-        if one.shape != (1, engine.centers.dim):
-            raise EngineError(
-                f"engine gives embeddings {one.shape}; the centers of this bundle are {engine.centers.dim} wide"
-            )
-        z = embed(engine, samples.x)
-        rank = label_rank(engine.centers, z, y)
-        foreign = [judge(item, self.reference, engine, y) for item in self.crafted]
-        fooled = np.logical_or.reduce([item.fools_engine for item in foreign])
-        own = craft_on_engine(engine, samples, self.budget, rank == 0, fooled, progress)
-        evidence = [*foreign, *(judge(item, self.reference, engine, y) for item in own)]
-        mismatches = [*self.mismatches, *craft_mismatches("engine", engine, samples, self.budget, progress)]
-        retrieval = measure_retrieval(
-            {"reference": self.reference, "engine": engine}, {"reference": self.z, "engine": z}, samples, mismatches
-        )
-        comparisons = compare(self.rank == 0, rank == 0, evidence, self.margin)
+        self.lineup.check(self.samples.head(1).x)
+        if shard.first:
+            self._examine(progress)
+        mine = shard.blocks(self.samples.count)
+        waiting = {index for index in mine if not self.state.done(index)}
+        each = attacks_per_block(self.lineup, self.samples, self.budget)
+        done = each * (len(mine) - len(waiting))
+
+        def tick() -> None:
+            nonlocal done
+            done += 1
+            progress("attack", done, each * len(mine))
+
+        for index, samples in self.samples.blocks(waiting):
+            block = attack_block(self.lineup, samples, self.budget, self.modality, tick)
+            self.state.keep(index, block)
+
+    def missing(self) -> list[str]:
+        """What no shard has done yet, in words; empty where reports can be made."""
+        names = [f"the examination of {name}" for name in self.lineup.engines if self.state.note(name) is None]
+        blocks = [index for index in range(self.samples.count) if not self.state.done(index)]
+        listed = ", ".join(map(str, blocks[:8])) + (" ..." if len(blocks) > 8 else "")
+        return names + ([f"{len(blocks)} of {self.samples.count} blocks ({listed})"] if blocks else [])
+
+    def report(self, engine: str, *, context: Mapping[str, Any], hashes: Mapping[str, str | None]) -> Report:
+        """Put the blocks together and decide about one engine.
+
+        Raises:
+            ConfigError: something is not done yet.
+            BundleError: the state is damaged.
+        """
+        if self.missing():
+            raise ConfigError(f"the run is not complete: {'; '.join(self.missing())} missing")
+        player, centers = self.lineup.engines[engine], self.lineup.reference.victim.centers
+        blocks = [block.without_arrays() for block in self._blocks()]  # inputs are read again when they are needed
+        y = np.concatenate([block.y for block in blocks])
+        rank = {side: np.concatenate([block.rank[name] for block in blocks]) for side, name in sides(engine).items()}
+        right = {side: found == 0 for side, found in rank.items()}
+        evidence = gather(blocks, engine)
+        comparisons = compare(right[REFERENCE], right[ENGINE], evidence, self.margin)
         worst = comparisons[-1]
+        retrieval = measure_retrieval(self._blocks, engine, self.samples.partner, repr(self.budget.first()))
         if retrieval is not None:
             comparisons += retrieval.comparisons(self.margin)
-        drift = measure_drift(self.z, z, engine.centers)
+        examination = Examination.from_json(self.state.note(engine) or {})
+        drift = Drift(*np.concatenate([block.drift[engine] for block in blocks], axis=1))
+        found = [block.winners[engine] for block in blocks]
         checks = [
-            *engine_checks(engine, samples),
+            *examination.checks,
             black_box_not_stronger(evidence),
             transfer_not_stronger(evidence),
             not_more_robust(worst.reference, worst.engine, self.margin),
             drift_within_margin(drift),
-            independent_reference(engine_info, reference_info),
-            survives_rounding(engine, self.modality, samples, evidence),
+            independent_reference(player.info, self.lineup.reference.info),
+            survives_rounding(
+                self.modality,
+                *(np.concatenate([getattr(w, slot) for w in found]) for slot in ("fooled", "survived", "moved")),
+            ),
         ]
         verdict, reasons = decide(comparisons, checks)
+        others = self.lineup.others(engine)
         return Report(
             verdict=verdict,
             reasons=reasons,
-            engine=engine_info,
-            reference=reference_info,
-            threat=samples.threat.to_json(),
+            engine=player.info,
+            reference=self.lineup.reference.info,
+            sources=[source(name, self.lineup.sources[name]) for name in others],
+            threat=self.samples.threat.to_json(),
             budget=self.budget.to_json(),
-            samples=len(samples),
-            seed=samples.seed,
+            samples=len(self.samples),
+            seed=self.samples.seed,
             margin=self.margin,
+            expectation=player.calls,
             comparisons=comparisons,
-            checks=checks,
             evidence=evidence,
-            drift=drift_to_json(drift),
+            matrix=matrix(blocks, engine, others),
+            curve=self._curve(examination),
+            flips=flips(right, evidence, y, centers.labels),
+            checks=checks,
+            drift=drift,
             retrieval=retrieval,
-            top5=top_five(self.rank, rank, evidence, len(engine.centers.labels)),
-            gallery=gallery(engine, self.modality, samples, evidence),
+            top5=top_five(rank[REFERENCE], rank[ENGINE], evidence, len(centers.labels)),
+            rebuilds=None,
+            hashes=hashes,
+            gallery=gallery(player.victim, self.modality, self._blocks(), engine),
             context=context,
             environment=environment(),
-            seconds=self.seconds + time.perf_counter() - started,
+            seconds=sum(block.seconds for block in blocks) + examination.seconds,
         )
 
+    def _examine(self, progress: Progress) -> None:
+        if self.state.note(REFERENCE) is None:
+            curve = draw_curve(self.lineup.reference.victim, self.samples)
+            self.state.write(REFERENCE, {"curve": None if curve is None else curve.to_json()})
+        for done, (name, player) in enumerate(self.lineup.engines.items(), 1):
+            if self.state.note(name) is None:
+                started = time.perf_counter()
+                found = examine(player.victim, self.samples)
+                self.state.write(name, {**found.to_json(), "seconds": time.perf_counter() - started})
+            progress("examine", done, len(self.lineup.engines))
 
-def engine_checks(engine: Victim, samples: Samples) -> list[Check]:
-    """The checks that question the engine itself, on its first samples."""
-    few = samples.head(CHECKED)
-    return [
-        unit_norm(engine, few.x),
-        repeatable(engine, few.x),
-        batch_independent(engine, few.x),
-        eps_zero(engine, few),
-        huge_eps(engine, few),
-        gradients_alive(engine, few),
-        finite_differences(engine, few),
-    ]
+    def _curve(self, examination: Examination) -> dict[str, Any] | None:
+        """Accuracy against eps of both sides, where both have one."""
+        reference = (self.state.note(REFERENCE) or {}).get("curve")
+        if reference is None or examination.curve is None:
+            return None
+        return {REFERENCE: reference, ENGINE: examination.curve}
+
+    def _blocks(self) -> Iterator[Block]:
+        for index in range(self.samples.count):
+            block = self.state.block(index)
+            if block is not None:
+                yield block
+
+
+def sides(engine: str) -> dict[str, str]:
+    """The two sides of a report and who stands on them."""
+    return {REFERENCE: REFERENCE, ENGINE: engine}
+
+
+def source(name: str, player: Player) -> dict[str, Any]:
+    """What a report says of somebody who lent inputs."""
+    return {"name": name, "kind": player.info.get("kind", "engine"), "fingerprint": player.victim.runner.fingerprint}
 
 
 def compare(
@@ -180,30 +206,14 @@ def compare(
 ) -> list[Comparison]:
     """Clean, each route, and last the worst case per sample over everything crafted on either side."""
     comparisons = [Comparison("clean", right_reference, right_engine, margin, decides=True)]
+
+    def after(name: str, items: Sequence[Evidence], decides: bool) -> Comparison:
+        n = len(right_reference)
+        reference = right_reference & ~broken(items, REFERENCE, n)
+        return Comparison(name, reference, right_engine & ~broken(items, ENGINE, n), margin, decides)
+
     for name in ROUTES:
-        items = [item for item in evidence if item.crafted.route == name]
-        if not items:
-            continue
-        comparisons.append(Comparison(name, *withstood(right_reference, right_engine, items), margin, decides=False))
-    worst = withstood(right_reference, right_engine, evidence)
-    return [*comparisons, Comparison("worst case", *worst, margin, decides=True)]
-
-
-def withstood(
-    right_reference: NDArray[np.bool_], right_engine: NDArray[np.bool_], evidence: Sequence[Evidence]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Samples right when clean and after every one of these attacks, on either side."""
-    broken_reference = np.logical_or.reduce([item.fools_reference for item in evidence])
-    broken_engine = np.logical_or.reduce([item.fools_engine for item in evidence])
-    return right_reference & ~broken_reference, right_engine & ~broken_engine
-
-
-def drift_to_json(drift: Drift) -> dict[str, Any]:
-    """Per-sample drift against margin, rounded to what a plot can show, with its extremes."""
-    return {
-        "cosine_min": float(drift.cosine.min()),
-        "cosine_mean": float(drift.cosine.mean()),
-        "near_ties": int(drift.near_ties.sum()),
-        "change": [float(f"{value:.3g}") for value in drift.change],
-        "margin": [float(f"{value:.3g}") for value in drift.margin],
-    }
+        items = [item for item in evidence if item.route == name]
+        if items:
+            comparisons.append(after(name, items, decides=False))
+    return [*comparisons, after("worst case", evidence, decides=True)]

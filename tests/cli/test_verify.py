@@ -50,7 +50,7 @@ def test_an_honest_engine_passes_and_becomes_verified(copy: Path, capsys: pytest
     assert report["reference"]["kind"] == "torch"
     assert Embedder.load(copy, engine="fp16", require_verified=True).verified
     worst = report["comparisons"][-1]
-    flags = report["per_sample"]["worst case"]
+    flags = report["per_sample"]["comparisons"]["worst case"]
     assert worst["n"] == len(flags["engine"]) == 200
     assert flags["engine"].count("1") == round(worst["engine"]["accuracy"] * 200)
 

@@ -1,29 +1,107 @@
-"""One real bundle with the four exported graphs, shared by every test that attacks engines."""
+"""Verifications of one real bundle, honest and sabotaged, shared by every test that looks at reports."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from broken import PLAIN, SUBTLE
+from masks import Bent, Purified
+from numpy.typing import NDArray
+from runs import Named, Reports, verify_all
+from saboteurs import GRAPHS, StaleBuffer, dead_gradient, sabotage
 
+from advcal_edge.attacks import Victim
 from advcal_edge.bundle import Bundle
-from advcal_edge.cli.victims import torch_victim
-from advcal_edge.verify import Budget, Samples, Verification
+from advcal_edge.calibrate.deploy import module_from_bundle
+from advcal_edge.calibrate.torch_runner import TorchRunner
+from advcal_edge.cli.victims import engine_victim, torch_victim, trunk_victim
+from advcal_edge.export.forward import export_forward
+from advcal_edge.export.fp16 import convert_fp16
+from advcal_edge.runtime.onnx_session import EngineGradient, OnnxVjp
 
-TEST_BUDGET = Budget("test", pgd_steps=5, apgd_steps=4, apgd_restarts=1, losses=("ce", "margin"), square_queries=20)
-SAMPLES = 200
+HONEST, SABOTAGED = 200, 96  # samples; with fewer than 189 not even an engine without flips could pass
 
 
-@pytest.fixture(scope="session")
-def prepared(exported: Bundle) -> Verification:
-    """The torch reference, attacked once."""
-    probe = exported.probe().head(SAMPLES)
-    reference, _ = torch_victim(exported)
-    samples = Samples(probe.x, probe.y, exported.threat, seed=0)
-    return Verification.prepare(reference, exported.modality, samples, TEST_BUDGET)
+def times(*factors: float) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Multiplies gradients (n, ...), each sample's by one of the factors in turn."""
+    return lambda g: g * np.resize(np.array(factors, np.float32), len(g)).reshape(-1, *(1,) * (g.ndim - 1))
 
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where broken engines are put together."""
     return tmp_path_factory.mktemp("workshop")
+
+
+@pytest.fixture(scope="session")
+def honest(exported: Bundle, workshop: Path) -> Reports:
+    """Reports of engines that nothing was done to."""
+    path, half = workshop / "opset18.onnx", workshop / "opset18.fp16.onnx"
+    export_forward(module_from_bundle(exported), exported.modality.input, path, opset=18)
+    convert_fp16(path, half)
+    bundled = {p: engine_victim(exported, exported.file(f"onnx/forward.{p}.onnx")) for p in ("fp32", "fp16", "int8")}
+    victim, info = bundled["fp32"]
+    engines = {
+        "fp32": bundled["fp32"],
+        "int8": bundled["int8"],
+        "re-exported": engine_victim(exported, half),
+        "blind": (Victim(victim.runner, victim.centers), {**info, "gradient": None}),
+    }
+    reference, _ = torch_victim(exported)
+    sources = {"trunk": trunk_victim(exported), **bundled}
+    probe = exported.probe().head(HONEST)
+    return verify_all(reference, engines, exported.modality, probe, exported.threat, sources=sources)
+
+
+def broken_engines(exported: Bundle, workshop: Path) -> Named:
+    """Engines that were broken on purpose, and defences that are masked, by name."""
+    source, spec = exported.file("onnx/forward.fp32.onnx"), exported.modality.input
+    honest, info = engine_victim(exported, source)
+    small, small_info = engine_victim(exported, exported.file("onnx/forward.int8.onnx"))
+    engines: dict[str, tuple[Victim, Any]] = {
+        name: engine_victim(exported, sabotage(source, workshop / f"{name}.onnx", edit))
+        for name, edit in GRAPHS.items()
+    }
+    stale = StaleBuffer(honest.runner)
+    colder = replace(honest.centers, temperature=honest.centers.temperature / 1000)  # softmax is one or zero
+    backward = exported.file("onnx/vjp.fp32.onnx")
+    dead = OnnxVjp(sabotage(backward, workshop / "dead.vjp.onnx", dead_gradient), spec)
+    victims = {
+        "stale_buffer": Victim(stale, honest.centers, EngineGradient(stale, OnnxVjp(backward, spec))),
+        "purification": TorchRunner(Purified(module_from_bundle(exported)), spec).victim(honest.centers),
+        "saturated_temperature": replace(honest, centers=colder),
+        "nan_gradient": replace(honest, gradient=Bent(honest, times(np.nan))),
+        "reversed_gradient": replace(honest, gradient=Bent(honest, times(-1.0))),
+        "a_third_reversed": replace(honest, gradient=Bent(honest, times(1.0, 1.0, -1.0))),
+    }
+    small_dead = Victim(small.runner, small.centers, EngineGradient(small.runner, dead))
+    return {
+        **engines,
+        **{name: (victim, info) for name, victim in victims.items()},
+        "dead_int8_gradient": (small_dead, small_info),
+    }
+
+
+def verify_broken(exported: Bundle, workshop: Path, names: Collection[str]) -> Reports:
+    """Reports of some of them."""
+    engines = {name: found for name, found in broken_engines(exported, workshop).items() if name in names}
+    reference, _ = torch_victim(exported)
+    probe = exported.probe().head(SABOTAGED)
+    return verify_all(reference, engines, exported.modality, probe, exported.threat)
+
+
+@pytest.fixture(scope="session")
+def sabotaged(exported: Bundle, workshop: Path) -> Reports:
+    """Reports of the eight that only a whole verification tells from honest engines."""
+    return verify_broken(exported, workshop, SUBTLE)
+
+
+@pytest.fixture(scope="session")
+def plainly_sabotaged(exported: Bundle, workshop: Path) -> Reports:
+    """Reports of the others, which a single check rejects that has quick tests of its own."""
+    return verify_broken(exported, workshop, PLAIN)

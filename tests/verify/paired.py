@@ -9,18 +9,22 @@ from typing import Any
 
 import numpy as np
 import onnx
+from runs import Reports, verify_all
 from saboteurs import sabotage
 from tiny import DIM, Linear
 
 from advcal_edge.attacks import Victim
 from advcal_edge.centers import Centers
+from advcal_edge.probe import Probe
 from advcal_edge.runtime.onnx_session import EngineGradient, OnnxRunner, OnnxVjp
 from advcal_edge.spec import image
 from advcal_edge.threat import ThreatModel
-from advcal_edge.verify import Budget, Samples, Verification
+from advcal_edge.verify import Budget
 
 N, CLASSES, COARSE = 200, 6, 2
-BUDGET = Budget("toy", pgd_steps=5, apgd_steps=3, apgd_restarts=1, losses=("ce",), square_queries=10)
+THREAT = ThreatModel("linf", 4 / 255, (0.0, 1.0))
+BUDGET = Budget("toy", 5, 1, 3, 1, ("ce",), 0, 2, 10, 10)
+INFO = {"sha256": "ab" * 32, "precision": "fp32"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Toy:
     folder: Path
     linear: Linear
     centers: Centers
-    samples: Samples
+    probe: Probe
 
     @classmethod
     def make(cls, folder: Path) -> Toy:
@@ -49,8 +53,7 @@ class Toy:
         centers = Centers(tuple("abcdef"), vectors.astype(np.float32), 0.1, "toy")
         (folder / "forward.onnx").write_bytes(linear.forward())
         (folder / "vjp.onnx").write_bytes(linear.vjp())
-        threat = ThreatModel("linf", 4 / 255, (0.0, 1.0))
-        return cls(folder, linear, centers, Samples(x, y, threat, 0, partner))
+        return cls(folder, linear, centers, Probe(x, y, partner))
 
     def victim(self, edit: Callable[[onnx.GraphProto], None] | None = None) -> Victim:
         """The honest engine, or one whose graph was edited."""
@@ -61,9 +64,11 @@ class Toy:
         runner = OnnxRunner(path, spec)
         return Victim(runner, self.centers, EngineGradient(runner, OnnxVjp(self.folder / "vjp.onnx", spec)))
 
-    def prepare(self, samples: Samples) -> Verification:
-        """The honest engine as the reference."""
-        return Verification.prepare(self.victim(), self.linear.modality, samples, BUDGET, margin=0.05)
+    def verify(self, **engines: Victim) -> Reports:
+        """Reports of these engines, held against the honest one."""
+        named = {name: (victim, INFO) for name, victim in engines.items()}
+        modality = self.linear.modality
+        return verify_all(self.victim(), named, modality, self.probe, THREAT, budget=BUDGET, margin=0.05)
 
 
 def unit(vectors: Any) -> Any:

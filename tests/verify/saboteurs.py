@@ -103,6 +103,11 @@ def shuffled_details(graph: onnx.GraphProto, kept: int = 2) -> None:
     after(graph, [helper.make_node("Gather", ["honest", "order"], ["z"], axis=1)], order=order)
 
 
+def dead_gradient(graph: onnx.GraphProto) -> None:
+    """A backward graph whose gradient is zero everywhere, as rounding inside a quantised graph leaves it."""
+    after(graph, [helper.make_node("Mul", ["honest", "zero"], ["g"])], output=1, zero=np.zeros(1, np.float32))
+
+
 GRAPHS: dict[str, Callable[[onnx.GraphProto], None]] = {
     edit.__name__: edit
     for edit in (
@@ -148,9 +153,9 @@ class StaleBuffer:
         return stale.copy()
 
 
-def after(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], **constants: NDArray[Any]) -> None:
-    """Let the graph compute `honest` where it computed its output, and `z` from that."""
-    name = graph.output[0].name
+def after(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], output: int = 0, **constants: NDArray[Any]) -> None:
+    """Let the graph compute `honest` where it computed its output, and that output from it."""
+    name = graph.output[output].name
     for node in graph.node:
         node.output[:] = ["honest" if output == name else output for output in node.output]
         node.input[:] = ["honest" if used == name else used for used in node.input]

@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from paired import N, Toy
+from runs import Reports, failed
 from saboteurs import overflowing, shuffled_details
-from test_saboteurs import failed, run
 
 from advcal_edge.attacks import Victim
 from advcal_edge.errors import InputError
+from advcal_edge.probe import Probe
 from advcal_edge.report.html import render_html
 from advcal_edge.report.text import verification_table
-from advcal_edge.verify import Verification
-
-INFO = {"sha256": "ab" * 32, "precision": "fp32"}
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +25,19 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 
 
 @pytest.fixture(scope="module")
-def paired(toy: Toy) -> Verification:
-    return toy.prepare(toy.samples)
+def reports(toy: Toy) -> Reports:
+    engine = toy.victim()
+    return toy.verify(
+        honest=engine,
+        details=toy.victim(shuffled_details),
+        overflowing=toy.victim(overflowing),  # every sample is brighter than its threshold
+        blind=Victim(engine.runner, engine.centers),
+    )
 
 
 @pytest.fixture(scope="module")
-def honest(toy: Toy, paired: Verification) -> dict[str, Any]:
-    return run(paired, toy.victim(), INFO)
+def honest(reports: Reports) -> dict[str, Any]:
+    return reports["honest"]
 
 
 def shares(report: dict[str, Any], state: str, side: str) -> dict[str, float]:
@@ -66,17 +70,17 @@ def test_top_five_is_no_lower_than_top_one_and_decides_nothing(honest: dict[str,
     assert "top5" not in by_name
 
 
-def test_lost_details_fail_by_recall_alone(toy: Toy, paired: Verification, honest: dict[str, Any]) -> None:
-    report = run(paired, toy.victim(shuffled_details), INFO)
+def test_lost_details_fail_by_recall_alone(reports: Reports, honest: dict[str, Any]) -> None:
+    report = reports["details"]
     assert failed(report) == {"recall@10 clean", "recall@10 attacked"}
     assert report["verdict"] == "fail"
     assert shares(report, "clean", "engine")["recall@1"] < 0.2
-    assert report["per_sample"]["clean"] == honest["per_sample"]["clean"]
+    assert report["per_sample"]["comparisons"]["clean"] == honest["per_sample"]["comparisons"]["clean"]
     assert any(reason.startswith("recall@10 clean") for reason in report["reasons"])
 
 
-def test_an_engine_of_nan_finds_no_partner(toy: Toy, paired: Verification) -> None:
-    report = run(paired, toy.victim(overflowing), INFO)  # every sample is brighter than its threshold
+def test_an_engine_of_nan_finds_no_partner(reports: Reports) -> None:
+    report = reports["overflowing"]
     assert {"unit_norm", "clean", "recall@10 clean"} <= failed(report)
     assert set(shares(report, "clean", "engine").values()) == {0.0}
     assert {found["accuracy"] for found in report["retrieval"]["clean"]["engine"]["backward"].values()} == {0.0}
@@ -84,18 +88,17 @@ def test_an_engine_of_nan_finds_no_partner(toy: Toy, paired: Verification) -> No
     assert "Ranking" in render_html(report)
 
 
-def test_without_a_gradient_graph_transferred_inputs_remain(toy: Toy, paired: Verification) -> None:
-    honest = toy.victim()
-    report = run(paired, Victim(honest.runner, honest.centers), INFO)
+def test_without_a_gradient_graph_transferred_inputs_remain(reports: Reports) -> None:
+    report = reports["blind"]
     assert [item["crafted_on"] for item in report["retrieval"]["attacks"]] == ["reference"]
     assert shares(report, "attacked", "engine")["recall@1"] < shares(report, "clean", "engine")["recall@1"]
 
 
 def test_without_partners_and_with_few_labels_nothing_is_added(toy: Toy) -> None:
     few = replace(toy, centers=toy.centers.subset(tuple("abcde")))
-    known = toy.samples.y < 5
-    samples = replace(toy.samples, x=toy.samples.x[known], y=toy.samples.y[known], partner=None)
-    report = run(few.prepare(samples), few.victim(), INFO)
+    known = toy.probe.y < 5
+    few = replace(few, probe=Probe(toy.probe.x[known], toy.probe.y[known]))
+    report = few.verify(honest=few.victim())["honest"]
     assert not {"retrieval", "top5"} & report.keys()
     assert [item["name"] for item in report["comparisons"]][-1] == "worst case"
     assert "recall" not in verification_table(report)
@@ -107,7 +110,7 @@ def test_partners_must_fit_the_samples(toy: Toy, shape: tuple[int, int]) -> None
     partner = np.eye(*shape, dtype=np.float32)
     partner[:, 0] = 1
     with pytest.raises(InputError, match="partners"):
-        toy.prepare(replace(toy.samples, partner=partner))
+        replace(toy, probe=replace(toy.probe, partner=partner)).verify(honest=toy.victim())
 
 
 def test_one_report_shows_recall_and_top_five_in_both_renderings(honest: dict[str, Any]) -> None:

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
-from saboteurs import GRAPHS, StaleBuffer, sabotage
-
-from advcal_edge.attacks import Victim
-from advcal_edge.bundle import Bundle
-from advcal_edge.calibrate.deploy import module_from_bundle
-from advcal_edge.cli.victims import engine_victim
-from advcal_edge.export.forward import export_forward
-from advcal_edge.export.fp16 import convert_fp16
-from advcal_edge.runtime.onnx_session import EngineGradient, OnnxVjp
-from advcal_edge.verify import Verification
+from broken import PLAIN, SUBTLE
+from runs import Reports, failed
+from saboteurs import GRAPHS
 
 CAUGHT_BY: Mapping[str, set[str]] = {
     "coarse_weights": {"drift_within_margin"},
@@ -26,65 +18,67 @@ CAUGHT_BY: Mapping[str, set[str]] = {
     "rounded_input": {"finite_differences"},
     "leaking_rows": {"batch_independent"},
     "overflowing": {"unit_norm", "drift_within_margin"},
+    "stale_buffer": {"repeatable"},
+    "purification": {"gradients_alive", "finite_differences"},
+    "saturated_temperature": {"gradients_alive"},
+    "dead_int8_gradient": {"gradients_alive", "finite_differences"},
+    "nan_gradient": {"gradients_alive"},
+    "reversed_gradient": {"finite_differences", "transfer_not_stronger"},
+    "a_third_reversed": {"finite_differences"},
 }
 
 
-def run(prepared: Verification, victim: Victim, info: Mapping[str, Any]) -> dict[str, Any]:
-    return prepared.run(victim, engine_info=info, reference_info={"kind": "torch"}, context={}).to_json()
-
-
-def failed(report: Mapping[str, Any]) -> set[str]:
-    """Names of required checks and deciding comparisons that failed."""
-    checks = {c["name"] for c in report["checks"] if c["required"] and c["status"] == "fail"}
-    return checks | {c["name"] for c in report["comparisons"] if c["decides"] and c["verdict"] == "fail"}
-
-
-@pytest.mark.parametrize("name", GRAPHS)
-def test_sabotaged_graphs_fail(exported: Bundle, prepared: Verification, workshop: Path, name: str) -> None:
-    path = sabotage(exported.file("onnx/forward.fp32.onnx"), workshop / f"{name}.onnx", GRAPHS[name])
-    report = run(prepared, *engine_victim(exported, path))
+def check_rejected(report: Mapping[str, Any], name: str) -> None:
     assert report["verdict"] == "fail", report["checks"]
     assert failed(report) >= CAUGHT_BY[name], failed(report)
     assert report["reasons"]
 
 
-def test_a_stale_buffer_fails(exported: Bundle, prepared: Verification) -> None:
-    honest, info = engine_victim(exported, exported.file("onnx/forward.fp32.onnx"))
-    stale = StaleBuffer(honest.runner)
-    backward = OnnxVjp(exported.file("onnx/vjp.fp32.onnx"), exported.modality.input)
-    report = run(prepared, Victim(stale, honest.centers, EngineGradient(stale, backward)), info)
-    assert report["verdict"] == "fail"
-    assert "repeatable" in failed(report)
+@pytest.mark.xdist_group("sabotaged")
+@pytest.mark.parametrize("name", SUBTLE)
+def test_sabotaged_and_masked_engines_fail(sabotaged: Reports, name: str) -> None:
+    check_rejected(sabotaged[name], name)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_honest_engines_pass(exported: Bundle, prepared: Verification, precision: str) -> None:
-    report = run(prepared, *engine_victim(exported, exported.file(f"onnx/forward.{precision}.onnx")))
+@pytest.mark.slow
+@pytest.mark.xdist_group("plainly sabotaged")
+@pytest.mark.parametrize("name", PLAIN)
+def test_plainly_sabotaged_engines_fail(plainly_sabotaged: Reports, name: str) -> None:
+    check_rejected(plainly_sabotaged[name], name)
+
+
+def test_every_saboteur_is_expected_somewhere() -> None:
+    assert CAUGHT_BY.keys() == {*SUBTLE, *PLAIN} >= GRAPHS.keys()
+
+
+@pytest.mark.xdist_group("sabotaged")
+def test_attacks_on_an_engine_that_does_not_repeat_itself_average_its_answers(sabotaged: Reports) -> None:
+    assert sabotaged["added_noise"]["expectation"] == 8
+    assert sabotaged["rounded_input"]["expectation"] == 1
+
+
+@pytest.mark.xdist_group("honest")
+@pytest.mark.parametrize("name", ["fp32", "re-exported"])
+def test_honest_engines_pass(honest: Reports, name: str) -> None:
+    report = honest[name]
     assert report["verdict"] == "pass", report["reasons"]
     assert not failed(report)
     assert {check["status"] for check in report["checks"]} == {"pass"}
+    assert report["engine"]["listed"] is (name != "re-exported")
 
 
-def test_an_honest_int8_engine_raises_no_alarm(exported: Bundle, prepared: Verification) -> None:
-    report = run(prepared, *engine_victim(exported, exported.file("onnx/forward.int8.onnx")))
+@pytest.mark.xdist_group("honest")
+def test_an_honest_int8_engine_raises_no_alarm(honest: Reports) -> None:
+    report = honest["int8"]
     assert report["verdict"] in ("pass", "inconclusive"), report["reasons"]  # 200 samples may not decide its flips
     assert not {check["name"] for check in report["checks"] if check["status"] == "fail"}
 
 
-def test_an_honest_re_export_passes(exported: Bundle, prepared: Verification, workshop: Path) -> None:
-    path, half = workshop / "opset18.onnx", workshop / "opset18.fp16.onnx"
-    export_forward(module_from_bundle(exported), exported.modality.input, path, opset=18)
-    convert_fp16(path, half)
-    report = run(prepared, *engine_victim(exported, half))
-    assert report["verdict"] == "pass", report["reasons"]
-    assert report["engine"]["listed"] is False
-    assert report["engine"]["path"] == "opset18.fp16.onnx"
-
-
-def test_without_a_gradient_graph_the_verdict_is_open(exported: Bundle, prepared: Verification) -> None:
-    honest, info = engine_victim(exported, exported.file("onnx/forward.fp32.onnx"))
-    report = run(prepared, Victim(honest.runner, honest.centers), info)
+@pytest.mark.xdist_group("honest")
+def test_without_a_gradient_graph_the_verdict_is_open(honest: Reports) -> None:
+    report = honest["blind"]
     assert report["verdict"] == "inconclusive"
     skipped = {check["name"] for check in report["checks"] if check["status"] == "skipped"}
     assert {"eps_zero", "huge_eps", "gradients_alive", "finite_differences", "black_box_not_stronger"} <= skipped
     assert any("skipped" in reason for reason in report["reasons"])
+    assert not {"gradient", "difference"} & {item["route"] for item in report["routes"]}

@@ -1,0 +1,72 @@
+"""`advcal-edge verify --check`: does a stored report still speak of this bundle, and does its arithmetic hold?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from advcal_edge.bundle import MANIFEST, Bundle
+from advcal_edge.cli.console import Console
+from advcal_edge.errors import BundleError, ConfigError
+
+LARGEST = 256 * 2**20  # bytes of a report; one with 100,000 samples takes about 20 MB
+
+
+def audit_report(console: Console, path: Path, bundle: Path | None, engine: Path | None) -> bool:
+    """Check hashes and arithmetic of a report without attacking anything; whether all of it holds.
+
+    Raises:
+        ConfigError: no bundle to hold it against.
+        BundleError: the report cannot be read, or was changed since the bundle listed it.
+    """
+    from advcal_edge.report.findings import render_findings
+    from advcal_edge.verify.audit import audit
+
+    document = read(path)
+    opened = Bundle.open(bundle if bundle is not None else bundle_of(path))
+    if path.resolve().is_relative_to(opened.path.resolve()):
+        inner = path.resolve().relative_to(opened.path.resolve()).as_posix()
+        if opened.has(inner):
+            opened.file(inner)
+    console.say(f"check  {path}  against {opened.path}")
+    findings = audit(document, opened, engine)
+    console.result(render_findings(findings))
+    holds = all(finding.status == "ok" for finding in findings)
+    console.document({"holds": holds, "findings": [finding.to_json() for finding in findings]})
+    word = "holds" if holds else "does not hold"
+    console.say(f"the report {word}; its verdict is {document.get('verdict')}. Nothing was attacked")
+    return holds
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The document.
+
+    Raises:
+        BundleError: no JSON object.
+    """
+    try:
+        if path.stat().st_size > LARGEST:
+            raise BundleError(f"`{path}` is larger than {LARGEST // 2**20} MiB; expected a report.json")
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise BundleError(f"cannot read the report `{path}`: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"`{path}` is no JSON document: {error}") from error
+    if not isinstance(document, dict):
+        raise BundleError(f"`{path}` holds no JSON object; expected a report.json")
+    return document
+
+
+def bundle_of(path: Path) -> Path:
+    """The bundle in whose folder `reports/ENGINE/` the report lies.
+
+    Raises:
+        ConfigError: it lies elsewhere.
+    """
+    parents = path.resolve().parents
+    if len(parents) > 2 and parents[1].name == "reports" and (parents[2] / MANIFEST).is_file():
+        return parents[2]
+    raise ConfigError(
+        f"`{path}` lies in no bundle; expected one to hold it against", hint=f"advcal-edge verify BUNDLE --check {path}"
+    )

@@ -1,0 +1,186 @@
+"""From what was asked of `verify` to who takes part, on which samples, and where the state of the run is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from advcal_edge.bundle import Bundle
+from advcal_edge.cli.victims import (
+    FORWARD,
+    backward_graph,
+    engine_victim,
+    engines,
+    reference_victim,
+    trunk_victim,
+)
+from advcal_edge.errors import ConfigError, DependencyError
+from advcal_edge.provenance import package_version
+from advcal_edge.registry import choose
+from advcal_edge.stats import MARGIN
+from advcal_edge.threat import ThreatModel, parse_eps
+
+if TYPE_CHECKING:
+    from advcal_edge.verify import Budget, HeldOut, Lineup, Verification
+
+PRECISIONS = ("fp32", "fp16", "int8")
+TRUNK = "trunk"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for on the command line; everything that the result depends on."""
+
+    engine: str | None = None
+    attacks: str = "quick"
+    eps: str | None = None
+    samples: int = 500
+    margin: float = MARGIN
+    losses: str | None = None
+    reference: str = "auto"
+    sources: str = "all"
+    rebuilds: int = 0
+    seed: int = 0
+    weights: Path | None = field(default=None, compare=False)
+
+    def budget(self) -> Budget:
+        """The named budget, with other losses where some were asked for.
+
+        Raises:
+            ConfigError: unknown names.
+        """
+        from advcal_edge.verify import BUDGETS
+
+        budget = choose("attack budget", self.attacks, BUDGETS)
+        return budget if self.losses is None else budget.with_losses(names(self.losses))
+
+    def threat(self, bundle: Bundle) -> ThreatModel:
+        """The bundle's threat model, or one of another radius.
+
+        Raises:
+            ConfigError: no radius, or none at all.
+        """
+        threat = bundle.threat if self.eps is None else bundle.threat.with_eps(parse_eps(self.eps))
+        if threat.eps == 0:
+            raise ConfigError(
+                "`--eps 0` leaves nothing to attack; expected a positive radius", hint="like `--eps 4/255`"
+            )
+        return threat
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types, without where things lie on this machine."""
+        return {name: value for name, value in asdict(self).items() if name != "weights"}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], weights: Path | None) -> Request:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ConfigError: written by another version.
+        """
+        try:
+            return cls(**{**data, "weights": weights})
+        except TypeError as error:
+            raise ConfigError(f"the run to merge was started by another version: {error}") from error
+
+
+def state_root(bundle: Bundle) -> Path:
+    """Where runs on a bundle keep what they have done, unless told otherwise: beside it, since it is not part of it."""
+    path = bundle.path.resolve()
+    return path.with_name(f"{path.name}.verify")
+
+
+@contextmanager
+def verification(bundle: Bundle, request: Request, root: Path) -> Iterator[Verification]:
+    """Everything that was asked for, loaded and checked; its state lies below `root`.
+
+    Raises:
+        ConfigError: settings that cannot be honoured.
+        BundleError: a file of the bundle was changed.
+    """
+    from advcal_edge.verify import HeldOut, State, Verification
+
+    budget, threat = request.budget(), request.threat(bundle)
+    budget.check(len(bundle.centers().labels))
+    paths = engines(bundle, request.engine)
+    held_out = HeldOut.open(bundle.probe_file(), bundle.modality.input, request.samples, threat, request.seed)
+    with TemporaryDirectory(prefix="advcal-edge.") as workshop:
+        players = lineup(bundle, request, paths, held_out, Path(workshop))
+        run = {
+            "request": replace(request, samples=len(held_out)).to_json(),
+            "players": {name: player.victim.runner.fingerprint for name, player in players.players.items()},
+            "budget": budget.to_json(),
+            "threat": threat.to_json(),
+            "bundle": bundle.identity(),
+            "tool": package_version("advcal-edge"),
+        }
+        state = State.open(root, run)
+        yield Verification(players, bundle.modality, held_out, budget, request.margin, state)
+
+
+def lineup(bundle: Bundle, request: Request, paths: list[Path], samples: HeldOut, workshop: Path) -> Lineup:
+    """Reference, engines with their rebuilds, and sources.
+
+    Raises:
+        ConfigError: unknown sources, or engines that cannot be rebuilt.
+    """
+    from advcal_edge.verify import Lineup, Player
+    from advcal_edge.verify.examination import enlist
+
+    victim, info = reference_victim(bundle, request.reference, request.weights)
+    reference = Player(victim, info)
+    backward = backward_graph(bundle)
+    candidates = {}
+    for path in paths:
+        found, told = engine_victim(bundle, path, backward)
+        candidates[engine_name(told)] = enlist(found, told, samples)
+    sources = {}
+    for name in source_names(bundle, request.sources, info["kind"]):
+        if name in candidates and candidates[name].info["listed"]:
+            sources[name] = candidates[name]
+        elif name == TRUNK:
+            sources[name] = Player(*trunk_victim(bundle, request.weights))
+        else:
+            sources[name] = Player(*engine_victim(bundle, bundle.file(FORWARD.replace("fp32", name)), backward))
+    if request.rebuilds:
+        from advcal_edge.cli.rebuilding import rebuild
+
+        for name, player in list(candidates.items()):
+            for number, path in enumerate(rebuild(bundle, player.info, request, workshop), 2):
+                found, told = engine_victim(bundle, path, backward)
+                candidates[f"{name} build {number}"] = enlist(found, {**told, "path": player.info["path"]}, samples)
+    return Lineup(reference, candidates, sources)
+
+
+def engine_name(info: Mapping[str, Any]) -> str:
+    """The precision of a graph of the bundle, else the file, under a name that no graph has."""
+    return str(info["precision"]) if info["listed"] else f"file {info['path']}"
+
+
+def source_names(bundle: Bundle, asked: str, reference: str) -> list[str]:
+    """Who lends inputs: all there are, those named, or `none`.
+
+    Raises:
+        ConfigError: a name that does not exist here.
+        DependencyError: the trunk, without torch.
+    """
+    graphs = [name for name in PRECISIONS if bundle.has(FORWARD.replace("fp32", name))]
+    adapted = bundle.section("adapter").get("kind") != "identity" if "adapter" in bundle.manifest else False
+    there = ([TRUNK] if adapted and reference == "torch" else []) + graphs
+    if asked in ("all", "none"):
+        return there if asked == "all" else []
+    chosen = names(asked)
+    for name in chosen:
+        if name == TRUNK and adapted and reference != "torch":
+            raise DependencyError("torch", extra="calibrate", purpose="`--sources trunk`")
+        choose("source", name, dict.fromkeys(there))
+    return [name for name in there if name in chosen]
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Words between commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())

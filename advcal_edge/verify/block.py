@@ -1,0 +1,134 @@
+"""What is kept of a block of samples once it was attacked: facts a sample, a few pictures, no inputs."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.errors import BundleError
+from advcal_edge.retrieval import Rank
+
+Bools = NDArray[np.bool_]
+FIRST = "first"
+"""Route of the attack that meets everybody: gradient in an engine's own report, transfer in the others'."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempt:
+    """One attack on the samples of one block: whom it met, what it cost, and where the true label ends up."""
+
+    route: str
+    attack: str
+    crafted_on: str
+    aimed_at: str | None
+    """The engine whose report it belongs to; None for all reports."""
+    attacked: Bools
+    queries: NDArray[np.int64]
+    rank: Mapping[str, Rank]
+    """By judge the rank (n,) of the true label for the crafted input; 0 where the sample was not attacked."""
+
+    @property
+    def key(self) -> tuple[str, str, str, str | None]:
+        """What it has in common with the same attempt in other blocks."""
+        return self.route, self.attack, self.crafted_on, self.aimed_at
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Winners:
+    """The first input a sample that fools one engine: whether it survives the sensor's grid, and a few to look at."""
+
+    fooled: Bools
+    survived: Bools
+    moved: NDArray[np.float32]  # mean change of a value (n,), in the units of the input
+    rows: NDArray[np.int64]
+    clean: NDArray[np.float32]  # (m, ...) of the `rows` kept
+    x_adv: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Everything known of samples `first` to `first + n`."""
+
+    first: int
+    y: NDArray[np.int64]
+    rank: Mapping[str, Rank]
+    """By player the rank (n,) of the true label on clean input."""
+    attempts: Sequence[Attempt]
+    drift: Mapping[str, NDArray[np.float64]]
+    """By engine cosine, change of scores and margin (3, n), see `checks.drift`."""
+    winners: Mapping[str, Winners]
+    embeddings: Mapping[str, NDArray[np.float32]]
+    """`SET@JUDGE` -> z (n, d), where samples have partners; SET is `clean` or whom the mismatch was crafted on."""
+    seconds: float
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def without_arrays(self) -> Block:
+        """Without what is as large as an input or an embedding."""
+        none = np.empty(0, np.float32)
+        winners = {name: replace(found, clean=none, x_adv=none) for name, found in self.winners.items()}
+        return replace(self, winners=winners, embeddings={})
+
+    def to_bytes(self) -> bytes:
+        """As npz without pickle."""
+        heads = [[*attempt.key, list(attempt.rank)] for attempt in self.attempts]
+        head = {"attempts": heads, "first": self.first, "seconds": self.seconds}
+        arrays: dict[str, NDArray[Any]] = {"y": self.y, "head": np.array(json.dumps(head))}
+        arrays |= {f"rank/{name}": rank for name, rank in self.rank.items()}
+        for k, attempt in enumerate(self.attempts):
+            arrays |= {f"attempt/{k}/attacked": attempt.attacked, f"attempt/{k}/queries": attempt.queries}
+            arrays |= {f"attempt/{k}/rank/{name}": rank for name, rank in attempt.rank.items()}
+        arrays |= {f"drift/{name}": drift for name, drift in self.drift.items()}
+        for name, winners in self.winners.items():
+            arrays |= {f"winners/{name}/{slot}": getattr(winners, slot) for slot in Winners.__slots__}
+        arrays |= {f"z/{name}": z for name, z in self.embeddings.items()}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, name: str) -> Block:
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            BundleError: damaged.
+        """
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                arrays = {key: file[key] for key in file.files}
+            head = json.loads(str(arrays["head"]))
+            attempts = [
+                Attempt(
+                    str(route),
+                    str(attack),
+                    str(crafted_on),
+                    aimed_at,
+                    arrays[f"attempt/{k}/attacked"],
+                    arrays[f"attempt/{k}/queries"],
+                    {judge: arrays[f"attempt/{k}/rank/{judge}"] for judge in judges},
+                )
+                for k, (route, attack, crafted_on, aimed_at, judges) in enumerate(head["attempts"])
+            ]
+            engines = [key.removeprefix("drift/") for key in arrays if key.startswith("drift/")]
+            return cls(
+                first=int(head["first"]),
+                y=arrays["y"],
+                rank={key.removeprefix("rank/"): found for key, found in arrays.items() if key.startswith("rank/")},
+                attempts=attempts,
+                drift={engine: arrays[f"drift/{engine}"] for engine in engines},
+                winners={
+                    engine: Winners(*(arrays[f"winners/{engine}/{slot}"] for slot in Winners.__slots__))
+                    for engine in engines
+                },
+                embeddings={key.removeprefix("z/"): z for key, z in arrays.items() if key.startswith("z/")},
+                seconds=float(head["seconds"]),
+            )
+        except Exception as error:  # zipfile, zlib, json and numpy each have errors of their own
+            raise BundleError(f"`{name}` is damaged: {error}", hint="remove it, then run again") from error

@@ -1,0 +1,231 @@
+"""Attack a block of samples on every side, and let reference and engines judge every input, wherever it was crafted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.attacks import Attack, Victim, difference_victim, run_attack
+from advcal_edge.errors import EngineError
+from advcal_edge.retrieval import Rank, gallery, label_rank
+from advcal_edge.spec import Modality
+from advcal_edge.verify.block import FIRST, Attempt, Block, Bools, Winners
+from advcal_edge.verify.budget import Budget
+from advcal_edge.verify.checks.drift import measure_drift
+from advcal_edge.verify.checks.rounding import round_to_grid
+from advcal_edge.verify.lineup import REFERENCE, Lineup, embed, predict
+from advcal_edge.verify.samples import HeldOut, Samples
+
+SHOWN = 6  # inputs a page shows
+Tick = Callable[[], None]
+"""Called after every attack on a block."""
+
+
+def attack_block(lineup: Lineup, samples: Samples, budget: Budget, modality: Modality, tick: Tick) -> Block:
+    """Every route on every side; what is left of it.
+
+    Either side meets the same effort: whatever is tried on an engine is tried on the reference too, and both judge it.
+
+    Raises:
+        EngineError: the reference returns NaN, so that there is nothing to hold an engine against.
+    """
+    started = time.perf_counter()
+    z = {name: embed(player.victim, samples.x) for name, player in lineup.players.items()}
+    if not np.isfinite(z[REFERENCE]).all():
+        raise EngineError(
+            "the reference returns NaN or infinite embeddings; there is nothing to hold an engine against"
+        )
+    centers = lineup.reference.victim.centers
+    rank = {name: label_rank(centers, found, samples.y) for name, found in z.items()}
+    crafting = Crafting(lineup, samples, budget, tick, rank)
+    crafting.first()
+    crafting.on_reference()
+    for engine in lineup.engines:
+        crafting.on_engine(engine)
+    drift = {engine: measure_drift(z[REFERENCE], z[engine], centers).stacked() for engine in lineup.engines}
+    winners = {engine: crafting.winners(engine, modality) for engine in lineup.engines}
+    embeddings = crafting.mismatches(z)
+    seconds = time.perf_counter() - started
+    return Block(samples.first, samples.y, rank, crafting.attempts, drift, winners, embeddings, seconds)
+
+
+def attacks_per_block(lineup: Lineup, samples: HeldOut, budget: Budget) -> int:
+    """How often `attack_block` ticks."""
+    classes = len(lineup.reference.victim.centers.labels)
+    blind = [budget.black_box() is not None, budget.label_only() is not None]
+    seeing = len(budget.stronger(classes)) + (samples.partner is not None)
+    whites = [player for player in (lineup.reference, *lineup.engines.values()) if player.victim.gradient is not None]
+    firsts = sum(player.victim.gradient is not None for player in lineup.players.values())
+    sides = 1 + len(lineup.engines)
+    duels = 2 * lineup.duels() if budget.difference() is not None else 0
+    return firsts + seeing * len(whites) + sum(blind) * sides + duels
+
+
+@dataclass(slots=True)
+class Crafting:
+    """A block under attack: attempts so far, and the first input a sample that fools each engine."""
+
+    lineup: Lineup
+    samples: Samples
+    budget: Budget
+    tick: Tick
+    rank: dict[str, Rank]
+    attempts: list[Attempt] = field(default_factory=list)
+    found: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    fooled: dict[str, Bools] = field(default_factory=dict)
+
+    def first(self) -> None:
+        """The same attack on everybody, judged by everybody it concerns: who is fooled by whose inputs."""
+        everybody, few = list(self.lineup.players), [REFERENCE, *self.lineup.sources]
+        for name, player in self.lineup.players.items():
+            if player.victim.gradient is not None:
+                aimed_at = name if name in self.lineup.engines and name not in self.lineup.sources else None
+                judges = everybody if aimed_at is None else [*few, name]
+                self.craft(FIRST, self.budget.first(), name, self.right(name), aimed_at, judges)
+
+    def on_reference(self) -> None:
+        """What the engines will meet too; stronger attacks only where earlier ones failed."""
+        judges = self.lineup.judges
+        if self.lineup.reference.victim.gradient is not None:
+            for attack in self.stronger():
+                self.craft("transfer", attack, REFERENCE, self.standing(REFERENCE, None), None, judges)
+        self.craft("black box", self.budget.black_box(), REFERENCE, self.right(REFERENCE), None, judges)
+        self.craft("label only", self.budget.label_only(), REFERENCE, self.standing(REFERENCE, None), None, judges)
+
+    def on_engine(self, engine: str) -> None:
+        """White-box attacks (engine forward, exported backward), the difference on either side, and the black boxes.
+
+        The black box meets every sample the engine gets right, whether or not something fools it already: otherwise
+        gradients that mislead could hide behind a strong transfer.
+        """
+        judges, player = [REFERENCE, engine], self.lineup.engines[engine]
+        if player.victim.gradient is not None:
+            for attack in self.stronger():
+                self.craft("gradient", attack, engine, self.standing(engine, engine), engine, judges)
+        if self.lineup.can_duel(engine):
+            reference = self.lineup.reference
+            for side, wrong, right in ((engine, player, reference), (REFERENCE, reference, player)):
+                both = self.right(REFERENCE, engine) & self.standing(side, engine)
+                pair = difference_victim(wrong.victim, right.victim)
+                self.craft("difference", self.budget.difference(), side, both, engine, judges, pair)
+        self.craft("black box", self.budget.black_box(), engine, self.right(engine), engine, judges)
+        self.craft("label only", self.budget.label_only(), engine, self.standing(engine, engine), engine, judges)
+
+    def craft(
+        self,
+        route: str,
+        attack: Attack | None,
+        crafted_on: str,
+        attacked: Bools,
+        aimed_at: str | None,
+        judges: list[str],
+        pair: Victim | None = None,
+    ) -> None:
+        """Run one attack on the samples `attacked` (n,) and have it judged; nothing for an attack left out."""
+        if attack is None:
+            return
+        victim = pair or self.lineup.players[crafted_on].victim
+        player = self.lineup.engines[aimed_at] if pair and aimed_at else self.lineup.players[crafted_on]
+        x_adv, fools, queries = self.run(route, player.seen_by(attack, victim), victim, self.samples, attacked)
+        ranks = {judge: self.judge(judge, x_adv, attacked) for judge in judges}
+        # whom it was crafted on has spoken already; in other batches a quantised engine may answer a shade differently
+        own = ranks[crafted_on]
+        ranks[crafted_on] = np.where(fools, np.maximum(own, 1), own if pair else 0)
+        self.attempts.append(Attempt(route, repr(attack), crafted_on, aimed_at, attacked, queries, ranks))
+        for engine in self.lineup.engines:
+            if engine in ranks and aimed_at in (None, engine):
+                self.remember(engine, x_adv, ranks[engine] > 0)
+
+    def run(
+        self, route: str, attack: Attack, victim: Victim, samples: Samples, attacked: Bools
+    ) -> tuple[NDArray[np.float32], Bools, NDArray[np.int64]]:
+        """Inputs (n, ...), whether (n,) they fool the victim, and queries (n,); rows not attacked stay clean."""
+        x_adv, queries = samples.x.copy(), np.zeros(len(samples), np.int64)
+        fools = np.zeros(len(samples), np.bool_)
+        if attacked.any():
+            outcome = run_attack(
+                attack,
+                victim,
+                samples.x[attacked],
+                samples.y[attacked],
+                samples.threat,
+                route=route,
+                seed=samples.seed,
+                stream=samples.first,
+            )
+            x_adv[attacked], queries[attacked], fools[attacked] = outcome.x_adv, outcome.queries, outcome.success
+        self.tick()
+        return x_adv, fools, queries
+
+    def judge(self, judge: str, x_adv: NDArray[np.float32], attacked: Bools) -> Rank:
+        """Ranks (n,) of the true labels of the attacked rows, 0 elsewhere."""
+        rank = np.zeros(len(self.samples), np.int64)
+        if attacked.any():
+            victim = self.lineup.players[judge].victim
+            rank[attacked] = label_rank(victim.centers, embed(victim, x_adv[attacked]), self.samples.y[attacked])
+        return rank
+
+    def right(self, *players: str) -> Bools:
+        """Where (n,) all of these are right on clean input."""
+        flags: Bools = np.logical_and.reduce([self.rank[player] == 0 for player in players])
+        return flags
+
+    def standing(self, side: str, engine: str | None) -> Bools:
+        """Where (n,) `side` withstood so far all that goes into the report of `engine`, or into all reports."""
+        flags = self.right(side)
+        for attempt in self.attempts:
+            if attempt.aimed_at in (None, engine):
+                flags &= attempt.rank[side] == 0
+        return flags
+
+    def stronger(self) -> list[Attack]:
+        """The attacks for what withstood the first."""
+        return self.budget.stronger(len(self.lineup.reference.victim.centers.labels))
+
+    def remember(self, engine: str, x_adv: NDArray[np.float32], fools: Bools) -> None:
+        """Keep the first input a sample that fools `engine`."""
+        kept = self.found.setdefault(engine, self.samples.x.copy())
+        fooled = self.fooled.setdefault(engine, np.zeros(len(self.samples), np.bool_))
+        new = fools & ~fooled
+        kept[new] = x_adv[new]
+        fooled |= new
+
+    def winners(self, engine: str, modality: Modality) -> Winners:
+        """What fools `engine`, on the sensor's grid and to look at."""
+        x, y, victim = self.samples.x, self.samples.y, self.lineup.engines[engine].victim
+        x_adv = self.found.get(engine, x)
+        fooled = self.fooled.get(engine, np.zeros(len(y), np.bool_))
+        survived = np.zeros(len(y), np.bool_)
+        if fooled.any():
+            rounded = self.samples.threat.project(round_to_grid(x_adv[fooled], modality), x[fooled])
+            survived[fooled] = predict(victim, rounded) != y[fooled]
+        moved = np.abs(x_adv - x).reshape(len(x), -1).mean(axis=1)
+        rows = np.flatnonzero(fooled)[:SHOWN]
+        return Winners(fooled, survived, moved, rows, x[rows], x_adv[rows])
+
+    def mismatches(self, z: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """Inputs that are to miss their partner: classification of each sample with all partners as centers, attacked.
+
+        Every sample is attacked, found at once or not, since recall@5 and recall@10 count the later places too. Empty
+        where there are no pairs. Returns embeddings by `SET@JUDGE`, see `Block`.
+        """
+        if self.samples.partner is None or len(self.samples.partner) < 2:
+            return {}
+        judges, centers = self.lineup.judges, gallery(self.samples.partner)
+        pairs = replace(self.samples, y=self.samples.own)
+        kept = {f"clean@{judge}": z[judge] for judge in judges}
+        for crafted_on in judges:
+            player = self.lineup.players[crafted_on]
+            if player.victim.gradient is None:
+                continue
+            seeker = replace(player.victim, centers=centers)
+            everything = np.ones(len(pairs), np.bool_)
+            attack = player.seen_by(self.budget.first(), seeker)
+            x_adv, _, _ = self.run("retrieval", attack, seeker, pairs, everything)
+            for judge in judges if crafted_on == REFERENCE else (REFERENCE, crafted_on):
+                kept[f"{crafted_on}@{judge}"] = embed(self.lineup.players[judge].victim, x_adv)
+        return kept

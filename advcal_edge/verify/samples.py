@@ -1,0 +1,120 @@
+"""What is attacked: labelled samples, the ball around each, and how they are cut into blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.errors import InputError
+from advcal_edge.probe import Probe, ProbeFile
+from advcal_edge.spec import TensorSpec
+from advcal_edge.threat import ThreatModel
+
+BLOCK = 64
+"""Samples attacked together: what stays in memory however many there are, and what is kept when a run is cut off."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """Clean x (n, ...), classes y (n,), the ball around each x, and the seed of the attacks."""
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+    threat: ThreatModel
+    seed: int
+    first: int = 0
+    """Position of the first of them among all held-out samples; each block draws a stream of its own."""
+    partner: NDArray[np.float32] | None = None
+    """Unit-norm embeddings (N, d) of *all* held-out moments as another sensor saw them, where there are any."""
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def own(self) -> NDArray[np.int64]:
+        """Which partner (n,) belongs to each sample."""
+        return np.arange(self.first, self.first + len(self))
+
+    def head(self, n: int) -> Samples:
+        """The first `n` samples."""
+        return Samples(self.x[:n], self.y[:n], self.threat, self.seed, self.first, self.partner)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    """All samples of a verification, read block by block: inputs are never in memory all at once."""
+
+    n: int
+    threat: ThreatModel
+    seed: int
+    partner: NDArray[np.float32] | None
+    read: Callable[[int], Iterator[Probe]]
+    """From a block size to the samples in blocks, in order."""
+
+    @classmethod
+    def of(cls, probe: Probe, threat: ThreatModel, seed: int) -> HeldOut:
+        """Samples that are in memory already.
+
+        Raises:
+            InputError: partners that are not one embedding a sample.
+        """
+
+        def read(size: int) -> Iterator[Probe]:
+            for start in range(0, len(probe), size):
+                yield probe.take(slice(start, start + size))
+
+        return cls(len(probe), threat, seed, check_partner(probe.partner, len(probe)), read)
+
+    @classmethod
+    def open(cls, path: Path, spec: TensorSpec, n: int, threat: ThreatModel, seed: int) -> HeldOut:
+        """The first `n` samples of a file that `Probe.to_bytes` wrote.
+
+        Raises:
+            BundleError: no such file, or samples that do not fit `spec`.
+        """
+        file = ProbeFile.open(path, spec)
+        n = min(n, len(file.y))
+        partner = None if file.partner is None else file.partner[:n]
+        return cls(n, threat, seed, partner, lambda size: file.blocks(size, n))
+
+    def __len__(self) -> int:
+        return self.n
+
+    @property
+    def count(self) -> int:
+        """Number of blocks."""
+        return -(-self.n // BLOCK)
+
+    def blocks(self, wanted: Collection[int]) -> Iterator[tuple[int, Samples]]:
+        """The blocks at these indices, in order."""
+        if not wanted:
+            return
+        last = max(wanted)
+        for index, probe in enumerate(self.read(BLOCK)):
+            if index in wanted:
+                yield index, self.samples(probe, index * BLOCK)
+            if index == last:
+                return
+
+    def head(self, n: int) -> Samples:
+        """The first `n` samples."""
+        return self.samples(next(self.read(min(n, self.n))), 0)
+
+    def samples(self, probe: Probe, first: int) -> Samples:
+        """A part of the probe as something to attack."""
+        return Samples(probe.x, probe.y, self.threat, self.seed, first, self.partner)
+
+
+def check_partner(partner: NDArray[np.float32] | None, n: int) -> NDArray[np.float32] | None:
+    """Partners as they are, if there is one embedding a sample.
+
+    Raises:
+        InputError: another number.
+    """
+    if partner is not None and (partner.ndim != 2 or len(partner) != n):
+        raise InputError(f"partners are {partner.shape}; expected ({n}, d), one embedding a sample")
+    return partner

@@ -1,0 +1,49 @@
+"""A whole verification in one call, for tests that look at reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from advcal_edge.attacks import Victim
+from advcal_edge.probe import Probe
+from advcal_edge.spec import Modality
+from advcal_edge.threat import ThreatModel
+from advcal_edge.verify import Budget, HeldOut, Lineup, Player, State, Verification
+from advcal_edge.verify.examination import enlist
+
+TEST_BUDGET = Budget("test", 5, 1, 4, 1, ("ce", "margin"), 0, 3, 20, 0)
+HASHES: Mapping[str, str | None] = dict.fromkeys(("engine", "graph", "gradient", "bundle", "data", "centers"))
+
+Reports = dict[str, dict[str, Any]]
+Named = Mapping[str, tuple[Victim, Mapping[str, Any]]]
+
+
+def verify_all(
+    reference: Victim,
+    engines: Named,
+    modality: Modality,
+    probe: Probe,
+    threat: ThreatModel,
+    *,
+    sources: Named | None = None,
+    budget: Budget = TEST_BUDGET,
+    margin: float = 0.02,
+) -> Reports:
+    """One report for each engine, all attacked in one run."""
+    held_out = HeldOut.of(probe, threat, seed=0)
+    lineup = Lineup(
+        Player(reference, {"kind": "torch", "fingerprint": "test"}),
+        {name: enlist(victim, info, held_out) for name, (victim, info) in engines.items()},
+        {name: Player(victim, info) for name, (victim, info) in (sources or {}).items()},
+    )
+    with State.temporary() as state:
+        verification = Verification(lineup, modality, held_out, budget, margin, state)
+        verification.run()
+        return {name: verification.report(name, context={}, hashes=HASHES).to_json() for name in engines}
+
+
+def failed(report: Mapping[str, Any]) -> set[str]:
+    """Names of required checks and deciding comparisons that failed."""
+    checks = {c["name"] for c in report["checks"] if c["required"] and c["status"] == "fail"}
+    return checks | {c["name"] for c in report["comparisons"] if c["decides"] and c["verdict"] == "fail"}

@@ -1,0 +1,54 @@
+"""No false alarm: twenty-one honest exports of seven sensors and two seeds, and not one check that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from runs import failed, verify_all
+
+from advcal_edge.bundle import Bundle
+from advcal_edge.calibrate.calibration import calibrate
+from advcal_edge.calibrate.config import PRESETS, CalibrateConfig
+from advcal_edge.calibrate.deploy import module_from_bundle
+from advcal_edge.cli.victims import backward_graph, engine_victim, torch_victim, trunk_victim
+from advcal_edge.config import Layer, resolve
+from advcal_edge.export.graphs import export_graphs
+from advcal_edge.verify import BUDGETS
+
+SAMPLES = 200
+PRECISIONS = ("fp32", "fp16", "int8")
+BRIEF = {"train": {"samples": 256, "epochs": 1}, "evaluate": {"samples": 8, "steps": 2, "queries": 5}}
+EXPORTS = [("image", 0), ("image", 1), ("thermal", 0), ("depth", 0), ("audio", 0), ("imu", 0), ("point", 0)]
+
+
+def make(modality: str, seed: int, folder: Path) -> Bundle:
+    """A bundle calibrated for a moment and exported for real."""
+    flags = {"modality": modality, "seed": seed, "out": str(folder / "B")}
+    layers = [Layer("preset", PRESETS.get(modality, {})), Layer("test", BRIEF), Layer("test", flags)]
+    bundle = calibrate(resolve(CalibrateConfig, layers)).bundle
+    return export_graphs(bundle, module_from_bundle(bundle), precisions=PRECISIONS)[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("modality", "seed"), EXPORTS)
+def test_honest_exports_raise_no_alarm(modality: str, seed: int, tmp_path: Path) -> None:
+    bundle = make(modality, seed, tmp_path)
+    backward = backward_graph(bundle)
+    engines = {p: engine_victim(bundle, bundle.file(f"onnx/forward.{p}.onnx"), backward) for p in PRECISIONS}
+    reference, _ = torch_victim(bundle)
+    sources = {"trunk": trunk_victim(bundle), **engines}
+    probe = bundle.probe().head(SAMPLES)
+    reports = verify_all(
+        reference, engines, bundle.modality, probe, bundle.threat, sources=sources, budget=BUDGETS["quick"]
+    )
+    for name, report in reports.items():
+        worst = next(item for item in report["comparisons"] if item["name"] == "worst case")
+        print(f"{modality} seed {seed} {name}: {report['verdict']}, +{worst['only_engine']}/-{worst['only_reference']}")
+        for check in report["checks"]:
+            if check["measured"] is not None:
+                print(f"    {check['name']} {check['measured']:.4g} {check['limit']}")
+    alarms = {name: failed(report) for name, report in reports.items() if failed(report)}
+    assert not alarms
+    for name in ("fp32", "fp16"):
+        assert reports[name]["verdict"] == "pass", reports[name]["reasons"]

@@ -1,0 +1,197 @@
+"""A run can be cut off, spread over machines and put together again, and comes to the same report."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from paired import BUDGET, INFO, THREAT, Toy
+from runs import HASHES
+
+from advcal_edge.errors import BundleError, ConfigError
+from advcal_edge.verify import HeldOut, Lineup, Player, Shard, State, Verification
+from advcal_edge.verify.block import Block
+from advcal_edge.verify.crafting import attacks_per_block
+from advcal_edge.verify.samples import BLOCK
+
+RUN = {"what": "a test"}
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    return Toy.make(tmp_path_factory.mktemp("toy"))
+
+
+def prepare(toy: Toy, state: State) -> Verification:
+    held_out = HeldOut.of(toy.probe, THREAT, seed=0)
+    lineup = Lineup(Player(toy.victim(), {"kind": "onnx"}), {"fp32": Player(toy.victim(), INFO)})
+    return Verification(lineup, toy.linear.modality, held_out, BUDGET, 0.05, state)
+
+
+def report(verification: Verification) -> dict[str, Any]:
+    document = verification.report("fp32", context={}, hashes=HASHES).to_json()
+    return {key: value for key, value in document.items() if key != "seconds"}
+
+
+@pytest.fixture(scope="module")
+def whole(toy: Toy) -> dict[str, Any]:
+    with State.temporary() as state:
+        verification = prepare(toy, state)
+        verification.run()
+        return report(verification)
+
+
+class CutError(Exception):
+    """The machine goes down."""
+
+
+@pytest.mark.parametrize("attacks", [0, 1, 20, 40])
+def test_an_interrupted_run_goes_on_to_the_same_report(
+    toy: Toy, whole: dict[str, Any], tmp_path: Path, attacks: int
+) -> None:
+    def cut(stage: str, done: int, total: int) -> None:
+        if stage == "attack" and done > attacks:
+            raise CutError
+
+    first = prepare(toy, State.open(tmp_path, RUN))
+    with pytest.raises(CutError):
+        first.run(cut)
+    seen: list[int] = []
+    again = prepare(toy, State.open(tmp_path, RUN))
+    each = attacks_per_block(again.lineup, again.samples, BUDGET)
+    again.run(lambda stage, done, total: seen.append(done) if stage == "attack" else None)
+    assert seen[0] == attacks // each * each + 1  # blocks that were done are not attacked again
+    assert seen[-1] == each * again.samples.count
+    assert report(again) == whole
+
+
+def test_shards_in_any_order_make_the_same_report(toy: Toy, whole: dict[str, Any], tmp_path: Path) -> None:
+    for number in (3, 1, 2):
+        part = prepare(toy, State.open(tmp_path, RUN))
+        if number == 2:
+            assert part.missing() == ["1 of 4 blocks (1)"]
+        part.run(shard=Shard(number, 3))
+    merged = prepare(toy, State.find(tmp_path))
+    assert merged.missing() == []
+    assert report(merged) == whole
+
+
+def test_no_report_before_all_is_done(toy: Toy, tmp_path: Path) -> None:
+    part = prepare(toy, State.open(tmp_path, RUN))
+    part.run(shard=Shard(2, 2))
+    assert part.missing() == ["the examination of fp32", "2 of 4 blocks (0, 2)"]
+    with pytest.raises(ConfigError, match="not complete"):
+        report(part)
+
+
+def test_a_damaged_block_is_one_clear_error(toy: Toy, tmp_path: Path) -> None:
+    verification = prepare(toy, State.open(tmp_path, RUN))
+    verification.run()
+    (block,) = tmp_path.glob("*/block-000001.npz")
+    block.write_bytes(block.read_bytes()[:-200])
+    with pytest.raises(BundleError, match=r"block-000001\.npz` is damaged"):
+        report(verification)
+
+
+def test_blocks_of_another_run_are_not_mixed_in(toy: Toy, tmp_path: Path) -> None:
+    verification = prepare(toy, State.open(tmp_path, RUN))
+    verification.run()
+    found = verification.state.block(2)
+    assert found is not None
+    attempts = [*found.attempts[1:], found.attempts[0]]
+    verification.state.keep(2, Block(found.first, found.y, found.rank, attempts, found.drift, found.winners, {}, 0.0))
+    with pytest.raises(BundleError, match="attacked otherwise"):
+        report(verification)
+
+
+def test_each_run_has_a_folder_of_its_own_and_leaves_none(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    one, other = State.open(root, RUN), State.open(root, {"what": "another"})
+    assert one.folder != other.folder
+    with pytest.raises(ConfigError, match="holds 2 runs"):
+        State.find(root)
+    assert State.find(other.folder) == other
+    one.clear()
+    assert State.find(root).run()["what"] == "another"
+    other.clear()
+    assert not root.exists()
+    with pytest.raises(ConfigError, match="holds 0 runs"):
+        State.find(root)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"schema": "advcal-edge/verification/99"}', b"{"])
+def test_a_run_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes) -> None:
+    state = State.open(tmp_path, RUN)
+    (state.folder / "run.json").write_bytes(content)
+    with pytest.raises(BundleError):
+        State.open(tmp_path, RUN)
+
+
+@given(st.integers(1, 12), st.integers(0, 60))
+def test_shards_share_all_blocks_and_none_twice(count: int, blocks: int) -> None:
+    parts = [Shard.parse(f"{k}/{count}").blocks(blocks) for k in range(1, count + 1)]
+    assert sorted(index for part in parts for index in part) == list(range(blocks))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/4", "5/4", "1/0", "a/b", "1/2/3", "-1/4", "1.5/4"])
+def test_parts_that_do_not_exist_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--shard"):
+        Shard.parse(text)
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+sys.path[:0] = [{tests!r}, {here!r}]
+from tiny import Linear, make_centers
+from advcal_edge.attacks import Victim
+from advcal_edge.runtime.onnx_session import EngineGradient, OnnxRunner, OnnxVjp
+from advcal_edge.spec import image
+from advcal_edge.threat import ThreatModel
+from advcal_edge.verify import Budget, HeldOut, Lineup, Player, State, Verification
+folder, n = Path(sys.argv[1]), int(sys.argv[2])
+modality = image(96)
+runner = OnnxRunner(folder / "forward.onnx", modality.input, threads=1)
+victim = Victim(runner, make_centers(), EngineGradient(runner, OnnxVjp(folder / "vjp.onnx", modality.input, threads=1)))
+samples = HeldOut.open(folder / "probe.npz", modality.input, n, ThreatModel("linf", 4 / 255, (0.0, 1.0)), 0)
+assert len(samples) == n
+budget = Budget("small", 2, 1, 2, 1, ("ce",), 0, 1, 2, 2)
+with State.temporary() as state:
+    lineup = Lineup(Player(victim, {{}}), {{"fp32": Player(victim, {{}})}})
+    run = Verification(lineup, modality, samples, budget, 0.1, state)
+    run.run()
+    hashes = dict.fromkeys(("engine", "graph", "gradient", "bundle", "data", "centers"))
+    run.report("fp32", context={{}}, hashes=hashes).to_json()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None:
+    from tiny import CLASSES, Linear
+
+    from advcal_edge.probe import Probe
+    from advcal_edge.spec import image
+
+    linear, rng, n = Linear.random(image(96)), np.random.default_rng(0), 1600
+    (tmp_path / "forward.onnx").write_bytes(linear.forward())
+    (tmp_path / "vjp.onnx").write_bytes(linear.vjp())
+    x = rng.integers(0, 256, (n, 3, 96, 96), np.uint8).astype(np.float32) / np.float32(255)
+    (tmp_path / "probe.npz").write_bytes(Probe(x, rng.integers(0, CLASSES, n)).to_bytes(linear.modality.input))
+    here = Path(__file__).parent
+    code = PEAK.format(tests=str(here.parent), here=str(here))
+
+    def peak(samples: int) -> float:
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path), str(samples)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout) / 1024
+
+    few, many = peak(4 * BLOCK), peak(n)
+    grown = x.nbytes * (1 - 4 * BLOCK / n) / 2**20
+    assert grown > 100  # MiB more of input
+    assert many - few < 0.15 * grown, (few, many)
