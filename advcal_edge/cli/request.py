@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.victims import (
-    FORWARD,
     backward_graph,
     engine_victim,
     engines,
@@ -21,6 +20,7 @@ from advcal_edge.cli.victims import (
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.provenance import package_version
 from advcal_edge.registry import choose
+from advcal_edge.runtime.engine import graph_name
 from advcal_edge.stats import MARGIN
 from advcal_edge.threat import ThreatModel, parse_eps
 
@@ -145,7 +145,7 @@ def lineup(bundle: Bundle, request: Request, paths: list[Path], samples: HeldOut
         elif name == TRUNK:
             sources[name] = Player(*trunk_victim(bundle, request.weights))
         else:
-            sources[name] = Player(*engine_victim(bundle, bundle.file(FORWARD.replace("fp32", name)), backward))
+            sources[name] = Player(*engine_victim(bundle, bundle.file(graph_name(name)), backward))
     if request.rebuilds:
         from advcal_edge.cli.rebuilding import rebuild
 
@@ -168,7 +168,7 @@ def source_names(bundle: Bundle, asked: str, reference: str) -> list[str]:
         ConfigError: a name that does not exist here.
         DependencyError: the trunk, without torch.
     """
-    graphs = [name for name in PRECISIONS if bundle.has(FORWARD.replace("fp32", name))]
+    graphs = [name for name in PRECISIONS if bundle.has(graph_name(name))]
     adapted = bundle.section("adapter").get("kind") != "identity" if "adapter" in bundle.manifest else False
     there = ([TRUNK] if adapted and reference == "torch" else []) + graphs
     if asked in ("all", "none"):
