@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,13 @@ def random_signs(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np
 
 
 def halvings(query: int, queries: int) -> float:
-    """Factor on the share of a window: halved at fixed points of a schedule of 10,000, stretched to `queries`."""
-    position = query * 10_000 // queries
+    """Factor on the share of a window: halved at fixed points of a schedule of 10,000, stretched to `queries`.
+
+    Budgets below 2,000 shrink their windows as if they were up to four times as large: stretched to a few hundred, the
+    schedule of the paper leaves the large windows, which do most of the work there, after a handful of queries.
+    """
+    stretch = min(max(2_000 / queries, 1.0), 4.0)
+    position = math.floor(query * 10_000 / (queries * stretch))
     milestones = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
     return 0.5 ** sum(position > milestone for milestone in milestones)
 
