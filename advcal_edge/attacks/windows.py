@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -27,13 +26,13 @@ def random_signs(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np
 
 
 def halvings(query: int, queries: int) -> float:
-    """Factor on the share of a window: halved at fixed points of a schedule of 10,000, stretched to `queries`.
+    """Factor on the share of a window: halved at fixed points of the paper's schedule of 10,000 queries.
 
-    Budgets below 2,000 shrink their windows as if they were up to four times as large: stretched to a few hundred, the
-    schedule of the paper leaves the large windows, which do most of the work there, after a handful of queries.
+    A longer search stretches the schedule. A shorter one gets through a quarter of it, or as far as it comes: squeezing
+    in the whole, as other programs do, spends most of a small budget on windows of a few values.
     """
-    stretch = min(max(2_000 / queries, 1.0), 4.0)
-    position = math.floor(query * 10_000 / (queries * stretch))
+    horizon = max(queries, min(4 * queries, 10_000))
+    position = query * 10_000 // horizon
     milestones = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
     return 0.5 ** sum(position > milestone for milestone in milestones)
 

@@ -44,6 +44,12 @@ def test_one_window_of_one_sign_a_channel() -> None:
 def test_windows_shrink_at_the_papers_milestones(query: int, expected: float) -> None:
     assert halvings(query, 10_000) == expected
     assert halvings(query * 2, 20_000) == expected
+    assert halvings(query, 5_000) == expected
+
+
+def test_a_short_search_gets_through_a_quarter_of_the_schedule() -> None:
+    assert halvings(999, 1000) == halvings(2499, 10_000)
+    assert [halvings(q, 300) for q in (1, 2, 299)] == [1, 0.5, 0.5**6]
 
 
 def test_windows_lie_everywhere() -> None:
