@@ -46,12 +46,16 @@ class ThreatModel:
         return ThreatModel(self.norm, eps, self.bounds)
 
     def project(self, x: Array, x0: Array) -> Array:
-        """The nearest legal point to `x` around `x0`, both (n, ...); the one place that clips."""
+        """A legal point close to `x` around a legal `x0`, both (n, ...), the nearest one in linf; the one place that clips.
+
+        In l2 the bounds cut before the ball does: the other way round, what they cut off an attack's step would shorten
+        it, and half the pixels of a picture may lie at a bound.
+        """
         xp = array_namespace(x, x0)
         if self.norm == "linf":
             x = xp.minimum(xp.maximum(x, x0 - self.radius), x0 + self.radius)  # half the seconds of clip in torch
         else:
-            delta = x - x0
+            delta = xp.clip(x, *self.bounds) - x0
             length = self._length(delta)
             scale = xp.where(length > self.radius, self.radius / xp.where(length > 0, length, 1.0), 1.0)
             x = x0 + delta * scale

@@ -22,13 +22,16 @@ def ascend(gradient: Array, norm: Norm) -> Array:
 
 
 def random_start(rng: np.random.Generator, x: Array, threat: ThreatModel) -> Array:
-    """A point drawn evenly from the ball around each of x (n, ...), then cut by the bounds."""
+    """A point in the ball around each of x (n, ...), cut by the bounds: any with equal chance in linf.
+
+    In l2 direction and distance are drawn evenly: nearly all of a ball of many dimensions lies at its surface, where a
+    random direction would have used up the radius.
+    """
     if threat.norm == "linf":
         return threat.project(x + draw_uniform(rng, x, -threat.radius, threat.radius), x)
-    n, size = x.shape[0], math.prod(x.shape[1:])
-    noise = rng.standard_normal((n, size))
-    # in d dimensions the share u^(1/d) of the radius encloses the share u of the ball
-    noise *= threat.radius * (rng.random(n) ** (1 / size) / np.linalg.norm(noise, axis=1))[:, None]
+    n = x.shape[0]
+    noise = rng.standard_normal((n, math.prod(x.shape[1:])))
+    noise *= threat.radius * (rng.random(n) / np.linalg.norm(noise, axis=1))[:, None]
     start = noise.reshape(tuple(x.shape)).astype(np.float32)
     return threat.project(x + array_namespace(x).asarray(start, device=device(x)), x)
 
