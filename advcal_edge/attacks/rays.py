@@ -42,12 +42,12 @@ class RayS:
             if not len(alive):
                 break
             distance = rays.asked()
-            asked = distance <= threat.radius
             step = (distance * scale).astype(np.float32)[:, None] * rays.trial
-            candidate = within(threat, x, x + victim.place(step.reshape(tuple(x.shape))), victim.place(asked))
+            moved = x + victim.place(step.reshape(tuple(x.shape)))
+            candidate, inside = within(threat, x, moved, victim.place(distance <= threat.radius))
             fooled = to_numpy(victim.fooled(victim.runner(candidate), y))
             used[alive] += 1
-            won = fooled & asked
+            won = fooled & to_numpy(inside)
             rays.answer(fooled)
             if won.any():
                 result[victim.place(alive[won])] = candidate[victim.place(won)]
@@ -59,11 +59,15 @@ class RayS:
         return Proposal(result, used)
 
 
-def within(threat: ThreatModel, x0: Array, x: Array, inside: Array) -> Array:
-    """`x` (n, ...) cut by the bounds and, where `inside` (n,) says so, by the ball around x0 as well."""
-    whole = ThreatModel("linf", 1.0, threat.bounds)
-    mask = inside.reshape((-1,) + (1,) * (x.ndim - 1))
-    return array_namespace(x).where(mask, threat.project(x, x0), whole.project(x, x0))
+def within(threat: ThreatModel, x0: Array, x: Array, meant: Array) -> tuple[Array, Array]:
+    """`x` (n, ...) cut by the bounds, and where (n,) it then lies in the ball around x0.
+
+    Where it is `meant` (n,) to do so, rounding cannot keep it out; elsewhere the bounds may have brought it in.
+    """
+    mask = meant.reshape((-1,) + (1,) * (x.ndim - 1))
+    cut = ThreatModel("linf", 1.0, threat.bounds).project(x, x0)
+    found = array_namespace(x).where(mask, threat.project(x, x0), cut)
+    return found, meant | (threat.distance(found, x0) <= threat.eps)
 
 
 @dataclass(slots=True)
