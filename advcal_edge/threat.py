@@ -46,7 +46,7 @@ class ThreatModel:
         return ThreatModel(self.norm, eps, self.bounds)
 
     def project(self, x: Array, x0: Array) -> Array:
-        """A legal point close to `x` around a legal `x0`, both (n, ...), the nearest one in linf; the one place that clips.
+        """A legal point close to `x` around a legal `x0`, both (n, ...), in linf the nearest; the one place that clips.
 
         In l2 the bounds cut before the ball does: the other way round, what they cut off an attack's step would shorten
         it, and half the pixels of a picture may lie at a bound.
