@@ -186,9 +186,8 @@ def main() -> None:
     if "autoattack" in args.parts and "torchattacks" in present:
         part = bench.take(slice(args.autoattack_samples))
         found = result["worst_case"] = against_autoattack(part)
-        print(
-            table(HEADER, [line(attack, one["library"], one) for attack, one in found.items()]), f"(n = {len(part.y)})"
-        )
+        print(f"worst case, n = {len(part.y)}")
+        print(table(HEADER, [line(attack, one["library"], one) for attack, one in found.items()]))
     out = args.out or Path(__file__).parent / "results" / f"attacks-{args.norm}.json"
     write_atomic(out, (json.dumps(result, indent=2) + "\n").encode())
 
