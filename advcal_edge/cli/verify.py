@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -188,18 +189,21 @@ def finish(bundle: Bundle, console: Console, prepared: Verification) -> tuple[Bu
 
 def reports(bundle: Bundle, prepared: Verification) -> list[Report]:
     """One for each engine; what its other builds did is part of it."""
-    made = {}
-    for name, player in prepared.lineup.engines.items():
-        about = context(bundle)
-        made[name] = prepared.report(name, context=about, hashes=hashes(bundle, player.info))
+    about = context(bundle)
+    made = {
+        name: prepared.report(name, context=about, hashes=hashes(bundle, player.info))
+        for name, player in prepared.lineup.engines.items()
+    }
     asked = prepared.state.run()["request"]["rebuilds"]
+    if not asked:
+        return list(made.values())
     found = []
     for name, report in made.items():
-        if " build " in name:
+        if " build " in name:  # only graphs of the bundle are rebuilt, and their names are precisions
             continue
         builds = [other for key, other in made.items() if key.startswith(f"{name} build ")]
         same = [report] * (asked - len(builds))  # builds of the same bytes need no attack of their own
-        found.append(report.rebuilt([*builds, *same]) if asked else report)
+        found.append(report.rebuilt([*builds, *same]))
     return found
 
 
@@ -228,7 +232,7 @@ def context(bundle: Bundle) -> dict[str, Any]:
     return {**kept, "labels": list(bundle.centers().labels), "hashes": listed}
 
 
-def hashes(bundle: Bundle, engine: dict[str, Any] | Any) -> dict[str, str | None]:
+def hashes(bundle: Bundle, engine: Mapping[str, Any]) -> dict[str, str | None]:
     """What exactly was tested, by hash."""
     files = bundle.manifest["files"]
     return {

@@ -139,6 +139,12 @@ def test_a_foreign_engine_cannot_be_rebuilt(copy: Path, capsys: pytest.CaptureFi
     assert "only graphs of the bundle can be built again" in capsys.readouterr().err
 
 
+def test_an_engine_may_have_any_file_name(copy: Path) -> None:
+    elsewhere = shutil.copy(copy / "onnx" / "forward.fp32.onnx", copy.parent / "my build 2.onnx")
+    assert main(["verify", str(copy), *FEW, "--engine", str(elsewhere)]) in (0, 1)
+    assert only_report(copy)["engine"]["path"] == "my build 2.onnx"
+
+
 def test_a_bundle_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify"]) == 2
     assert "`verify` needs a bundle" in capsys.readouterr().err
