@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -126,8 +126,15 @@ class Bundle:
         return path
 
     def identity(self) -> str:
-        """Hash of the manifest without its reports: what was calibrated and exported, whoever looked at it since."""
-        kept = {name: entry for name, entry in self.manifest["files"].items() if not name.startswith("reports/")}
+        """Hash of the manifest without reports and plans: what was calibrated and exported.
+
+        Whoever looked at it since, and for whichever devices plans were built of it.
+        """
+        kept = {
+            name: entry
+            for name, entry in self.manifest["files"].items()
+            if not name.startswith(("reports/", "engines/"))
+        }
         return sha256_bytes(canonical({**self.manifest, "files": kept}))
 
     def has(self, name: str) -> bool:
@@ -161,6 +168,25 @@ class Bundle:
             listed[name] = {"sha256": sha256_file(target), "bytes": target.stat().st_size}
         manifest = {**current, **sections, "files": dict(sorted(listed.items()))}
         write_atomic(self.path / MANIFEST, encode(manifest))
+        return Bundle.open(self.path)
+
+    def remove(self, names: Collection[str], **sections: Any) -> Bundle:
+        """Take listed files out of the manifest and then off the disk, and replace top-level sections.
+
+        Names that the manifest does not list are left alone.
+
+        Raises:
+            BundleError: the disk refuses.
+        """
+        current = Bundle.open(self.path).manifest
+        kept = {name: entry for name, entry in current["files"].items() if name not in names}
+        write_atomic(self.path / MANIFEST, encode({**current, **sections, "files": kept}))
+        for name in current["files"].keys() - kept.keys():
+            target = inside(self.path, name)
+            try:
+                target.unlink(missing_ok=True)
+            except OSError as error:
+                raise write_error(target, error) from error
         return Bundle.open(self.path)
 
     @contextmanager
@@ -273,6 +299,8 @@ def making(name: str, path: Path) -> str:
     """The command that makes `name`."""
     if name.startswith("onnx/"):
         return f"export again: `advcal-edge export {path}`"
+    if name.startswith("engines/"):
+        return f"build again: `advcal-edge export {path} --trt`"
     if name.startswith("reports/"):
         return f"verify again: `advcal-edge verify {path}`"
     return "calibrate again, or copy the bundle again"

@@ -32,16 +32,20 @@ class EngineError(AdvcalError):
 
 
 class ExportError(AdvcalError):
+    """A graph that cannot be exported, or one that is broken."""
+
+
+class FidelityError(ExportError):
     """An exported graph that does not compute what the module computes."""
 
 
 class DependencyError(AdvcalError):
     """An optional package is not installed; the hint names the extra that brings it."""
 
-    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+    def __init__(self, package: str, *, extra: str, purpose: str, hint: str | None = None) -> None:
         super().__init__(
             f"{purpose} needs the package `{package}`, which is not installed",
-            hint=f"pip install 'advcal-edge[{extra}]'",
+            hint=hint or f"pip install 'advcal-edge[{extra}]'",
         )
         self.package = package
         self.extra = extra

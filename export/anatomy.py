@@ -1,11 +1,121 @@
-"""The parts of a forward graph that precision passes treat apart: what comes before the encoder, and its head."""
+"""The parts of a forward graph that precision passes treat apart: stem, blocks, attention scores, residuals, head."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import onnx
 
 MATRIX_PRODUCTS = frozenset({"MatMul", "Gemm", "Conv"})
 """Where nearly all the arithmetic is, and the operators TensorRT has reduced-precision kernels for."""
+
+MOVES = frozenset(
+    {"Reshape", "Transpose", "Unsqueeze", "Squeeze", "Flatten", "Identity"}
+    | {"Concat", "Split", "Slice", "Gather", "Expand", "Tile", "Pad"}
+)
+"""Operators that move values and compute none: they take the precision of what they move."""
+
+ELEMENTWISE = frozenset({"Gelu", "Erf", "Sigmoid", "Tanh", "Relu", "Mul", "Div", "Add", "Sub"})
+"""Bias, scale and activation around a matrix product."""
+
+
+def named(graph: onnx.GraphProto, *op_types: str) -> frozenset[str]:
+    """Names of the nodes of these operators."""
+    return frozenset(node.name for node in graph.node if node.op_type in op_types)
+
+
+def products(graph: onnx.GraphProto) -> frozenset[str]:
+    """Names of all matrix products."""
+    return named(graph, *MATRIX_PRODUCTS)
+
+
+def constants(graph: onnx.GraphProto) -> frozenset[str]:
+    """Names of values that do not depend on the input: weights, and what is merely moved of them.
+
+    Such as a class token expanded to the batch; nodes come in topological order.
+    """
+    found = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        moved = node.input if node.op_type == "Concat" else node.input[:1]
+        if node.op_type in MOVES and found.issuperset(moved):
+            found.update(node.output)
+    return frozenset(found)
+
+
+def input_nodes(graph: onnx.GraphProto) -> frozenset[str]:
+    """Names of the nodes before the first matrix product, which normalise the sensor's values."""
+    nodes = list(graph.node)
+    first = next((i for i, node in enumerate(nodes) if node.op_type in MATRIX_PRODUCTS), len(nodes))
+    return frozenset(node.name for node in nodes[:first])
+
+
+def stem_products(graph: onnx.GraphProto) -> frozenset[str]:
+    """Name of the first matrix product, which reads the sensor's values."""
+    names = [node.name for node in graph.node if node.op_type in MATRIX_PRODUCTS]
+    return frozenset(names[:1])
+
+
+def residual_sums(graph: onnx.GraphProto) -> frozenset[str]:
+    """Names of sums and differences of two values that both depend on the input."""
+    fixed = constants(graph)
+    return frozenset(
+        node.name
+        for node in graph.node
+        if node.op_type in ("Add", "Sub") and sum(name not in fixed for name in node.input) > 1
+    )
+
+
+def attention_scores(graph: onnx.GraphProto) -> frozenset[str]:
+    """Names of the nodes from each product of queries and keys up to its Softmax, the Softmax left out."""
+    makers = {name: node for node in graph.node for name in node.output}
+    found: set[str] = set()
+    for softmax in graph.node:
+        if softmax.op_type != "Softmax":
+            continue
+        path: set[str] = set()
+        reached = False
+        waiting = list(softmax.input)
+        while waiting:
+            node = makers.get(waiting.pop())
+            if node is None or node.name in path:
+                continue
+            if node.op_type == "MatMul":
+                path.add(node.name)
+                reached = True
+            elif node.op_type in MOVES or node.op_type in ELEMENTWISE:
+                path.add(node.name)
+                waiting.extend(node.input)
+        found |= path if reached else set()
+    return frozenset(found)
+
+
+def blocks(graph: onnx.GraphProto) -> tuple[frozenset[str], ...]:
+    """Names of the nodes of each transformer block, first block first; the head is none.
+
+    A block begins at the LayerNormalization whose products feed a Softmax, which is that of its attention, and goes on
+    over the norm of its MLP. In a graph without attention every norm with a product behind it begins a block.
+    """
+    nodes = list(graph.node)
+    norms = [i for i, node in enumerate(nodes) if node.op_type == "LayerNormalization"]
+    scores = attention_scores(graph)
+    found: list[set[str]] = []
+    for start, end in pairwise(norms):
+        part = nodes[start:end]
+        names = {node.name for node in part}
+        if not any(node.op_type in MATRIX_PRODUCTS for node in part):
+            continue
+        if not scores or not scores.isdisjoint(names):
+            found.append(names)
+        elif found:
+            found[-1] |= names
+    return tuple(map(frozenset, found))
+
+
+def last_blocks(graph: onnx.GraphProto) -> frozenset[str]:
+    """Names of the matrix products in the last quarter of the blocks, at least in one."""
+    found = blocks(graph)
+    last = found[-max(1, len(found) // 4) :]
+    return frozenset().union(*last) & products(graph)
 
 
 def head_nodes(graph: onnx.GraphProto) -> frozenset[str]:
@@ -15,18 +125,11 @@ def head_nodes(graph: onnx.GraphProto) -> frozenset[str]:
     """
     nodes = list(graph.node)
     norms = [i for i, node in enumerate(nodes) if node.op_type == "LayerNormalization"]
-    products = [i for i, node in enumerate(nodes) if node.op_type in MATRIX_PRODUCTS]
-    start = norms[-1] + 1 if norms else products[-1] if products else len(nodes)
+    factors = [i for i, node in enumerate(nodes) if node.op_type in MATRIX_PRODUCTS]
+    start = norms[-1] + 1 if norms else factors[-1] if factors else len(nodes)
     return frozenset(node.name for node in nodes[start:])
 
 
 def head_products(graph: onnx.GraphProto) -> frozenset[str]:
     """Names of the matrix products in the head."""
-    head = head_nodes(graph)
-    return frozenset(node.name for node in graph.node if node.name in head and node.op_type in MATRIX_PRODUCTS)
-
-
-def stem_products(graph: onnx.GraphProto) -> frozenset[str]:
-    """Name of the first matrix product, which reads the sensor's values."""
-    names = [node.name for node in graph.node if node.op_type in MATRIX_PRODUCTS]
-    return frozenset(names[:1])
+    return head_nodes(graph) & products(graph)

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from advcal_edge.errors import ExportError
+from advcal_edge.errors import ExportError, FidelityError
 from advcal_edge.export.dialect import Precision
 from advcal_edge.export.forward import freeze
 from advcal_edge.export.graph_file import first_line
@@ -40,10 +40,12 @@ class ForwardFidelity:
     cosine_mean: float
     relative_l2: float
     max_abs: float
+    emulated: bool = False
+    """Whether an fp32 graph that rounds alike stood for the graph, since this machine has no products of its type."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types for the manifest."""
-        return asdict(self)
+        """Plain types for the manifest; `emulated` only where it is so."""
+        return {name: value for name, value in asdict(self).items() if name != "emulated" or value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,9 @@ class Limit:
 FORWARD_LIMITS: dict[Precision, tuple[Limit, ...]] = {
     "fp32": (Limit("relative_l2", 1e-4, "only the order of sums differs: 3e-7 when measured, 2e-6 on large encoders"),),
     "fp16": (Limit("relative_l2", 5e-2, "11 bits give about 2e-4; an overflow or a lost norm gives 0.1 and more"),),
+    "bf16": (Limit("relative_l2", 0.1, "8 bits give 2e-3 on bindlite, depth adds to it; a lost part gives more"),),
     "int8": (Limit("cosine_mean", 0.9, "a small encoder may lose much; below this the graph is noise", lower=True),),
+    "fp8": (Limit("cosine_mean", 0.9, "4 bits of mantissa lose about as much as int8, outliers less", lower=True),),
 }
 
 VJP_LIMITS = (
@@ -151,16 +155,17 @@ def check_fidelity(name: str, fidelity: ForwardFidelity | VjpFidelity, limits: S
     """Refuse a graph that is off its limits.
 
     Raises:
-        ExportError: a measure is beyond its limit, or not a number.
+        FidelityError: a measure is beyond its limit, or not a number.
     """
     for limit in limits:
         value = float(getattr(fidelity, limit.measure))
         if not limit.holds(value):
             relation = "at least" if limit.lower else "at most"
-            raise ExportError(
+            raise FidelityError(
                 f"`{name}` does not compute what the module computes: {limit.measure} is {value:.3g} on"
                 f" {fidelity.samples} samples; expected {relation} {limit.bound:g}",
-                hint="export in fp32 and compare: `advcal-edge export B --precision fp32`",
+                hint="`advcal-edge export B --until-parity` keeps more of it in fp32 until it holds; `--precision fp32`"
+                " rounds nothing",
             )
 
 

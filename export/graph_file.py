@@ -29,9 +29,12 @@ def write_graph(
     precision: Precision,
     kind: Kind,
     opset: int,
+    step: str | None = None,
     external_above: int = EXTERNAL_BYTES,
 ) -> None:
     """Write `model` without traces of its making, label it, and check the file that results.
+
+    `step` is the step of the ladder that it was built at, where one was climbed.
 
     Raises:
         ExportError: another opset than asked for, a fixed batch, or a graph the ONNX checker refuses.
@@ -40,9 +43,8 @@ def write_graph(
     # shapes of intermediates are derived data, and the exporter's symbols in them count up within a process
     del model.graph.value_info[:]
     name_batch(model)
-    onnx.helper.set_model_props(
-        model, {"advcal_edge.kind": kind, "advcal_edge.opset": str(opset), "advcal_edge.precision": precision}
-    )
+    told = {"advcal_edge.kind": kind, "advcal_edge.opset": str(opset), "advcal_edge.precision": precision}
+    onnx.helper.set_model_props(model, told if step is None else {**told, "advcal_edge.step": step})
     if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > external_above:
         location = f"{path.name}.data"
         path.with_name(location).unlink(missing_ok=True)  # onnx appends to a file that exists
@@ -50,6 +52,14 @@ def write_graph(
     else:
         onnx.save_model(model, str(path))
     check_graph(path, opset)
+
+
+def label_step(path: Path, step: str) -> None:
+    """Write into a graph of ours which step of the ladder it was built at; its weights stay where they are."""
+    model = onnx.load(str(path), load_external_data=False)
+    told = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**told, "advcal_edge.step": step})
+    path.write_bytes(model.SerializeToString())
 
 
 def check_graph(path: Path, opset: int) -> None:

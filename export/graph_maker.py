@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
+import onnx
+from numpy.typing import NDArray
 from torch import nn
 
 from advcal_edge.bundle import Bundle
+from advcal_edge.export.anatomy import products
+from advcal_edge.export.casting import ELEMENTS, convert_cast
 from advcal_edge.export.dialect import Kind, Precision
+from advcal_edge.export.emulation import emulate
 from advcal_edge.export.fidelity import (
     FORWARD_LIMITS,
     VJP_LIMITS,
@@ -20,9 +27,11 @@ from advcal_edge.export.fidelity import (
     measure_vjp,
 )
 from advcal_edge.export.forward import export_forward
-from advcal_edge.export.fp16 import convert_fp16
-from advcal_edge.export.graph_file import graph_files
-from advcal_edge.export.int8 import convert_int8
+from advcal_edge.export.fp8 import convert_fp8
+from advcal_edge.export.graph_file import graph_files, label_step
+from advcal_edge.export.ladder import Step
+from advcal_edge.export.precision import kept_nodes
+from advcal_edge.export.quantisation import convert_int8
 from advcal_edge.export.result import ExportedGraph
 from advcal_edge.export.vjp import export_vjp
 
@@ -38,16 +47,17 @@ class GraphMaker:
     folder: Path
     opset: int
 
-    def make(self, kind: Kind, precision: Precision) -> ExportedGraph:
-        """Write and measure one graph.
+    def make(self, kind: Kind, precision: Precision, step: Step | None = None) -> ExportedGraph:
+        """Write and measure one graph, at a `step` of the ladder where one is climbed.
 
         Raises:
-            ExportError: it cannot be made, or it does not compute what the module computes.
+            FidelityError: it does not compute what the module computes.
+            ExportError: it cannot be made.
             BundleError: the probe or the calibration samples cannot be read.
         """
         path = self.path(kind, precision)
         start = time.perf_counter()
-        self.write(path, kind, precision)
+        self.write(path, kind, precision, step)
         seconds = time.perf_counter() - start
         fidelity = self.measure(path, kind, precision)
         return ExportedGraph(
@@ -57,32 +67,63 @@ class GraphMaker:
             bytes=sum(file.stat().st_size for file in graph_files(path)),
             seconds=round(seconds, 2),
             fidelity=fidelity.to_json(),
+            step=None if step is None else step.name,
         )
 
-    def write(self, path: Path, kind: Kind, precision: Precision) -> None:
-        """Write one graph; fp16 and int8 are made from the fp32 graph, which is made first where it is missing."""
-        spec = self.bundle.modality.input
-        reference = self.path("forward", "fp32")
+    def write(self, path: Path, kind: Kind, precision: Precision, step: Step | None = None) -> None:
+        """Write one graph; reduced precisions are made from the fp32 graph, which is made first where it is missing."""
         if kind == "vjp":
-            export_vjp(self.module, spec, self.bundle.centers().dim, path, self.opset)
+            spec, dim = self.bundle.modality.input, self.bundle.centers().dim
+            export_vjp(self.module, spec, dim, path, self.opset)
             return
-        if not reference.is_file():
-            export_forward(self.module, spec, reference, self.opset)
-        if precision == "fp16":
-            convert_fp16(reference, path)
+        reference = self.reference()
+        further, name = ((), None) if step is None else (step.further, step.name)
+        if precision in ("fp16", "bf16"):
+            convert_cast(reference, path, precision, further, name)
         elif precision == "int8":
-            convert_int8(reference, path, self.bundle.calibration().x)
+            convert_int8(reference, path, self.bundle.calibration().x, further, name)
+        elif precision == "fp8":
+            convert_fp8(reference, path, self.bundle.calibration().x, further, name)
+        elif name is not None:
+            label_step(path, name)
+
+    def reference(self) -> Path:
+        """Path of the fp32 forward graph, which is made where it is missing."""
+        path = self.path("forward", "fp32")
+        if not path.is_file():
+            export_forward(self.module, self.bundle.modality.input, path, self.opset)
+        return path
+
+    def reduced(self, precision: Precision, step: Step) -> frozenset[str]:
+        """Names of the matrix products in reduced precision at a step: where they are the same, so is the graph."""
+        graph = onnx.load(str(self.reference()), load_external_data=False).graph
+        return products(graph) - kept_nodes(graph, precision, step.further)
 
     def measure(self, path: Path, kind: Kind, precision: Precision) -> ForwardFidelity | VjpFidelity:
-        """Measure one graph on the first samples of the probe, and hold it to its limits."""
+        """Measure one graph on the first samples of the probe, and hold it to its limits.
+
+        bf16 and fp16 graphs are measured by their emulation: a CPU runs the one not at all, and hides what overflows in
+        the other, which has to run there all the same.
+        """
         x = self.bundle.probe().head(FIDELITY_SAMPLES).x
         if kind == "vjp":
             backward = measure_vjp(path, self.module, x, self.bundle.modality.input.width)
             check_fidelity(path.name, backward, VJP_LIMITS)
             return backward
-        forward = measure_forward(path, self.module, x, reference=precision == "fp32")
-        check_fidelity(path.name, forward, FORWARD_LIMITS[precision])
+        if precision != "bf16":
+            forward = measure_forward(path, self.module, x, reference=precision == "fp32")
+            check_fidelity(path.name, forward, FORWARD_LIMITS[precision])
+        if precision in ELEMENTS:
+            forward = self.measure_emulated(path, precision, x)
+            check_fidelity(path.name, forward, FORWARD_LIMITS[precision])
         return forward
+
+    def measure_emulated(self, path: Path, precision: Precision, x: NDArray[np.float32]) -> ForwardFidelity:
+        """Measure the emulation of a graph."""
+        with TemporaryDirectory(dir=self.folder, prefix=".emulation.") as folder:
+            emulation = Path(folder) / path.name
+            emulate(path, emulation, precision)
+            return replace(measure_forward(emulation, self.module, x, reference=True), emulated=True)
 
     def path(self, kind: Kind, precision: Precision) -> Path:
         """Where a graph is written."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import ConfigError
 from advcal_edge.export.dependencies import check_dependencies
-from advcal_edge.export.dialect import PRECISIONS, Kind, Precision, check_opset
+from advcal_edge.export.dialect import DEFAULT_PRECISIONS, PRECISIONS, Kind, Precision, check_opset
 from advcal_edge.export.result import ExportResult
 from advcal_edge.registry import unknown
 
@@ -24,26 +25,25 @@ def export_graphs(
     bundle: Bundle,
     module: nn.Module,
     *,
-    precisions: Sequence[str] = PRECISIONS,
+    precisions: Sequence[str] = DEFAULT_PRECISIONS,
     gradient: bool = True,
     opset: int = 20,
     report: Callable[[str], None] = silent,
 ) -> tuple[Bundle, ExportResult]:
     """Export `module`, x (n, *spec.shape) to unit-norm z (n, d), into `bundle`; graphs not asked for stay as they are.
 
-    The fp16 and int8 graphs are made from the fp32 graph, which enters the bundle only if it is asked for. `report` is
+    Reduced precisions are made from the fp32 graph, which enters the bundle only if it is asked for. `report` is
     told each graph's name before it is made.
 
     Raises:
-        ConfigError: an unknown precision, nothing to export, or an opset outside 18 to 20.
+        ConfigError: an unknown precision, nothing to export, an opset outside 18 to 20, or fp8 in opset 18.
         DependencyError: torch, onnx, onnxscript or onnxruntime is missing.
         ExportError: the module cannot be exported, or a graph does not compute what the module computes.
         BundleError: the probe or the calibration samples are missing, or the bundle cannot be written.
     """
     wanted = choose_graphs(precisions, gradient)
-    check_opset(opset)
+    check_opset(opset, precisions)
     check_dependencies()
-    from advcal_edge.export.graph_file import graph_files
     from advcal_edge.export.graph_maker import GraphMaker
 
     with bundle.staging() as folder:
@@ -53,10 +53,35 @@ def export_graphs(
             report(f"{kind}.{precision}.onnx")
             made.append(maker.make(kind, precision))
         result = ExportResult(opset, tuple(made))
-        files = {f"onnx/{file.name}": file for graph in wanted for file in graph_files(maker.path(*graph))}
-        listed = bundle.manifest.get("graphs", {}).get("files", {})
-        section = {"opset": opset, "files": dict(sorted({**listed, **result.to_manifest()}.items()))}
-        return bundle.add(files, graphs=section), result
+        return add_graphs(bundle, folder, result), result
+
+
+def add_graphs(bundle: Bundle, folder: Path, result: ExportResult) -> Bundle:
+    """Move the graphs of an export from `folder`, on the bundle's own disk, into the bundle and its manifest.
+
+    Raises:
+        BundleError: the bundle cannot be written.
+    """
+    from advcal_edge.export.graph_file import graph_files
+
+    made = [folder / PurePosixPath(graph.path).name for graph in result.graphs]
+    files = {f"onnx/{file.name}": file for path in made for file in graph_files(path)}
+    listed = bundle.manifest.get("graphs", {}).get("files", {})
+    section = {"opset": result.opset, "files": dict(sorted({**listed, **result.to_manifest()}.items()))}
+    return bundle.add(files, graphs=section)
+
+
+def remove_graph(bundle: Bundle, name: str) -> Bundle:
+    """Take a graph and its weights out of the bundle; one that it does not hold is no error.
+
+    Raises:
+        BundleError: the bundle cannot be written.
+    """
+    if not bundle.has(name):
+        return bundle
+    graphs = bundle.section("graphs")
+    kept = {path: entry for path, entry in graphs["files"].items() if path != name}
+    return bundle.remove((name, f"{name}.data"), graphs={**graphs, "files": kept})
 
 
 def choose_graphs(precisions: Sequence[str], gradient: bool) -> list[tuple[Kind, Precision]]:

@@ -17,10 +17,17 @@ class ExportedGraph:
     bytes: int
     seconds: float
     fidelity: Mapping[str, Any]
+    step: str | None = None
+    """The step of the ladder that it was built at; None where none was climbed."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for the command line."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "step" or value is not None}
+
+    def to_manifest(self, opset: int) -> dict[str, Any]:
+        """Plain types for the manifest; size and hash are in its list of files already."""
+        told = {name: value for name, value in self.to_json().items() if name not in ("path", "bytes")}
+        return {**told, "opset": opset}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +42,5 @@ class ExportResult:
         return {"opset": self.opset, "graphs": [graph.to_json() for graph in self.graphs]}
 
     def to_manifest(self) -> dict[str, dict[str, Any]]:
-        """Plain types for the manifest, by path; size and hash are in its list of files already."""
-        return {
-            graph.path: {
-                "precision": graph.precision,
-                "kind": graph.kind,
-                "opset": self.opset,
-                "fidelity": dict(graph.fidelity),
-                "seconds": graph.seconds,
-            }
-            for graph in self.graphs
-        }
+        """Plain types for the manifest, by path."""
+        return {graph.path: graph.to_manifest(self.opset) for graph in self.graphs}

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
 from advcal_edge.errors import EngineError, InputError
-from advcal_edge.runtime.engine import choose_engine, has_passed
-from advcal_edge.runtime.onnx_session import OnnxRunner
+from advcal_edge.runtime.approval import has_passed
+from advcal_edge.runtime.engine import choose_engine, choose_providers
 from advcal_edge.runtime.preprocess import Frame, preprocess, preprocess_clips
+from advcal_edge.runtime.runners import EngineRunner, open_runner
 from advcal_edge.spec import Modality, TensorSpec
 
 NORM_TOLERANCE = 0.01  # half precision and int8 stay within 0.001; a forgotten logit scale is off by 4 and more
@@ -32,7 +33,7 @@ class Match:
 class Embedder:
     """An engine with the preprocessing before it and the centers behind it; safe to call from several threads."""
 
-    runner: OnnxRunner
+    runner: EngineRunner
     modality: Modality
     centers: Centers
     verified: bool
@@ -47,7 +48,10 @@ class Embedder:
         *,
         threads: int | None = None,
     ) -> Embedder:
-        """Open a bundle and its engine: `auto`, `fp32`, `fp16`, `int8`, or a path; `auto` prefers verified ones.
+        """Open a bundle and its engine: `auto`, `fp32`, `fp16`, `int8`, or a path.
+
+        `auto` takes a verified plan for this device, else a verified graph, on CUDA before the CPU; where nothing was
+        verified the fp32 graph. `fingerprint` says which it was and where it runs.
 
         Raises:
             BundleError: no bundle, or a file in it was changed.
@@ -57,8 +61,9 @@ class Embedder:
         opened = Bundle.open(Path(bundle))
         modality, centers = opened.modality, opened.centers()
         path = choose_engine(opened, engine)
-        runner = OnnxRunner(path, modality.input, threads=threads)
-        verified = has_passed(opened, runner.sha256)  # asked of the bytes that were loaded, not of a path
+        providers = choose_providers(opened, path)
+        runner = open_runner(path, modality.input, providers=providers, threads=threads)
+        verified = has_passed(opened, runner.sha256, runner.fingerprint)  # asked of what was loaded, not of a path
         if require_verified and not verified:
             raise EngineError(
                 f"engine `{path}` ({runner.sha256[:8]}) has no passing report in `{opened.path}`;"
@@ -86,8 +91,8 @@ class Embedder:
 
     @property
     def precision(self) -> str:
-        """`fp32`, `fp16` or `int8`, as the graph itself says; `custom` for one that was exported by something else."""
-        return self.runner.graph.precision
+        """Like `fp16`, as the engine itself says; `custom` for one that was exported by something else."""
+        return self.runner.precision
 
     @property
     def fingerprint(self) -> str:
@@ -101,11 +106,11 @@ class Embedder:
             InputError: wrong shape or dtype, NaN, or values outside the bounds.
             EngineError: the engine fails or returns NaN.
         """
-        z = self.runner(self.spec.check(x))
+        z: NDArray[np.float32] = self.runner(self.spec.check(x))
         if not np.isfinite(z).all():
             bad = int((~np.isfinite(z).all(axis=1)).sum())
             raise EngineError(
-                f"engine `{self.runner.graph.path}` ({self.precision}) returned NaN or infinite values"
+                f"engine `{self.runner.path}` ({self.precision}) returned NaN or infinite values"
                 f" for {bad} of {len(z)} inputs",
                 hint="half precision overflowed; use the `fp32` engine, or export again",
             )
@@ -161,6 +166,6 @@ class Embedder:
         norm = float(np.linalg.norm(self(np.full((1, *self.spec.shape), middle, np.float32))))
         if abs(norm - 1) > NORM_TOLERANCE:
             raise EngineError(
-                f"engine `{self.runner.graph.path}` returns vectors of norm {norm:.3g}; expected unit norm",
+                f"engine `{self.runner.path}` returns vectors of norm {norm:.3g}; expected unit norm",
                 hint="the L2 normalisation belongs inside the graph; export again",
             )

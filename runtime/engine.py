@@ -1,40 +1,45 @@
-"""Which graph of a bundle runs, and whether a passing report in that bundle speaks of exactly its bytes."""
+"""Which engine of a bundle runs: the one that was named, or the best that a passing report speaks of."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from advcal_edge.bundle import REPORT_SCHEMA, Bundle
-from advcal_edge.errors import BundleError, EngineError
+from advcal_edge.bundle import Bundle
+from advcal_edge.errors import DependencyError, EngineError
+from advcal_edge.runtime.approval import has_passed
+from advcal_edge.runtime.cuda import Cuda
 from advcal_edge.runtime.graph import graph_digest, weights_beside
-from advcal_edge.stats import MARGIN
-from advcal_edge.threat import ThreatModel
+from advcal_edge.runtime.plan_card import Device, PlanCard, card_path, is_plan, read_card
+from advcal_edge.runtime.products import find_product
+from advcal_edge.runtime.runners import CUDA, offered_providers
 
 FASTEST_FIRST = ("int8", "fp16", "fp32")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
+CPU_PRECISIONS = ("fp32", "fp16", "int8", "fp8")
+"""What ONNX Runtime runs on a CPU; fp8 is simulated there, and slower than fp32."""
 
 
 def choose_engine(bundle: Bundle, name: str) -> Path:
-    """Path of the graph that `name` stands for: `auto`, a precision, a name in the bundle or a path.
+    """Path of the engine that `name` stands for: `auto`, a precision, a name in the bundle or a path.
 
-    `auto` is the fastest by convention (int8, fp16, fp32) among those with a passing report, else fp32.
+    `auto` is, among those with a passing report, a plan that runs on this device, else the fastest graph by convention
+    (int8, fp16, fp32); without any report the fp32 graph.
 
     Raises:
         EngineError: no such graph.
         BundleError: a file of the bundle was changed.
     """
     if name == "auto":
-        return choose_verified(bundle) or listed_engine(bundle, graph_name("fp32"))
-    if name in FASTEST_FIRST:
+        return choose_plan(bundle) or choose_verified(bundle) or listed_engine(bundle, graph_name("fp32"))
+    if name in PRECISIONS:
         return listed_engine(bundle, graph_name(name))
     if bundle.has(name):
         return listed_engine(bundle, name)
     path = Path(name)
     if not path.is_file():
         raise EngineError(
-            f"engine `{name}` is neither `auto`, {', '.join(f'`{p}`' for p in FASTEST_FIRST)} nor a file",
+            f"engine `{name}` is neither `auto`, {', '.join(f'`{p}`' for p in PRECISIONS)} nor a file",
             hint=f"graphs in `{bundle.path}`: {', '.join(graphs(bundle)) or 'none'}",
         )
     if path.resolve().is_relative_to(bundle.path.resolve()):
@@ -54,6 +59,64 @@ def choose_verified(bundle: Bundle) -> Path | None:
     return None
 
 
+def choose_plan(bundle: Bundle) -> Path | None:
+    """Path of the fastest plan by convention that has a passing report and whose card fits this machine."""
+    verified = [
+        (card.precision, name)
+        for name, card in plan_cards(bundle).items()
+        if card.kind == "forward" and has_passed(bundle, card.sha256)
+    ]  # the reports are asked first: to ask the device takes a driver
+    order = sorted(
+        verified, key=lambda item: (FASTEST_FIRST.index(item[0]) if item[0] in FASTEST_FIRST else 0, item[1])
+    )
+    return next((listed_engine(bundle, name) for _, name in order if fits_here(plan_cards(bundle)[name])), None)
+
+
+def plan_cards(bundle: Bundle) -> Mapping[str, PlanCard]:
+    """The card of each plan in the bundle, by the plan's name.
+
+    Raises:
+        BundleError: a card was changed.
+        EngineError: a card cannot be read.
+    """
+    names = [name for name in bundle.manifest["files"] if name.startswith("engines/") and is_plan(Path(name))]
+    found = {}
+    for name in names:
+        told = card_path(Path(name)).as_posix()
+        card = read_card(bundle.file(told).with_suffix(Path(name).suffix)) if bundle.has(told) else None
+        if card is not None:
+            found[name] = card
+    return found
+
+
+def fits_here(card: PlanCard) -> bool:
+    """Whether product and device of this machine are those a plan was built for."""
+    try:
+        cuda = Cuda()
+        device = Device(cuda.device_name(), cuda.compute_capability())
+        return card.misfit(find_product(card.product), device) is None
+    except (DependencyError, EngineError):
+        return False
+
+
+def runs_here(card: PlanCard) -> bool:
+    """Whether this is a forward plan for this machine."""
+    return card.kind == "forward" and fits_here(card)
+
+
+def runnable_precisions() -> tuple[str, ...]:
+    """Precisions of graphs that ONNX Runtime may run on this machine."""
+    return PRECISIONS if CUDA in offered_providers() else CPU_PRECISIONS
+
+
+def choose_providers(bundle: Bundle, path: Path) -> tuple[str, ...]:
+    """Where ONNX Runtime runs a graph: where a passing report saw it run, then CUDA before the CPU; none for a plan."""
+    if is_plan(path):
+        return ()
+    digest = graph_digest(path)
+    return tuple(sorted(offered_providers(), key=lambda name: not has_passed(bundle, digest, name)))
+
+
 def listed_engine(bundle: Bundle, name: str) -> Path:
     """Path of a graph the manifest lists, its hash and that of its weights checked.
 
@@ -64,7 +127,7 @@ def listed_engine(bundle: Bundle, name: str) -> Path:
     if not bundle.has(name):
         raise EngineError(
             f"bundle `{bundle.path}` has no graph `{name}`; it has {', '.join(graphs(bundle)) or 'none'}",
-            hint=f"export it: `advcal-edge export {bundle.path}`",
+            hint=f"export it: `advcal-edge export {bundle.path}{unusual(name)}`",
         )
     path = bundle.file(name)
     weights = weights_beside(Path(name)).as_posix()
@@ -73,41 +136,9 @@ def listed_engine(bundle: Bundle, name: str) -> Path:
     return path
 
 
-def has_passed(bundle: Bundle, sha256: str) -> bool:
-    """Whether the bundle holds a report with verdict `pass` for exactly the engine with this hash.
-
-    Raises:
-        BundleError: the report was changed since it was written, or is none that this version reads.
-    """
-    name = f"reports/{sha256[:8]}/report.json"
-    if not bundle.has(name):
-        return False
-    path = bundle.file(name)
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        schema, verdict, judged = report["schema"], report["verdict"], report["engine"]["sha256"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BundleError(
-            f"`{path}` is no report: {error!r}", hint=f"verify again: `advcal-edge verify {bundle.path}`"
-        ) from error
-    if schema != REPORT_SCHEMA:
-        raise BundleError(
-            f"`{path}` has schema `{schema}`; this version reads `{REPORT_SCHEMA}`",
-            hint=f"verify again: `advcal-edge verify {bundle.path}`",
-        )
-    return bool(verdict == "pass" and judged == sha256 and as_strict(report, bundle))
-
-
-def as_strict(report: Mapping[str, Any], bundle: Bundle) -> bool:
-    """Whether a report is about this bundle's centers and threat or a larger one, with the usual margin."""
-    threat, centers = bundle.threat, bundle.manifest["files"].get("centers.safetensors", {})
-    try:
-        tested = ThreatModel.from_json(report["threat"])
-        margin, seen = float(report["margin"]), report["hashes"]["centers"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"a report in `{bundle.path}` lacks {error}; expected threat, margin and hashes") from error
-    same_ball = tested.norm == threat.norm and tested.bounds == threat.bounds and tested.eps >= threat.eps
-    return same_ball and margin <= MARGIN and seen == centers.get("sha256")
+def unusual(name: str) -> str:
+    """The option that exports a graph which no export writes unasked."""
+    return next((f" --precision {p}" for p in PRECISIONS if name == graph_name(p) and p not in FASTEST_FIRST), "")
 
 
 def graphs(bundle: Bundle) -> list[str]:

@@ -16,6 +16,11 @@ from advcal_edge.storage import sha256_bytes, sha256_file
 Optimization = Literal["basic", "all"]
 FOLDER_OF_WEIGHTS = "session.model_external_initializers_file_folder_path"
 NOWHERE = "/nonexistent"
+PROVIDER_OPTIONS: Mapping[str, Mapping[str, str]] = {
+    "CUDAExecutionProvider": {"use_tf32": "0"}  # on by default, and then fp32 products keep 10 bits of 23
+}
+BF16_LABEL = b"advcal_edge.precision\x12\x04bf16"
+"""How protobuf writes our label of a bf16 graph: asked of the bytes, since a graph that fails to load has no labels."""
 LEVELS: Mapping[str, str] = {"basic": "ORT_ENABLE_BASIC", "all": "ORT_ENABLE_ALL"}
 
 
@@ -49,21 +54,24 @@ class Graph:
                 self.sha256 = combine(self.sha256, sha256_bytes(weights))
                 options.add_external_initializers_from_files_in_memory([beside.name], [weights], [len(weights)])
             # without `enable_fallback=0` a failing accelerator would be replaced by the CPU after a mere print
-            self.session = ort.InferenceSession(source, options, providers=list(providers), enable_fallback=0)
+            named = [(name, dict(PROVIDER_OPTIONS.get(name, {}))) for name in providers]
+            self.session = ort.InferenceSession(source, options, providers=named, enable_fallback=0)
         except OSError as error:
             raise EngineError(f"cannot read the graph `{path}`: {error.strerror or error}") from error
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            if BF16_LABEL in source and not set(providers) - {"CPUExecutionProvider"}:
+                raise needs_gpu(path) from error
             raise EngineError(
                 f"`{path}` is no ONNX graph that onnxruntime {ort.__version__} can load: {first_line(error)}",
                 hint="export again: `advcal-edge export B`",
             ) from error
         check_providers(providers, self.session.get_providers())
         self.path = path
-        self.fingerprint = (
-            f"onnxruntime {ort.__version__} {self.session.get_providers()[0]} {optimization} sha256:{self.sha256[:12]}"
-        )
+        self.provider: str = self.session.get_providers()[0]
+        self.fingerprint = f"onnxruntime {ort.__version__} {self.provider} {optimization} sha256:{self.sha256[:12]}"
         told = self.session.get_modelmeta().custom_metadata_map
         self.precision: str = told.get("advcal_edge.precision", "custom")
+        self.step: str | None = told.get("advcal_edge.step")  # of the ladder, where one was climbed
         self.inputs = tuple(Port(p.name, p.type, tuple(p.shape)) for p in self.session.get_inputs())
         self.outputs = tuple(Port(p.name, p.type, tuple(p.shape)) for p in self.session.get_outputs())
 
@@ -111,6 +119,15 @@ def combine(graph: str, weights: str) -> str:
 def weights_beside(path: Path) -> Path:
     """Where an exporter puts the weights of a graph that is too large for one file."""
     return path.with_name(path.name + ".data")
+
+
+def needs_gpu(path: Path) -> EngineError:
+    """The error for a bf16 graph on a CPU."""
+    return EngineError(
+        f"`{path}` is a bf16 graph, and bf16 needs a GPU: onnxruntime has no bfloat16 products on a CPU",
+        hint="build it with TensorRT on the device: `advcal-edge export B --trt --precision bf16`; here use another"
+        " precision, like `--engine fp16`",
+    )
 
 
 def import_onnxruntime() -> Any:

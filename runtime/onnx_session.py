@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,21 @@ class OnnxRunner:
         return self._spec
 
     @property
+    def path(self) -> Path:
+        """The file it was opened from."""
+        return self.graph.path
+
+    @property
+    def precision(self) -> str:
+        """What the graph says it is; `custom` for one that was exported by something else."""
+        return self.graph.precision
+
+    @property
+    def step(self) -> str | None:
+        """Step of the ladder at which it was made; None where none was climbed."""
+        return self.graph.step
+
+    @property
     def sha256(self) -> str:
         """Hash of the bytes that run."""
         return self.graph.sha256
@@ -63,6 +79,11 @@ class OnnxRunner:
     def fingerprint(self) -> str:
         """Product, version, provider, optimisation level and hash."""
         return self.graph.fingerprint
+
+    def bare(self, x: Floats) -> object:
+        """What a call does without looking at its input, for measuring what the looking costs."""
+        outputs: object = self.graph.session.run(None, {"x": x})
+        return outputs
 
     def __call__(self, x: Floats) -> Floats:
         """Embed x (n, ...) float32 to z (n, d) in a fresh array.
@@ -128,16 +149,41 @@ class OnnxVjp:
             InputError: another shape or dtype.
             EngineError: the graph fails, or mixes up its batch.
         """
+        return join([check_shape(g, part.shape, self.graph) for part, _, g in self._runs(x, v)], x.shape)
+
+    def embed(self, x: Floats) -> Floats:
+        """z (n, d) as the backward graph computes it on the way: what is compared with the forward engine first."""
+        runs = self._runs(x, np.zeros((len(x), self.dim), np.float32))
+        return join([check_shape(z, (len(part), self.dim), self.graph) for part, z, _ in runs], (0, self.dim))
+
+    def _runs(self, x: Floats, v: Floats) -> Iterator[tuple[Floats, Floats, Floats]]:
         check_batch("x", x, self._spec.shape)
         check_batch("v", v, (self.dim,))
         if len(x) != len(v):
             raise InputError(f"found {len(x)} inputs `x` and {len(v)} vectors `v`; expected one vector an input")
-        parts = []
         for start in range(0, len(x), self._chunk):
             part = x[start : start + self._chunk]
-            _, g = self.graph.run({"x": part, "v": v[start : start + self._chunk]})
-            parts.append(check_shape(g, part.shape, self.graph))
-        return join(parts, x.shape)
+            z, g = self.graph.run({"x": part, "v": v[start : start + self._chunk]})
+            yield part, z, g
+
+
+class Backward(Protocol):
+    """The backward half of an engine: a graph in ONNX Runtime, or a plan."""
+
+    dim: int
+
+    @property
+    def fingerprint(self) -> str:
+        """What exactly runs."""
+        ...
+
+    def pull(self, x: Floats, v: Floats) -> Floats:
+        """J^T v at x (n, ...) for v (n, d)."""
+        ...
+
+    def embed(self, x: Floats) -> Floats:
+        """z (n, d) as it is computed on the way."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +191,7 @@ class EngineGradient:
     """Forward by the engine under test, backward by its exported sibling (BPDA), on a machine without torch."""
 
     runner: Runner
-    backward: OnnxVjp
+    backward: Backward
 
     def vjp(self, x: Floats) -> tuple[Floats, Pullback]:
         """Embed x and return (z, pullback); z is the engine's own."""

@@ -66,6 +66,29 @@ def rebuilt(n: int = 500) -> dict[str, Any]:
     return {**found, "rebuilds": rebuilds(found, [hits - 2, hits + 1])}
 
 
+def climbed(n: int = 500) -> dict[str, Any]:
+    """A report that passes, at the third step of a ladder."""
+    return laddered(passing(n))
+
+
+def laddered(found: dict[str, Any], step: str = "fp32 last blocks") -> dict[str, Any]:
+    """The same report at a step of a ladder, after one broken engine and one step that changed nothing."""
+    last = {key: found[key] for key in ("verdict", "reasons")}
+    attempts = [
+        {
+            "step": "as built",
+            "engine": None,
+            "verdict": "fail",
+            "reasons": ["`g.onnx`: cosine is nan"],
+        },
+        {"step": "fp32 attention", "engine": None, "verdict": "skipped", "reasons": ["it changes nothing"]},
+        {"step": step, "engine": found["engine"]["sha256"], **last},
+    ]
+    reached = step if found["verdict"] == "pass" else None
+    ladder = {"asked": found["engine"]["precision"], "attempts": attempts, "reached": reached}
+    return {**found, "engine": {**found["engine"], "step": step}, "ladder": ladder}
+
+
 def document(
     n: int,
     *,

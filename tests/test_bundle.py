@@ -67,6 +67,19 @@ def test_add_replaces_files_and_sections(tmp_path: Path) -> None:
     assert not [p for p in bundle.path.iterdir() if p.name.startswith(".")]
 
 
+def test_remove_takes_listed_files_only(tmp_path: Path) -> None:
+    bundle = make(tmp_path / "b")
+    (tmp_path / "b" / "notes.txt").write_bytes(b"precious")
+    name = next(iter(FILES))
+    left = bundle.remove((name, "notes.txt", "../outside"), seed=4)
+    assert not left.has(name)
+    assert not (left.path / name).exists()
+    assert left.manifest["seed"] == 4
+    assert left.manifest["files"].keys() == FILES.keys() - {name}
+    assert (left.path / "notes.txt").read_bytes() == b"precious"
+    assert left.remove((name,)).manifest == left.manifest
+
+
 def test_what_another_command_added_meanwhile_stays(tmp_path: Path) -> None:
     first, second = make(tmp_path / "b"), Bundle.open(tmp_path / "b")
     first.add({"x.bin": b"x"}, metrics=1)

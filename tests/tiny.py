@@ -112,7 +112,10 @@ def report_for(engine: bytes, verdict: str = "pass", /, **changes: object) -> tu
     content = {
         "schema": "advcal-edge/report/2",
         "verdict": verdict,
-        "engine": {"sha256": sha256},
+        "engine": {
+            "sha256": sha256,
+            "fingerprint": f"onnxruntime 1.32.0 CPUExecutionProvider all sha256:{sha256[:12]}",
+        },
         "threat": ThreatModel("linf", 4 / 255, (0.0, 1.0)).to_json(),
         "margin": 0.02,
         "hashes": {"centers": sha256_bytes(make_centers().to_bytes())},

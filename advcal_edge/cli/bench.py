@@ -16,7 +16,7 @@ HEADER = ("batch", "p50 ms", "p90 ms", "p99 ms", "cv", "samples/s", "bare p50 ms
 def bench(
     bundle: BundlePath,
     engine: Annotated[
-        str, typer.Option("--engine", help="auto, fp32, fp16, int8, or a path; auto prefers verified engines.")
+        str, typer.Option("--engine", help="auto, a precision like int8, or a path; auto prefers verified engines.")
     ] = "auto",
     batch: Annotated[str, typer.Option("--batch", metavar="N,N", help="Batch sizes to measure.")] = "1,8",
     seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="Measured time for each batch size.")] = 3.0,
@@ -25,7 +25,7 @@ def bench(
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """Time the engine on the bundle's own samples, interleaved with the bare onnxruntime session."""
+    """Time the engine on the bundle's own samples, interleaved with the bare engine."""
     import numpy as np
 
     from advcal_edge.bundle import Bundle
@@ -41,18 +41,17 @@ def bench(
     if len(probe) == 0:
         raise BundleError(f"bundle `{bundle}` keeps no samples to measure with", hint="calibrate again")
     machine = environment()
-    counted = "threads chosen by onnxruntime" if threads is None else f"{threads} thread{'s' * (threads > 1)}"
+    counted = "threads chosen by the engine" if threads is None else f"{threads} thread{'s' * (threads > 1)}"
     console.say(f"bench  {embedder.precision} on {embedder.fingerprint}  batches {batch}, {seconds:g} s each")
     console.say(
         f"on {machine['processor']}, {machine['cores']} cores, {counted}, clocks not locked; {WARM_UP} warm-up calls;"
         " samples of the bundle, input checks included, preprocessing not"
     )
-    session = embedder.runner.graph.session
     results = []
     for done, size in enumerate(sizes):
         console.progress("bench", done, len(sizes))
         x = np.take(probe.x, np.arange(size) % len(probe), axis=0)
-        results.append(measure(embedder, lambda x: session.run(None, {"x": x}), x, seconds=seconds))
+        results.append(measure(embedder, embedder.runner.bare, x, seconds=seconds))
     console.progress("bench", len(sizes), len(sizes))
     rows = [
         (

@@ -21,6 +21,18 @@ def render(data: Mapping[str, Any]) -> str:
         )
         for name, g in data["graphs"].items()
     ]
+    plans = [
+        (
+            name,
+            f"{p['precision']} -> {p['achieved']} ({p['evidence']})",
+            p["kind"],
+            megabytes(p["bytes"]),
+            p["product"],
+            "any" if p["device"] is None else p["device"]["name"],
+            "yes" if p["current"] else "no",
+        )
+        for name, p in data["plans"].items()
+    ]
     reports = [
         (name, str(r["verdict"]), r["graph"] or "a graph that is not in this bundle")
         for name, r in data["reports"].items()
@@ -29,6 +41,9 @@ def render(data: Mapping[str, Any]) -> str:
         facts(data),
         render_metrics(data["metrics"]),
         table(("graph", "precision", "kind", "size", "sha256", "fidelity"), graphs) if graphs else "",
+        table(("plan", "asked -> achieved", "kind", "size", "product", "device", "of this graph"), plans)
+        if plans
+        else "",
         table(("report", "verdict", "engine"), reports) if reports else "",
     )
     return "\n\n".join(block for block in blocks if block)

@@ -20,6 +20,7 @@ class Capability(str, Enum):
     CALIBRATE = "calibrate"
     EXPORT = "export"
     VERIFY = "verify"
+    TRT = "trt"
 
 
 def doctor(

@@ -25,7 +25,7 @@ def embed(
         list[Path], typer.Argument(metavar="FILES...", help="Frames or recordings of the bundle's sensor.")
     ],
     engine: Annotated[
-        str, typer.Option("--engine", help="auto, fp32, fp16, int8, or a path; auto prefers verified engines.")
+        str, typer.Option("--engine", help="auto, a precision like int8, or a path; auto prefers verified engines.")
     ] = "auto",
     require_verified: Annotated[
         bool, typer.Option("--require-verified", help="Refuse an engine without a passing report for its bytes.")
@@ -81,7 +81,7 @@ def embed(
     if out is not None:
         console.say(f"wrote {out}: z {z.shape}, paths, labels")
     if not embedder.verified:
-        console.next(f"advcal-edge verify {bundle} --engine {embedder.runner.graph.path}")
+        console.next(f"advcal-edge verify {bundle} --engine {embedder.runner.path}")
 
 
 def archive(z: NDArray[np.float32], files: list[Path], labels: tuple[str, ...], matches: list[list[Match]]) -> bytes:

@@ -1,4 +1,4 @@
-"""`advcal-edge export`: the calibrated encoder as ONNX graphs, forward in each precision and backward."""
+"""`advcal-edge export`: the calibrated encoder as ONNX graphs, forward in each precision and backward, and as plans."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import typer
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
-from advcal_edge.cli.options import BundlePath, Json, Weights, terms
+from advcal_edge.cli.options import BundlePath, Json, Seed, Weights, terms
+from advcal_edge.cli.victims import BACKWARD
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.report.table import table
+from advcal_edge.stats import MARGIN
 
 if TYPE_CHECKING:
     from advcal_edge.export.result import ExportedGraph, ExportResult
@@ -22,31 +24,116 @@ PRECISIONS = "fp32,fp16,int8"
 def export(
     bundle: BundlePath,
     precision: Annotated[
-        str, typer.Option("--precision", help="Forward graphs to write: some of fp32, fp16, int8, joined by commas.")
-    ] = PRECISIONS,
+        str | None,
+        typer.Option(
+            "--precision", help="Forward graphs: some of fp32, fp16, bf16, int8, fp8; default fp32,fp16,int8."
+        ),
+    ] = None,
     no_gradient: Annotated[
         bool, typer.Option("--no-gradient", help="Leave out the backward graph; `verify` is then inconclusive.")
     ] = False,
     opset: Annotated[int, typer.Option("--opset", help="ONNX opset, 18 to 20.")] = 20,
-    trt: Annotated[bool, typer.Option("--trt", help="Build TensorRT engines; not in this version.")] = False,
+    trt: Annotated[
+        bool,
+        typer.Option("--trt", help="Build TensorRT plans from the graphs; those that are missing are written first."),
+    ] = False,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            help="Build for `jetson-orin`, `jetson-thor`, `server` or `rtx` (TensorRT-RTX), or as a TOML file says.",
+        ),
+    ] = None,
+    batch: Annotated[
+        str | None, typer.Option("--batch", help="Samples a plan takes: `min,opt,max`; default 1,8,32.")
+    ] = None,
+    memory: Annotated[
+        int | None, typer.Option("--memory", help="MiB that the builder may use; 1024 on boards with 8 GB.")
+    ] = None,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            help="Build from kept timings alone and fail where one is missing; RTX: build twice, compare.",
+        ),
+    ] = False,
+    version_compatible: Annotated[
+        bool,
+        typer.Option(
+            "--version-compatible",
+            help="The plan also runs on newer TensorRT. Slower, and it carries code that its loader executes.",
+        ),
+    ] = False,
+    hardware: Annotated[
+        str | None,
+        typer.Option(
+            "--hardware",
+            help="`same-capability` or `ampere+`: the plan also runs on such GPUs. Slower; not on a Jetson.",
+        ),
+    ] = None,
+    until_parity: Annotated[
+        bool, typer.Option("--until-parity", help="Verify each graph, and keep more of it in fp32 until it passes.")
+    ] = False,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Of `--until-parity`, as for `verify`.")] = 500,
+    attacks: Annotated[str, typer.Option("--attacks", help="Of `--until-parity`, as for `verify`.")] = "quick",
+    margin: Annotated[float, typer.Option("--margin", help="Of `--until-parity`, as for `verify`.")] = MARGIN,
+    seed: Seed = 0,
     weights: Weights = None,
     json_output: Json = False,
 ) -> None:
-    """Write the encoder with its adapter merged as ONNX graphs, each checked against torch before it is kept."""
-    if trt:
-        raise ConfigError(
-            "`--trt`: this version writes ONNX graphs and builds no TensorRT engines",
-            hint=f"`advcal-edge export {bundle}`, then on the device: `trtexec --onnx=... --stronglyTyped`",
-        )
+    """Write the encoder with its adapter merged as ONNX graphs, each checked against torch before it is kept.
+
+    With `--trt` or `--for`, also build plans from them on this machine, each held to the precision asked for. With
+    `--until-parity` exits with 1 where no engine of some precision passes.
+    """
     console = Console(json_output=json_output)
-    names = tuple(name.strip() for name in precision.split(",") if name.strip())
+    names = words(PRECISIONS if precision is None else precision)
     if not names:
         raise ConfigError(
-            "`--precision` is empty; expected some of `fp32`, `fp16`, `int8`", hint="leave it out for all three"
+            "`--precision` is empty; expected some of `fp32`, `fp16`, `bf16`, `int8`, `fp8`",
+            hint=f"leave it out for {PRECISIONS}",
         )
-    _, result = run(Bundle.open(bundle), console, names, gradient=not no_gradient, opset=opset, weights=weights)
-    console.document(result.to_json())
-    console.next(f"advcal-edge verify {bundle}")
+    asked = {
+        "batch": batch,
+        "memory": memory,
+        "deterministic": deterministic or None,
+        "version_compatible": version_compatible or None,
+        "hardware": hardware,
+    }
+    settings = {name: value for name, value in asked.items() if value is not None}
+    plans = trt or target is not None
+    if settings and not plans:
+        flags = ", ".join(f"`--{name.replace('_', '-')}`" for name in settings)
+        raise ConfigError(f"{flags} without `--trt`: graphs have no such settings", hint="add `--trt`")
+    opened, gradient = Bundle.open(bundle), not no_gradient
+    if plans:
+        from advcal_edge.cli.plans import prepare
+
+        chosen = {**settings, **({} if precision is None else {"precisions": precision})}
+        prepared = prepare(opened, target, chosen, no_gradient)
+    if until_parity:
+        from advcal_edge.cli.parity import export_until_parity
+        from advcal_edge.cli.request import Request
+
+        request = Request(attacks=attacks, samples=samples, margin=margin, seed=seed, weights=weights)
+        wanted = prepared if plans else None
+        chosen_names = prepared.precisions if plans else names
+        raise typer.Exit(
+            export_until_parity(opened, console, chosen_names, request, gradient=gradient, opset=opset, plans=wanted)
+        )
+    if not plans:
+        _, result = run(opened, console, names, gradient=gradient, opset=opset, weights=weights)
+        console.document(result.to_json())
+        console.next(f"advcal-edge verify {bundle}")
+        return
+    missing = prepared.missing(opened)
+    if missing:
+        console.say(f"not in the bundle yet: {', '.join(missing)}")
+        forward = tuple(name.split(".")[1] for name in missing if name.startswith("onnx/forward."))
+        opened, _ = run(opened, console, forward, gradient=BACKWARD in missing, opset=opset, weights=weights)
+    opened, built = prepared.build(opened, console)
+    console.document({"plans": [plan.to_json() for plan in built]})
+    console.next(f"advcal-edge verify {bundle} --engine {built[0].path}")
 
 
 def run(
@@ -81,6 +168,11 @@ def run(
     return bundle, result
 
 
+def words(text: str) -> tuple[str, ...]:
+    """Words between commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def row(graph: ExportedGraph) -> list[str]:
     """One graph: size, time, and how far it is from the module it was made of."""
     return [graph.path, f"{graph.bytes / 1e6:.2f}", f"{graph.seconds:.1f}", closeness(graph.fidelity)]
@@ -89,5 +181,6 @@ def row(graph: ExportedGraph) -> list[str]:
 def closeness(fidelity: Any) -> str:
     """The numbers of a fidelity section that people compare."""
     if "cosine_min" in fidelity:
-        return f"cosine >= {fidelity['cosine_min']:.6f}, relative L2 {fidelity['relative_l2']:.1e}"
+        emulated = ", emulated" if fidelity.get("emulated") else ""
+        return f"cosine >= {fidelity['cosine_min']:.6f}, relative L2 {fidelity['relative_l2']:.1e}{emulated}"
     return f"relative L2 {fidelity['relative_l2']:.1e}, signs agree {100 * fidelity['sign_agreement']:.2f} %"

@@ -61,6 +61,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         },
         "metrics": manifest.get("metrics"),
         "graphs": describe_graphs(bundle),
+        "plans": describe_plans(bundle),
         "reports": describe_reports(bundle),
         "unlisted": sorted(name for name in present if name != MANIFEST and name not in manifest["files"]),
     }
@@ -74,6 +75,18 @@ def describe_graphs(bundle: Bundle) -> dict[str, Any]:
         for name, entry in bundle.manifest["files"].items()
         if name.endswith(".onnx")
     }
+
+
+def describe_plans(bundle: Bundle) -> dict[str, Any]:
+    """Each plan with what its card says, and whether the graph it was built from is still the bundle's."""
+    from advcal_edge.runtime.engine import plan_cards
+    from advcal_edge.runtime.graph import graph_digest
+
+    found = {}
+    for name, card in plan_cards(bundle).items():
+        current = bundle.has(card.graph) and graph_digest(bundle.path / card.graph) == card.graph_sha256
+        found[name] = {**card.to_json(), "current": current}
+    return found
 
 
 def describe_reports(bundle: Bundle) -> dict[str, Any]:

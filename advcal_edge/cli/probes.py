@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from advcal_edge.cli.plan_probe import any_build, rtx_build, tensorrt_build
+
 # y = Identity(x) on float (1, 4), IR 8, opset 13: `onnx.helper.make_model(...).SerializeToString().hex()`, made once so
 # that the probe of the runtime needs no `onnx` package
 IDENTITY = bytes.fromhex(
@@ -126,6 +128,9 @@ PROBES: Mapping[str, Callable[[], str]] = {
     "config": toml_reader,
     "exporter": onnx_export,
     "html": html_report,
+    "tensorrt": tensorrt_build,
+    "rtx": rtx_build,
+    "plans": any_build,
 }
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "cpu": ("engine",),
@@ -133,12 +138,15 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "calibrate": ("torch", "config"),
     "export": ("torch", "exporter"),
     "report": ("html",),
+    "trt": ("tensorrt",),
+    "rtx": ("rtx",),
 }
 CAPABILITIES: Mapping[str, tuple[str, ...]] = {
     "run": ("frames", "engine"),
     "calibrate": ("frames", "disk", "torch", "config"),
     "export": ("disk", "torch", "exporter", "engine"),
     "verify": ("frames", "disk", "engine"),
+    "trt": ("disk", "plans"),
 }
 
 

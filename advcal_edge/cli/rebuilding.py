@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import ConfigError
-from advcal_edge.runtime.graph import graph_digest
 
 if TYPE_CHECKING:
     from advcal_edge.cli.request import Request
@@ -16,33 +15,49 @@ if TYPE_CHECKING:
 
 
 def rebuild(bundle: Bundle, engine: Mapping[str, Any], request: Request, workshop: Path) -> Iterator[Path]:
-    """Export one engine again `request.rebuilds` times, each from nothing; yields builds with bytes not seen before.
+    """Build one engine again `request.rebuilds` times, each from nothing.
 
     Raises:
         ConfigError: an engine that is not the bundle's own.
-        DependencyError: torch, onnx or onnxscript is missing.
+        DependencyError: torch, onnx or onnxscript is missing; of a plan, the product that built it.
         ExportError: it cannot be built.
     """
     if not engine["listed"]:
         raise ConfigError(
-            f"`--rebuilds` and `--engine {engine['path']}`: only graphs of the bundle can be built again",
+            f"`--rebuilds` and `--engine {engine['path']}`: only graphs and plans of the bundle can be built again",
             hint="leave one of the two out",
         )
+    builds = plans_again if "plan" in engine else graphs_again
+    return builds(bundle, engine, request, workshop)
+
+
+def plans_again(bundle: Bundle, engine: Mapping[str, Any], request: Request, workshop: Path) -> Iterator[Path]:
+    """The plan built again from the same graph, without timings of earlier builds."""
+    from advcal_edge.export.plans import rebuild_plan
+    from advcal_edge.runtime.engine import plan_cards
+    from advcal_edge.runtime.products import find_product
+
+    card = plan_cards(bundle)[engine["path"]]
+    product = find_product(card.product)
+    for number in range(request.rebuilds):
+        folder = workshop / f"plan-{number}"
+        folder.mkdir()
+        yield rebuild_plan(bundle, product, card, folder)
+
+
+def graphs_again(bundle: Bundle, engine: Mapping[str, Any], request: Request, workshop: Path) -> Iterator[Path]:
+    """The graph exported again from the module."""
     from advcal_edge.calibrate.deploy import module_from_bundle
     from advcal_edge.export.dependencies import check_dependencies
     from advcal_edge.export.graph_maker import GraphMaker
+    from advcal_edge.export.ladder import find_step
 
     check_dependencies()
     precision = cast("Precision", engine["precision"])
     opset = int(bundle.section("graphs").get("opset", 20))
-    seen = {engine["sha256"]}
     for number in range(request.rebuilds):
         folder = workshop / f"{precision}-{number}"
         folder.mkdir()
         maker = GraphMaker(module_from_bundle(bundle, request.weights), bundle, folder, opset)
-        maker.make("forward", precision)
-        path = maker.path("forward", precision)
-        digest = graph_digest(path)
-        if digest not in seen:
-            seen.add(digest)
-            yield path
+        maker.make("forward", precision, find_step(engine.get("step")))
+        yield maker.path("forward", precision)

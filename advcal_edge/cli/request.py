@@ -20,15 +20,16 @@ from advcal_edge.cli.victims import (
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.provenance import package_version
 from advcal_edge.registry import choose
-from advcal_edge.runtime.engine import graph_name
+from advcal_edge.runtime.engine import CPU_PRECISIONS, graph_name
+from advcal_edge.runtime.graph import graph_digest
 from advcal_edge.stats import MARGIN
 from advcal_edge.threat import ThreatModel, parse_eps
 
 if TYPE_CHECKING:
     from advcal_edge.verify import Budget, HeldOut, Lineup, Verification
 
-PRECISIONS = ("fp32", "fp16", "int8")
 TRUNK = "trunk"
+SECOND_OPINION = 16  # samples that polygraphy runs too
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Request:
     reference: str = "auto"
     sources: str = "all"
     rebuilds: int = 0
+    cross_check: bool = False
     seed: int = 0
     weights: Path | None = field(default=None, compare=False)
 
@@ -137,6 +139,8 @@ def lineup(bundle: Bundle, request: Request, paths: list[Path], samples: HeldOut
     candidates = {}
     for path in paths:
         found, told = engine_victim(bundle, path, backward)
+        if request.cross_check:
+            told = {**told, "cross_check": second_opinion(bundle, found.runner)}
         candidates[engine_name(told)] = enlist(found, told, samples)
     sources = {}
     for name in source_names(bundle, request.sources, info["kind"]):
@@ -146,18 +150,39 @@ def lineup(bundle: Bundle, request: Request, paths: list[Path], samples: HeldOut
             sources[name] = Player(*trunk_victim(bundle, request.weights))
         else:
             sources[name] = Player(*engine_victim(bundle, bundle.file(graph_name(name)), backward))
+    builds: dict[str, list[str]] = {}
     if request.rebuilds:
         from advcal_edge.cli.rebuilding import rebuild
 
         for name, player in list(candidates.items()):
-            for number, path in enumerate(rebuild(bundle, player.info, request, workshop), 2):
-                found, told = engine_victim(bundle, path, backward)
-                candidates[f"{name} build {number}"] = enlist(found, {**told, "path": player.info["path"]}, samples)
-    return Lineup(reference, candidates, sources)
+            names_of = {player.info["sha256"]: name}  # a build of the same bytes needs no attack of its own
+            builds[name] = []
+            for path in rebuild(bundle, player.info, request, workshop):
+                digest = graph_digest(path)
+                if digest not in names_of:
+                    names_of[digest] = f"{name} build {len(names_of) + 1}"
+                    found, told = engine_victim(bundle, path, backward)
+                    candidates[names_of[digest]] = enlist(found, {**told, "path": player.info["path"]}, samples)
+                builds[name].append(names_of[digest])
+    return Lineup(reference, candidates, sources, builds)
+
+
+def second_opinion(bundle: Bundle, runner: Any) -> dict[str, Any]:
+    """How far polygraphy is from us on the same engine and the first samples of the probe.
+
+    Raises:
+        DependencyError: polygraphy is not installed.
+        EngineError: it cannot run the engine, or disagrees.
+    """
+    from advcal_edge.runtime.cross_check import cross_check
+
+    return cross_check(runner, bundle.probe().head(SECOND_OPINION).x).to_json()
 
 
 def engine_name(info: Mapping[str, Any]) -> str:
-    """The precision of a graph of the bundle, else the file, under a name that no graph has."""
+    """The precision of a graph of the bundle, that and the hash of a plan, else the file, under a name of its own."""
+    if info["listed"] and "plan" in info:
+        return f"plan {info['precision']} {info['sha256'][:8]}"
     return str(info["precision"]) if info["listed"] else f"file {info['path']}"
 
 
@@ -168,7 +193,7 @@ def source_names(bundle: Bundle, asked: str, reference: str) -> list[str]:
         ConfigError: a name that does not exist here.
         DependencyError: the trunk, without torch.
     """
-    graphs = [name for name in PRECISIONS if bundle.has(graph_name(name))]
+    graphs = [name for name in CPU_PRECISIONS if bundle.has(graph_name(name))]
     adapted = bundle.section("adapter").get("kind") != "identity" if "adapter" in bundle.manifest else False
     there = ([TRUNK] if adapted and reference == "torch" else []) + graphs
     if asked in ("all", "none"):

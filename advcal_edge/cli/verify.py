@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ from advcal_edge.cli.options import Json, Seed, Weights
 from advcal_edge.cli.request import Request, state_root, verification
 from advcal_edge.cli.victims import BACKWARD
 from advcal_edge.errors import ConfigError, DependencyError
+from advcal_edge.runtime.engine import graph_name
 from advcal_edge.stats import MARGIN
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ def verify(
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option("--engine", help="`fp32`, `fp16`, `int8` or any ONNX file; every forward graph if left out."),
+        typer.Option(
+            "--engine", help="A precision like `fp16`, any ONNX file or plan; every forward graph and plan if left out."
+        ),
     ] = None,
     attacks: Annotated[str, typer.Option("--attacks", help="Budget: `quick`, `standard` or `full`.")] = "quick",
     eps: Annotated[
@@ -43,9 +46,13 @@ def verify(
     ] = None,
     reference: Annotated[str, typer.Option("--reference", help="`auto`, `torch` or `onnx` (fp32 graph).")] = "auto",
     sources: Annotated[
-        str, typer.Option("--sources", help="Who else lends inputs: some of trunk, fp32, fp16, int8; `all` or `none`.")
+        str,
+        typer.Option("--sources", help="Who else lends inputs: trunk, fp32, fp16, int8, fp8; `all` or `none`."),
     ] = "all",
     rebuilds: Annotated[int, typer.Option("--rebuilds", min=0, help="Build each engine again so often.")] = 0,
+    cross_check: Annotated[
+        bool, typer.Option("--cross-check", help="Run the engine in polygraphy too, and stop where the two disagree.")
+    ] = False,
     shard: Annotated[
         str | None, typer.Option("--shard", help="Do part i of n, like `2/8`, and leave the verdict to `--merge`.")
     ] = None,
@@ -66,7 +73,9 @@ def verify(
     holds), 1 where one failed or remained inconclusive.
     """
     console = Console(json_output=json_output)
-    request = Request(engine, attacks, eps, samples, margin, losses, reference, sources, rebuilds, seed, weights)
+    request = Request(
+        engine, attacks, eps, samples, margin, losses, reference, sources, rebuilds, cross_check, seed, weights
+    )
     modes = {"--shard": shard is not None, "--merge": merge, "--check": check is not None}
     chosen = [name for name, given in modes.items() if given]
     if len(chosen) > 1:
@@ -100,9 +109,15 @@ def verify(
 
 
 def run(
-    bundle: Bundle, console: Console, request: Request, root: Path | None = None
+    bundle: Bundle,
+    console: Console,
+    request: Request,
+    root: Path | None = None,
+    finishing: Callable[[Report], Report] | None = None,
 ) -> tuple[Bundle, list[dict[str, Any]]]:
-    """Verify, write and show one report for each engine; `demo` runs this too.
+    """Verify, write and show one report for each engine; `demo` and `export --until-parity` run this too.
+
+    `finishing` has the last word on each report before it is written.
 
     Raises:
         ConfigError: settings that cannot be honoured.
@@ -112,7 +127,7 @@ def run(
     with verification(bundle, request, root) as prepared:
         announce(bundle, console, request, prepared)
         prepared.run(console.progress)
-        return finish(bundle, console, prepared)
+        return finish(bundle, console, prepared, finishing)
 
 
 def run_shard(bundle: Bundle, console: Console, request: Request, root: Path, text: str) -> int:
@@ -159,6 +174,8 @@ def announce(bundle: Bundle, console: Console, request: Request, prepared: Verif
     """Say what runs, on what, with which budget, and what is done already."""
     if len(prepared.samples) < request.samples:
         console.say(f"the bundle holds {len(prepared.samples)} held-out samples, not {request.samples}; all are used")
+    if request.engine is None and bundle.has(graph_name("bf16")):
+        console.say("forward.bf16.onnx is left out: bf16 needs a GPU")
     players = prepared.lineup
     console.say(
         f"verify  {bundle.path}  {', '.join(players.engines)} against {players.reference.info['kind']}"
@@ -174,12 +191,15 @@ def announce(bundle: Bundle, console: Console, request: Request, prepared: Verif
         console.say(f"{done} of {prepared.samples.count} blocks of samples are done already")
 
 
-def finish(bundle: Bundle, console: Console, prepared: Verification) -> tuple[Bundle, list[dict[str, Any]]]:
+def finish(
+    bundle: Bundle, console: Console, prepared: Verification, finishing: Callable[[Report], Report] | None = None
+) -> tuple[Bundle, list[dict[str, Any]]]:
     """Make, keep and show the reports, then forget the state of the run."""
     from advcal_edge.report.text import verification_table
 
     documents = []
-    for report in reports(bundle, prepared):
+    for found in reports(bundle, prepared):
+        report = found if finishing is None else finishing(found)
         bundle, document = keep(bundle, report, console)
         documents.append(document)
         console.result(verification_table(document) + "\n")
@@ -194,17 +214,10 @@ def reports(bundle: Bundle, prepared: Verification) -> list[Report]:
         name: prepared.report(name, context=about, hashes=hashes(bundle, player.info))
         for name, player in prepared.lineup.engines.items()
     }
-    asked = prepared.state.run()["request"]["rebuilds"]
-    if not asked:
+    builds = prepared.lineup.builds
+    if not builds:
         return list(made.values())
-    found = []
-    for name, report in made.items():
-        if " build " in name:  # only graphs of the bundle are rebuilt, and their names are precisions
-            continue
-        builds = [other for key, other in made.items() if key.startswith(f"{name} build ")]
-        same = [report] * (asked - len(builds))  # builds of the same bytes need no attack of their own
-        found.append(report.rebuilt([*builds, *same]))
-    return found
+    return [made[name].rebuilt([made[other] for other in others]) for name, others in builds.items()]
 
 
 def keep(bundle: Bundle, report: Report, console: Console) -> tuple[Bundle, dict[str, Any]]:
@@ -228,17 +241,22 @@ def context(bundle: Bundle) -> dict[str, Any]:
     """Where the engine comes from, as the manifest has it."""
     manifest = bundle.manifest
     kept = {name: manifest.get(name) for name in ("tool", "encoder", "modality", "adapter", "data")}
-    listed = {name: entry["sha256"] for name, entry in manifest["files"].items() if not name.startswith("reports/")}
+    listed = {
+        name: entry["sha256"]
+        for name, entry in manifest["files"].items()
+        if not name.startswith(("reports/", "engines/"))
+    }
     return {**kept, "labels": list(bundle.centers().labels), "hashes": listed}
 
 
 def hashes(bundle: Bundle, engine: Mapping[str, Any]) -> dict[str, str | None]:
     """What exactly was tested, by hash."""
     files = bundle.manifest["files"]
+    plan = engine.get("plan", {})
     return {
         "engine": engine["sha256"],
-        "graph": engine["sha256"],
-        "gradient": files[BACKWARD]["sha256"] if bundle.has(BACKWARD) else None,
+        "graph": plan.get("graph_sha256", engine["sha256"]),
+        "gradient": plan.get("backward_sha256") or (files[BACKWARD]["sha256"] if bundle.has(BACKWARD) else None),
         "bundle": bundle.identity(),
         "data": files["probe.npz"]["sha256"],
         "centers": files["centers.safetensors"]["sha256"],

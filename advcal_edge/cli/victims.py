@@ -11,7 +11,7 @@ from advcal_edge.errors import ConfigError, EngineError
 from advcal_edge.registry import choose
 
 if TYPE_CHECKING:
-    from advcal_edge.runtime.onnx_session import OnnxVjp
+    from advcal_edge.runtime.onnx_session import Backward, OnnxVjp
 
 FORWARD, BACKWARD = "onnx/forward.fp32.onnx", "onnx/vjp.fp32.onnx"
 
@@ -65,38 +65,76 @@ def backward_graph(bundle: Bundle) -> OnnxVjp | None:
     return OnnxVjp(bundle.file(BACKWARD), bundle.modality.input) if bundle.has(BACKWARD) else None
 
 
-def engine_victim(bundle: Bundle, path: Path, backward: OnnxVjp | None = None) -> tuple[Victim, dict[str, Any]]:
-    """An engine with a backward graph behind it, the bundle's own where none is given; without one a black box."""
-    from advcal_edge.runtime.onnx_session import EngineGradient, OnnxRunner
+def engine_victim(bundle: Bundle, path: Path, backward: Backward | None = None) -> tuple[Victim, dict[str, Any]]:
+    """An engine with a backward half behind it, the bundle's own where none is given; without one a black box."""
+    from advcal_edge.cli.backward import choose_backward
+    from advcal_edge.runtime.onnx_session import EngineGradient
+    from advcal_edge.runtime.plan_card import is_plan
+    from advcal_edge.runtime.runners import open_runner
 
-    runner = OnnxRunner(path, bundle.modality.input)
+    runner = open_runner(path, bundle.modality.input)
     backward = backward or backward_graph(bundle)
+    plan = is_plan(path)
+    backward, backward_sha256 = choose_backward(bundle, runner, backward) if plan else (backward, None)
     gradient = None if backward is None else EngineGradient(runner, backward)
     info = {
         "path": shown(bundle, path),
         "listed": bundle.has(shown(bundle, path)),
-        "precision": runner.graph.precision,
+        "precision": runner.precision,
         "sha256": runner.sha256,
         "bytes": path.stat().st_size,
         "fingerprint": runner.fingerprint,
         "gradient": None if gradient is None else gradient.backward.fingerprint,
+        **(describe_plan(path, backward_sha256) if plan else {}),
     }
+    if runner.step is not None:
+        info["step"] = runner.step
     return Victim(runner, bundle.centers(), gradient), info
 
 
+def describe_plan(path: Path, backward: str | None) -> dict[str, Any]:
+    """What the card of a plan tells a report; nothing for a plan without one."""
+    from advcal_edge.runtime.plan_card import read_card
+
+    card = read_card(path)
+    if card is None:
+        return {}
+    told = {
+        "product": card.product,
+        "version": list(card.version),
+        "device": None if card.device is None else str(card.device),
+        "graph": card.graph,
+        "graph_sha256": card.graph_sha256,
+        "asked": card.precision,
+        "evidence": card.evidence,
+        "backward_sha256": backward,
+    }
+    return {"plan": told}
+
+
 def engines(bundle: Bundle, name: str | None) -> list[Path]:
-    """Paths of the engines to verify: the one named, or every forward graph of the bundle.
+    """Paths of the engines to verify: the one named, or every forward graph and plan of the bundle that runs here.
 
     Raises:
         ConfigError: the bundle has none.
         EngineError: the one named does not exist.
     """
-    from advcal_edge.runtime.engine import choose_engine, graph_name, listed_engine
+    from advcal_edge.runtime.engine import (
+        choose_engine,
+        graph_name,
+        listed_engine,
+        plan_cards,
+        runnable_precisions,
+        runs_here,
+    )
 
     if name is not None:
         return [choose_engine(bundle, name)]
-    listed = [graph_name(precision) for precision in ("fp32", "fp16", "int8")]
+    listed = [graph_name(precision) for precision in runnable_precisions()]
     found = [listed_engine(bundle, graph) for graph in listed if bundle.has(graph)]
+    found += [listed_engine(bundle, plan) for plan, card in plan_cards(bundle).items() if runs_here(card)]
+    if not found and bundle.has(graph_name("bf16")):
+        return [choose_engine(bundle, "bf16")]  # and be told what it needs
     if not found:
         raise ConfigError(f"bundle `{bundle.path}` has no engine to verify", hint=f"advcal-edge export {bundle.path}")
     return found

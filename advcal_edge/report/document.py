@@ -48,10 +48,10 @@ def partner_name(report: Mapping[str, Any]) -> str:
 
 
 def engine_name(report: Mapping[str, Any]) -> str:
-    """The first eight digits of the engine's hash, and its precision in brackets."""
-    precision = report["engine"].get("precision")
+    """The first eight digits of the engine's hash, in brackets its precision and the ladder's step."""
+    told = [report["engine"][key] for key in ("precision", "step") if report["engine"].get(key)]
     name = str(report["engine"]["sha256"])[:8]
-    return f"{name} ({precision})" if precision else name
+    return f"{name} ({', '.join(map(str, told))})" if told else name
 
 
 def threat_name(report: Mapping[str, Any]) -> str:

@@ -29,7 +29,13 @@ def verification_table(report: Mapping[str, Any]) -> str:
         parts = [subject(report), table(COMPARISONS, [comparison_row(item) for item in report["comparisons"]])]
         parts += [table(RANKING, ranks)] if ranks else []
         parts += [matrix_table(report["matrix"])] if "matrix" in report else []
-        last = [*rebuilds_line(report), *checks_lines(report), *verdict_lines(report)]
+        last = [
+            *plan_lines(report),
+            *rebuilds_line(report),
+            *ladder_line(report),
+            *checks_lines(report),
+            *verdict_lines(report),
+        ]
         return "\n\n".join([*parts, "\n".join(last)])
 
 
@@ -107,6 +113,22 @@ def matrix_table(matrix: Mapping[str, Any]) -> str:
     return table(header, rows)
 
 
+def plan_lines(report: Mapping[str, Any]) -> list[str]:
+    """What built a plan, and what polygraphy says of an engine; nothing for graphs and where it was not asked."""
+    engine = report["engine"]
+    lines = []
+    if "plan" in engine:
+        plan = engine["plan"]
+        version, place = ".".join(map(str, plan["version"])), plan["device"] or "a machine without a device"
+        text = f"{plan['product']} {version} on {place}; {plan['asked']} asked for, {engine['precision']} achieved"
+        lines.append(wrapped("plan      ", f"{text} ({plan['evidence']})"))
+    if "cross_check" in engine:
+        found = engine["cross_check"]
+        text = f"{found['tool']} agrees on {found['samples']} samples, relative L2 {found['relative_l2']:.1e}"
+        lines.append(wrapped("opinion   ", text))
+    return lines
+
+
 def rebuilds_line(report: Mapping[str, Any]) -> list[str]:
     """How far builds of one graph differ; nothing where it was built once."""
     if "rebuilds" not in report:
@@ -120,6 +142,15 @@ def rebuilds_line(report: Mapping[str, Any]) -> list[str]:
         f" {percent(min(accuracies))} to {percent(max(accuracies))}, spread {percent(found['spread'])} points"
     )
     return [wrapped("rebuilds  ", text)]
+
+
+def ladder_line(report: Mapping[str, Any]) -> list[str]:
+    """Every step up to this engine with its verdict; nothing where no ladder was climbed."""
+    if "ladder" not in report:
+        return []
+    ladder = report["ladder"]
+    steps = ", ".join(f"{attempt['step']} {attempt['verdict']}" for attempt in ladder["attempts"])
+    return [wrapped("ladder    ", f"{ladder['asked']} was asked for: {steps}")]
 
 
 def share(side: Mapping[str, Any]) -> str:

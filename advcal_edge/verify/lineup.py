@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,8 @@ class Lineup:
     reference: Player
     engines: Mapping[str, Player]
     sources: Mapping[str, Player] = field(default_factory=dict)
+    builds: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """For each engine that was built again: which engine each further build is, the same one where the bytes are."""
 
     @property
     def players(self) -> dict[str, Player]:

@@ -51,6 +51,11 @@ class Report:
     context: Mapping[str, Any]  # bundle, encoder, modality and data, as the manifest has them
     environment: Mapping[str, str]
     seconds: float  # of the whole run, all its engines together
+    ladder: Mapping[str, Any] | None = None  # None where none was climbed
+
+    def climbed(self, ladder: Mapping[str, Any]) -> Report:
+        """The same report with the ladder whose last attempt is the engine of this report."""
+        return replace(self, ladder=ladder)
 
     def rebuilt(self, others: Sequence[Report]) -> Report:
         """The same report with what other builds of the engine did; a verdict that depends on the build is open."""
@@ -66,6 +71,7 @@ class Report:
             "retrieval": None if self.retrieval is None else self.retrieval.to_json(),
             "top5": self.top5,
             "rebuilds": None if self.rebuilds is None else self.rebuilds.to_json(),
+            "ladder": None if self.ladder is None else dict(self.ladder),
         }
         document = {
             "schema": SCHEMA,

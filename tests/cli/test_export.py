@@ -6,10 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli import main
+from advcal_edge.errors import EngineError
+from advcal_edge.export.graphs import remove_graph
+from advcal_edge.runtime import Embedder
 
 
 @pytest.fixture
@@ -34,10 +38,10 @@ def test_one_precision_without_gradient(copy: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--trt"], "builds no TensorRT engines"),
-        (["--precision", "fp8"], "unknown precision `fp8`"),
+        (["--precision", "int4"], "unknown precision `int4`"),
         (["--precision", ""], "`--precision` is empty"),
         (["--opset", "23"], "opset"),
+        (["--precision", "fp16,fp8", "--opset", "18"], "`--precision fp8` and `--opset 18` exclude each other"),
     ],
 )
 def test_what_cannot_be_done_is_2(
@@ -56,3 +60,28 @@ def test_a_tampered_adapter_is_refused(copy: Path, capsys: pytest.CaptureFixture
     adapter.write_bytes(adapter.read_bytes()[:-1] + b"\x7f")
     assert main(["export", str(copy), "--precision", "fp32", "--no-gradient"]) == 2
     assert "was changed or truncated" in capsys.readouterr().err
+
+
+def test_bf16_and_fp8_are_written_on_request(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """fp8 runs on a CPU, simulated; bf16 is refused in words by everything that would run it."""
+    assert main(["export", str(copy), "--precision", "bf16,fp8", "--no-gradient", "--json"]) == 0
+    bf16, fp8 = json.loads(capsys.readouterr().out)["graphs"]
+    assert (bf16["path"], fp8["path"]) == ("onnx/forward.bf16.onnx", "onnx/forward.fp8.onnx")
+    assert bf16["fidelity"]["emulated"] is True
+    assert "emulated" not in fp8["fidelity"]
+    assert bf16["fidelity"]["cosine_min"] > 0.9999
+    assert fp8["fidelity"]["cosine_min"] > 0.99
+    assert Bundle.open(copy).section("graphs")["files"]["onnx/forward.bf16.onnx"]["fidelity"]["emulated"] is True
+
+    assert np.isfinite(Embedder.load(copy, "fp8")(Bundle.open(copy).probe().x[:4])).all()
+    with pytest.raises(EngineError, match="bf16 needs a GPU") as caught:
+        Embedder.load(copy, "bf16")
+    assert "export B --trt --precision bf16" in str(caught.value.hint)
+    assert main(["verify", str(copy), "--engine", "bf16"]) == 2
+    assert "bf16 needs a GPU" in capsys.readouterr().err
+    remove_graph(remove_graph(Bundle.open(copy), "onnx/forward.fp16.onnx"), "onnx/forward.int8.onnx")
+    assert main(["verify", str(copy), "--samples", "8", "--sources", "none", "--json"]) == 1
+    captured = capsys.readouterr()
+    assert "forward.bf16.onnx is left out: bf16 needs a GPU" in captured.err
+    found = [report["engine"]["precision"] for report in json.loads(captured.out)["engines"]]
+    assert found == ["fp32", "fp8"]

@@ -136,7 +136,7 @@ def test_impossible_requests_are_2(
 def test_a_foreign_engine_cannot_be_rebuilt(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     elsewhere = shutil.copy(copy / "onnx" / "forward.fp32.onnx", copy.parent / "mine.onnx")
     assert main(["verify", str(copy), *FEW, "--engine", str(elsewhere), "--rebuilds", "1"]) == 2
-    assert "only graphs of the bundle can be built again" in capsys.readouterr().err
+    assert "only graphs and plans of the bundle can be built again" in capsys.readouterr().err
 
 
 def test_an_engine_may_have_any_file_name(copy: Path) -> None:

@@ -12,9 +12,10 @@ from small_trunk import EMBEDDING_DIM, SPEC, SmallTrunk, build_trunk
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
+from advcal_edge.export.casting import convert_cast
 from advcal_edge.export.forward import export_forward
-from advcal_edge.export.fp16 import convert_fp16
-from advcal_edge.export.int8 import convert_int8
+from advcal_edge.export.fp8 import convert_fp8
+from advcal_edge.export.quantisation import convert_int8
 from advcal_edge.export.vjp import export_vjp
 from advcal_edge.probe import Probe
 from advcal_edge.spec import Modality
@@ -54,8 +55,20 @@ def vjp_graph(trunk: SmallTrunk, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def fp16_graph(forward_graph: Path, folder: Path) -> Path:
-    convert_fp16(forward_graph, folder / "fp16.onnx")
+    convert_cast(forward_graph, folder / "fp16.onnx", "fp16")
     return folder / "fp16.onnx"
+
+
+@pytest.fixture(scope="session")
+def bf16_graph(forward_graph: Path, folder: Path) -> Path:
+    convert_cast(forward_graph, folder / "bf16.onnx", "bf16")
+    return folder / "bf16.onnx"
+
+
+@pytest.fixture(scope="session")
+def fp8_graph(forward_graph: Path, folder: Path) -> Path:
+    convert_fp8(forward_graph, folder / "fp8.onnx", draw_samples(32, seed=1))
+    return folder / "fp8.onnx"
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from small_trunk import SPEC, FixedBatch, SmallTrunk, Unexportable
 
 from advcal_edge.errors import ConfigError, ExportError
+from advcal_edge.export.casting import convert_cast
 from advcal_edge.export.fidelity import embed, run_graph
 from advcal_edge.export.forward import export_forward
-from advcal_edge.export.fp16 import convert_fp16
 from advcal_edge.export.graph_file import graph_files, write_graph
-from advcal_edge.export.int8 import convert_int8
+from advcal_edge.export.quantisation import convert_int8
 
 
 @pytest.mark.parametrize("n", [1, 3, 8])
@@ -52,7 +52,7 @@ def test_writes_the_opset_asked_for(trunk: SmallTrunk, x: NDArray[np.float32], t
     export_forward(trunk, SPEC, path, opset)
     assert [(entry.domain, entry.version) for entry in onnx.load(str(path)).opset_import] == [("", opset)]
     np.testing.assert_allclose(run_graph(path, {"x": x}, reference=True)[0], embed(trunk, x), atol=2e-6)
-    convert_fp16(path, tmp_path / "half.onnx")  # below 20 GELU is several operators
+    convert_cast(path, tmp_path / "half.onnx", "fp16")  # below 20 GELU is several operators
     (z,) = run_graph(tmp_path / "half.onnx", {"x": x}, reference=False)
     np.testing.assert_allclose(z, embed(trunk, x), atol=2e-3)
 
@@ -113,7 +113,7 @@ def test_large_weights_go_beside_the_graph(
     assert [file.name for file in graph_files(path)] == ["large.onnx", "large.onnx.data"]
     want = embed(trunk, x)
     np.testing.assert_allclose(run_graph(path, {"x": x}, reference=True)[0], want, atol=2e-6)
-    convert_fp16(path, tmp_path / "fp16.onnx")
+    convert_cast(path, tmp_path / "fp16.onnx", "fp16")
     np.testing.assert_allclose(run_graph(tmp_path / "fp16.onnx", {"x": x}, reference=False)[0], want, atol=2e-3)
     convert_int8(path, tmp_path / "int8.onnx", x)
     assert (run_graph(tmp_path / "int8.onnx", {"x": x}, reference=False)[0] * want).sum(1).mean() > 0.98

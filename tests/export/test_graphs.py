@@ -42,7 +42,7 @@ def test_everything_then_a_part_again(bundle: Bundle, trunk: SmallTrunk, forward
 
 
 def test_unknown_precision(bundle: Bundle, trunk: SmallTrunk) -> None:
-    with pytest.raises(ConfigError, match="expected one of: `fp32`, `fp16`, `int8`") as caught:
+    with pytest.raises(ConfigError, match="expected one of: `fp32`, `fp16`, `bf16`, `int8`, `fp8`") as caught:
         export_graphs(bundle, trunk, precisions=("fp32", "int4"))
     assert caught.value.hint == "did you mean `int8`?"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 from page_reader import Reader
-from sample_report import failing, inconclusive, paired, passing, rebuilt
+from sample_report import climbed, failing, inconclusive, paired, passing, rebuilt
 
 from advcal_edge.errors import BundleError, DependencyError
 from advcal_edge.report import document
@@ -369,3 +369,13 @@ def test_every_check_of_a_report_is_explained_in_the_package() -> None:
     explained = re.findall(r'<section id="about-(\w+)">', page)
     assert explained == [check["name"] for check in PASSING["checks"]]
     assert page.count("<em>Measures</em>") == page.count("<em>If it fails</em>") == len(explained)
+
+
+def test_a_ladder_names_every_step_and_the_engine_its_own() -> None:
+    report = climbed()
+    text = render_html(report)
+    assert "int8 was asked for" in text
+    for attempt in report["ladder"]["attempts"]:
+        assert f"{attempt['step']}: {attempt['verdict']}" in text
+    assert "at step fp32 last blocks" in text
+    assert "was asked for" not in render_html(passing())

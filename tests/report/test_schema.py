@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from sample_report import failing, inconclusive, paired, passing, rebuilt
+from sample_report import climbed, failing, inconclusive, paired, passing, rebuilt
 
 from advcal_edge.bundle import REPORT_SCHEMA
 from advcal_edge.report.schema import report_schema
@@ -16,7 +16,7 @@ from advcal_edge.report.schema import report_schema
 SCHEMA = report_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
 GUIDE = Path(__file__).parents[2] / "docs" / "report.md"
-DOCUMENTS = [make() for make in (passing, failing, inconclusive, paired, rebuilt)]
+DOCUMENTS = [make() for make in (passing, failing, inconclusive, paired, rebuilt, climbed)]
 
 
 def errors(document: object) -> list[str]:
@@ -38,7 +38,7 @@ def test_the_schema_is_itself_legal_and_of_the_version_that_verify_writes() -> N
     assert SCHEMA["properties"]["schema"]["const"] == REPORT_SCHEMA
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=["pass", "fail", "inconclusive", "paired", "rebuilt"])
+@pytest.mark.parametrize("document", DOCUMENTS, ids=["pass", "fail", "inconclusive", "paired", "rebuilt", "climbed"])
 def test_documents_fit(document: dict[str, Any]) -> None:
     assert errors(document) == []
 
@@ -55,7 +55,7 @@ def test_every_object_is_closed_and_every_key_described() -> None:
 
 def test_every_key_must_be_there_and_no_other_may() -> None:
     document = DOCUMENTS[3]
-    optional = {"matrix", "curve", "retrieval", "top5", "rebuilds"}
+    optional = {"matrix", "curve", "retrieval", "top5", "rebuilds", "ladder"}
     for key in document:
         assert bool(errors({k: v for k, v in document.items() if k != key})) is (key not in optional)
     for name in ("engine", "budget", "hashes", "drift", "curve", "matrix", "per_sample", "retrieval", "top5"):

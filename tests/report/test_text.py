@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from sample_report import failing, inconclusive, paired, passing, rebuilt
+from sample_report import climbed, failing, inconclusive, paired, passing, rebuilt
 
 from advcal_edge.errors import BundleError
 from advcal_edge.report.text import summary_table, verification_table
@@ -85,6 +85,15 @@ def test_rebuilds_are_one_line() -> None:
     assert line.startswith("rebuilds  3 builds, 3 distinct: 3 pass; worst case of the engine")
     assert line.endswith(f"spread {100 * found['spread']:.1f} points")
     assert "rebuilds" not in verification_table(PASSING)
+
+
+def test_a_ladder_is_one_line_and_the_engine_is_named_with_its_step() -> None:
+    text = verification_table(climbed())
+    assert "engine 3f9c2a1b (int8, fp32 last blocks)" in text
+    line = next(line for line in text.splitlines() if line.startswith("ladder"))
+    assert line == "ladder    int8 was asked for: as built fail, fp32 attention skipped, fp32 last blocks pass"
+    assert max(map(len, text.splitlines())) <= 100
+    assert "ladder" not in verification_table(PASSING)
 
 
 def test_rankings_stand_in_a_table_between_comparisons_and_checks() -> None:

@@ -187,8 +187,8 @@ def test_engine_that_does_not_exist(make_bundle: BundleMaker) -> None:
     with pytest.raises(EngineError, match=r"no graph `onnx/forward\.int8\.onnx`; it has onnx/forward\.fp32") as caught:
         Embedder.load(path, "int8")
     assert f"advcal-edge export {path}" in str(caught.value.hint)
-    with pytest.raises(EngineError, match="neither `auto`, `int8`") as caught:
-        Embedder.load(path, "fp8")
+    with pytest.raises(EngineError, match="neither `auto`, `fp32`") as caught:
+        Embedder.load(path, "int4")
     assert "onnx/forward.fp32.onnx" in str(caught.value.hint)
 
 
@@ -348,3 +348,11 @@ def test_loads_nothing_heavy(make_bundle: BundleMaker) -> None:
     command = [sys.executable, "-W", "error", "-c", HEAVY, str(make_bundle().path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+
+
+@pytest.mark.parametrize("name", ["bf16", "fp8"])
+def test_precisions_that_no_export_writes_unasked(name: str, make_bundle: BundleMaker) -> None:
+    path = make_bundle().path
+    with pytest.raises(EngineError, match=rf"no graph `onnx/forward\.{name}\.onnx`") as caught:
+        Embedder.load(path, name)
+    assert f"advcal-edge export {path} --precision {name}" in str(caught.value.hint)

@@ -20,8 +20,8 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.deploy import module_from_bundle
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.cli.victims import engine_victim, torch_victim, trunk_victim
+from advcal_edge.export.casting import convert_cast
 from advcal_edge.export.forward import export_forward
-from advcal_edge.export.fp16 import convert_fp16
 from advcal_edge.runtime.onnx_session import EngineGradient, OnnxVjp
 
 HONEST, SABOTAGED = 200, 96  # samples; with fewer than 189 not even an engine without flips could pass
@@ -43,7 +43,7 @@ def honest(exported: Bundle, workshop: Path) -> Reports:
     """Reports of engines that nothing was done to."""
     path, half = workshop / "opset18.onnx", workshop / "opset18.fp16.onnx"
     export_forward(module_from_bundle(exported), exported.modality.input, path, opset=18)
-    convert_fp16(path, half)
+    convert_cast(path, half, "fp16")
     bundled = {p: engine_victim(exported, exported.file(f"onnx/forward.{p}.onnx")) for p in ("fp32", "fp16", "int8")}
     victim, info = bundled["fp32"]
     engines = {

@@ -10,6 +10,7 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.errors import AdvcalError, BundleError
 from advcal_edge.storage import canonical, sha256_bytes, sha256_file
 from advcal_edge.verify.audit.finding import Finding, hold, merged, ok, unchecked, wrong
+from advcal_edge.verify.audit.plan import plan_findings
 from advcal_edge.verify.audit.stated import Stated
 
 BACKWARD = "onnx/vjp."
@@ -27,6 +28,7 @@ def identify(report: Stated, bundle: Bundle, engine: Path | None, labels: Sequen
     return [
         *engine_findings(report, bundle, engine),
         *graph_findings(report, bundle),
+        *plan_findings(report, bundle),
         *gradient_findings(report, bundle),
         *hold("bundle", hashes["bundle"], bundle.identity()),
         *on_disk("data", hashes["data"], bundle, "probe.npz"),
@@ -59,6 +61,10 @@ def engine_findings(report: Stated, bundle: Bundle, engine: Path | None) -> list
     told = nested(bundle.manifest, "graphs", "files", name, "precision")
     if isinstance(told, str):
         findings += hold("engine", stated["precision"], told)
+    step = nested(bundle.manifest, "graphs", "files", name, "step")
+    if entry is not None and (stated.has("step") or isinstance(step, str)):
+        stated_step = stated["step"] if stated.has("step") else Stated(None, f"{stated.path}.step")
+        findings += hold("engine", stated_step, step if isinstance(step, str) else None)
     return merged(findings, ok("engine", stated["sha256"]))
 
 
@@ -79,7 +85,7 @@ def gradient_findings(report: Stated, bundle: Bundle) -> list[Finding]:
     if stated.value is None or fingerprint.value is None:
         return hold("gradient", stated, None) if fingerprint.value is None else [wrong("gradient", stated, "a hash")]
     fingerprint.text()
-    name = listed(bundle, stated.text(), BACKWARD)
+    name = listed(bundle, stated.text(), BACKWARD) or listed(bundle, stated.text(), "engines/")
     if name is not None:
         return on_disk("gradient", stated, bundle, name)
     names = [name for name in bundle.manifest["files"] if name.startswith(BACKWARD)]

@@ -14,6 +14,7 @@ from advcal_edge.verify.audit.effort import effort_findings
 from advcal_edge.verify.audit.finding import Finding, hold, unchecked
 from advcal_edge.verify.audit.identities import identify
 from advcal_edge.verify.audit.judgement import alone, judge
+from advcal_edge.verify.audit.ladder import ladder_findings
 from advcal_edge.verify.audit.optional import (
     doubts,
     gallery_findings,
@@ -34,7 +35,8 @@ def audit(document: Mapping[str, Any], bundle: Bundle, engine: Path | None = Non
 
     `engine` is the file of an engine that the bundle does not list. Nothing in the document or the bundle can confirm
     `seconds`, `seed`, `expectation`, the budget, queries, fingerprints, the numbers that checks took from the engine,
-    the pictures, and the hits of rankings, rebuilds, curves and sources.
+    the pictures, and the hits of rankings, rebuilds, curves and sources,
+    and of a ladder the steps whose reports are gone.
 
     Raises:
         BundleError: another schema, a malformed document, or an engine that cannot be read.
@@ -70,6 +72,8 @@ def audit(document: Mapping[str, Any], bundle: Bundle, engine: Path | None = Non
     if report.has("rebuilds"):
         named = {item.name: item for item in comparisons}
         findings += rebuild_findings(report, named, alone(report, comparisons))
+    if report.has("ladder"):
+        findings += ladder_findings(report, bundle)
     findings += gallery_findings(report, evidence, truths)
     return [*findings, *judge(report, comparisons, doubts(report))]
 

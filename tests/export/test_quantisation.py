@@ -12,7 +12,7 @@ from small_trunk import SPEC
 from advcal_edge.errors import ExportError
 from advcal_edge.export.anatomy import MATRIX_PRODUCTS, head_products, stem_products
 from advcal_edge.export.fidelity import run_graph
-from advcal_edge.export.int8 import convert_int8
+from advcal_edge.export.quantisation import convert_int8
 
 
 @pytest.fixture(scope="module")

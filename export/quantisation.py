@@ -1,9 +1,12 @@
-"""The int8 graph: static quantisation of the matrix products, in the one form ONNX Runtime and TensorRT both take."""
+"""The int8 graph: static quantisation of the matrix products, in the one form ONNX Runtime and TensorRT both take.
+
+The same calibration run serves fp8, whose graph is made from this one in `fp8.py`.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,10 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from advcal_edge.errors import ExportError
-from advcal_edge.export.anatomy import MATRIX_PRODUCTS, head_products, stem_products
+from advcal_edge.export.anatomy import MATRIX_PRODUCTS, products
+from advcal_edge.export.dialect import Precision
 from advcal_edge.export.graph_file import find_opset, first_line, graph_files, write_graph
+from advcal_edge.export.precision import kept_nodes
 from advcal_edge.export.quiet import quiet
 
 OPTIONS = {
@@ -38,21 +43,43 @@ class Samples(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime ship
         return None if batch is None else {"x": batch}
 
 
-def convert_int8(source: Path, target: Path, calibration: NDArray[np.float32]) -> None:
+def convert_int8(
+    source: Path,
+    target: Path,
+    calibration: NDArray[np.float32],
+    further: Collection[str] = (),
+    step: str | None = None,
+) -> None:
     """Read an fp32 forward graph and write it with Q/DQ pairs scaled to `calibration` (n, *spec.shape), real samples.
 
-    Activations are symmetric int8 a tensor, weights symmetric int8 a channel. The head stays fp32, since decisions are
-    near ties of its output, and so does the first product, which reads the sensor: on bindlite that took a
-    third off the error.
+    Activations are symmetric int8 a tensor, weights symmetric int8 a channel. `further` names parts of the policy that
+    stay fp32 too, at a `step` of the ladder.
 
     Raises:
-        ExportError: no samples, or a graph the quantiser or the ONNX checker refuses.
+        ExportError: no samples, nothing to quantise, or a graph the quantiser or the ONNX checker refuses.
+    """
+    model = quantise(source, calibration, "int8", further)
+    write_graph(model, target, precision="int8", kind="forward", opset=find_opset(model), step=step)
+
+
+def quantise(
+    source: Path, calibration: NDArray[np.float32], precision: Precision, further: Collection[str] = ()
+) -> onnx.ModelProto:
+    """The fp32 graph at `source` with int8 Q/DQ pairs around the products that the policy of `precision` leaves.
+
+    Raises:
+        ExportError: no samples, nothing to quantise, or a graph the quantiser refuses.
     """
     if len(calibration) == 0:
-        raise ExportError("int8 needs calibration samples; found none", hint="calibrate again, with a larger data set")
+        raise ExportError(
+            f"{precision} needs calibration samples; found none", hint="calibrate again, with a larger data set"
+        )
     structure = onnx.load(str(source), load_external_data=False)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".int8.") as folder:
-        quantised = Path(folder) / target.name
+    kept = kept_nodes(structure.graph, precision, further) & products(structure.graph)
+    if kept == products(structure.graph):
+        raise ExportError(f"`{source.name}` has no matrix product left to quantise to {precision}")
+    with tempfile.TemporaryDirectory(dir=source.parent, prefix=".quantised.") as folder:
+        quantised = Path(folder) / source.name
         try:
             with quiet():
                 quantize_static(
@@ -65,9 +92,9 @@ def convert_int8(source: Path, target: Path, calibration: NDArray[np.float32]) -
                     activation_type=QuantType.QInt8,
                     weight_type=QuantType.QInt8,
                     use_external_data_format=len(graph_files(source)) > 1,
-                    nodes_to_exclude=sorted(head_products(structure.graph) | stem_products(structure.graph)),
+                    nodes_to_exclude=sorted(kept),
                     extra_options=OPTIONS,
                 )
+            return onnx.load(str(quantised))
         except Exception as error:  # the quantiser raises bare ValueError, RuntimeError and assertions
             raise ExportError(f"`{source.name}` cannot be quantised: {first_line(error)}") from error
-        write_graph(onnx.load(str(quantised)), target, precision="int8", kind="forward", opset=find_opset(structure))

@@ -1,0 +1,61 @@
+"""Who gives a plan its gradient: a backward plan on the same device, or the backward graph on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.bundle import Bundle
+from advcal_edge.errors import DependencyError, EngineError
+from advcal_edge.runtime.engine import fits_here, listed_engine, plan_cards
+
+if TYPE_CHECKING:
+    from advcal_edge.runtime.onnx_session import Backward
+    from advcal_edge.runtime.runners import EngineRunner
+
+SAMPLES = 32
+AGREEMENT = 0.9  # mean cosine; int8 against fp32 gave 0.999, and what is below this is the gradient of another model
+
+
+def choose_backward(bundle: Bundle, runner: EngineRunner, graph: Backward | None) -> tuple[Backward | None, str | None]:
+    """The backward half to attack `runner` with, and the hash of its file; `graph` is the bundle's own on the CPU.
+
+    A backward plan is taken where it fits on the device and its own forward pass agrees with that of the engine: the
+    two are compared before anything is attacked.
+
+    Raises:
+        BundleError: a file of the bundle was changed.
+    """
+    for name, card in plan_cards(bundle).items():
+        if card.kind == "vjp" and fits_here(card):
+            backward = open_backward(bundle, listed_engine(bundle, name))
+            if backward is not None and agreement(bundle, runner, backward) >= AGREEMENT:
+                return backward, card.sha256
+    return graph, None
+
+
+def open_backward(bundle: Bundle, path: Path) -> Any:
+    """The backward plan; None where it does not load, such as for want of memory beside the forward plan."""
+    from advcal_edge.runtime.tensorrt import PlanVjp
+
+    try:
+        return PlanVjp(path, bundle.modality.input)
+    except (DependencyError, EngineError):
+        return None
+
+
+def agreement(bundle: Bundle, runner: EngineRunner, backward: Backward) -> float:
+    """Mean cosine between the embeddings of both on the first samples of the probe."""
+    x = bundle.probe().head(SAMPLES).x
+    forward, other = runner(x), backward.embed(x)
+    return mean_cosine(forward, other)
+
+
+def mean_cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Mean cosine between the rows of a and b (n, d); 0 where either is not finite."""
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosines = (a * b).sum(axis=1) / np.maximum(lengths, 1e-12)
+    return float(np.nan_to_num(cosines, nan=0.0, posinf=0.0, neginf=0.0).mean())

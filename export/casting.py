@@ -1,0 +1,116 @@
+"""The fp16 and bf16 graphs: matrix products in half precision, everything that it breaks in fp32, casts between them.
+
+TensorRT since 11 takes precision from the types in the graph alone, so the choice is made here, once for every runtime.
+It is an allow-list: converters that go by a block-list round the physical input to fp16 before it is normalised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from advcal_edge.errors import ExportError
+from advcal_edge.export.anatomy import ELEMENTWISE, MATRIX_PRODUCTS, MOVES, constants, products
+from advcal_edge.export.dialect import Precision
+from advcal_edge.export.graph_file import find_opset, write_graph
+from advcal_edge.export.precision import kept_nodes
+
+ELEMENTS: Mapping[str, int] = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
+"""ONNX's element type of each precision that is made by casting."""
+
+
+def convert_cast(
+    source: Path, target: Path, precision: Precision, further: Collection[str] = (), step: str | None = None
+) -> None:
+    """Read an fp32 forward graph and write the mixed one; its inputs and outputs stay float32.
+
+    `precision` is fp16 or bf16, `further` names parts of the policy that stay fp32 too, at a `step` of the ladder.
+
+    Raises:
+        ExportError: the graph has no matrix product to convert, or the result is not valid ONNX.
+    """
+    model = onnx.load(str(source))
+    # without external weights: type inference needs none, and it cannot take more than 2 GB
+    floats = float_values(onnx.load(str(source), load_external_data=False))
+    half = choose_half(model.graph, floats, precision, kept_nodes(model.graph, precision, further))
+    if not half & products(model.graph):
+        raise ExportError(f"`{source.name}` has no matrix product left to convert to {precision}")
+    insert_casts(model.graph, half, floats, precision)
+    write_graph(model, target, precision=precision, kind="forward", opset=find_opset(model), step=step)
+
+
+def float_values(model: onnx.ModelProto) -> frozenset[str]:
+    """Names of all float32 values, constants included."""
+    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    values = (*graph.input, *graph.output, *graph.value_info)
+    found = {value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT}
+    return frozenset(found | {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT})
+
+
+def choose_half(
+    graph: onnx.GraphProto, floats: frozenset[str], precision: Precision, kept: frozenset[str]
+) -> frozenset[str]:
+    """Names of the nodes that run in half precision: products, and what follows them, unless `kept` by the policy."""
+    fixed = constants(graph)
+    dtype = numpy_type(precision)
+    too_large = {tensor.name for tensor in graph.initializer if tensor.name in floats and overflows(tensor, dtype)}
+    half_values: set[str] = set()
+    half_nodes: set[str] = set()
+    for node in graph.node:
+        if node.name in kept or not too_large.isdisjoint(node.input):
+            continue
+        computed = [name for name in node.input if name in floats and name not in fixed]
+        follows = bool(computed) and half_values.issuperset(computed)
+        if node.op_type in MATRIX_PRODUCTS or (follows and node.op_type in MOVES | ELEMENTWISE):
+            half_nodes.add(node.name)
+            half_values.update(node.output)
+    return frozenset(half_nodes)
+
+
+def numpy_type(precision: Precision) -> np.dtype[Any]:
+    """The element type of a precision, as numpy knows it with the types that come with onnx."""
+    return helper.tensor_dtype_to_np_dtype(ELEMENTS[precision])
+
+
+def overflows(tensor: TensorProto, dtype: np.dtype[Any]) -> bool:
+    """Whether a finite constant would become infinite in another type."""
+    values: NDArray[np.float32] = numpy_helper.to_array(tensor)
+    with np.errstate(over="ignore"):
+        cast = values[np.isfinite(values)].astype(dtype).astype(np.float32)
+    return not bool(np.isfinite(cast).all())
+
+
+def insert_casts(graph: onnx.GraphProto, half: frozenset[str], floats: frozenset[str], precision: Precision) -> None:
+    """Cast every float that crosses between half and fp32 nodes once, in place; constants are converted instead."""
+    element, dtype = ELEMENTS[precision], numpy_type(precision)
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    half_values = {name for node in graph.node if node.name in half for name in node.output}
+    converted: dict[tuple[str, int], str] = {}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        wanted = element if node.name in half else TensorProto.FLOAT
+        for i, name in enumerate(node.input):
+            present = element if name in half_values else TensorProto.FLOAT
+            if name not in floats or present == wanted:
+                continue
+            if (name, wanted) not in converted:
+                label = f"{name}.{precision if wanted == element else 'fp32'}"
+                converted[name, wanted] = label
+                if name in weights:
+                    values = numpy_helper.to_array(weights[name]).astype(dtype)
+                    graph.initializer.append(numpy_helper.from_array(values, label))
+                else:
+                    nodes.append(helper.make_node("Cast", [name], [label], name=f"cast.{label}", to=wanted))
+            node.input[i] = converted[name, wanted]
+        nodes.append(node)
+    used = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)

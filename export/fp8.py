@@ -1,0 +1,84 @@
+"""The fp8 graph: Q/DQ pairs of E4M3 on the same products and from the same calibration run as int8.
+
+E4M3 has a sign, four bits of exponent and three of mantissa, no infinity, and ends at 448 (arXiv:2209.05433): small
+values keep their digits, which is what int8 takes from activations with outliers. ONNX Runtime computes such a graph
+in fp32 on values that are rounded to fp8 and back, on any CPU; TensorRT has products of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from advcal_edge.export.dialect import check_opset
+from advcal_edge.export.graph_file import find_opset, write_graph
+from advcal_edge.export.quantisation import quantise
+
+LARGEST = 448.0  # of E4M3; what lies beyond has no code but NaN
+INT8_LARGEST = 127.0  # of the symmetric int8 pairs that ranges are read from
+
+FP8 = helper.tensor_dtype_to_np_dtype(TensorProto.FLOAT8E4M3FN)
+
+
+def convert_fp8(
+    source: Path,
+    target: Path,
+    calibration: NDArray[np.float32],
+    further: Collection[str] = (),
+    step: str | None = None,
+) -> None:
+    """Read an fp32 forward graph and write it with E4M3 Q/DQ pairs scaled to `calibration` (n, *spec.shape).
+
+    Each scale is the largest absolute value over 448: of an activation over all samples, of a weight a channel. Zero
+    points are 0. `further` names parts of the policy that stay fp32 too, at a `step` of the ladder.
+
+    Raises:
+        ConfigError: opset 18, which has no float8.
+        ExportError: no samples, nothing to quantise, or a graph the quantiser or the ONNX checker refuses.
+    """
+    opset = find_opset(onnx.load(str(source), load_external_data=False))
+    check_opset(opset, ("fp8",))
+    model = quantise(source, calibration, "fp8", further)
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(str(source)).graph.initializer}
+    to_fp8(model.graph, weights)
+    write_graph(model, target, precision="fp8", kind="forward", opset=opset, step=step)
+
+
+def to_fp8(graph: onnx.GraphProto, weights: dict[str, NDArray[Any]]) -> None:
+    """Turn every symmetric int8 pair of a graph into one of E4M3, in place; `weights` are the unrounded ones by name.
+
+    An activation's range is read off its int8 scale, times 127; a weight is rounded anew, from fp32.
+    """
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    made: dict[str, NDArray[Any]] = {}
+    for node in graph.node:
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        value, scale, zero = node.input
+        made[zero] = np.zeros(tuple(tensors[zero].dims), FP8)
+        if value in tensors:
+            made[scale], made[value] = encode(weights[value.removesuffix("_quantized")], axis_of(node))
+        else:
+            made[scale] = numpy_helper.to_array(tensors[scale]) * np.float32(INT8_LARGEST / LARGEST)
+    for name, array in made.items():
+        tensors[name].CopyFrom(numpy_helper.from_array(array, name))
+
+
+def axis_of(node: onnx.NodeProto) -> int:
+    """The axis of channels of a Q/DQ node."""
+    return next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+
+
+def encode(weight: NDArray[np.float32], axis: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Scales (channels,) and codes of a weight, whose channels lie along `axis`; a channel of next to nothing is 0."""
+    others = tuple(i for i in range(weight.ndim) if i != axis % weight.ndim)
+    wanted = np.abs(weight).max(axis=others) / np.float32(LARGEST)
+    scale = np.where(wanted >= np.finfo(np.float32).tiny, wanted, 1.0).astype(np.float32)
+    scaled = weight / np.expand_dims(scale, others)
+    return scale, np.clip(scaled, -LARGEST, LARGEST).astype(FP8)

@@ -1,0 +1,88 @@
+"""An ONNX graph as a strongly typed network: read by the product's parser, and which type each matrix product has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from advcal_edge.errors import ExportError
+from advcal_edge.export.inspector import NODE
+from advcal_edge.runtime.products import Product
+
+TYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
+PRODUCTS = ("MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "EINSUM")
+UNFUSED = ("SOFTMAX", "NORMALIZATION")
+PASSED_THROUGH = ("SHUFFLE", "CAST", "IDENTITY", "SLICE", "SQUEEZE", "UNSQUEEZE")
+
+
+def read_network(product: Product, builder: Any, log: Any, graph: Path) -> Any:
+    """Parse `graph` into a network whose types are those of the graph and no other.
+
+    Raises:
+        ExportError: the parser rejects it; the message names operator and reason.
+    """
+    module = product.module
+    # accepted and ignored since TensorRT 11, where every network is strongly typed
+    network = builder.create_network(1 << int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = module.OnnxParser(network, log)
+    if not parser.parse_from_file(str(graph)):
+        found = [parser.get_error(index) for index in range(parser.num_errors)]
+        first = found[0] if found else None
+        where = f" at `{first.node_name() or first.node_operator()}`" if first is not None else ""
+        reason = first.desc().strip() if first is not None else "it gives no reason"
+        raise ExportError(
+            f"{product} does not read `{graph.name}`{where}: {reason}", hint="export again with `--opset 20`"
+        )
+    return network
+
+
+def product_precisions(module: Any, network: Any) -> dict[str, str]:
+    """Precision of each matrix product, by its name in the graph; of quantised values, what was dequantised."""
+    kinds = {getattr(module.LayerType, name) for name in PRODUCTS if hasattr(module.LayerType, name)}
+    makers = {}
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    for layer in layers:
+        for index in range(layer.num_outputs):
+            makers[layer.get_output(index).name] = layer
+    found = {}
+    for layer in layers:
+        if layer.type in kinds:
+            name = next(iter(NODE.findall(str(layer.metadata))), str(layer.name))
+            found[name] = input_precision(module, makers, layer)
+    return found
+
+
+def input_precision(module: Any, makers: dict[str, Any], product: Any) -> str:
+    """The type of what a product reads first, looked for behind a dequantisation and what only moves values."""
+    tensor = product.get_input(0)
+    moves = {getattr(module.LayerType, name) for name in PASSED_THROUGH if hasattr(module.LayerType, name)}
+    maker = makers.get(tensor.name)
+    while maker is not None and maker.type in moves:
+        maker = makers.get(maker.get_input(0).name)
+    if maker is not None and maker.type == module.LayerType.DEQUANTIZE:
+        tensor = maker.get_input(0)
+    return TYPES.get(str(tensor.dtype).rpartition(".")[2], "other")
+
+
+def break_fusions(module: Any, network: Any) -> int:
+    """Make every softmax and norm an output as well, so that no kernel can swallow it; how many there are.
+
+    Fused attention has been wrong where its parts were right (TensorRT issue 4837).
+    """
+    added = 0
+    for layer in list(unfused(module, network)):
+        tensor = layer.get_output(0)
+        if not tensor.is_network_output:
+            network.mark_output(tensor)
+            added += 1
+    return added
+
+
+def unfused(module: Any, network: Any) -> Iterator[Any]:
+    """The layers that fused attention and fused norms are made of."""
+    kinds = {getattr(module.LayerType, name) for name in UNFUSED}
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        if layer.type in kinds:
+            yield layer

@@ -1,0 +1,118 @@
+"""The policy of all reduced precisions: which parts of a graph stay fp32, in which precisions, and why.
+
+One list for casts (fp16, bf16) and quantisation (int8, fp8). The names of further parts, which a graph keeps fp32 only
+if that is asked for, are what the steps of the ladder are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import onnx
+
+from advcal_edge.export.anatomy import (
+    attention_scores,
+    head_nodes,
+    input_nodes,
+    last_blocks,
+    named,
+    residual_sums,
+    stem_products,
+)
+from advcal_edge.export.dialect import Precision
+
+CAST: tuple[Precision, ...] = ("fp16", "bf16")
+QUANTISED: tuple[Precision, ...] = ("int8", "fp8")
+REDUCED = (*CAST, *QUANTISED)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a graph that stays fp32 in some precisions, and why; `find` gives the names of its nodes."""
+
+    name: str
+    what: str
+    reason: str
+    precisions: tuple[Precision, ...]
+    find: Callable[[onnx.GraphProto], frozenset[str]]
+
+
+POLICY = (
+    Part(
+        "input",
+        "everything before the first matrix product",
+        "eps is 4/255 of the bounds: x must not be rounded",
+        CAST,
+        input_nodes,
+    ),
+    Part(
+        "first product",
+        "the first matrix product",
+        "it reads the sensor's values; on bindlite keeping it took a third off the error of int8",
+        QUANTISED,
+        stem_products,
+    ),
+    Part(
+        "convolution",
+        "Conv",
+        "ONNX has a bfloat16 Conv since opset 22, and TensorRT 10.3 reads up to 20",
+        ("bf16",),
+        lambda graph: named(graph, "Conv"),
+    ),
+    Part(
+        "layer norm",
+        "LayerNormalization",
+        "its sum of squares overflows 65504, which is what breaks fp16 transformers; of 8 bits too few are left",
+        CAST,
+        lambda graph: named(graph, "LayerNormalization"),
+    ),
+    Part(
+        "softmax",
+        "Softmax over the attention scores",
+        "a sum of exponentials loses the small ones in 8 or 11 bits",
+        CAST,
+        lambda graph: named(graph, "Softmax"),
+    ),
+    Part(
+        "residual",
+        "sums of two activations",
+        "the residual stream grows with depth; rounding it adds up over blocks",
+        CAST,
+        residual_sums,
+    ),
+    Part(
+        "head",
+        "all after the last LayerNormalization",
+        "decisions are near ties of its output; it costs next to nothing",
+        REDUCED,
+        head_nodes,
+    ),
+)
+"""What always stays fp32. Cast graphs reduce all other matrix products and what is elementwise between them; quantised
+graphs touch matrix products alone."""
+
+FURTHER = (
+    Part(
+        "attention scores",
+        "the product of queries and keys, and what lies between it and its Softmax",
+        "scores grow with the square of the activations and are the first to overflow; a softmax turns their error"
+        " into a factor",
+        REDUCED,
+        attention_scores,
+    ),
+    Part(
+        "last blocks",
+        "matrix products of the last quarter of the transformer blocks, at least of one",
+        "no later block averages their error out before the head reads it, and activations are largest there",
+        REDUCED,
+        last_blocks,
+    ),
+)
+"""What stays fp32 only where it is asked for."""
+
+
+def kept_nodes(graph: onnx.GraphProto, precision: Precision, further: Collection[str] = ()) -> frozenset[str]:
+    """Names of the nodes that stay fp32 in `precision`, `further` parts of `FURTHER` included."""
+    parts = (*POLICY, *(part for part in FURTHER if part.name in further))
+    return frozenset().union(*(part.find(graph) for part in parts if precision in part.precisions))

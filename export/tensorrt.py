@@ -1,0 +1,242 @@
+"""One plan from one ONNX graph, by TensorRT or TensorRT-RTX: strongly typed, and held to the precision asked for."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from advcal_edge.errors import ConfigError, DependencyError, EngineError, ExportError
+from advcal_edge.export.inspector import Achieved, hold, read_layers
+from advcal_edge.export.network import break_fusions, product_precisions, read_network
+from advcal_edge.export.target import BuildOptions
+from advcal_edge.export.timing_cache import attach, keep
+from advcal_edge.runtime.cuda import Cuda
+from advcal_edge.runtime.graph import graph_digest
+from advcal_edge.runtime.plan_card import Device, PlanCard, card_path
+from advcal_edge.runtime.products import Product, collecting_log
+from advcal_edge.storage import sha256_bytes
+
+MIB = 1 << 20
+LEVELS = {"ampere+": "AMPERE_PLUS", "same-capability": "SAME_COMPUTE_CAPABILITY"}
+MEMORY_WORDS = ("out of memory", "outofmemory", "insufficient memory", "allocation failed", "std::bad_alloc")
+
+
+def find_device() -> Device | None:
+    """The CUDA device of this machine; None where there is none, which TensorRT-RTX builds without."""
+    try:
+        cuda = Cuda()
+        return Device(cuda.device_name(), cuda.compute_capability())
+    except (DependencyError, EngineError):
+        return None
+
+
+def build_plan(
+    product: Product,
+    graph: Path,
+    target: Path,
+    options: BuildOptions | None = None,
+    *,
+    timing_cache: Path | None = None,
+) -> PlanCard:
+    """Build the ONNX file `graph`, named like `forward.fp16.onnx`, into the plan `target` with its card beside it.
+
+    TF32 is off. Where this machine has a device the plan is opened again and its layers are read; where it has none,
+    the card says that the precision is that of the typed network.
+
+    Raises:
+        ConfigError: a file name that tells no precision, or options that the product does not have.
+        ExportError: the graph is rejected, memory runs out, or the precision is not achieved.
+        EngineError: TensorRT without a CUDA device.
+    """
+    options = options or BuildOptions()
+    kind, precision = named(graph)
+    device = find_device()
+    if device is None and product.name == "tensorrt":
+        Cuda()  # says why there is none
+    start = time.perf_counter()
+    data, network, config = build(product, graph, options, timing_cache)
+    if options.deterministic and product.name == "tensorrt_rtx" and build(product, graph, options, None)[0] != data:
+        raise ExportError(f"{product} built `{graph.name}` twice and the plans differ; `--deterministic` was asked for")
+    seconds = time.perf_counter() - start
+    wanted = product_precisions(product.module, network)
+    achieved, evidence = judge(product, device, data, precision, wanted)
+    target.write_bytes(data)
+    card = PlanCard(
+        sha256=sha256_bytes(data),
+        bytes=len(data),
+        kind=kind,
+        graph=f"onnx/{graph.name}",
+        graph_sha256=graph_digest(graph),
+        product=product.name,
+        version=product.version,
+        device=device,
+        targets=options.capabilities,
+        hardware=options.hardware,
+        version_compatible=options.version_compatible,
+        profiles=profile_shapes(network, options),
+        flags=set_flags(product.module, config),
+        memory=options.memory,
+        timing_cache=keep(product, config, timing_cache),
+        precision=precision,
+        achieved=achieved.precision,
+        evidence=evidence,
+        layers=dict(achieved.layers),
+        step=options.step,
+        unfused=options.break_fusions,
+        seconds=round(seconds, 2),
+    )
+    card_path(target).write_text(json.dumps(card.to_json(), indent=1) + "\n", encoding="utf-8")
+    return card
+
+
+def build(product: Product, graph: Path, options: BuildOptions, cache: Path | None) -> tuple[bytes, Any, Any]:
+    """The plan's bytes, with network and configuration to ask."""
+    log = collecting_log(product.module)
+    builder = product.module.Builder(log)
+    network = read_network(product, builder, log, graph)
+    if options.break_fusions:
+        break_fusions(product.module, network)
+    config = configure(product, builder, network, options)
+    attach(product, config, cache, deterministic=options.deterministic)
+    try:
+        plan = builder.build_serialized_network(network, config)
+    except MemoryError as error:
+        log.errors.append(f"out of memory {error}")
+        plan = None
+    if plan is None:
+        raise build_error(product, graph, options, log.errors)
+    return bytes(plan), network, config
+
+
+def configure(product: Product, builder: Any, network: Any, options: BuildOptions) -> Any:
+    """Flags, memory and batch profile of a build."""
+    module = product.module
+    config = builder.create_builder_config()
+    config.clear_flag(module.BuilderFlag.TF32)  # on by default, and then fp32 products keep 10 bits of 23
+    config.profiling_verbosity = module.ProfilingVerbosity.DETAILED  # without it the inspector tells names only
+    if options.version_compatible:
+        config.set_flag(module.BuilderFlag.VERSION_COMPATIBLE)
+    if options.hardware != "none":
+        level = getattr(module.HardwareCompatibilityLevel, LEVELS[options.hardware], None)
+        if level is None:
+            raise ConfigError(
+                f"{product} has no hardware level `{options.hardware}`", hint="leave out `--hardware`, or update"
+            )
+        config.hardware_compatibility_level = level
+    if options.memory is not None:
+        config.set_memory_pool_limit(module.MemoryPoolType.WORKSPACE, options.memory * MIB)
+    if options.capabilities:
+        set_capabilities(product, config, options)
+    profile = builder.create_optimization_profile()
+    for name, shapes in profile_shapes(network, options).items():
+        profile.set_shape(name, *shapes)
+    config.add_optimization_profile(profile)
+    return config
+
+
+def set_capabilities(product: Product, config: Any, options: BuildOptions) -> None:
+    """Compile for named compute capabilities.
+
+    Raises:
+        ConfigError: one that the product does not know.
+    """
+    known = product.module.ComputeCapability.__members__
+    config.num_compute_capabilities = len(options.capabilities)
+    for index, (major, minor) in enumerate(options.capabilities):
+        if f"SM{major}{minor}" not in known:
+            offered = ", ".join(f"{name[2:-1]}.{name[-1]}" for name in known if name.startswith("SM"))
+            raise ConfigError(f"{product} does not build for compute capability {major}.{minor}; it has {offered}")
+        config.set_compute_capability(known[f"SM{major}{minor}"], index)
+
+
+def profile_shapes(network: Any, options: BuildOptions) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """(min, opt, max) shape of each input."""
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    return {
+        str(port.name): tuple((size, *(int(axis) for axis in tuple(port.shape)[1:])) for size in options.batch)
+        for port in inputs
+    }
+
+
+def judge(
+    product: Product, device: Device | None, data: bytes, precision: str, wanted: dict[str, str]
+) -> tuple[Achieved, str]:
+    """What precision was achieved, and what says so.
+
+    Raises:
+        ExportError: it is not what was asked for.
+    """
+    reduced = [node for node, found in wanted.items() if found == precision]
+    strange = sorted(set(wanted.values()) - {precision, "fp32"})
+    if strange or not reduced:
+        raise ExportError(
+            f"precision not achieved: {precision} was asked for and {product} reads the graph's {len(wanted)} matrix"
+            f" products as {', '.join(sorted(set(wanted.values()))) or 'none'}",
+            hint="export the graph again: `advcal-edge export B`",
+        )
+    if device is None:
+        return Achieved(precision, wanted), "network"
+    achieved = hold(precision, wanted, read_layers(inspect(product, data)))
+    # TensorRT-RTX chooses kernels when a plan is first run, and may have nothing to tell before
+    return (achieved, "engine") if achieved.layers else (Achieved(precision, wanted), "network")
+
+
+def inspect(product: Product, data: bytes) -> str:
+    """The engine inspector's JSON about a plan, with shapes settled: without, TensorRT 10 tells no types.
+
+    Raises:
+        ExportError: the plan that was just built does not load.
+    """
+    module, log = product.module, collecting_log(product.module)
+    runtime = module.Runtime(log)
+    if hasattr(runtime, "engine_host_code_allowed"):
+        runtime.engine_host_code_allowed = True  # it was built a moment ago, by this process
+    engine = runtime.deserialize_cuda_engine(data)
+    context = None if engine is None else engine.create_execution_context()
+    if context is None:
+        raise ExportError(
+            f"{product} does not load the plan it just built: {next(iter(log.errors), 'it gives no reason')}"
+        )
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        if engine.get_tensor_mode(name) == module.TensorIOMode.INPUT:
+            context.set_input_shape(name, engine.get_tensor_profile_shape(name, 0)[1])
+    inspector = engine.create_engine_inspector()
+    inspector.execution_context = context
+    return str(inspector.get_engine_information(module.LayerInformationFormat.JSON))
+
+
+def set_flags(module: Any, config: Any) -> tuple[str, ...]:
+    """Names of the builder flags that are set."""
+    return tuple(sorted(name for name, flag in module.BuilderFlag.__members__.items() if config.get_flag(flag)))
+
+
+def named(graph: Path) -> tuple[str, str]:
+    """Kind and precision of a graph, from its name.
+
+    Raises:
+        ConfigError: the name tells neither.
+    """
+    kind, _, precision = graph.name.removesuffix(".onnx").partition(".")
+    if kind not in ("forward", "vjp") or precision not in ("fp32", "fp16", "bf16", "int8", "fp8"):
+        raise ConfigError(f"`{graph.name}` tells no kind and precision; expected a name like `forward.fp16.onnx`")
+    return kind, precision
+
+
+def build_error(product: Product, graph: Path, options: BuildOptions, errors: list[str]) -> ExportError:
+    """What to tell the user when the builder gives up."""
+    text = " ".join(errors).lower()
+    if any(word in text for word in MEMORY_WORDS):
+        allowed = "all there is" if options.memory is None else f"{options.memory} MiB"
+        return ExportError(
+            f"{product} ran out of memory while building `{graph.name}` (allowed: {allowed}): {errors[0]}",
+            hint="`--memory 1024`, a smaller `--batch`, nothing else running; write the ONNX graphs elsewhere",
+        )
+    if "timing cache" in text:
+        return ExportError(
+            f"`--deterministic`, and {product} had to time a kernel that is not in the timing cache: {errors[0]}",
+            hint="build once without `--deterministic`, which measures and keeps it",
+        )
+    return ExportError(f"{product} cannot build `{graph.name}`: {next(iter(errors), 'it gives no reason')}")

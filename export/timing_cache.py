@@ -1,0 +1,66 @@
+"""How long each kernel took when a plan was built before: kept beside the bundle, so that builds are fast and alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from advcal_edge.errors import ExportError
+from advcal_edge.runtime.plan_card import Device
+from advcal_edge.runtime.products import Product, dotted
+from advcal_edge.storage import sha256_bytes, write_atomic
+
+
+def cache_path(bundle: Path, product: Product, device: Device | None) -> Path:
+    """Where the timings of a product on a device are kept: beside the bundle, since they are not part of it."""
+    place = "any" if device is None else slug(device.name)
+    resolved = bundle.resolve()
+    return resolved.with_name(f"{resolved.name}.timing") / f"{place}-{product.name}{dotted(product.version)}.cache"
+
+
+def slug(name: str) -> str:
+    """A device's name as part of a file name."""
+    cleaned = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name.lower())
+    return "-".join(part for part in cleaned.split("-") if part) or "device"
+
+
+def attach(product: Product, config: Any, path: Path | None, *, deterministic: bool) -> None:
+    """Give a build the timings in `path`; `deterministic` forbids it to measure anything that is not in them.
+
+    TensorRT-RTX times nothing while building, so it is given none.
+
+    Raises:
+        ExportError: the file is unusable, or there is none to be deterministic with.
+    """
+    module = product.module
+    if product.name == "tensorrt_rtx":
+        return
+    kept = path is not None and path.is_file()
+    if deterministic and not kept:
+        raise ExportError(
+            f"`--deterministic` needs timings to build from; there are none at `{path}`",
+            hint="build once without `--deterministic`, which measures and keeps them",
+        )
+    cache = config.create_timing_cache(path.read_bytes() if path is not None and kept else b"")
+    if cache is None or not config.set_timing_cache(cache, False):
+        raise ExportError(
+            f"{product} does not take the timings in `{path}`: they are of another version or device",
+            hint="delete the file and build again",
+        )
+    for name in ("EDITABLE_TIMING_CACHE", *(["ERROR_ON_TIMING_CACHE_MISS"] if deterministic else [])):
+        flag = getattr(module.BuilderFlag, name, None)
+        if flag is None:
+            if deterministic:
+                raise ExportError(f"{product} has no `{name}`, which `--deterministic` rests on")
+            continue
+        config.set_flag(flag)
+
+
+def keep(product: Product, config: Any, path: Path | None) -> str | None:
+    """Write what a build has learnt back to `path`; its sha256, None where nothing was timed."""
+    if product.name == "tensorrt_rtx":
+        return None
+    data = bytes(config.get_timing_cache().serialize())
+    if path is not None:
+        write_atomic(path, data)
+    return sha256_bytes(data)

@@ -1,0 +1,122 @@
+"""A second opinion on an engine: `polygraphy run` on the same file and samples, held against our runner."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.errors import DependencyError, EngineError
+from advcal_edge.runtime.plan_card import is_plan, read_card
+from advcal_edge.runtime.runners import CPU, EngineRunner
+
+Floats = NDArray[np.float32]
+
+LIMIT = 1e-3  # relative L2; the same bytes on the same device agree to 1e-6, another engine does not
+SECONDS = 600
+LOADER = "import numpy\n\n\ndef load_data():\n    yield {{'x': numpy.load({path!r}, allow_pickle=False)}}\n"
+# polygraphy knows TensorRT-RTX by the name of the metapackage only
+PROGRAM = (
+    "import importlib.util, sys\n"
+    "if importlib.util.find_spec('tensorrt_rtx') is None and importlib.util.find_spec('tensorrt_rtx_bindings'):\n"
+    "    import tensorrt_rtx_bindings; sys.modules['tensorrt_rtx'] = tensorrt_rtx_bindings\n"
+    "from polygraphy.tools import main\n"
+    "sys.exit(main())\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CrossCheck:
+    """How far two programs are apart on the same engine: ||a - b|| / ||b|| and the largest difference."""
+
+    tool: str
+    samples: int
+    relative_l2: float
+    max_abs: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types for a report."""
+        return asdict(self)
+
+
+def cross_check(runner: EngineRunner, x: Floats) -> CrossCheck:
+    """Run the file of `runner` in polygraphy on x (n, ...), and compare.
+
+    Raises:
+        DependencyError: polygraphy is not installed.
+        EngineError: polygraphy cannot run the engine, or its embeddings are not ours.
+    """
+    if find_spec("polygraphy") is None:
+        raise DependencyError("polygraphy", extra="trt", purpose="`--cross-check`")
+    plan = is_plan(runner.path)
+    if not plan and CPU not in runner.fingerprint:
+        raise EngineError(
+            f"polygraphy runs graphs on the CPU here; `{runner.path}` runs as {runner.fingerprint}",
+            hint="leave out `--cross-check`, or check the plan",
+        )
+    ours, theirs = runner(x), polygraphy_run(runner.path, x, ["--trt"] if plan else ["--onnxrt"])
+    if theirs.shape != ours.shape:
+        raise EngineError(f"polygraphy returned {theirs.shape} for `{runner.path}`; we {ours.shape}")
+    scale = max(float(np.linalg.norm(theirs)), 1e-30)
+    found = CrossCheck(
+        tool=f"polygraphy {version('polygraphy')}",
+        samples=len(x),
+        relative_l2=float(np.linalg.norm(ours - theirs)) / scale,
+        max_abs=float(np.abs(ours - theirs).max()),
+    )
+    if not found.relative_l2 <= LIMIT:  # NaN too
+        raise EngineError(
+            f"{found.tool} and this program disagree about `{runner.path}`: relative L2 {found.relative_l2:.3g} on"
+            f" {len(x)} samples; expected at most {LIMIT:g}",
+            hint="one of the two runs another engine than it says; do not ship it",
+        )
+    return found
+
+
+def polygraphy_run(path: Path, x: Floats, backend: list[str]) -> Floats:
+    """z (n, d) of an engine as `polygraphy run` computes it, in a process of its own.
+
+    Raises:
+        EngineError: it fails.
+    """
+    card = read_card(path) if is_plan(path) else None
+    rtx = card is not None and card.product == "tensorrt_rtx"
+    with tempfile.TemporaryDirectory(prefix="advcal-edge.") as folder:
+        samples, loader, results = (Path(folder, name) for name in ("x.npy", "loader.py", "results.json"))
+        np.save(samples, x)
+        loader.write_text(LOADER.format(path=str(samples)), encoding="utf-8")
+        arguments = [str(path), *backend, *(["--model-type=engine"] if is_plan(path) else [])]
+        arguments += ["--data-loader-script", str(loader), "--save-outputs", str(results)]
+        done = subprocess.run(  # our interpreter, our program, paths as arguments
+            [sys.executable, "-c", PROGRAM, "run", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            env={**os.environ, "POLYGRAPHY_USE_TENSORRT_RTX": "1" if rtx else "0"},
+        )
+        if done.returncode or not results.is_file():
+            said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+            told = next((line for line in said if "[E]" in line or "[!]" in line), (said or ["nothing"])[-1])
+            raise EngineError(f"`polygraphy run` does not run `{path}`: {told}")
+        return read_results(results)
+
+
+def read_results(path: Path) -> Floats:
+    """The output `z` in a results file of polygraphy."""
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # it reports on itself while loading
+        from polygraphy.comparator import RunResults
+
+        ((_, iterations),) = RunResults.load(str(path)).items()
+    z: Floats = np.asarray(iterations[0]["z"], np.float32)
+    return z

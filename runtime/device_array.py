@@ -1,0 +1,97 @@
+"""Arrays that lie on a CUDA device already, whoever made them: their address, taken without a copy."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass, field
+from typing import Any
+
+from advcal_edge.errors import InputError
+
+DLPACK_CUDA, DLPACK_FLOAT = 2, 2
+FLOAT32 = "<f4"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceArray:
+    """Contiguous float32 (n, ...) on a device; `keep` must live as long as the address is used."""
+
+    address: int
+    shape: tuple[int, ...]
+    stream: int | None = None  # where its maker may still be writing
+    keep: Any = field(default=None, compare=False, repr=False)
+
+
+class Tensor(ctypes.Structure):
+    """The beginning of what a DLPack capsule points to, the same in all its versions without a name suffix."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device", ctypes.c_int32),
+        ("index", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("offset", ctypes.c_uint64),
+    )
+
+
+def find_device_array(x: Any, stream: int) -> DeviceArray | None:
+    """`x` where it lies on a CUDA device (cupy, pycuda, torch, anything with DLPack); None for an array of the host.
+
+    A maker that speaks DLPack is told to finish before `stream` goes on; of others the caller waits for the stream.
+
+    Raises:
+        InputError: on the device, and neither float32 nor contiguous.
+    """
+    if hasattr(x, "__cuda_array_interface__"):
+        return from_interface(x)
+    if hasattr(x, "__dlpack_device__") and int(x.__dlpack_device__()[0]) == DLPACK_CUDA:
+        return read_capsule(x.__dlpack__(stream=stream))
+    return None
+
+
+def from_interface(x: Any) -> DeviceArray:
+    """Read the CUDA array interface, version 2 or 3."""
+    told = x.__cuda_array_interface__
+    shape = tuple(int(size) for size in told["shape"])
+    check_layout(str(told["typestr"]), shape, scaled(told.get("strides"), 4))
+    stream = told.get("stream")
+    return DeviceArray(int(told["data"][0]), shape, None if stream is None else int(stream), x)
+
+
+def read_capsule(capsule: Any) -> DeviceArray:
+    """Read a DLPack capsule and leave it to its maker to free: it is never marked as used, and kept until then."""
+    get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    tensor = Tensor.from_address(get_pointer(capsule, b"dltensor"))
+    shape = tuple(tensor.shape[axis] for axis in range(tensor.ndim))
+    kind = FLOAT32 if (tensor.code, tensor.bits, tensor.lanes) == (DLPACK_FLOAT, 32, 1) else "another type"
+    check_layout(kind, shape, tuple(tensor.strides[axis] for axis in range(tensor.ndim)) if tensor.strides else None)
+    return DeviceArray(int(tensor.data or 0) + int(tensor.offset), shape, None, capsule)
+
+
+def scaled(strides: Any, size: int) -> tuple[int, ...] | None:
+    """Strides counted in items of `size` bytes."""
+    return None if strides is None else tuple(int(stride) // size for stride in strides)
+
+
+def check_layout(kind: str, shape: tuple[int, ...], strides: tuple[int, ...] | None) -> None:
+    """Refuse what would have to be cast or copied.
+
+    Raises:
+        InputError: not float32, or not contiguous.
+    """
+    if kind != FLOAT32:
+        raise InputError(f"an array on the device is {kind}; expected float32 (`{FLOAT32}`)")
+    expected = 1
+    for size, stride in reversed(list(zip(shape, strides or (), strict=False))):
+        if size > 1 and stride != expected:
+            raise InputError(
+                f"an array on the device has strides {strides} for shape {shape}; expected a contiguous one",
+                hint="make it contiguous before it is handed over",
+            )
+        expected *= size

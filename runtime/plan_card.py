@@ -1,0 +1,139 @@
+"""The card beside a plan: what built it, for which device, from which graph; read before the plan itself is touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from advcal_edge.errors import EngineError
+from advcal_edge.runtime.products import SOURCES, Product, Version, dotted
+
+SCHEMA = "advcal-edge/plan/1"
+SUFFIXES = frozenset({".plan", ".engine", ".trt"})
+RTX_TARGETS = (8, 0)  # a plan of TensorRT-RTX without named targets runs on this compute capability and later ones
+
+Capability = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A CUDA device, by the name it gives itself."""
+
+    name: str
+    capability: Capability
+
+    def __str__(self) -> str:
+        return f"{self.name} (compute capability {dotted(self.capability)})"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCard:
+    """Everything that decides where a plan runs and what it is; batches in `profiles` are (min, opt, max) shapes."""
+
+    sha256: str
+    bytes: int
+    kind: str  # forward or vjp
+    graph: str
+    graph_sha256: str
+    product: str
+    version: Version
+    device: Device | None  # None where it was built on a machine without one
+    targets: tuple[Capability, ...]  # TensorRT-RTX: compute capabilities it was compiled for; empty for its default
+    hardware: str  # none, ampere+ or same-capability
+    version_compatible: bool
+    profiles: Mapping[str, tuple[tuple[int, ...], ...]]
+    flags: tuple[str, ...]
+    memory: int | None  # MiB the builder was allowed
+    timing_cache: str | None  # sha256 of what it knew after the build
+    precision: str  # asked for
+    achieved: str
+    evidence: str  # `engine`: read from the plan by its inspector; `network`: from the typed network it was built from
+    layers: Mapping[str, str]  # matrix product of the graph -> precision
+    step: str | None  # of the ladder; None where none was climbed
+    unfused: bool  # softmax and norms are outputs as well, so that no kernel swallows them
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types, schema first."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PlanCard:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is nothing of the kind.
+        """
+        if data["schema"] != SCHEMA:
+            raise ValueError(f"schema is `{data['schema']}`; expected `{SCHEMA}`")
+        told = {field.name: data[field.name] for field in fields(cls)}
+        device = told["device"]
+        return cls(
+            **{
+                **told,
+                "version": tuple(map(int, told["version"])),
+                "device": None if device is None else Device(str(device["name"]), pair(device["capability"])),
+                "targets": tuple(pair(target) for target in told["targets"]),
+                "profiles": {
+                    str(name): tuple(tuple(map(int, shape)) for shape in shapes)
+                    for name, shapes in told["profiles"].items()
+                },
+                "flags": tuple(map(str, told["flags"])),
+            }
+        )
+
+    def misfit(self, product: Product, device: Device) -> str | None:
+        """Why the plan does not run on `device` under `product`, in words; None where it does."""
+        built_by = f"{SOURCES[self.product].title} {dotted(self.version)}"
+        if self.product != product.name:
+            return f"it was built by {built_by}; this machine has {product}"
+        newer = self.version_compatible and product.version >= self.version
+        if self.version != product.version and not newer:
+            return f"it was built by {built_by}; this machine has {product}, and plans do not move between versions"
+        if self.product == "tensorrt_rtx":
+            named = device.capability in self.targets if self.targets else device.capability >= RTX_TARGETS
+            wanted = ", ".join(map(dotted, self.targets)) or f"{dotted(RTX_TARGETS)} and later"
+            return None if named else f"it was built for compute capability {wanted}; this is {device}"
+        if self.device is None or device == self.device:
+            return None
+        if self.hardware == "same-capability" and device.capability == self.device.capability:
+            return None
+        if self.hardware == "ampere+" and device.capability >= (8, 0):
+            return None
+        return f"it was built on {self.device}; this is {device}, and plans do not move between devices"
+
+
+def pair(value: Any) -> Capability:
+    """A compute capability from JSON."""
+    major, minor = value
+    return int(major), int(minor)
+
+
+def is_plan(path: Path) -> bool:
+    """Whether a file is a plan by its name."""
+    return path.suffix in SUFFIXES
+
+
+def card_path(plan: Path) -> Path:
+    """Where the card of a plan lies."""
+    return plan.with_suffix(".json")
+
+
+def read_card(plan: Path) -> PlanCard | None:
+    """The card beside a plan; None where there is none.
+
+    Raises:
+        EngineError: there is one, and it cannot be read.
+    """
+    path = card_path(plan)
+    if not path.is_file():
+        return None
+    try:
+        return PlanCard.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise EngineError(
+            f"`{path}` is no description of a plan: {error!r}", hint="build it again: `advcal-edge export B --trt`"
+        ) from error

@@ -1,0 +1,119 @@
+"""The two products that make plans of ONNX, TensorRT and TensorRT-RTX: one API, found here, handed on as a value."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from advcal_edge.errors import DependencyError, EngineError
+from advcal_edge.registry import choose
+
+Version = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a product comes from: modules that may hold it, the extra, and the versions this code was written for."""
+
+    title: str
+    modules: tuple[str, ...]
+    extra: str
+    first: Version
+    last: Version
+
+    @property
+    def versions(self) -> str:
+        """The range in words."""
+        return f"{dotted(self.first)} to {dotted(self.last)}"
+
+
+SOURCES: Mapping[str, Source] = {
+    "tensorrt": Source("TensorRT", ("tensorrt",), "trt", (10, 3), (11,)),
+    # the wheels of bindings and libraries install the second name; the vendor's own packages the first
+    "tensorrt_rtx": Source("TensorRT-RTX", ("tensorrt_rtx", "tensorrt_rtx_bindings"), "rtx", (1,), (1,)),
+}
+JETPACK = "JetPack brings it: `sudo apt install python3-libnvinfer`, then a venv with `--system-site-packages`"
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product that can be imported here; `module` is the only door to its API."""
+
+    name: str
+    module: Any
+    version: Version
+
+    def __str__(self) -> str:
+        return f"{SOURCES[self.name].title} {dotted(self.version)}"
+
+
+def find_product(name: str) -> Product:
+    """Import `tensorrt` or `tensorrt_rtx`.
+
+    Raises:
+        ConfigError: another name.
+        DependencyError: not installed; the hint names the extra, on a Jetson JetPack's package.
+        EngineError: a version that this code was not written for.
+    """
+    source = choose("product", name, SOURCES)
+    for candidate in source.modules:
+        try:
+            module = import_module(candidate)
+        except ImportError as error:  # also a shared library that is missing beside a module that is there
+            if isinstance(error, ModuleNotFoundError) and error.name == candidate:
+                continue
+            raise EngineError(
+                f"the module `{candidate}` is installed and does not load: {error}", hint=installing(source)
+            ) from error
+        return checked(Product(name, module, integers(str(module.__version__))))
+    raise DependencyError(source.modules[0], extra=source.extra, purpose=source.title, hint=installing(source))
+
+
+def installing(source: Source) -> str:
+    """How to get a product onto this machine."""
+    pip = f"pip install 'advcal-edge[{source.extra}]'"
+    jetson = source.title == "TensorRT" and platform.machine() == "aarch64"
+    return f"on a Jetson {JETPACK}; on a server {pip}" if jetson else pip
+
+
+def checked(product: Product) -> Product:
+    """Refuse a version whose API nobody has looked at.
+
+    Raises:
+        EngineError: too old or too new.
+    """
+    source = SOURCES[product.name]
+    if product.version < source.first or product.version[: len(source.last)] > source.last:
+        raise EngineError(
+            f"found {product}; expected {source.title} {source.versions}", hint="install a version in that range"
+        )
+    return product
+
+
+def integers(version: str) -> Version:
+    """The numbers of a version, to compare: `10.13.3.9` is (10, 13, 3, 9), of which 9 comes before 10."""
+    return tuple(int(number) for number in re.findall(r"\d+", version.split("+")[0])[:4])
+
+
+def dotted(version: Version) -> str:
+    """A version as people write it."""
+    return ".".join(map(str, version))
+
+
+def collecting_log(module: Any) -> Any:
+    """A logger for `module` that keeps errors in `errors` and prints nothing; libraries raise what went wrong."""
+
+    class Log(module.ILogger):  # type: ignore[misc]  # the base class is known at run time only
+        def __init__(self) -> None:
+            module.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if int(severity) == int(module.ILogger.ERROR):  # INTERNAL_ERROR, one below, also carries mere remarks
+                self.errors.append(message)
+
+    return Log()

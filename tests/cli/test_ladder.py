@@ -1,0 +1,219 @@
+"""The ladder: its logic on verdicts by hand, and real climbs of encoders that overflow in fp16."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+import overflowing
+import pytest
+from jsonschema import Draft202012Validator
+
+from advcal_edge.bundle import Bundle
+from advcal_edge.calibrate.calibration import calibrate
+from advcal_edge.calibrate.config import CalibrateConfig
+from advcal_edge.cli import main
+from advcal_edge.cli.graph_ladder import ladder_text, outcome
+from advcal_edge.cli.ladder import Ladder, Unchanged, climb
+from advcal_edge.config import Layer, resolve
+from advcal_edge.errors import ExportError, FidelityError
+from advcal_edge.export.ladder import STEPS, Step, graph_steps
+from advcal_edge.report.schema import report_schema
+from advcal_edge.report.text import verification_table
+
+FP16 = "onnx/forward.fp16.onnx"
+CLIMB = ["--precision", "fp16", "--until-parity", "--samples", "64", "--margin", "0.06"]
+"""Of 64 samples without a flip the drop is below 5.7 points."""
+
+
+def judged(verdicts: Mapping[str, str]) -> Callable[[str, Step, Ladder], dict[str, Any]]:
+    """Reports with these verdicts by step."""
+
+    def judge(engine: str, step: Step, ladder: Ladder) -> dict[str, Any]:
+        assert engine == f"{step.name}.onnx"
+        assert all(attempt.verdict != "pass" for attempt in ladder.attempts)
+        verdict = verdicts[step.name]
+        return {
+            "engine": {"sha256": step.name * 3},
+            "verdict": verdict,
+            "reasons": [] if verdict == "pass" else ["so it is"],
+        }
+
+    return judge
+
+
+def named(step: Step) -> str:
+    return f"{step.name}.onnx"
+
+
+def verdicts(ladder: Ladder) -> list[str]:
+    return [attempt.verdict for attempt in ladder.attempts]
+
+
+def test_stops_at_the_first_step_that_passes() -> None:
+    ladder = climb("fp16", STEPS, named, judged({"as built": "fail", "extra outputs": "pass"}))
+    assert verdicts(ladder) == ["fail", "pass"]
+    assert ladder.reached == STEPS[1]
+    assert json.loads(json.dumps(ladder.to_json())) == {
+        "asked": "fp16",
+        "attempts": [
+            {"step": "as built", "engine": "as built" * 3, "verdict": "fail", "reasons": ["so it is"]},
+            {"step": "extra outputs", "engine": "extra outputs" * 3, "verdict": "pass", "reasons": []},
+        ],
+        "reached": "extra outputs",
+    }
+
+
+def test_an_inconclusive_verdict_is_no_parity() -> None:
+    found = dict.fromkeys((step.name for step in STEPS), "inconclusive")
+    ladder = climb("int8", graph_steps(), named, judged(found))
+    assert verdicts(ladder) == ["inconclusive"] * 4
+    assert ladder.reached is None
+    assert outcome(ladder) == "no step of int8 is on a par with its reference: the bundle holds no int8 graph"
+
+
+def test_a_broken_engine_is_an_attempt_and_an_unchanged_one_is_not_verified() -> None:
+    def build(step: Step) -> str | Unchanged:
+        if step.name == "as built":
+            raise FidelityError("is nan")
+        return Unchanged("the same") if step.further == ("attention scores",) else named(step)
+
+    ladder = climb("fp16", graph_steps(), build, judged({"fp32 last blocks": "fail", "all fp32": "pass"}))
+    assert [(attempt.verdict, attempt.reasons) for attempt in ladder.attempts] == [
+        ("fail", ("is nan",)),
+        ("skipped", ("the same",)),
+        ("fail", ("so it is",)),
+        ("pass", ()),
+    ]
+    assert "fp16 was not reached: what passes is the fp32 graph" in ladder_text(ladder)
+
+
+def test_an_engine_that_cannot_be_built_ends_the_climb() -> None:
+    def build(step: Step) -> str:
+        raise ExportError("cannot be traced")
+
+    with pytest.raises(ExportError, match="cannot be traced"):
+        climb("fp16", STEPS, build, judged({}))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """bindlite's motion encoder as it is; of a small radius, at which it withstands some attacks."""
+    layers: Sequence[Layer] = [
+        Layer("test", {"modality": "imu", "out": str(tmp_path_factory.mktemp("plain") / "B")}),
+        Layer("test", {"adapter": {"kind": "identity"}, "threat": {"eps": 1 / 255}, "train": {"samples": 64}}),
+        Layer("test", {"evaluate": {"samples": 8, "steps": 2, "queries": 5}}),
+    ]
+    return calibrate(resolve(CalibrateConfig, layers)).bundle
+
+
+def overflow(plain: Bundle, target: Path, encoder: overflowing.Overflowing) -> Path:
+    """The same bundle of another encoder."""
+    shutil.copytree(plain.path, target)
+    section = {**plain.section("encoder"), "name": encoder.name, "weights_sha256": encoder.fingerprint}
+    Bundle.open(target).add({}, encoder=section)
+    return target
+
+
+def climbed(path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
+    """The document of a climb that passes, its report checked by everything that reads reports."""
+    assert main(["export", str(path), *CLIMB, *options, "--json"]) == 0
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    (report,) = (json.loads(file.read_text()) for file in path.glob("reports/*/report.json"))
+    (ladder,) = document["ladders"]
+    assert report["ladder"] == ladder
+    assert report["verdict"] == "pass"
+    assert report["engine"]["step"] == ladder["reached"]
+    assert list(Draft202012Validator(report_schema()).iter_errors(report)) == []
+    told = {entry.key: entry.value for entry in onnx.load(str(path / report["engine"]["path"])).metadata_props}
+    assert told["advcal_edge.step"] == ladder["reached"]
+    assert f"({report['engine']['precision']}, {ladder['reached']})" in verification_table(report)
+    assert main(["verify", "--check", *map(str, path.glob("reports/*/report.json"))]) == 0
+    capsys.readouterr()
+    assert not [file for file in path.iterdir() if file.name.startswith(".")]
+    assert ladder["attempts"][0]["engine"] is None
+    assert "relative_l2 is nan" in ladder["attempts"][0]["reasons"][0]
+    return document
+
+
+def test_without_a_ladder_an_overflow_is_refused_and_the_ladder_named(
+    plain: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ONNX Runtime on a CPU computes this graph without an overflow; a GPU would not."""
+    target = overflow(plain, tmp_path / "B", overflowing.attention("imu"))
+    assert main(["export", str(target), "--precision", "fp16", "--no-gradient"]) == 2
+    err = capsys.readouterr().err
+    assert "relative_l2 is nan" in err
+    assert "--until-parity" in err
+    assert not Bundle.open(target).has(FP16)
+
+
+def test_attention_that_overflows_is_mended_by_fp32_attention(
+    plain: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = climbed(overflow(plain, tmp_path / "B", overflowing.attention("imu")), capsys)
+    (ladder,) = document["ladders"]
+    assert [attempt["verdict"] for attempt in ladder["attempts"]] == ["fail", "pass"]
+    assert ladder["reached"] == "fp32 attention"
+    assert [graph["path"] for graph in document["graphs"]] == ["onnx/vjp.fp32.onnx", FP16]
+    assert document["graphs"][1]["fidelity"]["emulated"] is True
+    assert Bundle.open(tmp_path / "B").section("graphs")["files"][FP16]["step"] == "fp32 attention"
+
+
+def test_a_last_block_that_overflows_is_mended_by_fp32_last_blocks(
+    plain: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = climbed(overflow(plain, tmp_path / "B", overflowing.last_block("imu")), capsys)
+    (ladder,) = document["ladders"]
+    assert [attempt["verdict"] for attempt in ladder["attempts"]] == ["fail", "fail", "pass"]
+    assert ladder["reached"] == "fp32 last blocks"
+
+
+def test_where_nothing_passes_no_graph_of_that_precision_stays(
+    exported: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Eight samples decide nothing: every step is inconclusive, up to fp32 itself."""
+    shutil.copytree(exported.path, tmp_path / "B")
+    options = ["--precision", "fp16", "--no-gradient", "--until-parity", "--samples", "8"]
+    assert main(["export", str(tmp_path / "B"), *options]) == 1
+    out = capsys.readouterr().out
+    rows = re.findall(r"^(as built|fp32 attention|fp32 last blocks|all fp32) +([0-9a-f]{8})  (\w+)$", out, re.MULTILINE)
+    assert [row[2] for row in rows] == ["INCONCLUSIVE"] * 4
+    assert len({row[1] for row in rows}) == 4
+    assert "no step of fp16 is on a par with its reference: the bundle holds no fp16 graph" in out
+    bundle = Bundle.open(tmp_path / "B")
+    assert not bundle.has(FP16)
+    assert FP16 not in bundle.section("graphs")["files"]
+    assert not (bundle.path / FP16).exists()
+    assert bundle.has("onnx/forward.int8.onnx")
+    for row in rows[1:]:
+        attempts = json.loads((bundle.path / "reports" / row[1] / "report.json").read_text())["ladder"]["attempts"]
+        assert [attempt["engine"][:8] for attempt in attempts] == [found[1] for found in rows[: len(attempts)]]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--precision", "fp32"], "fp32 has nothing to give back"),
+        (["--precision", "bf16"], "bf16 needs a GPU"),
+        (["--precision", "fp16", "--no-gradient"], "`--until-parity` and `--no-gradient` exclude each other"),
+        (["--precision", "fp8", "--opset", "18"], "`--precision fp8` and `--opset 18` exclude each other"),
+        (["--precision", "fp16", "--attacks", "quik"], "did you mean `quick`?"),
+        (["--precision", "fp61"], "did you mean `fp16`?"),
+    ],
+)
+def test_what_cannot_be_climbed_is_2_before_any_work(
+    plain: Bundle, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (plain.path / "manifest.json").read_bytes()
+    assert main(["export", str(plain.path), "--until-parity", *options]) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert captured.out == ""
+    assert (plain.path / "manifest.json").read_bytes() == before
+    assert not (plain.path / "onnx").exists()

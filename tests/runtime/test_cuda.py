@@ -1,0 +1,99 @@
+"""The two ways to the CUDA runtime: that they reach it, pass arguments alike, and explain what it says."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import pytest
+
+from advcal_edge.errors import DependencyError, EngineError
+from advcal_edge.runtime import cuda
+from advcal_edge.runtime.cuda import Bindings, Cuda, Library
+
+
+def backends() -> list[Any]:
+    found: list[Any] = []
+    for kind in (Bindings, Library):
+        try:
+            found.append(kind())
+        except (ImportError, DependencyError):
+            continue
+    return found
+
+
+@pytest.mark.skipif(not backends(), reason="neither cuda-python nor libcudart is installed")
+def test_reaches_the_runtime_and_explains_its_errors() -> None:
+    for backend in backends():
+        code, values = backend.invoke("cudaDriverGetVersion")
+        assert (code, len(values)) == (0, 1)
+        assert "out of memory" in backend.explain(2)
+        assert "driver" in backend.explain(35)
+
+
+class FakeLibrary:
+    """Records machine words as C functions would receive them."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def function(*arguments: Any) -> int:
+            self.calls.append((name, tuple(getattr(a, "value", a) for a in arguments)))
+            for argument in arguments:
+                if hasattr(argument, "_obj"):
+                    argument._obj.value = 42
+            return 0
+
+        return function
+
+
+def library(monkeypatch: pytest.MonkeyPatch) -> tuple[Library, FakeLibrary]:
+    fake = FakeLibrary()
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: fake)
+    return Library(), fake
+
+
+def test_outputs_come_first_but_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, fake = library(monkeypatch)
+    assert backend.invoke("cudaMalloc", 2**40) == (0, (42,))
+    assert fake.calls[-1][1][1] == 2**40
+    assert backend.invoke("cudaStreamEndCapture", 7) == (0, (42,))
+    assert fake.calls[-1][1][0] == 7
+    assert backend.invoke("cudaMemGetInfo") == (0, (42, 42))
+    assert backend.invoke("cudaMemcpyAsync", 1, 2, 3, 1, 9) == (0, ())
+    assert fake.calls[-1] == ("cudaMemcpyAsync", (1, 2, 3, 1, 9))
+
+
+def test_without_any_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    with pytest.raises(DependencyError, match="cuda-python"):
+        Library()
+
+
+class Failing:
+    """A runtime in which a call fails."""
+
+    def __init__(self, code: int, count: int = 1) -> None:
+        self.code, self.count = code, count
+
+    def invoke(self, name: str, *arguments: int) -> tuple[int, tuple[int, ...]]:
+        return (0, (self.count,)) if name == "cudaGetDeviceCount" else (self.code, ())
+
+    def explain(self, code: int) -> str:
+        return f"words for {code}"
+
+    def device_name(self, index: int) -> str:
+        return ""
+
+
+def test_failures_are_errors_in_words() -> None:
+    with pytest.raises(EngineError, match="cudaMalloc failed: words for 700"):
+        Cuda(Failing(700)).allocate(1)
+    with pytest.raises(EngineError, match="out of memory"):
+        Cuda(Failing(cuda.OUT_OF_MEMORY)).allocate(1)
+    with pytest.raises(EngineError, match="it counts no device"):
+        Cuda(Failing(0, count=0))

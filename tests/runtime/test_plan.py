@@ -1,0 +1,328 @@
+"""Running plans: against plain arithmetic on the stand-in, and the words for what does not belong here."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from host_trt import NAME, VERSION, HostGpu, host_gpu, write_plan
+from numpy.typing import NDArray
+from tiny import DIM, Linear
+
+from advcal_edge.errors import DependencyError, EngineError, InputError
+from advcal_edge.export.tensorrt import find_device
+from advcal_edge.runtime.cuda import Cuda
+from advcal_edge.runtime.device_array import DeviceArray, find_device_array, read_capsule
+from advcal_edge.runtime.plan_card import Device, PlanCard, card_path, read_card
+from advcal_edge.runtime.products import Product, find_product, integers
+from advcal_edge.runtime.tensorrt import PlanRunner, PlanVjp
+from advcal_edge.spec import thermal
+
+RTOL = 1e-5
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostGpu]:
+    with host_gpu(monkeypatch) as found:
+        yield found
+
+
+@pytest.fixture
+def linear() -> Linear:
+    return Linear.random(thermal(8))
+
+
+def draw(n: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).random((n, 1, 8, 8), dtype=np.float32)
+
+
+class OnDevice:
+    """An array as cupy, pycuda or torch hand it over."""
+
+    def __init__(self, gpu: HostGpu, x: NDArray[np.float32], stream: int | None = None, offset: int = 0) -> None:
+        (self.address,) = gpu.cudaMalloc(x.nbytes + offset)[1]
+        self.address += offset
+        ctypes.memmove(self.address, np.ascontiguousarray(x).ctypes.data, x.nbytes)
+        self.__cuda_array_interface__ = {
+            "shape": x.shape,
+            "typestr": x.dtype.str,
+            "data": (self.address, False),
+            "version": 3,
+            "strides": None,
+            "stream": stream,
+        }
+
+
+@pytest.mark.parametrize("cuda_graph", [False, True])
+@pytest.mark.parametrize("n", [0, 1, 3, 8, 9, 21])
+def test_any_batch_like_the_arithmetic(gpu: HostGpu, linear: Linear, tmp_path: Path, n: int, cuda_graph: bool) -> None:
+    runner = PlanRunner(write_plan(tmp_path / "f.plan", linear.forward()), linear.modality.input, cuda_graph=cuda_graph)
+    for seed in range(3):  # the second round replays what the first recorded
+        x = draw(n, seed)
+        z = runner(x)
+        assert (z.shape, z.dtype) == ((n, DIM), np.float32)
+        np.testing.assert_allclose(z, linear.embed(x), rtol=RTOL, atol=1e-6)
+    assert bool(gpu.launches) == (cuda_graph and n > 0)
+
+
+def test_a_profile_that_begins_above_one_is_filled_up(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
+    path = write_plan(tmp_path / "f.plan", linear.forward(), (4, 4, 8))
+    x = draw(9)
+    np.testing.assert_allclose(PlanRunner(path, linear.modality.input)(x), linear.embed(x), rtol=RTOL, atol=1e-6)
+
+
+def test_arrays_are_the_callers_own_unless_reused(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
+    path = write_plan(tmp_path / "f.plan", linear.forward())
+    fresh, shared = (PlanRunner(path, linear.modality.input, reuse=reuse) for reuse in (False, True))
+    first, second = draw(2, 1), draw(2, 2)
+    kept = fresh(first)
+    fresh(second)
+    np.testing.assert_allclose(kept, linear.embed(first), rtol=RTOL, atol=1e-6)
+    view = shared(first)
+    shared(second)
+    np.testing.assert_allclose(view, linear.embed(second), rtol=RTOL, atol=1e-6)
+
+
+@pytest.mark.parametrize("cuda_graph", [False, True])
+@pytest.mark.parametrize("offset", [0, 4])
+@pytest.mark.parametrize("n", [2, 11])
+def test_reads_what_lies_on_the_device(
+    gpu: HostGpu, linear: Linear, tmp_path: Path, n: int, offset: int, cuda_graph: bool
+) -> None:
+    path = write_plan(tmp_path / "f.plan", linear.forward())
+    runner = PlanRunner(path, linear.modality.input, cuda_graph=cuda_graph)
+    x = draw(n)
+    held = OnDevice(gpu, x, stream=1)
+    gpu.addresses[held.address] = x.nbytes
+    shifted = OnDevice(gpu, x, offset=offset)
+    for array in (held, shifted):
+        np.testing.assert_allclose(runner(array), linear.embed(x), rtol=RTOL, atol=1e-6)
+    assert 1 in gpu.waited  # the stream on which the array was made
+    np.testing.assert_allclose(runner(x), linear.embed(x), rtol=RTOL, atol=1e-6)  # and back to its own buffers
+
+
+def test_refuses_device_arrays_it_would_have_to_cast(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
+    runner = PlanRunner(write_plan(tmp_path / "f.plan", linear.forward()), linear.modality.input)
+    with pytest.raises(InputError, match="expected float32"):
+        runner(OnDevice(gpu, draw(2).astype(np.float64)))
+    with pytest.raises(InputError, match="on the device; expected"):
+        runner(OnDevice(gpu, draw(2)[:, :, :4]))
+    with pytest.raises(InputError, match="`x` is float64"):
+        runner(draw(2).astype(np.float64))
+
+
+def test_capsules_of_dlpack_are_read(linear: Linear) -> None:
+    x = draw(3)
+    held = read_capsule(x.__dlpack__())
+    assert (held.address, held.shape) == (x.ctypes.data, x.shape)
+    with pytest.raises(InputError, match="another type"):
+        read_capsule(x.astype(np.float64).__dlpack__())
+    with pytest.raises(InputError, match="contiguous"):
+        read_capsule(x.transpose(0, 1, 3, 2)[:, :, ::2].__dlpack__())
+
+
+def test_dlpack_is_used_where_there_is_no_interface() -> None:
+    x = draw(2)
+    asked: dict[str, Any] = {}
+
+    def capsule(stream: int) -> Any:
+        asked["stream"] = stream
+        return x.__dlpack__()
+
+    cuda = SimpleNamespace(__dlpack_device__=lambda: (2, 0), __dlpack__=capsule)
+    held = find_device_array(cuda, stream=5)
+    assert isinstance(held, DeviceArray)
+    assert (held.address, asked) == (x.ctypes.data, {"stream": 5})
+    assert find_device_array(x, stream=5) is None
+
+
+def test_torch_tensors_of_the_host_are_refused_in_words(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    runner = PlanRunner(write_plan(tmp_path / "f.plan", linear.forward()), linear.modality.input)
+    with pytest.raises(InputError, match="`x` is a Tensor"):
+        runner(torch.zeros(2, 1, 8, 8))
+    x = torch.rand(2, 1, 8, 8)
+    assert read_capsule(x.__dlpack__()).address == x.data_ptr()
+
+
+def test_gradient_is_that_of_the_graph(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
+    vjp = PlanVjp(write_plan(tmp_path / "v.plan", linear.vjp(), kind="vjp"), linear.modality.input)
+    x, v = draw(11), np.random.default_rng(3).standard_normal((11, DIM), dtype=np.float32)
+    y = x.reshape(11, -1).astype(np.float64) @ linear.weights
+    length = np.linalg.norm(y, axis=1, keepdims=True)
+    z = y / length
+    want = ((v - z * (z * v).sum(1, keepdims=True)) / length @ linear.weights.T).reshape(x.shape)
+    np.testing.assert_allclose(vjp.pull(x, v), want, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(vjp.embed(x), z, rtol=RTOL, atol=1e-6)
+    assert vjp.pull(x[:0], v[:0]).shape == (0, 1, 8, 8)
+    with pytest.raises(InputError, match="one vector an input"):
+        vjp.pull(x, v[:2])
+
+
+def test_threads_take_turns(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
+    runner = PlanRunner(write_plan(tmp_path / "f.plan", linear.forward()), linear.modality.input)
+    found: dict[int, NDArray[np.float32]] = {}
+
+    def embed(seed: int) -> None:
+        found[seed] = runner(draw(5, seed))
+
+    threads = [Thread(target=embed, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for seed, z in found.items():
+        np.testing.assert_allclose(z, linear.embed(draw(5, seed)), rtol=RTOL, atol=1e-6)
+
+
+def test_memory_is_given_back(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
+    path = write_plan(tmp_path / "f.plan", linear.forward())
+    runner = PlanRunner(path, linear.modality.input)
+    assert gpu.addresses
+    del runner
+    gc.collect()
+    assert not gpu.addresses
+
+
+def test_says_that_memory_ran_out(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
+    path = write_plan(tmp_path / "f.plan", linear.forward())
+    gpu.memory = 1000
+    with pytest.raises(EngineError, match="out of memory") as caught:
+        PlanRunner(path, linear.modality.input)
+    assert "--batch" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"version": (10, 13, 3, 9)}, r"built by TensorRT 10\.13\.3\.9; this machine has TensorRT 10\.3\.0"),
+        (
+            {"device": Device("NVIDIA H100", (9, 0))},
+            r"built on NVIDIA H100 \(compute capability 9\.0\); this is Host Orin",
+        ),
+        ({"product": "tensorrt_rtx", "version": (1, 7)}, "TensorRT-RTX"),
+        ({"sha256": "0" * 64}, "not the plan its card speaks of"),
+    ],
+)
+def test_refused_in_words_before_it_is_opened(
+    gpu: HostGpu, linear: Linear, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    path = write_plan(tmp_path / "f.plan", linear.forward(), **changes)
+    path.with_suffix(".plan").write_bytes(path.read_bytes())
+    product = find_product("tensorrt")  # a card of another product would ask for that one
+    product.module.Runtime = None  # opening it would fail
+    with pytest.raises(EngineError, match=words) as caught:
+        PlanRunner(path, linear.modality.input, product=product)
+    assert "export B --trt" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fits"),
+    [
+        ({}, True),
+        ({"version": (10, 2, 9), "version_compatible": True}, True),
+        ({"version": (10, 4), "version_compatible": True}, False),
+        ({"device": Device("other", (8, 7)), "hardware": "same-capability"}, True),
+        ({"device": Device("other", (8, 6)), "hardware": "same-capability"}, False),
+        ({"device": Device("other", (8, 0)), "hardware": "ampere+"}, True),
+        ({"device": None}, True),
+    ],
+)
+def test_what_moves(gpu: HostGpu, linear: Linear, tmp_path: Path, changes: dict[str, Any], fits: bool) -> None:
+    card = read_card(write_plan(tmp_path / "f.plan", linear.forward(), **changes))
+    assert card is not None
+    assert (card.misfit(find_product("tensorrt"), Device(NAME, (8, 7))) is None) == fits
+
+
+@pytest.mark.parametrize(
+    ("targets", "capability", "fits"),
+    [((), (8, 6), True), ((), (7, 5), False), (((8, 9),), (8, 9), True), (((8, 9),), (8, 6), False)],
+)
+def test_plans_of_rtx_go_by_capability(
+    gpu: HostGpu, linear: Linear, tmp_path: Path, targets: Any, capability: Any, fits: bool
+) -> None:
+    path = write_plan(tmp_path / "f.plan", linear.forward(), product="tensorrt_rtx", version=(1, 7), targets=targets)
+    card = read_card(path)
+    assert card is not None
+    rtx = Product("tensorrt_rtx", None, (1, 7))
+    assert (card.misfit(rtx, Device("RTX", capability)) is None) == fits
+
+
+def test_cards_survive_json(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
+    card = read_card(write_plan(tmp_path / "f.plan", linear.forward()))
+    assert card is not None
+    full = replace(card, targets=((8, 6),), profiles={"x": ((1, 2), (4, 2), (8, 2))}, flags=("STRICT_NANS",))
+    assert PlanCard.from_json(json.loads(json.dumps(full.to_json()))) == full
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": "advcal-edge/plan/1"}', "null", '{"schema": "x"}'])
+def test_damaged_cards_are_refused(gpu: HostGpu, linear: Linear, tmp_path: Path, text: str) -> None:
+    path = write_plan(tmp_path / "f.plan", linear.forward())
+    card_path(path).write_text(text)
+    with pytest.raises(EngineError, match="no description of a plan"):
+        PlanRunner(path, linear.modality.input)
+
+
+def test_a_plan_without_a_card_is_tried(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
+    path = write_plan(tmp_path / "f.engine", linear.forward())
+    card_path(path).unlink()
+    runner = PlanRunner(path, linear.modality.input)
+    assert runner.precision == "custom"
+    path.write_bytes(b"no plan")
+    with pytest.raises(EngineError, match=r"cannot load the plan .* magicTag failed"):
+        PlanRunner(path, linear.modality.input)
+
+
+def test_another_shape_is_a_misfit(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
+    forward = write_plan(tmp_path / "f.plan", linear.forward())
+    backward = write_plan(tmp_path / "v.plan", linear.vjp(), kind="vjp")
+    for wrong in (lambda: PlanRunner(forward, thermal(16).input), lambda: PlanRunner(backward, thermal(8).input)):
+        with pytest.raises(EngineError, match="expected `x`"):
+            wrong()
+    with pytest.raises(EngineError, match="`v` float32"):
+        PlanVjp(forward, thermal(8).input)
+
+
+def test_fingerprint_says_what_runs_where(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
+    runner = PlanRunner(write_plan(tmp_path / "f.plan", linear.forward()), linear.modality.input)
+    assert runner.fingerprint == f"TensorRT 10.3.0 {NAME} sha256:{runner.sha256[:12]}"
+    assert runner.precision == "fp16"
+
+
+@pytest.mark.parametrize("version", ["10.2.0", "8.6.1", "12.0.0"])
+def test_versions_nobody_looked_at_are_refused(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "tensorrt", SimpleNamespace(__version__=version))
+    with pytest.raises(EngineError, match=r"expected TensorRT 10\.3 to 11"):
+        find_product("tensorrt")
+
+
+def test_versions_compare_as_numbers() -> None:
+    assert integers("10.13.3.9.post1")[:3] == (10, 13, 3)
+    assert integers("10.9.0.34") < integers("10.13.0.35")
+    assert integers("11.4.0.106") > VERSION
+
+
+def test_without_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "tensorrt", None)
+    with pytest.raises(DependencyError, match="TensorRT needs the package `tensorrt`") as caught:
+        find_product("tensorrt")
+    assert "advcal-edge[trt]" in str(caught.value.hint)
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with pytest.raises(DependencyError) as caught:
+        find_product("tensorrt")
+    assert "JetPack brings it" in str(caught.value.hint)
+
+
+@pytest.mark.skipif(find_device() is not None, reason="this machine has a CUDA device")
+def test_a_machine_without_a_device_says_so() -> None:
+    with pytest.raises((EngineError, DependencyError), match=r"no CUDA device can be used here|cuda-python"):
+        Cuda()
