@@ -1,0 +1,161 @@
+"""The parts of `benchmarks/gpu.py`: counts by hand, intervals against scipy, processes that crash or hang."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gpu_bench import crafting, processes, roofline, trunks, verifying
+from gpu_bench.clock import Clock
+from gpu_bench.rows import Cell, Row, Spread
+from gpu_bench.settings import GROUPS, Settings, parse
+from gpu_bench.summary import draw, goals, judge
+from hypothesis import given, strategies as st
+from scipy import stats
+from tiny import Linear, write_bundle
+from torch import nn
+
+from advcal_edge.cli.request import Request
+from advcal_edge.encoders.imagebind.sizes import HUGE
+from advcal_edge.spec import image
+
+CELL = Cell("backend", "thermal", "torch eager", "fp32", 2)
+
+
+def settings(tmp_path: Path, *arguments: str) -> Settings:
+    return parse("", ["--encoder", "tiny", "--modalities", "thermal", "--seconds", "0.05", *arguments], tmp_path)
+
+
+def test_operations_of_a_linear_map() -> None:
+    linear = nn.Linear(3, 5).requires_grad_(False)
+    x = torch.ones(7, 3)
+    assert trunks.count_forward(linear, x) == 2 * 7 * 3 * 5
+    assert trunks.count_both(linear, x) == 2 * (2 * 7 * 3 * 5)
+
+
+@pytest.mark.parametrize("modality", ["thermal", "audio"])
+def test_operations_of_the_published_trunk(modality: str) -> None:
+    config = HUGE[modality]
+    w, t = config.width, config.tokens
+    linear = t * w * (3 * w + w + 8 * w)  # queries, keys and values; projection; both maps of the MLP
+    attention = 2 * t * (t + 1) * w  # every query meets one learned key and value more
+    ends = (t - 1) * 16 * 16 * w + w * config.embedding_dim
+    cost = trunks.cost(modality, "imagebind")
+    assert cost.forward == 2 * (config.depth * (linear + attention) + ends)
+    # the input's gradient: once more for every map, twice for attention, whose both sides need one
+    assert cost.both - cost.forward == 2 * (config.depth * (linear + 2 * attention) + ends)
+    assert cost.values == np.prod(config.shape) + config.embedding_dim
+
+
+def test_bound_is_the_slower_of_both() -> None:
+    cost = trunks.Cost(forward=10**9, both=0, parameters=10**6, values=10**3)
+    assert roofline.bound(cost, 8, "fp32", peak=1.0, bandwidth=1e6) == pytest.approx(8.0)
+    assert roofline.bound(cost, 8, "bf16", peak=1e6, bandwidth=1.0) == pytest.approx((2e6 + 4 * 8e3) / 1e9 * 1e3)
+
+
+@given(st.integers(6, 300), st.integers(0, 2**32 - 1))
+def test_interval_of_a_median_is_scipys(n: int, seed: int) -> None:
+    values = np.random.default_rng(seed).random(n)
+    found = Spread.of(list(values))
+    theirs = stats.quantile_test(values, q=0.5, p=0.5).confidence_interval(0.95)
+    assert (found.low, found.high) == (theirs.low, theirs.high)
+    assert found.median == np.median(values)
+    assert found.confidence >= 0.95
+
+
+def test_interval_of_few_says_what_it_covers() -> None:
+    assert Spread.of([3.0]) == Spread(3.0, 3.0, 3.0, 1, 0.0)
+    few = Spread.of([1.0, 5.0, 2.0, 3.0, 4.0])
+    assert (few.low, few.high) == (1.0, 5.0)
+    assert few.confidence == pytest.approx(1 - 2 / 2**5)
+
+
+def test_clock_repeats_at_least_five_times() -> None:
+    clock = Clock(torch.device("cpu"), 0.0)
+    calls: list[int] = []
+    assert len(clock.latency(lambda: calls.append(1))) == len(calls) == 5
+    calls.clear()
+    assert len(clock.pace(lambda: calls.append(1), milliseconds=4.0)) == 5
+    assert len(calls) == 5 * 5  # blocks of 20 ms
+
+
+def test_rows_survive_the_way_between_processes() -> None:
+    for row in (Row(CELL, "ms", Spread.of([1.0, 2.0]), figures={"note": "a"}), Row(CELL, reason="not available: b")):
+        assert Row.from_json(json.loads(json.dumps(row.to_json()))) == row
+
+
+def test_cells_that_lack_a_figure_for_one_reason_share_a_line() -> None:
+    rows = [
+        Row(Cell("backend", "thermal", "TensorRT", p, n), reason="not here") for p in ("fp32", "fp16") for n in (1, 8)
+    ]
+    other = Row(Cell("backend", "thermal", "TensorRT", "bf16", 1), reason="no such graph")
+    lines = draw([*rows, other, Row(CELL, "ms", Spread.of([1.0]))]).splitlines()[1:]
+    assert [line.split()[:4] for line in lines[:2]] == [
+        ["TensorRT", "thermal", "fp32,fp16", "1,8"],
+        ["TensorRT", "thermal", "bf16", "1"],
+    ]
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended by SIGSEGV"),
+        ("raise MemoryError('no room')", "MemoryError: no room"),
+        ("import time; time.sleep(60)", "`--minutes`"),
+    ],
+    ids=["crash", "error", "hang"],
+)
+def test_a_process_that_ends_badly_costs_its_own_rows(tmp_path: Path, code: str, reason: str) -> None:
+    first, second = CELL, Cell("backend", "thermal", "torch.compile", "fp32", 2)
+    kept = Row(first, "ms", Spread.of([1.0]))
+    writes = f"import sys; open(sys.argv[2], 'w').write({json.dumps(kept.to_json())!r} + '\\n' + '{{\"half')\n"
+    rows = processes.run_one("torch", [first, second], tmp_path, ["-c", writes + code], limit=1.5)
+    assert rows[0] == kept
+    assert rows[1].value is None
+    assert reason in str(rows[1].reason)
+
+
+def test_no_time_left_is_a_reason(tmp_path: Path) -> None:
+    rows, _ = processes.run_all(settings(tmp_path, "--skip", "verify"), ["-c", "1"], deadline=0.0, say=lambda _: None)
+    assert {row.cell for row in rows} == {c for name in GROUPS for c in processes.GROUP[name].cells(settings(tmp_path))}
+    assert {str(row.reason) for row in rows} == {
+        "left out, as asked",
+        "not measured: no time was left for it; raise `--minutes`",
+    }
+
+
+def test_ceilings_of_another_device_bound_nothing() -> None:
+    ceilings = [
+        Row(Cell("roofline", "", roofline.MATRIX, "fp32", 0), "TFLOP/s", Spread.of([1.0]), figures={"device": "cuda"}),
+        Row(Cell("roofline", "", roofline.COPY, "", 0), "GB/s", Spread.of([1.0]), figures={"device": "cuda"}),
+    ]
+    costs = {"thermal": trunks.Cost(10**9, 2 * 10**9, 10**6, 10**3)}
+    here = Row(CELL, "ms", Spread.of([8.0]), figures={"device": "cuda"})
+    there = Row(CELL, "ms", Spread.of([8.0]), figures={"device": "cpu"})
+    judged = {str(row.figures["device"]): row for row in judge([*ceilings, here, there], costs) if row.cell == CELL}
+    assert "times_bound" not in judged["cpu"].figures
+    assert judged["cuda"].figures["times_bound"] == pytest.approx(8.0 / (4 * (10**6 + 2 * 10**3) / 1e9 * 1e3))
+    assert "0 of 1 cells" in goals(list(judged.values()))[0]
+
+
+def test_compiled_crafting_has_the_plain_gradient(tmp_path: Path) -> None:
+    asked = settings(tmp_path, "--craft-steps", "2")
+    row = crafting.measure(Cell(crafting.PART, "thermal", crafting.COMPILED, "bf16", asked.craft_batch), asked)
+    assert row.value is not None
+    assert row.value.low > 0
+    assert row.figures["cosine"] > 0.99
+
+
+def test_verification_is_timed(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "B", Linear.random(image(8)), ("fp32", "fp16"), {}, samples=16, gradient=True)
+    cell = verifying.cells(settings(tmp_path))[0]
+    row = verifying.verify(cell, bundle, Request(engine="fp16", samples=16, reference="onnx"))
+    assert row.value is not None
+    assert row.value.median > 0
+    assert row.figures["samples"] == 16
+    assert row.figures["verdict"] in ("pass", "fail", "inconclusive")
+    assert "onnxruntime" in row.figures["engine"]
