@@ -114,13 +114,18 @@ def hold(asked: str, wanted: Mapping[str, str], layers: Sequence[EngineLayer]) -
         )
     if asked == "fp32":
         check_full(layers)
-    elif told and not any(wanted[node] == asked for node in told):
+    elif any(layer.precisions for layer in layers) and not shows(asked, wanted, told, layers):
         raise ExportError(
             f"precision not achieved: no kernel of the plan shows {asked}, which {count(wanted, asked)} matrix products"
             " of the graph have",
             hint="look at the layers: `trtexec --loadEngine=PLAN --dumpLayerInfo --profilingVerbosity=detailed`",
         )
     return Achieved(asked, {node: wanted[node] for node in told})
+
+
+def shows(asked: str, wanted: Mapping[str, str], told: Mapping[str, set[str]], layers: Sequence[EngineLayer]) -> bool:
+    """Whether a product has the precision asked for, or, where layers name no operators, any layer."""
+    return any(wanted[node] == asked for node in told) if told else any(asked in layer.precisions for layer in layers)
 
 
 def check_full(layers: Sequence[EngineLayer]) -> None:

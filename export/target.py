@@ -120,7 +120,7 @@ def parse_capability(text: str) -> Capability:
         ConfigError: no compute capability.
     """
     major, dot, minor = text.partition(".")
-    if not (dot and major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit()):
+    if not (dot and major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit() and len(minor) == 1):
         raise ConfigError(f"`{text}` is no compute capability; expected one like `8.6`")
     return int(major), int(minor)
 

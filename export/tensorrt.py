@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from advcal_edge.errors import ConfigError, DependencyError, EngineError, ExportError
-from advcal_edge.export.inspector import Achieved, hold, read_layers
+from advcal_edge.export.assertion import judge
 from advcal_edge.export.network import break_fusions, product_precisions, read_network
 from advcal_edge.export.target import BuildOptions
 from advcal_edge.export.timing_cache import attach, keep
@@ -16,7 +16,7 @@ from advcal_edge.runtime.cuda import Cuda
 from advcal_edge.runtime.graph import graph_digest
 from advcal_edge.runtime.plan_card import Device, PlanCard, card_path
 from advcal_edge.runtime.products import Product, collecting_log
-from advcal_edge.storage import sha256_bytes
+from advcal_edge.storage import sha256_bytes, write_atomic
 
 MIB = 1 << 20
 LEVELS = {"ampere+": "AMPERE_PLUS", "same-capability": "SAME_COMPUTE_CAPABILITY"}
@@ -60,9 +60,9 @@ def build_plan(
     if options.deterministic and product.name == "tensorrt_rtx" and build(product, graph, options, None)[0] != data:
         raise ExportError(f"{product} built `{graph.name}` twice and the plans differ; `--deterministic` was asked for")
     seconds = time.perf_counter() - start
+    kept = keep(product, config, timing_cache)  # before anything can refuse the plan: it was measured
     wanted = product_precisions(product.module, network)
     achieved, evidence = judge(product, device, data, precision, wanted)
-    target.write_bytes(data)
     card = PlanCard(
         sha256=sha256_bytes(data),
         bytes=len(data),
@@ -78,7 +78,7 @@ def build_plan(
         profiles=profile_shapes(network, options),
         flags=set_flags(product.module, config),
         memory=options.memory,
-        timing_cache=keep(product, config, timing_cache),
+        timing_cache=kept,
         precision=precision,
         achieved=achieved.precision,
         evidence=evidence,
@@ -87,7 +87,8 @@ def build_plan(
         unfused=options.break_fusions,
         seconds=round(seconds, 2),
     )
-    card_path(target).write_text(json.dumps(card.to_json(), indent=1) + "\n", encoding="utf-8")
+    write_atomic(target, data)
+    write_atomic(card_path(target), (json.dumps(card.to_json(), indent=1) + "\n").encode())
     return card
 
 
@@ -99,12 +100,13 @@ def build(product: Product, graph: Path, options: BuildOptions, cache: Path | No
     if options.break_fusions:
         break_fusions(product.module, network)
     config = configure(product, builder, network, options)
-    attach(product, config, cache, deterministic=options.deterministic)
+    timings = attach(product, config, cache, deterministic=options.deterministic)
     try:
         plan = builder.build_serialized_network(network, config)
     except MemoryError as error:
         log.errors.append(f"out of memory {error}")
         plan = None
+    del timings  # which the configuration may only have borrowed
     if plan is None:
         raise build_error(product, graph, options, log.errors)
     return bytes(plan), network, config
@@ -132,7 +134,8 @@ def configure(product: Product, builder: Any, network: Any, options: BuildOption
     profile = builder.create_optimization_profile()
     for name, shapes in profile_shapes(network, options).items():
         profile.set_shape(name, *shapes)
-    config.add_optimization_profile(profile)
+    if config.add_optimization_profile(profile) < 0:
+        raise ExportError(f"{product} refuses the profile of `--batch {','.join(map(str, options.batch))}`")
     return config
 
 
@@ -158,54 +161,6 @@ def profile_shapes(network: Any, options: BuildOptions) -> dict[str, tuple[tuple
         str(port.name): tuple((size, *(int(axis) for axis in tuple(port.shape)[1:])) for size in options.batch)
         for port in inputs
     }
-
-
-def judge(
-    product: Product, device: Device | None, data: bytes, precision: str, wanted: dict[str, str]
-) -> tuple[Achieved, str]:
-    """What precision was achieved, and what says so.
-
-    Raises:
-        ExportError: it is not what was asked for.
-    """
-    reduced = [node for node, found in wanted.items() if found == precision]
-    strange = sorted(set(wanted.values()) - {precision, "fp32"})
-    if strange or not reduced:
-        raise ExportError(
-            f"precision not achieved: {precision} was asked for and {product} reads the graph's {len(wanted)} matrix"
-            f" products as {', '.join(sorted(set(wanted.values()))) or 'none'}",
-            hint="export the graph again: `advcal-edge export B`",
-        )
-    if device is None:
-        return Achieved(precision, wanted), "network"
-    achieved = hold(precision, wanted, read_layers(inspect(product, data)))
-    # TensorRT-RTX chooses kernels when a plan is first run, and may have nothing to tell before
-    return (achieved, "engine") if achieved.layers else (Achieved(precision, wanted), "network")
-
-
-def inspect(product: Product, data: bytes) -> str:
-    """The engine inspector's JSON about a plan, with shapes settled: without, TensorRT 10 tells no types.
-
-    Raises:
-        ExportError: the plan that was just built does not load.
-    """
-    module, log = product.module, collecting_log(product.module)
-    runtime = module.Runtime(log)
-    if hasattr(runtime, "engine_host_code_allowed"):
-        runtime.engine_host_code_allowed = True  # it was built a moment ago, by this process
-    engine = runtime.deserialize_cuda_engine(data)
-    context = None if engine is None else engine.create_execution_context()
-    if context is None:
-        raise ExportError(
-            f"{product} does not load the plan it just built: {next(iter(log.errors), 'it gives no reason')}"
-        )
-    for index in range(engine.num_io_tensors):
-        name = engine.get_tensor_name(index)
-        if engine.get_tensor_mode(name) == module.TensorIOMode.INPUT:
-            context.set_input_shape(name, engine.get_tensor_profile_shape(name, 0)[1])
-    inspector = engine.create_engine_inspector()
-    inspector.execution_context = context
-    return str(inspector.get_engine_information(module.LayerInformationFormat.JSON))
 
 
 def set_flags(module: Any, config: Any) -> tuple[str, ...]:

@@ -24,8 +24,10 @@ def slug(name: str) -> str:
     return "-".join(part for part in cleaned.split("-") if part) or "device"
 
 
-def attach(product: Product, config: Any, path: Path | None, *, deterministic: bool) -> None:
+def attach(product: Product, config: Any, path: Path | None, *, deterministic: bool) -> Any:
     """Give a build the timings in `path`; `deterministic` forbids it to measure anything that is not in them.
+
+    What is returned must live as long as the build.
 
     TensorRT-RTX times nothing while building, so it is given none.
 
@@ -34,7 +36,7 @@ def attach(product: Product, config: Any, path: Path | None, *, deterministic: b
     """
     module = product.module
     if product.name == "tensorrt_rtx":
-        return
+        return None
     kept = path is not None and path.is_file()
     if deterministic and not kept:
         raise ExportError(
@@ -54,6 +56,7 @@ def attach(product: Product, config: Any, path: Path | None, *, deterministic: b
                 raise ExportError(f"{product} has no `{name}`, which `--deterministic` rests on")
             continue
         config.set_flag(flag)
+    return cache
 
 
 def keep(product: Product, config: Any, path: Path | None) -> str | None:

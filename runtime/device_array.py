@@ -10,6 +10,8 @@ from advcal_edge.errors import InputError
 
 DLPACK_CUDA, DLPACK_FLOAT = 2, 2
 FLOAT32 = "<f4"
+ITEM = 4
+ANY = -1  # instead of a stream: its maker does not say where it writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,7 @@ class DeviceArray:
 
     address: int
     shape: tuple[int, ...]
-    stream: int | None = None  # where its maker may still be writing
+    stream: int | None = None  # where its maker may still be writing; ANY where that is not known
     keep: Any = field(default=None, compare=False, repr=False)
 
 
@@ -39,27 +41,37 @@ class Tensor(ctypes.Structure):
     )
 
 
-def find_device_array(x: Any, stream: int) -> DeviceArray | None:
+def find_device_array(x: Any, stream: int, device: int = 0) -> DeviceArray | None:
     """`x` where it lies on a CUDA device (cupy, pycuda, torch, anything with DLPack); None for an array of the host.
 
-    A maker that speaks DLPack is told to finish before `stream` goes on; of others the caller waits for the stream.
+    A maker that speaks DLPack is told to finish before `stream` goes on. Of others the caller waits for the stream they
+    name, or for the whole device where they name none: torch's older interface does not.
 
     Raises:
-        InputError: on the device, and neither float32 nor contiguous.
+        InputError: on another device than `device`, or neither float32 nor contiguous, or in need of a gradient.
     """
-    if hasattr(x, "__cuda_array_interface__"):
-        return from_interface(x)
-    if hasattr(x, "__dlpack_device__") and int(x.__dlpack_device__()[0]) == DLPACK_CUDA:
-        return read_capsule(x.__dlpack__(stream=stream))
-    return None
+    try:
+        if hasattr(x, "__dlpack_device__"):
+            kind, index = x.__dlpack_device__()
+            if int(kind) != DLPACK_CUDA:
+                return None
+            if int(index) != device:
+                raise InputError(f"an array lies on CUDA device {int(index)}; expected device {device}, of the plan")
+            return read_capsule(x.__dlpack__(stream=stream))
+        return from_interface(x) if hasattr(x, "__cuda_array_interface__") else None
+    except (RuntimeError, BufferError) as error:  # how torch refuses to hand over what autograd watches
+        raise InputError(f"an array on the device is not handed over: {error}", hint="`detach()` it first") from error
 
 
 def from_interface(x: Any) -> DeviceArray:
     """Read the CUDA array interface, version 2 or 3."""
     told = x.__cuda_array_interface__
+    if told.get("mask") is not None:
+        raise InputError("an array on the device has a mask; expected one without")
     shape = tuple(int(size) for size in told["shape"])
-    check_layout(str(told["typestr"]), shape, scaled(told.get("strides"), 4))
-    stream = told.get("stream")
+    strides = told.get("strides")
+    check_layout(str(told["typestr"]), shape, None if strides is None else tuple(map(int, strides)), ITEM)
+    stream = ANY if int(told.get("version", 2)) < 3 else told.get("stream")
     return DeviceArray(int(told["data"][0]), shape, None if stream is None else int(stream), x)
 
 
@@ -74,20 +86,15 @@ def read_capsule(capsule: Any) -> DeviceArray:
     return DeviceArray(int(tensor.data or 0) + int(tensor.offset), shape, None, capsule)
 
 
-def scaled(strides: Any, size: int) -> tuple[int, ...] | None:
-    """Strides counted in items of `size` bytes."""
-    return None if strides is None else tuple(int(stride) // size for stride in strides)
-
-
-def check_layout(kind: str, shape: tuple[int, ...], strides: tuple[int, ...] | None) -> None:
-    """Refuse what would have to be cast or copied.
+def check_layout(kind: str, shape: tuple[int, ...], strides: tuple[int, ...] | None, unit: int = 1) -> None:
+    """Refuse what would have to be cast or copied; strides count items, or bytes with `unit` bytes an item.
 
     Raises:
         InputError: not float32, or not contiguous.
     """
     if kind != FLOAT32:
         raise InputError(f"an array on the device is {kind}; expected float32 (`{FLOAT32}`)")
-    expected = 1
+    expected = unit
     for size, stride in reversed(list(zip(shape, strides or (), strict=False))):
         if size > 1 and stride != expected:
             raise InputError(

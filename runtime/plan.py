@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,13 +15,14 @@ from numpy.typing import NDArray
 
 from advcal_edge.errors import EngineError
 from advcal_edge.runtime.cuda import DEVICE_TO_DEVICE, DEVICE_TO_HOST, HOST_TO_DEVICE, Cuda
-from advcal_edge.runtime.device_array import DeviceArray
+from advcal_edge.runtime.device_array import ANY, DeviceArray
 from advcal_edge.runtime.plan_card import Device, read_card
 from advcal_edge.runtime.ports import FLOAT, Port
 from advcal_edge.runtime.products import Product, collecting_log, find_product
 from advcal_edge.storage import sha256_bytes
 
 ALIGNMENT = 256  # of an address that a plan reads from
+HOST_CODE = "ADVCAL_ALLOW_HOST_CODE"
 CAPTURES = 4  # batch sizes that get a CUDA graph; each takes an execution context with memory of its own
 
 Floats = NDArray[np.float32]
@@ -50,8 +52,8 @@ class Plan:
                 hint="build it again: `advcal-edge export B --trt`",
             )
         self.product = product or find_product("tensorrt" if self.card is None else self.card.product)
-        self._cuda = cuda or Cuda()
-        self.device = Device(self._cuda.device_name(), self._cuda.compute_capability())
+        self.cuda = cuda or Cuda()
+        self.device = Device(self.cuda.device_name(), self.cuda.compute_capability())
         why = self.card.misfit(self.product, self.device) if self.card is not None else None
         if why is not None:
             raise EngineError(
@@ -62,7 +64,7 @@ class Plan:
         self._largest = self._profile_end(2)
         self._smallest = self._profile_end(0)
         self._context = self._new_context()
-        self._stream = self._cuda.stream()
+        self._stream = self.cuda.stream()
         self._captured: dict[int, tuple[Any, int]] | None = {} if cuda_graph else None
         self._reserve()
         self._turn = Lock()
@@ -92,19 +94,20 @@ class Plan:
         """
         count = next(iter(feeds.values())).shape[0]
         with self._turn:
+            self.cuda.activate()
             padded = max(count, self._smallest)
             for name, values in feeds.items():
                 self._feed(name, values, padded)
             self._execute(padded)
             for port in self.outputs:
-                self._cuda.copy(
+                self.cuda.copy(
                     self._pinned[port.name],
                     self._device[port.name],
                     self._bytes(port, padded),
                     DEVICE_TO_HOST,
                     self._stream,
                 )
-            self._cuda.wait(self._stream)
+            self.cuda.wait(self._stream)
             views = [self._view(port, padded)[:count] for port in self.outputs]
             return views if reuse else [view.copy() for view in views]
 
@@ -125,7 +128,12 @@ class Plan:
         self._log = collecting_log(module)
         self._runtime = module.Runtime(self._log)
         if self.card is not None and self.card.version_compatible:
-            self._runtime.engine_host_code_allowed = True  # such plans carry the code of the version that built them
+            if os.environ.get(HOST_CODE) != "1":
+                raise EngineError(
+                    f"plan `{self.path}` carries code of the TensorRT that built it, which opening it would execute",
+                    hint=f"where you trust who built it, set {HOST_CODE}=1",
+                )
+            self._runtime.engine_host_code_allowed = True
         engine = self._runtime.deserialize_cuda_engine(data)
         if engine is None:
             reason = next(iter(self._log.errors), "it gives no reason")
@@ -172,12 +180,13 @@ class Plan:
         sizes = {name: self._tensor_bytes(name) for name in names}
         self._device: dict[str, int] = {}
         self._pinned: dict[str, int] = {}
-        self._given = weakref.finalize(self, give_back, self._cuda, self._device, self._pinned)
+        self._launchables: list[int] = []
+        weakref.finalize(self, give_back, self.cuda, self._stream, self._launchables, self._device, self._pinned)
         try:
             for name, size in sizes.items():
-                self._device[name] = self._cuda.allocate(size)
+                self._device[name] = self.cuda.allocate(size)
                 if name not in self._spare:
-                    self._pinned[name] = self._cuda.allocate_pinned(size)
+                    self._pinned[name] = self.cuda.allocate_pinned(size)
         except EngineError as error:
             raise EngineError(
                 f"no room for {self._largest} samples of the plan `{self.path}`: {error.message}", hint=error.hint
@@ -185,11 +194,16 @@ class Plan:
 
     def _shape(self, context: Any, count: int) -> None:
         for port in self.inputs:
-            context.set_input_shape(port.name, tuple(count if size == "n" else size for size in port.shape))
+            self._set_shape(context, port.name, tuple(count if size == "n" else size for size in port.shape))
+
+    def _set_shape(self, context: Any, name: str, shape: tuple[Any, ...]) -> None:
+        if not context.set_input_shape(name, shape):
+            reason = next(iter(self._log.errors), "it gives no reason")
+            raise EngineError(f"plan `{self.path}` does not take `{name}` {shape}: {reason}")
 
     def _tensor_bytes(self, name: str) -> int:
         shape = tuple(int(size) for size in self._context.get_tensor_shape(name))
-        return int(np.prod(shape)) * int(self._engine.get_tensor_dtype(name).itemsize)
+        return int(np.ceil(np.prod(shape) * self._engine.get_tensor_dtype(name).itemsize))  # int4 has half a byte
 
     def _bytes(self, port: Port, count: int) -> int:
         return int(np.prod(self._full_shape(port, count))) * 4
@@ -206,27 +220,29 @@ class Plan:
         """Put an input where the plan reads it; what lies on the device, well aligned and complete, stays there."""
         port = next(port for port in self.inputs if port.name == name)
         count = values.shape[0]
-        self._context.set_input_shape(name, (padded, *values.shape[1:]))
+        self._set_shape(self._context, name, (padded, *values.shape[1:]))
         own = self._device[name]
         if isinstance(values, DeviceArray):
-            if values.stream is not None:
-                self._cuda.wait(values.stream)
+            if values.stream == ANY:
+                self.cuda.wait_for_all()
+            elif values.stream is not None:
+                self.cuda.wait(values.stream)
             # a recorded graph reads from one address: there the array is copied, on the device
             if self._captured is None and count == padded and values.address % ALIGNMENT == 0:
                 self._context.set_tensor_address(name, values.address)
                 return
-            self._cuda.copy(own, values.address, self._bytes(port, count), DEVICE_TO_DEVICE, self._stream)
+            self.cuda.copy(own, values.address, self._bytes(port, count), DEVICE_TO_DEVICE, self._stream)
         else:
             view = self._view(port, padded)
             view[:count] = values
             view[count:] = values[-1:]  # a profile that begins above one sample is filled up
-            self._cuda.copy(own, self._pinned[name], self._bytes(port, padded), HOST_TO_DEVICE, self._stream)
+            self.cuda.copy(own, self._pinned[name], self._bytes(port, padded), HOST_TO_DEVICE, self._stream)
         self._context.set_tensor_address(name, own)
 
     def _execute(self, count: int) -> None:
         captured = self._captured
         if captured is not None and count in captured:
-            self._cuda.launch(captured[count][1], self._stream)
+            self.cuda.launch(captured[count][1], self._stream)
             return
         self._bind(self._context)
         self._enqueue(self._context)
@@ -237,10 +253,11 @@ class Plan:
             for port in self.inputs:
                 context.set_tensor_address(port.name, self._device[port.name])
             self._enqueue(context)  # the first run of a context allocates, which cannot be recorded
-            self._cuda.wait(self._stream)
-            self._cuda.begin_capture(self._stream)
+            self.cuda.wait(self._stream)
+            self.cuda.begin_capture(self._stream)
             self._enqueue(context)
-            captured[count] = (context, self._cuda.end_capture(self._stream))
+            captured[count] = (context, self.cuda.end_capture(self._stream))
+            self._launchables.append(captured[count][1])
 
     def _bind(self, context: Any) -> None:
         for name in (*(port.name for port in self.outputs), *self._spare):
@@ -252,6 +269,11 @@ class Plan:
             raise EngineError(f"plan `{self.path}` failed on {self.device}: {reason}")
 
 
-def give_back(cuda: Cuda, device: Mapping[str, int], pinned: Mapping[str, int]) -> None:
-    """Free the buffers of a plan."""
-    cuda.free(list(device.values()), list(pinned.values()))
+def give_back(
+    cuda: Cuda, stream: int, launchables: Sequence[int], device: Mapping[str, int], pinned: Mapping[str, int]
+) -> None:
+    """Free what a plan held; no run is under way, since each waits for its end."""
+    cuda.give_back("cudaGraphExecDestroy", launchables)
+    cuda.give_back("cudaStreamDestroy", [stream])
+    cuda.give_back("cudaFree", device.values())
+    cuda.give_back("cudaFreeHost", pinned.values())

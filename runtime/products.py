@@ -34,8 +34,9 @@ class Source:
 SOURCES: Mapping[str, Source] = {
     "tensorrt": Source("TensorRT", ("tensorrt",), "trt", (10, 3), (11,)),
     # the wheels of bindings and libraries install the second name; the vendor's own packages the first
-    "tensorrt_rtx": Source("TensorRT-RTX", ("tensorrt_rtx", "tensorrt_rtx_bindings"), "rtx", (1,), (1,)),
+    "tensorrt_rtx": Source("TensorRT-RTX", ("tensorrt_rtx", "tensorrt_rtx_bindings"), "rtx", (1, 4), (1,)),
 }
+LOGS: dict[Any, Any] = {}
 JETPACK = "JetPack brings it: `sudo apt install python3-libnvinfer`, then a venv with `--system-site-packages`"
 
 
@@ -105,7 +106,18 @@ def dotted(version: Version) -> str:
 
 
 def collecting_log(module: Any) -> Any:
-    """A logger for `module` that keeps errors in `errors` and prints nothing; libraries raise what went wrong."""
+    """The logger for `module`, emptied: it keeps errors in `errors` and prints nothing; what goes wrong is raised.
+
+    There is one for a module: TensorRT keeps the first it is given and sends some errors nowhere else.
+    """
+    if module not in LOGS:
+        LOGS[module] = new_log(module)
+    LOGS[module].errors.clear()
+    return LOGS[module]
+
+
+def new_log(module: Any) -> Any:
+    """A logger of a class that only `module` can give."""
 
     class Log(module.ILogger):  # type: ignore[misc]  # the base class is known at run time only
         def __init__(self) -> None:

@@ -86,7 +86,7 @@ class PlanRunner:
             InputError: another shape or dtype; values are the caller's to check.
             EngineError: the device fails.
         """
-        held = find_device_array(x, self.plan.stream())
+        held = find_device_array(x, self.plan.stream(), self.plan.cuda.device)
         checked = x if held is None else held
         if held is None:
             check_batch("x", x, self._spec.shape)

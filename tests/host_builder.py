@@ -123,8 +123,9 @@ class Config:
     def get_timing_cache(self) -> Timings:
         return Timings(self.timings or b"timings")
 
-    def add_optimization_profile(self, profile: Profile) -> None:
+    def add_optimization_profile(self, profile: Profile) -> int:
         self.profile = profile.shapes
+        return 0
 
 
 class Timings:
@@ -236,5 +237,6 @@ def building(module: Any) -> Any:
     module.ProfilingVerbosity = SimpleNamespace(DETAILED="detailed")
     module.MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
     module.HardwareCompatibilityLevel = SimpleNamespace(AMPERE_PLUS="ampere")
+    module.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user")
     module.LayerInformationFormat = SimpleNamespace(JSON="json")
     return module

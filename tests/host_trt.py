@@ -29,6 +29,7 @@ from advcal_edge.storage import sha256_bytes
 MAGIC = b"host plan\n"
 NAME, CAPABILITY = "Host Orin", (8, 7)
 VERSION = (10, 3, 0)
+ALL = -7  # in `waited`: the whole device
 
 
 @dataclass
@@ -41,6 +42,7 @@ class HostGpu:
     recording: list[Callable[[], object]] | None = None
     graphs: dict[int, list[Callable[[], object]]] = field(default_factory=dict)
     launches: int = 0
+    current: int = -1
     waited: list[int] = field(default_factory=list)
     wrong_where_fused: bool = False  # forward plans without extra outputs return the opposite
     told_as: dict[str, str] = field(default_factory=dict)  # types that the inspector calls by another name
@@ -76,6 +78,27 @@ class HostGpu:
         del self.blocks[address], self.addresses[address]
         return 0, ()
 
+    def cudaGetDevice(self) -> tuple[int, tuple[int, ...]]:  # noqa: N802
+        return 0, (0,)
+
+    def cudaSetDevice(self, device: int) -> tuple[int, tuple[int, ...]]:  # noqa: N802
+        self.current = device
+        return 0, ()
+
+    def cudaGetLastError(self) -> tuple[int, tuple[int, ...]]:  # noqa: N802
+        return 0, ()
+
+    def cudaStreamDestroy(self, stream: int) -> tuple[int, tuple[int, ...]]:  # noqa: N802
+        return 0, ()
+
+    def cudaGraphExecDestroy(self, graph: int) -> tuple[int, tuple[int, ...]]:  # noqa: N802
+        del self.graphs[graph]
+        return 0, ()
+
+    def cudaDeviceSynchronize(self) -> tuple[int, tuple[int, ...]]:  # noqa: N802
+        self.waited.append(ALL)
+        return 0, ()
+
     cudaFreeHost = cudaFree  # noqa: N815
 
     def cudaMemcpyAsync(  # noqa: N802
@@ -101,7 +124,7 @@ class HostGpu:
         key, self.recording = self.store(self.recording or []), None
         return 0, (key,)
 
-    def cudaGraphInstantiate(self, graph: int, flags: int) -> tuple[int, tuple[int, ...]]:  # noqa: N802
+    def cudaGraphInstantiateWithFlags(self, graph: int, flags: int) -> tuple[int, tuple[int, ...]]:  # noqa: N802
         return 0, (self.store(self.graphs[graph]),)
 
     def cudaGraphDestroy(self, graph: int) -> tuple[int, tuple[int, ...]]:  # noqa: N802
@@ -168,7 +191,7 @@ class HostEngine:
             self.seen[inputs] = {n: value.shape for n, value in zip(self.outputs, values, strict=True)}
         return self.seen[inputs]
 
-    def create_execution_context(self) -> HostContext:
+    def create_execution_context(self, strategy: str = "static") -> HostContext:
         return HostContext(self)
 
     def create_engine_inspector(self) -> SimpleNamespace:

@@ -109,6 +109,14 @@ def test_no_kernel_shows_the_precision(told: Any) -> None:
         hold("int8", {"head": "fp32", "a": "int8"}, layers)
 
 
+@DIALECTS
+def test_layers_that_name_no_operators_are_taken_together(told: Any) -> None:
+    layers = read_layers(document(told("ForeignNode", ["Float", "Half"], [])))
+    assert hold("fp16", {"a": "fp16"}, layers).precision == "fp16"
+    with pytest.raises(ExportError, match="no kernel of the plan shows int8"):
+        hold("int8", {"a": "int8"}, layers)
+
+
 def test_nothing_told_is_no_evidence() -> None:
     layers = read_layers(document(ten("k", ["N/A due to dynamic shapes"], ["a"])))
     assert hold("fp16", {"a": "fp16"}, layers).layers == {}

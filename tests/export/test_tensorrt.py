@@ -15,9 +15,10 @@ from onnx import helper
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import ConfigError, DependencyError, EngineError, ExportError
+from advcal_edge.export.assertion import judge
 from advcal_edge.export.plans import build_plans, rebuild_plan
 from advcal_edge.export.target import BuildOptions, load_target
-from advcal_edge.export.tensorrt import build_error, build_plan, find_device, judge
+from advcal_edge.export.tensorrt import build_error, build_plan, find_device
 from advcal_edge.export.timing_cache import attach, cache_path, slug
 from advcal_edge.runtime.engine import plan_cards
 from advcal_edge.runtime.plan_card import Device, read_card
@@ -108,13 +109,15 @@ def test_the_engine_decides_where_there_is_one(rtx: Product, monkeypatch: pytest
         return json.dumps({"Layers": [layer]})
 
     device = Device("some", (8, 6))
-    monkeypatch.setattr("advcal_edge.export.tensorrt.inspect", lambda product, data: told("Half"))
+    monkeypatch.setattr("advcal_edge.export.assertion.inspect", lambda product, data: told("Half"))
     assert judge(rtx, device, b"", "fp16", {"a": "fp16"})[1] == "engine"
-    monkeypatch.setattr("advcal_edge.export.tensorrt.inspect", lambda product, data: told("Float"))
+    monkeypatch.setattr("advcal_edge.export.assertion.inspect", lambda product, data: told("Float"))
     with pytest.raises(ExportError, match="precision not achieved"):
         judge(rtx, device, b"", "fp16", {"a": "fp16"})
-    monkeypatch.setattr("advcal_edge.export.tensorrt.inspect", lambda product, data: told("N/A due to dynamic shapes"))
+    monkeypatch.setattr("advcal_edge.export.assertion.inspect", lambda product, data: told("N/A due to dynamic shapes"))
     assert judge(rtx, device, b"", "fp16", {"a": "fp16"})[1] == "network"
+    with pytest.raises(ExportError, match="precision cannot be asserted"):
+        judge(Product("tensorrt", None, (10, 3)), device, b"", "fp16", {"a": "fp16"})
 
 
 def test_plans_enter_the_bundle_and_replace_older_ones(exported: Bundle, rtx: Product, tmp_path: Path) -> None:

@@ -8,27 +8,18 @@ from typing import Any
 import pytest
 
 from advcal_edge.errors import DependencyError, EngineError
-from advcal_edge.runtime import cuda
-from advcal_edge.runtime.cuda import Bindings, Cuda, Library
+from advcal_edge.runtime import cuda, cuda_backends
+from advcal_edge.runtime.cuda import Cuda
+from advcal_edge.runtime.cuda_backends import NO_DRIVER, Library, backends, find_backend
 
 
-def backends() -> list[Any]:
-    found: list[Any] = []
-    for kind in (Bindings, Library):
-        try:
-            found.append(kind())
-        except (ImportError, DependencyError):
-            continue
-    return found
-
-
-@pytest.mark.skipif(not backends(), reason="neither cuda-python nor libcudart is installed")
+@pytest.mark.skipif(not list(backends()), reason="neither cuda-python nor libcudart is installed")
 def test_reaches_the_runtime_and_explains_its_errors() -> None:
     for backend in backends():
         code, values = backend.invoke("cudaDriverGetVersion")
         assert (code, len(values)) == (0, 1)
         assert "out of memory" in backend.explain(2)
-        assert "driver" in backend.explain(35)
+        assert "driver" in backend.explain(NO_DRIVER)
 
 
 class FakeLibrary:
@@ -51,7 +42,7 @@ class FakeLibrary:
 def library(monkeypatch: pytest.MonkeyPatch) -> tuple[Library, FakeLibrary]:
     fake = FakeLibrary()
     monkeypatch.setattr(ctypes, "CDLL", lambda name: fake)
-    return Library(), fake
+    return Library("libcudart.so"), fake
 
 
 def test_outputs_come_first_but_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,22 +57,33 @@ def test_outputs_come_first_but_for_one(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_without_any_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise OSError(name)
-
-    monkeypatch.setattr(ctypes, "CDLL", missing)
+    monkeypatch.setattr(cuda_backends, "backends", lambda: iter(()))
     with pytest.raises(DependencyError, match="cuda-python"):
-        Library()
+        find_backend()
+
+
+def test_a_runtime_newer_than_the_driver_makes_way_for_an_older_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    newer, older = Failing(NO_DRIVER, counts=NO_DRIVER), Failing(0)
+    monkeypatch.setattr(cuda_backends, "backends", lambda: iter((newer, older)))
+    assert find_backend() is older
+    monkeypatch.setattr(cuda_backends, "backends", lambda: iter((newer,)))
+    assert find_backend() is newer
+    with pytest.raises(EngineError, match=f"no CUDA device can be used here: words for {NO_DRIVER}"):
+        Cuda(newer)
 
 
 class Failing:
     """A runtime in which a call fails."""
 
-    def __init__(self, code: int, count: int = 1) -> None:
-        self.code, self.count = code, count
+    def __init__(self, code: int, count: int = 1, counts: int = 0) -> None:
+        self.code, self.count, self.counts = code, count, counts
+        self.asked: list[str] = []
 
     def invoke(self, name: str, *arguments: int) -> tuple[int, tuple[int, ...]]:
-        return (0, (self.count,)) if name == "cudaGetDeviceCount" else (self.code, ())
+        self.asked.append(name)
+        if name == "cudaGetDeviceCount":
+            return self.counts, (self.count,)
+        return (0, (0,)) if name == "cudaGetDevice" else (self.code, ())
 
     def explain(self, code: int) -> str:
         return f"words for {code}"
@@ -93,7 +95,9 @@ class Failing:
 def test_failures_are_errors_in_words() -> None:
     with pytest.raises(EngineError, match="cudaMalloc failed: words for 700"):
         Cuda(Failing(700)).allocate(1)
-    with pytest.raises(EngineError, match="out of memory"):
-        Cuda(Failing(cuda.OUT_OF_MEMORY)).allocate(1)
+    empty = Failing(cuda.OUT_OF_MEMORY)
+    with pytest.raises(EngineError, match="out of memory: 123 bytes wanted"):
+        Cuda(empty).allocate(123)
+    assert empty.asked[-1] == "cudaGetLastError"  # so that nobody else in the process meets it
     with pytest.raises(EngineError, match="it counts no device"):
         Cuda(Failing(0, count=0))

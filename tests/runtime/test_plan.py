@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from host_trt import NAME, VERSION, HostGpu, host_gpu, write_plan
+from host_trt import ALL, NAME, VERSION, HostGpu, host_gpu, write_plan
 from numpy.typing import NDArray
 from tiny import DIM, Linear
 
@@ -48,7 +48,9 @@ def draw(n: int, seed: int = 0) -> NDArray[np.float32]:
 class OnDevice:
     """An array as cupy, pycuda or torch hand it over."""
 
-    def __init__(self, gpu: HostGpu, x: NDArray[np.float32], stream: int | None = None, offset: int = 0) -> None:
+    def __init__(
+        self, gpu: HostGpu, x: NDArray[np.float32], stream: int | None = None, offset: int = 0, version: int = 3
+    ) -> None:
         (self.address,) = gpu.cudaMalloc(x.nbytes + offset)[1]
         self.address += offset
         ctypes.memmove(self.address, np.ascontiguousarray(x).ctypes.data, x.nbytes)
@@ -56,7 +58,7 @@ class OnDevice:
             "shape": x.shape,
             "typestr": x.dtype.str,
             "data": (self.address, False),
-            "version": 3,
+            "version": version,
             "strides": None,
             "stream": stream,
         }
@@ -110,6 +112,32 @@ def test_reads_what_lies_on_the_device(
     np.testing.assert_allclose(runner(x), linear.embed(x), rtol=RTOL, atol=1e-6)  # and back to its own buffers
 
 
+def test_a_maker_that_names_no_stream_is_waited_for(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
+    runner = PlanRunner(write_plan(tmp_path / "f.plan", linear.forward()), linear.modality.input)
+    runner(OnDevice(gpu, draw(2)))
+    assert ALL not in gpu.waited  # version 3 with no stream: nothing to wait for
+    runner(OnDevice(gpu, draw(2), version=2))
+    assert ALL in gpu.waited
+
+
+def test_every_run_is_on_the_device_of_the_plan(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
+    runner = PlanRunner(write_plan(tmp_path / "f.plan", linear.forward()), linear.modality.input)
+    gpu.current = 1  # as another library of this thread may leave it
+    runner(draw(2))
+    assert gpu.current == 0
+
+
+def test_a_plan_that_carries_code_takes_consent(
+    gpu: HostGpu, linear: Linear, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_plan(tmp_path / "f.plan", linear.forward(), version_compatible=True)
+    with pytest.raises(EngineError, match="carries code") as caught:
+        PlanRunner(path, linear.modality.input)
+    assert "ADVCAL_ALLOW_HOST_CODE=1" in str(caught.value.hint)
+    monkeypatch.setenv("ADVCAL_ALLOW_HOST_CODE", "1")
+    assert PlanRunner(path, linear.modality.input)(draw(1)).shape == (1, DIM)
+
+
 def test_refuses_device_arrays_it_would_have_to_cast(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
     runner = PlanRunner(write_plan(tmp_path / "f.plan", linear.forward()), linear.modality.input)
     with pytest.raises(InputError, match="expected float32"):
@@ -130,7 +158,7 @@ def test_capsules_of_dlpack_are_read(linear: Linear) -> None:
         read_capsule(x.transpose(0, 1, 3, 2)[:, :, ::2].__dlpack__())
 
 
-def test_dlpack_is_used_where_there_is_no_interface() -> None:
+def test_dlpack_comes_before_the_interface_since_it_waits() -> None:
     x = draw(2)
     asked: dict[str, Any] = {}
 
@@ -138,11 +166,19 @@ def test_dlpack_is_used_where_there_is_no_interface() -> None:
         asked["stream"] = stream
         return x.__dlpack__()
 
-    cuda = SimpleNamespace(__dlpack_device__=lambda: (2, 0), __dlpack__=capsule)
+    cuda = SimpleNamespace(__dlpack_device__=lambda: (2, 0), __dlpack__=capsule, __cuda_array_interface__={})
     held = find_device_array(cuda, stream=5)
     assert isinstance(held, DeviceArray)
     assert (held.address, asked) == (x.ctypes.data, {"stream": 5})
     assert find_device_array(x, stream=5) is None
+    with pytest.raises(InputError, match="lies on CUDA device 1; expected device 0"):
+        find_device_array(SimpleNamespace(__dlpack_device__=lambda: (2, 1)), stream=5)
+
+    def watched(stream: int) -> Any:
+        raise BufferError("Can't export tensors that require gradient")
+
+    with pytest.raises(InputError, match="require gradient"):
+        find_device_array(SimpleNamespace(__dlpack_device__=lambda: (2, 0), __dlpack__=watched), stream=5)
 
 
 def test_torch_tensors_of_the_host_are_refused_in_words(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
@@ -186,11 +222,14 @@ def test_threads_take_turns(gpu: HostGpu, linear: Linear, tmp_path: Path) -> Non
 
 def test_memory_is_given_back(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
     path = write_plan(tmp_path / "f.plan", linear.forward())
-    runner = PlanRunner(path, linear.modality.input)
+    runner = PlanRunner(path, linear.modality.input, cuda_graph=True)
+    runner(draw(2))
     assert gpu.addresses
+    assert gpu.graphs
     del runner
     gc.collect()
     assert not gpu.addresses
+    assert not gpu.graphs
 
 
 def test_says_that_memory_ran_out(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:

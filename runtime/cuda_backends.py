@@ -1,0 +1,161 @@
+"""The two ways to the CUDA runtime: cuda-python's binding of it, or libcudart itself."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from advcal_edge.errors import DependencyError
+
+NO_DRIVER = 35
+
+Outputs = Mapping[str, tuple[type[Any], ...]]
+OUTPUTS: Outputs = {
+    "cudaGetDeviceCount": (ctypes.c_int,),
+    "cudaGetDevice": (ctypes.c_int,),
+    "cudaDriverGetVersion": (ctypes.c_int,),
+    "cudaDeviceGetAttribute": (ctypes.c_int,),
+    "cudaMemGetInfo": (ctypes.c_size_t, ctypes.c_size_t),
+    "cudaMalloc": (ctypes.c_void_p,),
+    "cudaHostAlloc": (ctypes.c_void_p,),
+    "cudaStreamCreateWithFlags": (ctypes.c_void_p,),
+    "cudaGraphInstantiateWithFlags": (ctypes.c_void_p,),
+    "cudaStreamEndCapture": (ctypes.c_void_p,),
+}
+"""What a function returns through pointers, which come first; in `OUTPUTS_LAST` they come last."""
+OUTPUTS_LAST = frozenset({"cudaStreamEndCapture"})
+
+ENUMS: Mapping[tuple[str, int], str] = {
+    ("cudaMemcpyAsync", 3): "cudaMemcpyKind",
+    ("cudaDeviceGetAttribute", 0): "cudaDeviceAttr",
+    ("cudaStreamBeginCapture", 1): "cudaStreamCaptureMode",
+}
+"""Arguments that cuda-python wants as its own enumerations."""
+
+
+class Backend(Protocol):
+    """One way to reach the CUDA runtime."""
+
+    def invoke(self, name: str, *arguments: int) -> tuple[int, tuple[int, ...]]:
+        """Call a function; its error code, and what it returned through pointers."""
+        ...
+
+    def explain(self, code: int) -> str:
+        """An error code in CUDA's words."""
+        ...
+
+    def device_name(self, index: int) -> str:
+        """What the device calls itself; empty where it cannot be asked."""
+        ...
+
+
+class Bindings:
+    """Through `cuda.bindings.runtime` of cuda-python."""
+
+    def __init__(self) -> None:
+        from cuda.bindings import runtime
+
+        self._cudart = runtime
+
+    def invoke(self, name: str, *arguments: int) -> tuple[int, tuple[int, ...]]:
+        """See `Backend`."""
+        typed = [
+            getattr(self._cudart, ENUMS[name, place])(argument) if (name, place) in ENUMS else argument
+            for place, argument in enumerate(arguments)
+        ]
+        code, *outputs = getattr(self._cudart, name)(*typed)
+        return int(code), tuple(0 if output is None else int(output) for output in outputs)
+
+    def explain(self, code: int) -> str:
+        """See `Backend`."""
+        _, text = self._cudart.cudaGetErrorString(self._cudart.cudaError_t(code))
+        return str(text.decode() if isinstance(text, bytes) else text)
+
+    def device_name(self, index: int) -> str:
+        """See `Backend`."""
+        code, properties = self._cudart.cudaGetDeviceProperties(index)
+        name = properties.name if int(code) == 0 else b""
+        return str(name.decode() if isinstance(name, bytes) else name).strip("\0 ")
+
+
+class Library:
+    """Through libcudart itself, where cuda-python is not installed: on a Jetson, or beside a CUDA build of torch."""
+
+    def __init__(self, name: str) -> None:
+        self._cudart = ctypes.CDLL(name)
+        self._cudart.cudaGetErrorString.restype = ctypes.c_char_p
+
+    def invoke(self, name: str, *arguments: int) -> tuple[int, tuple[int, ...]]:
+        """See `Backend`."""
+        outputs = [kind() for kind in OUTPUTS.get(name, ())]
+        pointers = [ctypes.byref(output) for output in outputs]
+        # every argument of these functions is a pointer, a size, or a small number: all pass as one machine word
+        words = [ctypes.c_size_t(argument) for argument in arguments]
+        ordered = [*words, *pointers] if name in OUTPUTS_LAST else [*pointers, *words]
+        code = getattr(self._cudart, name)(*ordered)
+        return int(code), tuple(output.value or 0 for output in outputs)
+
+    def explain(self, code: int) -> str:
+        """See `Backend`."""
+        return str(self._cudart.cudaGetErrorString(code).decode())
+
+    def device_name(self, index: int) -> str:
+        """See `Backend`."""
+        # the structure differs between versions; in all of them it begins with the name, and none has 8 kB
+        properties = ctypes.create_string_buffer(8192)
+        function = getattr(self._cudart, "cudaGetDeviceProperties_v2", None) or self._cudart.cudaGetDeviceProperties
+        return properties.value.decode() if function(properties, index) == 0 else ""
+
+
+def library_names() -> Iterator[str]:
+    """Where libcudart may be: known to the loader, in CUDA's own folder, or in a wheel."""
+    found = ctypes.util.find_library("cudart")
+    yield from [found] if found else []
+    yield from (f"libcudart.so{version}" for version in (".13", ".12", ""))
+    yield from map(str, sorted(Path("/usr/local/cuda").glob("lib64/libcudart.so*")))
+    spec = find_spec("nvidia")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        yield from map(str, sorted(Path(folder).glob("*/lib/libcudart.so.*")))
+
+
+def backends() -> Iterator[Backend]:
+    """Every way there is here, cuda-python before libcudart, newer before older."""
+    with suppress(ImportError, RuntimeError):  # not installed, or without the driver's library
+        yield Bindings()
+    for name in library_names():
+        try:
+            yield Library(name)
+        except (OSError, AttributeError):  # not there, or no CUDA runtime
+            continue
+
+
+def find_backend() -> Backend:
+    """The first way that goes with this driver; where none does, the first at all, which says what is wrong.
+
+    A runtime that is newer than the driver counts as no driver, and an older one beside it may still work.
+
+    Raises:
+        DependencyError: neither cuda-python nor libcudart is there.
+    """
+    first: Backend | None = None
+    for backend in backends():
+        first = first or backend
+        if count_devices(backend)[0] != NO_DRIVER:
+            return backend
+    if first is None:
+        raise DependencyError("cuda-python", extra="trt", purpose="running a plan")
+    return first
+
+
+def count_devices(backend: Backend) -> tuple[int, int]:
+    """Error code and number of devices."""
+    try:
+        code, values = backend.invoke("cudaGetDeviceCount")
+    except RuntimeError:  # some versions of cuda-python raise where there is no driver
+        return NO_DRIVER, 0
+    return code, values[0] if values else 0
