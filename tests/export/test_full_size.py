@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -58,15 +59,20 @@ def run(program: str, *arguments: str) -> str:
 @pytest.fixture(scope="module")
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("tensorrt_rtx_bindings")
+    from advcal_edge.encoders.imagebind.encoder import MODALITIES
     from advcal_edge.export.casting import convert_cast
+    from advcal_edge.export.quantisation import convert_int8
 
     folder = tmp_path_factory.mktemp("imagebind")
     run(EXPORT, str(folder))
-    convert_cast(folder / "forward.fp32.onnx", folder / "forward.fp16.onnx", "fp16")
+    source, spec = folder / "forward.fp32.onnx", MODALITIES["thermal"].input
+    convert_cast(source, folder / "forward.fp16.onnx", "fp16")
+    x = np.random.default_rng(0).uniform(*spec.bounds, (2, *spec.shape)).astype(np.float32)  # weights are random too
+    convert_int8(source, folder / "forward.int8.onnx", x)
     return folder
 
 
-@pytest.mark.parametrize("graph", ["forward.fp32", "forward.fp16", "vjp.fp32"])
+@pytest.mark.parametrize("graph", ["forward.fp32", "forward.fp16", "forward.int8", "vjp.fp32"])
 def test_builds_within_a_minute_and_4_gb(graphs: Path, graph: str) -> None:
     told = json.loads(run(BUILD, str(graphs / f"{graph}.onnx"), str(graphs / "x.plan")))
     print(graph, told)
