@@ -26,7 +26,7 @@ def demo(
     seed: Seed = 0,
     json_output: Json = False,
 ) -> None:
-    """Everything on the embedded default: for image in some three minutes on two idle cores, scenes are rendered first.
+    """Everything on the embedded default: for image in some four minutes on two cores, scenes are rendered first.
 
     Exits with 0 where an engine passed verification, else 1.
     """
