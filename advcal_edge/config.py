@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -11,13 +10,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from advcal_edge import documents
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import unknown
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 T = TypeVar("T")
 
@@ -48,12 +43,7 @@ def read_toml(path: Path) -> Layer:
     Raises:
         ConfigError: unreadable or not TOML.
     """
-    try:
-        return Layer(f"`{path}`", tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration `{path}`: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"`{path}` is not TOML: {error}") from error
+    return Layer(f"`{path}`", documents.read_toml(path, ConfigError))
 
 
 def parse_settings(settings: Sequence[str]) -> Layer:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from advcal_edge.errors import AdvcalError, BundleError
+from advcal_edge.limits import Limit
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -30,6 +33,49 @@ def sha256_file(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+@contextmanager
+def open_regular(path: Path, kind: type[AdvcalError], *, follow: bool = True) -> Iterator[BinaryIO]:
+    """Open a regular file for reading; a device or a pipe is refused before it can block or never end.
+
+    Raises:
+        kind: missing, unreadable, no regular file, or a link where `follow` is false.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        if not follow and path.is_symlink():
+            raise kind(f"`{path}` is a link; expected a file") from error
+        raise kind(f"cannot read `{path}`: {getattr(error, 'strerror', None) or error}") from error
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        raise kind(f"`{path}` is a {describe_mode(mode)}; expected a regular file")
+    with os.fdopen(handle, "rb") as file:
+        yield file
+
+
+def read_bytes(path: Path, limit: Limit, kind: type[AdvcalError], *, follow: bool = True) -> bytes:
+    """All bytes of a regular file of at most `limit`.
+
+    Raises:
+        kind: as for `open_regular`, or larger than `limit`.
+    """
+    with open_regular(path, kind, follow=follow) as file:
+        limit.check(os.fstat(file.fileno()).st_size, f"`{path}`", kind)
+        try:
+            data = file.read(limit.value + 1)
+        except OSError as error:
+            raise kind(f"cannot read `{path}`: {error.strerror or error}") from error
+    limit.check(len(data), f"`{path}`", kind)  # it may have grown since, and files in /proc have no size
+    return data
+
+
+def describe_mode(mode: int) -> str:
+    """What a file is, in a word."""
+    words = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+    return words.get(stat.S_IFMT(mode), "socket" if stat.S_ISSOCK(mode) else "special file")
 
 
 def write_atomic(path: Path, data: bytes) -> None:

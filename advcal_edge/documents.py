@@ -1,0 +1,101 @@
+"""JSON and TOML from files that anybody may have written: bounded, strict, and plain types only."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from advcal_edge import limits
+from advcal_edge.errors import AdvcalError
+from advcal_edge.limits import Limit
+from advcal_edge.storage import read_bytes
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+LARGEST_INTEGER = 2**64
+
+
+def read_json(path: Path, limit: Limit, kind: type[AdvcalError], *, hint: str | None = None) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        kind: unreadable, larger than `limit`, or not what `parse_json` takes.
+    """
+    return parse_json(read_bytes(path, limit, kind), f"`{path}`", kind, hint=hint)
+
+
+def read_object(path: Path, limit: Limit, kind: type[AdvcalError], *, hint: str | None = None) -> dict[str, Any]:
+    """The JSON object that a file holds.
+
+    Raises:
+        kind: as for `read_json`, or the file holds something other than an object.
+    """
+    found = read_json(path, limit, kind, hint=hint)
+    if not isinstance(found, dict):
+        raise kind(f"`{path}` holds a {type(found).__name__}; expected a JSON object", hint=hint)
+    return found
+
+
+def parse_json(data: bytes | str, where: str, kind: type[AdvcalError], *, hint: str | None = None) -> Any:
+    """JSON as RFC 8259 has it: no NaN, no infinity, no number beyond a float, no lone surrogate, bounded nesting.
+
+    Raises:
+        kind: anything else; the message begins with `where`.
+    """
+    try:
+        found = json.loads(data if isinstance(data, str) else data.decode("utf-8"), parse_constant=_refuse_constant)
+        check_values(found)
+    except (ValueError, RecursionError) as error:
+        raise kind(f"{where} cannot be read as JSON: {error}", hint=hint) from error
+    return found
+
+
+def read_toml(path: Path, kind: type[AdvcalError]) -> dict[str, Any]:
+    """What a TOML file holds.
+
+    Raises:
+        kind: unreadable, too large, not TOML, or numbers and nesting out of bounds.
+    """
+    data = read_bytes(path, limits.DOCUMENT_BYTES, kind)
+    try:
+        found = tomllib.loads(data.decode("utf-8"))
+        check_values(found)
+    except (ValueError, RecursionError) as error:
+        raise kind(f"`{path}` is not TOML: {error}") from error
+    return found
+
+
+def check_values(document: object) -> None:
+    """Look at every value of a document, without recursion.
+
+    Raises:
+        ValueError: nesting too deep, a number that is not finite or of more than 64 bits, or text that is no Unicode.
+    """
+    deepest = limits.JSON_DEPTH.value
+    waiting: list[tuple[object, int]] = [(document, 1)]
+    while waiting:
+        value, depth = waiting.pop()
+        if isinstance(value, (dict, list)):
+            if depth > deepest:
+                raise ValueError(f"more than {deepest} levels of nesting")
+            children = list(value.values()) if isinstance(value, dict) else value
+            waiting.extend((child, depth + 1) for child in children)
+            if isinstance(value, dict):
+                waiting.extend((key, depth) for key in value)
+        elif isinstance(value, str):
+            value.encode("utf-8")  # a lone surrogate raises UnicodeEncodeError, which is a ValueError
+        elif isinstance(value, float):
+            if not math.isfinite(value):
+                raise ValueError(f"{value} where a finite number is expected")
+        elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+            raise ValueError("a whole number of more than 64 bits")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name}, which is no JSON")
