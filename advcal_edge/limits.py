@@ -62,3 +62,4 @@ TENSOR_HEADER_BYTES = Limit("TENSOR_HEADER_BYTES", 16 * MIB, "bytes")  # names, 
 SAMPLES_BYTES = Limit("SAMPLES_BYTES", 4096 * MIB, "bytes")  # unpacked
 SAMPLES_RATIO = Limit("SAMPLES_RATIO", 200, "times its packed size")  # zeros alone pack 1,000 to 1
 INPUT_VALUES = Limit("INPUT_VALUES", 64 * MIB, "values")  # of one input tensor
+ENGINE_BYTES = Limit("ENGINE_BYTES", 8192 * MIB, "bytes")  # a graph, the weights beside it, or a plan, each

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from advcal_edge.errors import AdvcalError, BundleError
-from advcal_edge.limits import Limit
+from advcal_edge.limits import MIB, Limit
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -63,12 +63,15 @@ def read_bytes(path: Path, limit: Limit, kind: type[AdvcalError], *, follow: boo
         kind: as for `open_regular`, or larger than `limit`.
     """
     with open_regular(path, kind, follow=follow) as file:
-        limit.check(os.fstat(file.fileno()).st_size, f"`{path}`", kind)
+        size = os.fstat(file.fileno()).st_size
+        limit.check(size, f"`{path}`", kind)
         try:
-            data = file.read(limit.value + 1)
+            data = file.read(size)  # asking for the limit would reserve as much memory
+            while len(data) <= limit.value and (more := file.read(min(MIB, limit.value + 1 - len(data)))):
+                data += more  # it has grown since; files in /proc have no size
         except OSError as error:
             raise kind(f"cannot read `{path}`: {error.strerror or error}") from error
-    limit.check(len(data), f"`{path}`", kind)  # it may have grown since, and files in /proc have no size
+    limit.check(len(data), f"`{path}`", kind)
     return data
 
 

@@ -13,7 +13,7 @@ from advcal_edge.export.network import break_fusions, product_precisions, read_n
 from advcal_edge.export.target import BuildOptions
 from advcal_edge.export.timing_cache import attach, keep
 from advcal_edge.runtime.cuda import Cuda
-from advcal_edge.runtime.graph import graph_digest
+from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.runtime.plan_card import Device, PlanCard, card_path
 from advcal_edge.runtime.products import Product, collecting_log
 from advcal_edge.storage import sha256_bytes, write_atomic

@@ -9,7 +9,7 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.errors import DependencyError, EngineError
 from advcal_edge.runtime.approval import has_passed
 from advcal_edge.runtime.cuda import Cuda
-from advcal_edge.runtime.graph import graph_digest, weights_beside
+from advcal_edge.runtime.engine_file import graph_digest, weights_beside
 from advcal_edge.runtime.plan_card import Device, PlanCard, card_path, is_plan, read_card
 from advcal_edge.runtime.products import find_product
 from advcal_edge.runtime.runners import CUDA, offered_providers

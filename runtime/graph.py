@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.errors import DependencyError, EngineError
+from advcal_edge.runtime.engine_file import EngineFile, weights_beside
 from advcal_edge.runtime.ports import Port
-from advcal_edge.storage import sha256_bytes, sha256_file
 
 Optimization = Literal["basic", "all"]
 FOLDER_OF_WEIGHTS = "session.model_external_initializers_file_folder_path"
@@ -28,9 +28,14 @@ class Graph:
     """An ONNX Runtime session with its provenance; safe to run from several threads."""
 
     def __init__(
-        self, path: Path, *, optimization: Optimization, threads: int | None, providers: Sequence[str]
+        self,
+        engine: str | Path | EngineFile,
+        *,
+        optimization: Optimization,
+        threads: int | None,
+        providers: Sequence[str],
     ) -> None:
-        """Load `path`.
+        """Load a graph from its path, or from the bytes that were read of it.
 
         Raises:
             EngineError: missing, unreadable, no ONNX graph, or a provider that this machine does not offer.
@@ -43,30 +48,27 @@ class Graph:
         options.log_severity_level = 4  # what goes wrong is raised; a library does not print it as well
         if threads is not None:
             options.intra_op_num_threads = threads
+        file = EngineFile.of(engine)
+        path = file.path
         try:
             # weights may be in the graph or in the one file beside it; both run from the bytes hashed here, and a graph
             # that names any other file finds nothing
             options.add_session_config_entry(FOLDER_OF_WEIGHTS, NOWHERE)
-            source, beside = path.read_bytes(), weights_beside(path)
-            self.sha256 = sha256_bytes(source)
-            if beside.is_file():
-                weights = beside.read_bytes()
-                self.sha256 = combine(self.sha256, sha256_bytes(weights))
-                options.add_external_initializers_from_files_in_memory([beside.name], [weights], [len(weights)])
+            if file.weights is not None:
+                name = weights_beside(path).name
+                options.add_external_initializers_from_files_in_memory([name], [file.weights], [len(file.weights)])
             # without `enable_fallback=0` a failing accelerator would be replaced by the CPU after a mere print
             named = [(name, dict(PROVIDER_OPTIONS.get(name, {}))) for name in providers]
-            self.session = ort.InferenceSession(source, options, providers=named, enable_fallback=0)
-        except OSError as error:
-            raise EngineError(f"cannot read the graph `{path}`: {error.strerror or error}") from error
+            self.session = ort.InferenceSession(file.data, options, providers=named, enable_fallback=0)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            if BF16_LABEL in source and not set(providers) - {"CPUExecutionProvider"}:
+            if BF16_LABEL in file.data and not set(providers) - {"CPUExecutionProvider"}:
                 raise needs_gpu(path) from error
             raise EngineError(
                 f"`{path}` is no ONNX graph that onnxruntime {ort.__version__} can load: {first_line(error)}",
                 hint="export again: `advcal-edge export B`",
             ) from error
         check_providers(providers, self.session.get_providers())
-        self.path = path
+        self.path, self.sha256 = path, file.sha256
         self.provider: str = self.session.get_providers()[0]
         self.fingerprint = f"onnxruntime {ort.__version__} {self.provider} {optimization} sha256:{self.sha256[:12]}"
         told = self.session.get_modelmeta().custom_metadata_map
@@ -95,30 +97,6 @@ class Graph:
             f"graph `{self.path}` is {ports}; expected {expected}",
             hint="use the bundle this engine was exported from, or export again: `advcal-edge export B`",
         )
-
-
-def graph_digest(path: Path) -> str:
-    """Hexadecimal sha256 of a graph file, followed by its `.data` file where it has one.
-
-    Raises:
-        EngineError: the file cannot be read.
-    """
-    try:
-        if not weights_beside(path).is_file():
-            return sha256_file(path)
-        return combine(sha256_file(path), sha256_file(weights_beside(path)))
-    except OSError as error:
-        raise EngineError(f"cannot read the graph `{path}`: {error.strerror or error}") from error
-
-
-def combine(graph: str, weights: str) -> str:
-    """One hexadecimal digest for a graph and the weights beside it, from the digest of each."""
-    return sha256_bytes(bytes.fromhex(graph) + bytes.fromhex(weights))
-
-
-def weights_beside(path: Path) -> Path:
-    """Where an exporter puts the weights of a graph that is too large for one file."""
-    return path.with_name(path.name + ".data")
 
 
 def needs_gpu(path: Path) -> EngineError:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from advcal_edge.errors import EngineError, InputError
 from advcal_edge.model import Pullback, Runner
+from advcal_edge.runtime.engine_file import EngineFile
 from advcal_edge.runtime.graph import Graph, Optimization
 from advcal_edge.runtime.ports import check_batch, describe_batch
 from advcal_edge.spec import TensorSpec
@@ -27,7 +28,7 @@ class OnnxRunner:
 
     def __init__(
         self,
-        path: str | Path,
+        engine: str | Path | EngineFile,
         spec: TensorSpec,
         *,
         optimization: Optimization = "all",
@@ -41,7 +42,7 @@ class OnnxRunner:
             EngineError: unreadable, no ONNX graph, other inputs or outputs, or a provider that is not available.
             DependencyError: onnxruntime is not installed.
         """
-        self.graph = Graph(Path(path), optimization=optimization, threads=threads, providers=providers)
+        self.graph = Graph(engine, optimization=optimization, threads=threads, providers=providers)
         self._spec = spec
         self._chunk = chunk
         inputs, outputs = self.graph.inputs, self.graph.outputs
@@ -106,7 +107,7 @@ class OnnxVjp:
 
     def __init__(
         self,
-        path: str | Path,
+        engine: str | Path | EngineFile,
         spec: TensorSpec,
         *,
         threads: int | None = None,
@@ -120,7 +121,7 @@ class OnnxVjp:
             DependencyError: onnxruntime is not installed.
         """
         # above `basic`, onnxruntime 1.32 brings the process down on FP16 gradients
-        self.graph = Graph(Path(path), optimization="basic", threads=threads, providers=providers)
+        self.graph = Graph(engine, optimization="basic", threads=threads, providers=providers)
         self._spec = spec
         self._chunk = chunk
         inputs, outputs = {port.name: port for port in self.graph.inputs}, self.graph.outputs

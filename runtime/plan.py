@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from advcal_edge.errors import EngineError
 from advcal_edge.runtime.cuda import DEVICE_TO_DEVICE, DEVICE_TO_HOST, HOST_TO_DEVICE, Cuda
 from advcal_edge.runtime.device_array import ANY, DeviceArray
+from advcal_edge.runtime.engine_file import EngineFile
 from advcal_edge.runtime.plan_card import Device, read_card
 from advcal_edge.runtime.ports import FLOAT, Port
 from advcal_edge.runtime.products import Product, collecting_log, find_product
-from advcal_edge.storage import sha256_bytes
 
 ALIGNMENT = 256  # of an address that a plan reads from
 HOST_CODE = "ADVCAL_ALLOW_HOST_CODE"
@@ -32,19 +32,22 @@ class Plan:
     """A deserialised plan with its buffers; several threads take turns."""
 
     def __init__(
-        self, path: Path, *, product: Product | None = None, cuda: Cuda | None = None, cuda_graph: bool = False
+        self,
+        engine: str | Path | EngineFile,
+        *,
+        product: Product | None = None,
+        cuda: Cuda | None = None,
+        cuda_graph: bool = False,
     ) -> None:
-        """Open `path`, if its card does not speak against it, and reserve memory for its largest batch.
+        """Open a plan, if its card does not speak against it, and reserve memory for its largest batch.
 
         Raises:
             EngineError: unreadable, from another product, version or device, changed, or too large for the device.
             DependencyError: the product or the CUDA runtime is not installed.
         """
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise EngineError(f"cannot read the plan `{path}`: {error.strerror or error}") from error
-        self.path, self.sha256, self.card = path, sha256_bytes(data), read_card(path)
+        file = EngineFile.of(engine)
+        path = file.path
+        self.path, self.sha256, self.card = path, file.sha256, read_card(path)
         if self.card is not None and self.card.sha256 != self.sha256:
             raise EngineError(
                 f"`{path}` is not the plan its card speaks of: sha256 is {self.sha256[:12]}, the card says"
@@ -59,7 +62,7 @@ class Plan:
             raise EngineError(
                 f"plan `{path}` cannot run here: {why}", hint="build it here: `advcal-edge export B --trt`"
             )
-        self._engine = self._deserialise(data)
+        self._engine = self._deserialise(file.data)
         self.inputs, self.outputs = self._ports()
         self._largest = self._profile_end(2)
         self._smallest = self._profile_end(0)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from advcal_edge.errors import DependencyError, EngineError
 from advcal_edge.model import Runner
+from advcal_edge.runtime.engine_file import EngineFile
 from advcal_edge.runtime.graph import import_onnxruntime
 from advcal_edge.runtime.onnx_session import OnnxRunner
 from advcal_edge.runtime.plan_card import is_plan
@@ -65,7 +66,7 @@ def offered_providers() -> tuple[str, ...]:
 
 
 def open_runner(
-    path: Path, spec: TensorSpec, *, providers: Sequence[str] = (), threads: int | None = None
+    engine: Path | EngineFile, spec: TensorSpec, *, providers: Sequence[str] = (), threads: int | None = None
 ) -> EngineRunner:
     """A plan on its device, or a graph on the first of `providers` (default: all on offer, CUDA first) that takes it.
 
@@ -73,14 +74,15 @@ def open_runner(
         EngineError: it cannot be loaded anywhere, or does not take `spec`.
         DependencyError: what runs it is not installed.
     """
-    if is_plan(path):
+    file = EngineFile.of(engine)
+    if is_plan(file.path):
         from advcal_edge.runtime.tensorrt import PlanRunner
 
-        return PlanRunner(path, spec)
+        return PlanRunner(file, spec)
     *preferred, last = tuple(providers) or offered_providers() or (CPU,)
     for provider in preferred:
         try:
-            return OnnxRunner(path, spec, threads=threads, providers=(provider,))
+            return OnnxRunner(file, spec, threads=threads, providers=(provider,))
         except EngineError:
             continue  # compiled in, but there is no device or no library; the fingerprint says where it runs instead
-    return OnnxRunner(path, spec, threads=threads, providers=(last,))
+    return OnnxRunner(file, spec, threads=threads, providers=(last,))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from advcal_edge.errors import EngineError, InputError
 from advcal_edge.runtime.cuda import Cuda
 from advcal_edge.runtime.device_array import DeviceArray, find_device_array
+from advcal_edge.runtime.engine_file import EngineFile
 from advcal_edge.runtime.plan import Plan
 from advcal_edge.runtime.ports import check_batch, describe_batch
 from advcal_edge.runtime.products import Product
@@ -24,7 +25,7 @@ class PlanRunner:
 
     def __init__(
         self,
-        path: str | Path,
+        engine: str | Path | EngineFile,
         spec: TensorSpec,
         *,
         product: Product | None = None,
@@ -41,7 +42,7 @@ class PlanRunner:
             EngineError: it cannot run here, or has other inputs or outputs.
             DependencyError: the product or the CUDA runtime is not installed.
         """
-        self.plan = Plan(Path(path), product=product, cuda=cuda, cuda_graph=cuda_graph)
+        self.plan = Plan(engine, product=product, cuda=cuda, cuda_graph=cuda_graph)
         self._spec, self._reuse = spec, reuse
         inputs, outputs = self.plan.inputs, self.plan.outputs
         width = outputs[0].width if len(outputs) == 1 else None
@@ -110,7 +111,12 @@ class PlanVjp:
     """The backward plan (x, v) -> (z, J^T v); several threads take turns."""
 
     def __init__(
-        self, path: str | Path, spec: TensorSpec, *, product: Product | None = None, cuda: Cuda | None = None
+        self,
+        engine: str | Path | EngineFile,
+        spec: TensorSpec,
+        *,
+        product: Product | None = None,
+        cuda: Cuda | None = None,
     ) -> None:
         """Open the plan and check that it takes `spec`.
 
@@ -118,7 +124,7 @@ class PlanVjp:
             EngineError: it cannot run here, or has other inputs or outputs.
             DependencyError: the product or the CUDA runtime is not installed.
         """
-        self.plan = Plan(Path(path), product=product, cuda=cuda)
+        self.plan = Plan(engine, product=product, cuda=cuda)
         self._spec = spec
         inputs = {port.name: port for port in self.plan.inputs}
         outputs = {port.name: port for port in self.plan.outputs}

@@ -80,7 +80,7 @@ def describe_graphs(bundle: Bundle) -> dict[str, Any]:
 def describe_plans(bundle: Bundle) -> dict[str, Any]:
     """Each plan with what its card says, and whether the graph it was built from is still the bundle's."""
     from advcal_edge.runtime.engine import plan_cards
-    from advcal_edge.runtime.graph import graph_digest
+    from advcal_edge.runtime.engine_file import graph_digest
 
     found = {}
     for name, card in plan_cards(bundle).items():

@@ -21,7 +21,7 @@ from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.provenance import package_version
 from advcal_edge.registry import choose
 from advcal_edge.runtime.engine import CPU_PRECISIONS, graph_name
-from advcal_edge.runtime.graph import graph_digest
+from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.stats import MARGIN
 from advcal_edge.threat import ThreatModel, parse_eps
 

@@ -1,0 +1,63 @@
+"""An engine file read once: the bytes that are hashed are the bytes that run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from advcal_edge.errors import EngineError
+from advcal_edge.limits import ENGINE_BYTES
+from advcal_edge.runtime.plan_card import is_plan
+from advcal_edge.storage import read_bytes, sha256_bytes, sha256_file
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EngineFile:
+    """The bytes of a graph or a plan, those of the weights beside a graph, and the hash of both."""
+
+    path: Path
+    data: bytes
+    weights: bytes | None
+    sha256: str
+    """Hexadecimal, as `graph_digest` has it: of `data` alone where there are no weights beside it."""
+
+    @classmethod
+    def of(cls, engine: str | Path | EngineFile) -> EngineFile:
+        """Read and hash a file, and the weights beside it where there are some; what was read already is handed on.
+
+        Raises:
+            EngineError: missing, no regular file, unreadable or too large.
+        """
+        if isinstance(engine, EngineFile):
+            return engine
+        path = Path(engine)
+        data = read_bytes(path, ENGINE_BYTES, EngineError)
+        beside = weights_beside(path)
+        if is_plan(path) or not beside.is_file():
+            return cls(path, data, None, sha256_bytes(data))
+        weights = read_bytes(beside, ENGINE_BYTES, EngineError)
+        return cls(path, data, weights, combine(sha256_bytes(data), sha256_bytes(weights)))
+
+
+def graph_digest(path: Path) -> str:
+    """Hexadecimal sha256 of a graph file, followed by its `.data` file where it has one.
+
+    Raises:
+        EngineError: the file cannot be read.
+    """
+    try:
+        if not weights_beside(path).is_file():
+            return sha256_file(path)
+        return combine(sha256_file(path), sha256_file(weights_beside(path)))
+    except OSError as error:
+        raise EngineError(f"cannot read the graph `{path}`: {error.strerror or error}") from error
+
+
+def combine(graph: str, weights: str) -> str:
+    """One hexadecimal digest for a graph and the weights beside it, from the digest of each."""
+    return sha256_bytes(bytes.fromhex(graph) + bytes.fromhex(weights))
+
+
+def weights_beside(path: Path) -> Path:
+    """Where an exporter puts the weights of a graph that is too large for one file."""
+    return path.with_name(path.name + ".data")
