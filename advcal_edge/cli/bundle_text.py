@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from advcal_edge.report.table import percent, table
+from advcal_edge.report.table import percent, printable, table
 
 
 def render(data: Mapping[str, Any]) -> str:
@@ -63,7 +63,7 @@ def facts(data: Mapping[str, Any]) -> str:
         "samples": ", ".join(f"{count} {name}" for name, count in samples.items()),
     }
     width = max(map(len, lines))
-    return "\n".join(f"{name.ljust(width)}  {text}" for name, text in lines.items() if text)
+    return "\n".join(f"{name.ljust(width)}  {printable(text)}" for name, text in lines.items() if text)
 
 
 def render_metrics(metrics: object) -> str:

@@ -1,4 +1,8 @@
-"""What a person or a program sees: results on stdout, talk on stderr, understandable without colour."""
+"""What a person or a program sees: results on stdout, talk on stderr, understandable without colour.
+
+Text passes here on its way out: lines are made printable, blocks keep their newlines and nothing else that a terminal
+would obey. Who makes a block of strings from elsewhere puts each on one line, as `report.table` does with its cells.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from advcal_edge.cli.streams import terminal
 from advcal_edge.errors import AdvcalError
 from advcal_edge.report.table import printable
 
@@ -25,14 +30,16 @@ class Console:
 
     def step(self, name: str) -> Console:
         """A console for one step of a longer command, under a heading; the longer command has the last word."""
-        self.say(f"\n{name}")
+        self._end_line()
+        sys.stderr.write("\n")
+        self.say(name)
         return Console(json_output=self.json_output, last_word=False)
 
     def result(self, text: str) -> None:
         """One block of the result, for people; silent where one JSON document is the result."""
         if not self.json_output:
             self._end_line()
-            sys.stdout.write(text + "\n")
+            sys.stdout.write("\n".join(map(printable, text.split("\n"))) + "\n")
             sys.stdout.flush()
 
     def document(self, data: Mapping[str, Any]) -> None:
@@ -42,9 +49,9 @@ class Console:
             sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
 
     def say(self, text: str) -> None:
-        """What runs, on what, with which budget; warnings; the verdict line."""
+        """One line: what runs, on what, with which budget; warnings; the verdict line."""
         self._end_line()
-        sys.stderr.write("\n".join(map(printable, text.split("\n"))) + "\n")
+        sys.stderr.write(printable(text) + "\n")
         sys.stderr.flush()
 
     def next(self, command: str) -> None:
@@ -64,9 +71,10 @@ class Console:
             return
         self._shown = step
         elapsed = now - self._started
-        text = f"{stage}  {done}/{total}  {percent} %  {elapsed:.0f} s"
+        text = printable(f"{stage}  {done}/{total}  {percent} %  {elapsed:.0f} s")
         if self._live:
-            sys.stderr.write("\r\x1b[2K" + text)
+            terminal(sys.stderr).write("\r\x1b[2K")
+            sys.stderr.write(text)
             if done >= total:
                 sys.stderr.write("\n")
                 self._stage = ""

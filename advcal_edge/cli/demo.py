@@ -92,7 +92,7 @@ def report_of(report: dict[str, Any]) -> str:
 
 def try_out(bundle: Bundle, precision: str) -> str:
     """Run the verified engine on a few held-out samples, as a robot would."""
-    from advcal_edge.report.table import percent, table
+    from advcal_edge.report.table import one_line, percent, table
     from advcal_edge.runtime import Embedder
 
     embedder = Embedder.load(bundle.path, engine=precision, require_verified=True)
@@ -101,4 +101,4 @@ def try_out(bundle: Bundle, precision: str) -> str:
         [embedder.labels[truth], matches[0].label, percent(matches[0].score)]
         for truth, matches in zip(few.y, embedder.classify(few.x, top=1), strict=True)
     ]
-    return f"{embedder.fingerprint}\n" + table(["true class", "label", "score %"], rows)
+    return f"{one_line(embedder.fingerprint)}\n" + table(["true class", "label", "score %"], rows)

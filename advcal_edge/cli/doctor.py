@@ -9,6 +9,7 @@ import typer
 
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import Json
+from advcal_edge.report.table import one_line
 
 ESSENTIAL = ("cpu", "calibrate", "export")  # what the way from sensor data to a verified engine takes
 
@@ -83,4 +84,4 @@ def install(extra: str) -> str:
 
 def listing(rows: list[tuple[str, str, str]]) -> str:
     """Three columns of words, left-aligned, the state in the middle."""
-    return "\n".join(f"{name:12}  {state:10}  {detail}".rstrip() for name, state, detail in rows)
+    return "\n".join(f"{name:12}  {state:10}  {one_line(detail)}".rstrip() for name, state, detail in rows)

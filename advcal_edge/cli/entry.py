@@ -8,7 +8,9 @@ import traceback
 from collections.abc import Sequence
 
 from advcal_edge.cli.console import show_error
+from advcal_edge.cli.streams import plain_streams
 from advcal_edge.errors import AdvcalError
+from advcal_edge.report.table import printable
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a broken film is our error to tell, in our words
 
@@ -17,6 +19,12 @@ DONE, FAILED, BROKEN, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; every exception ends here, so a crash never reads as a lost gate."""
+    with plain_streams():
+        return run(arguments)
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run one command, with what went wrong in words on stderr."""
     try:
         from advcal_edge.cli.app import app
 
@@ -26,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.write("interrupted\n")
         return stop.code if isinstance(stop.code, int) else DONE
     except ModuleNotFoundError as error:
-        sys.stderr.write(f"error: the package `{error.name}` is not installed; expected all that advcal-edge needs\n")
+        name = printable(str(error.name))
+        sys.stderr.write(f"error: the package `{name}` is not installed; expected all that advcal-edge needs\n")
         sys.stderr.write("\nhint: pip install advcal-edge, and see `advcal-edge doctor` for the extras\n")
     except AdvcalError as error:
         show_error(error)
@@ -38,6 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("ADVCAL_TRACEBACK"):
             traceback.print_exc()
-        sys.stderr.write(f"internal error: {type(error).__name__}: {error}\n")
+        sys.stderr.write(f"internal error: {printable(f'{type(error).__name__}: {error}')}\n")
         sys.stderr.write("\nhint: run again with ADVCAL_TRACEBACK=1 and report what it prints\n")
     return BROKEN

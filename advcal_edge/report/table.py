@@ -38,6 +38,8 @@ def one_line(text: object) -> str:
 
 def printable(text: str) -> str:
     """Text with a space in place of whatever a terminal would obey."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else " " for character in text)
 
 
