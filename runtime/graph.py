@@ -72,8 +72,8 @@ class Graph:
         self.provider: str = self.session.get_providers()[0]
         self.fingerprint = f"onnxruntime {ort.__version__} {self.provider} {optimization} sha256:{self.sha256[:12]}"
         told = self.session.get_modelmeta().custom_metadata_map
-        self.precision: str = told.get("advcal_edge.precision", "custom")
-        self.step: str | None = told.get("advcal_edge.step")  # of the ladder, where one was climbed
+        self.precision = label(told.get("advcal_edge.precision")) or "custom"
+        self.step = label(told.get("advcal_edge.step"))  # of the ladder, where one was climbed
         self.inputs = tuple(Port(p.name, p.type, tuple(p.shape)) for p in self.session.get_inputs())
         self.outputs = tuple(Port(p.name, p.type, tuple(p.shape)) for p in self.session.get_outputs())
 
@@ -97,6 +97,11 @@ class Graph:
             f"graph `{self.path}` is {ports}; expected {expected}",
             hint="use the bundle this engine was exported from, or export again: `advcal-edge export B`",
         )
+
+
+def label(text: str | None) -> str | None:
+    """What a graph says of itself, where it can serve as a name; None for anything that no export writes."""
+    return text if text and text.isprintable() and len(text) <= 64 else None
 
 
 def needs_gpu(path: Path) -> EngineError:

@@ -204,3 +204,10 @@ def test_without_onnxruntime(linear: Linear, tmp_path: Path, monkeypatch: pytest
     with pytest.raises(DependencyError, match="`onnxruntime`") as caught:
         OnnxRunner(path, linear.modality.input)
     assert caught.value.hint == "pip install 'advcal-edge[cpu]'"
+
+
+@pytest.mark.parametrize("told", ["\x1b[2Jfp32", "fp32\0", "a" * 65, ""])
+def test_a_label_that_no_export_writes_is_not_taken_for_a_name(told: str, linear: Linear, tmp_path: Path) -> None:
+    (tmp_path / "g.onnx").write_bytes(linear.forward(told))
+    runner = OnnxRunner(tmp_path / "g.onnx", linear.modality.input)
+    assert runner.precision == "custom"
