@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.centers import Centers
-from advcal_edge.errors import BundleError
+from advcal_edge.changes import Staged, change, exclusive, foundation, replace, settle, stage, workshop
+from advcal_edge.errors import BundleChangedError, BundleError
+from advcal_edge.leftovers import CHANGING, MANIFEST, returned, unfinished
 from advcal_edge.probe import Probe, ProbeFile
 from advcal_edge.spec import Modality
-from advcal_edge.storage import canonical, sha256_bytes, sha256_file, write_atomic, write_error
+from advcal_edge.storage import canonical, inside, make_folder, sha256_bytes, sha256_file, write_error
 from advcal_edge.threat import ThreatModel
 
 SCHEMA = "advcal-edge/bundle/1"
 REPORT_SCHEMA = "advcal-edge/report/2"  # `verify` writes it, the page is rendered from it, the runtime trusts it
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,56 +36,61 @@ class Bundle:
     def create(cls, path: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
         """Write a new bundle beside its place, then rename it; an existing bundle there is replaced whole.
 
+        Whenever this process dies, the bundle is the one before or the new one; where it is missing for a moment, who
+        opens it waits, or puts the one before back.
+
         Raises:
+            BundleInUseError: another process is writing the bundle there and takes long.
             BundleError: `path` is in use by something that is no bundle, or cannot be written.
         """
         check_destination(path)
+        whole = path.resolve()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+            make_folder(whole.parent)
+            with workshop(path, whole.parent, f"{whole.name}.new") as folder:
+                new = folder / "new"
+                new.mkdir()
+                ready = stage(files, folder)
+                change(new, {"schema": SCHEMA, **manifest, "files": {}}, ready, (), {})
+                with exclusive(path):
+                    check_destination(path)
+                    replace(new, whole)
         except OSError as error:
             raise write_error(path, error) from error
-        try:
-            staging.chmod(0o755)
-            write_atomic(staging / MANIFEST, encode({"schema": SCHEMA, **manifest, "files": {}}))
-            cls(staging, {"schema": SCHEMA, **manifest, "files": {}}).add(files)
-            if path.exists():
-                old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-                path.replace(old / path.name)
-                try:
-                    staging.replace(path)
-                except OSError:
-                    (old / path.name).replace(path)
-                    raise
-                finally:
-                    shutil.rmtree(old, ignore_errors=True)
-            else:
-                staging.replace(path)
-        except OSError as error:
-            raise write_error(path, error) from error
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
         return cls.open(path)
 
     @classmethod
     def open(cls, path: Path) -> Bundle:
         """Open a bundle and check the shape of its manifest; files are checked when they are used.
 
+        Another process may be writing: what is seen is the bundle before or after that, which may mean a wait of
+        milliseconds. Where a writer was killed, the names that it was adding, replacing or removing are absent, and a
+        bundle that it was replacing whole is put back.
+
         Raises:
             BundleError: no bundle there, unreadable manifest, unknown schema, or a path that leaves the bundle.
         """
         source = path / MANIFEST
-        try:
-            manifest = json.loads(source.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise BundleError(
-                f"`{path}` is no bundle: `{MANIFEST}` is missing",
-                hint="make one: `advcal-edge calibrate --modality thermal --out B`",
-            ) from error
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-            raise BundleError(
-                f"`{source}` cannot be read: {error}", hint="calibrate again, or copy the bundle again"
-            ) from error
+        before: object = None
+        while True:
+            try:
+                manifest = json.loads(source.read_text(encoding="utf-8"))
+            except FileNotFoundError as error:
+                if not path.exists() and returned(path):
+                    continue
+                raise BundleError(
+                    f"`{path}` is no bundle: `{MANIFEST}` is missing",
+                    hint="make one: `advcal-edge calibrate --modality thermal --out B`",
+                ) from error
+            except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+                raise BundleError(
+                    f"`{source}` cannot be read: {error}", hint="calibrate again, or copy the bundle again"
+                ) from error
+            changing = manifest.pop(CHANGING, None) if isinstance(manifest, dict) else None
+            if changing is None or changing == before:
+                break
+            before = changing  # a writer is at it, or has died: nobody holds the lock and this is still the manifest
+            settle(path)
         if not isinstance(manifest, dict):
             raise BundleError(f"`{source}` holds a {type(manifest).__name__}; expected an object")
         if manifest.get("schema") != SCHEMA:
@@ -107,8 +111,16 @@ class Bundle:
         """Path of a listed file, after checking its hash.
 
         Raises:
+            BundleChangedError: another command replaced or removed it since this bundle was opened.
             BundleError: not listed, missing, or changed since it was written.
         """
+        try:
+            return self._checked(name)
+        except BundleError as error:
+            self._check_unchanged(name, error)
+            raise
+
+    def _checked(self, name: str) -> Path:
         entry = self.manifest["files"].get(name)
         if entry is None:
             raise BundleError(f"bundle `{self.path}` has no `{name}`", hint=making(name, self.path))
@@ -124,6 +136,15 @@ class Bundle:
                 hint=making(name, self.path),
             )
         return path
+
+    def _check_unchanged(self, name: str, cause: BundleError) -> None:
+        """Tell a file that another command replaced from one that was damaged."""
+        known = self.manifest["files"].get(name)
+        if known is not None and Bundle.open(self.path).manifest["files"].get(name) != known:
+            raise BundleChangedError(
+                f"another command replaced or removed `{name}` in `{self.path}` while this one worked on it",
+                hint="run the command again",
+            ) from cause
 
     def identity(self) -> str:
         """Hash of the manifest without reports and plans: what was calibrated and exported.
@@ -144,64 +165,71 @@ class Bundle:
     def add(self, files: Mapping[str, bytes | Path], **sections: Any) -> Bundle:
         """Add or replace files (bytes, or staged paths that are moved) and top-level manifest sections.
 
-        The manifest never lists a file that is not there: names about to be replaced leave it first.
+        A section may be a function of what the section holds by then. What other processes add meanwhile stays.
+        Whoever opens the bundle sees all of this or none of it; if this process dies, the bundle is as before, or as
+        after, or lacks the names that were to be replaced.
 
         Raises:
-            BundleError: a name leaves the bundle, or the disk refuses.
+            BundleChangedError: the bundle was calibrated anew since this one was opened.
+            BundleInUseError: another process is writing it and takes long.
+            BundleError: a name leaves the bundle, or the disk refuses; the bundle is as before or lacks those names.
         """
-        targets = {name: inside(self.path, name) for name in files}
-        current = Bundle.open(self.path).manifest  # another command may have added files since this one opened it
-        listed = dict(current["files"])
-        if any(name in listed for name in files):
-            kept = {name: entry for name, entry in listed.items() if name not in files}
-            write_atomic(self.path / MANIFEST, encode({**current, "files": kept}))
-        for name, content in files.items():
-            target = targets[name]
-            if isinstance(content, bytes):
-                write_atomic(target, content)
-            else:
-                try:
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    content.replace(target)
-                except OSError as error:
-                    raise write_error(target, error) from error
-            listed[name] = {"sha256": sha256_file(target), "bytes": target.stat().st_size}
-        manifest = {**current, **sections, "files": dict(sorted(listed.items()))}
-        write_atomic(self.path / MANIFEST, encode(manifest))
-        return Bundle.open(self.path)
+        for name in files:
+            inside(self.path, name)
+        if not files:
+            return self._change({}, (), sections)
+        with self.staging() as folder:
+            return self._change(stage(files, folder), (), sections)
 
     def remove(self, names: Collection[str], **sections: Any) -> Bundle:
-        """Take listed files out of the manifest and then off the disk, and replace top-level sections.
+        """Take listed files out of the manifest and off the disk, and replace top-level sections, as `add` does.
 
         Names that the manifest does not list are left alone.
 
         Raises:
+            BundleChangedError: the bundle was calibrated anew since this one was opened.
+            BundleInUseError: another process is writing it and takes long.
             BundleError: the disk refuses.
         """
-        current = Bundle.open(self.path).manifest
-        kept = {name: entry for name, entry in current["files"].items() if name not in names}
-        write_atomic(self.path / MANIFEST, encode({**current, **sections, "files": kept}))
-        for name in current["files"].keys() - kept.keys():
-            target = inside(self.path, name)
-            try:
-                target.unlink(missing_ok=True)
-            except OSError as error:
-                raise write_error(target, error) from error
+        return self._change({}, names, sections)
+
+    def _change(self, ready: Mapping[str, Staged], gone: Collection[str], sections: Mapping[str, Any]) -> Bundle:
+        """Under the lock: read the manifest as it is now, and change it and the files."""
+        with exclusive(self.path):
+            current = Bundle.open(self.path).manifest
+            now = foundation(current)
+            if any(now.get(name) != sha256 for name, sha256 in foundation(self.manifest).items()):
+                raise BundleChangedError(
+                    f"another command calibrated `{self.path}` anew while this one worked on it: what it made is of the"
+                    " bundle before",
+                    hint="run the command again",
+                )
+            known = {name for name in gone if name in current["files"]}
+            values = {key: value(current.get(key)) if callable(value) else value for key, value in sections.items()}
+            change(self.path, current, ready, known, values)
         return Bundle.open(self.path)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """A folder inside the bundle for files under way; it is gone afterwards, whatever happened."""
+        """A folder inside the bundle for files under way; it is gone afterwards, whatever happened.
+
+        Raises:
+            BundleChangedError: another command replaced the bundle meanwhile, and the folder with it.
+            BundleError: the disk refuses.
+        """
         try:
-            folder = Path(tempfile.mkdtemp(dir=self.path, prefix=".staging."))
+            with workshop(self.path, self.path, "staging") as folder:
+                try:
+                    yield folder
+                except Exception as error:
+                    if folder.exists() or isinstance(error, BundleChangedError):
+                        raise
+                    raise BundleChangedError(
+                        f"another command replaced `{self.path}` while this one worked on it",
+                        hint="run the command again",
+                    ) from error
         except OSError as error:
             raise write_error(self.path, error) from error
-        try:
-            yield folder
-        except OSError as error:
-            raise write_error(self.path, error) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def section(self, name: str) -> Mapping[str, Any]:
         """A top-level object of the manifest.
@@ -269,30 +297,19 @@ def check_destination(path: Path) -> None:
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a folder holds a bundle of any version and nothing that its manifest does not list."""
+    """Whether a folder holds a bundle of any version and nothing that neither its manifest lists nor a writer left."""
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
         listed = {MANIFEST, *manifest["files"]}
         ours = str(manifest["schema"]).startswith("advcal-edge/bundle/")
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
-    found = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
-    return ours and found <= listed
-
-
-def inside(root: Path, name: object) -> Path:
-    """The place of `name` below `root`.
-
-    Raises:
-        BundleError: the name is absolute, climbs out, or passes through a link that leads out.
-    """
-    parts = PurePosixPath(name).parts if isinstance(name, str) else ()
-    if not parts or not isinstance(name, str) or "\\" in name or "\0" in name or parts[0] == "/" or ".." in parts:
-        raise BundleError(f"manifest of `{root}` names `{name}`, which leaves the bundle; expected a path inside it")
-    path = root.joinpath(*parts)
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise BundleError(f"`{path}` is a link that leaves the bundle; expected a file inside it")
-    return path
+    left = unfinished(path)
+    found = {file for file in path.rglob("*") if not file.is_dir()}
+    return ours and all(
+        file.relative_to(path).as_posix() in listed or file in left or not left.isdisjoint(file.parents)
+        for file in found
+    )
 
 
 def making(name: str, path: Path) -> str:
@@ -304,8 +321,3 @@ def making(name: str, path: Path) -> str:
     if name.startswith("reports/"):
         return f"verify again: `advcal-edge verify {path}`"
     return "calibrate again, or copy the bundle again"
-
-
-def encode(manifest: Mapping[str, Any]) -> bytes:
-    """Manifest as JSON that people can read and diff."""
-    return (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()

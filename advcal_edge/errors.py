@@ -27,6 +27,14 @@ class BundleError(AdvcalError):
     """A bundle that is missing, corrupt, tampered with, or written by an unknown schema."""
 
 
+class BundleInUseError(BundleError):
+    """A bundle, or the folder of a run, that another process writes just now."""
+
+
+class BundleChangedError(BundleError):
+    """A bundle that another command changed while this one worked on it."""
+
+
 class EngineError(AdvcalError):
     """A graph or engine that cannot be loaded, or that does not fit the bundle it is used with."""
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from advcal_edge.errors import AdvcalError, BundleError
 from advcal_edge.limits import MIB, Limit
+
+TEMPORARY = ".advcal"  # how names of unfinished files and folders end: whoever finds one later knows whose it is
+NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF)
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -81,30 +86,116 @@ def describe_mode(mode: int) -> str:
     return words.get(stat.S_IFMT(mode), "socket" if stat.S_ISSOCK(mode) else "special file")
 
 
+def inside(root: Path, name: object) -> Path:
+    """The place of `name` below `root`.
+
+    Raises:
+        BundleError: the name is absolute, climbs out, or passes through a link that leads out.
+    """
+    parts = PurePosixPath(name).parts if isinstance(name, str) else ()
+    if not parts or not isinstance(name, str) or "\\" in name or "\0" in name or parts[0] == "/" or ".." in parts:
+        raise BundleError(f"manifest of `{root}` names `{name}`, which leaves the bundle; expected a path inside it")
+    path = root.joinpath(*parts)
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise BundleError(f"`{path}` is a link that leaves the bundle; expected a file inside it")
+    return path
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file beside its place and rename it, so that a reader sees the old or the new one, never a half.
+
+    What was written is on the disk, under its name, when this returns.
 
     Raises:
         BundleError: the folder cannot be written or the disk is full; nothing stays behind.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        make_folder(path.parent)
+        temporary = temporary_file(path, data)
+        try:
+            temporary.replace(path)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise write_error(path, error) from error
+
+
+def temporary_file(path: Path, data: bytes) -> Path:
+    """A new file beside `path` with `data` on the disk; whoever makes it renames or removes it.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; nothing stays behind.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise write_error(path, error) from error
+        temporary.chmod(0o644)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+    return temporary
+
+
+def temporary_folder(parent: Path, name: str) -> Path:
+    """A new folder in `parent`; whoever makes it renames or removes it.
+
+    Raises:
+        OSError: `parent` cannot be written.
+    """
+    return Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}.", suffix=TEMPORARY))
+
+
+def is_temporary(path: Path, name: str = "") -> bool:
+    """Whether a path is called as `temporary_file` and `temporary_folder` call theirs, for `name` or for any."""
+    wanted = re.escape(name) if name else ".+"
+    return re.fullmatch(rf"\.{wanted}\.[a-z0-9_]{{8}}{re.escape(TEMPORARY)}", path.name, re.DOTALL) is not None
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file or folder and see to it that the disk knows; what was at `target` is replaced.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    make_folder(target.parent)
+    source.replace(target)
+    sync(target.parent)
+    if source.parent != target.parent:
+        sync(source.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, known to the disk.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync(folder.parent)
+
+
+def sync(path: Path) -> None:
+    """Have a file or a folder written to the disk; filesystems that cannot do it for folders do without.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in NO_SYNC or not path.is_dir():
+            raise
 
 
 def write_error(path: Path, error: OSError) -> AdvcalError:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import ConfigError
@@ -66,9 +66,12 @@ def add_graphs(bundle: Bundle, folder: Path, result: ExportResult) -> Bundle:
 
     made = [folder / PurePosixPath(graph.path).name for graph in result.graphs]
     files = {f"onnx/{file.name}": file for path in made for file in graph_files(path)}
-    listed = bundle.manifest.get("graphs", {}).get("files", {})
-    section = {"opset": result.opset, "files": dict(sorted({**listed, **result.to_manifest()}.items()))}
-    return bundle.add(files, graphs=section)
+
+    def told(graphs: Mapping[str, Any] | None) -> dict[str, Any]:
+        listed = (graphs or {}).get("files", {})  # another export may have added its own by then
+        return {"opset": result.opset, "files": dict(sorted({**listed, **result.to_manifest()}.items()))}
+
+    return bundle.add(files, graphs=told)
 
 
 def remove_graph(bundle: Bundle, name: str) -> Bundle:
@@ -79,9 +82,12 @@ def remove_graph(bundle: Bundle, name: str) -> Bundle:
     """
     if not bundle.has(name):
         return bundle
-    graphs = bundle.section("graphs")
-    kept = {path: entry for path, entry in graphs["files"].items() if path != name}
-    return bundle.remove((name, f"{name}.data"), graphs={**graphs, "files": kept})
+
+    def told(graphs: Mapping[str, Any] | None) -> dict[str, Any]:
+        listed = (graphs or {}).get("files", {})
+        return {**(graphs or {}), "files": {path: entry for path, entry in listed.items() if path != name}}
+
+    return bundle.remove((name, f"{name}.data"), graphs=told)
 
 
 def choose_graphs(precisions: Sequence[str], gradient: bool) -> list[tuple[Kind, Precision]]:

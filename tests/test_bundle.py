@@ -93,7 +93,8 @@ def test_a_failed_addition_leaves_a_whole_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError):
         bundle.add({"a.bin": b"new", "z.bin": tmp_path / "missing"})
     again = Bundle.open(tmp_path / "b")
-    assert [again.file(name).read_bytes() for name in again.manifest["files"]] == [b"beta"]
+    assert {name: again.file(name).read_bytes() for name in again.manifest["files"]} == FILES
+    assert {p.relative_to(again.path).as_posix() for p in again.path.rglob("*") if p.is_file()} == {MANIFEST, *FILES}
 
 
 @pytest.mark.parametrize("damage", [b"", b"alph", b"alphA", b"alpha "])

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from advcal_edge.bundle import MANIFEST, Bundle
+from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
 from advcal_edge.errors import BundleError, ConfigError
+from advcal_edge.leftovers import MANIFEST
 
 LARGEST = 256 * 2**20  # bytes of a report; one with 100,000 samples takes about 20 MB
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from advcal_edge.cli.streams import terminal
 from advcal_edge.errors import AdvcalError
+from advcal_edge.lock import listen
 from advcal_edge.report.table import printable
 
 
@@ -27,6 +28,7 @@ class Console:
         self._stage = ""
         self._started = 0.0
         self._shown = -1
+        listen(self.say)
 
     def step(self, name: str) -> Console:
         """A console for one step of a longer command, under a heading; the longer command has the last word."""

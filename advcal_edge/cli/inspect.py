@@ -38,7 +38,7 @@ def inspect(bundle: BundlePath, json_output: Json = False) -> None:
 
 def describe(bundle: Bundle) -> dict[str, Any]:
     """The bundle as plain types; sections that the manifest lacks are None."""
-    from advcal_edge.bundle import MANIFEST
+    from advcal_edge.leftovers import MANIFEST
 
     manifest = bundle.manifest
     present = (path.relative_to(bundle.path).as_posix() for path in bundle.path.rglob("*") if path.is_file())

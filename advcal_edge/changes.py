@@ -1,0 +1,180 @@
+"""Changes of a bundle on disk: whenever a writer dies, the bundle is as before, as after, or lacks the names at issue.
+
+Files are complete on the disk before any of them gets its name. A first manifest leaves out the names at issue and
+says under `changing` which they are; files are renamed and removed; the last manifest lists them. So a manifest never
+lists a file that is not there or that is another one. A reader who meets the first manifest waits for the last; if
+its writer is dead, the names are absent, and the next writer removes the files.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from advcal_edge.errors import BundleInUseError
+from advcal_edge.leftovers import CHANGING, LOCK, MANIFEST, discard, put_back, sweep
+from advcal_edge.lock import WAIT, Lock, beside, hold
+from advcal_edge.storage import (
+    inside,
+    move,
+    sha256_bytes,
+    sha256_file,
+    sync,
+    temporary_folder,
+    write_atomic,
+    write_error,
+)
+
+MADE_LATER = ("onnx/", "engines/", "reports/")
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A file that is complete on the disk and waits for its name."""
+
+    path: Path
+    sha256: str
+    bytes: int
+
+    def entry(self) -> dict[str, Any]:
+        """What the manifest says of it."""
+        return {"sha256": self.sha256, "bytes": self.bytes}
+
+
+@contextmanager
+def exclusive(bundle: Path) -> Iterator[None]:
+    """Be the only writer of a bundle, with what killed ones left behind put back or removed.
+
+    Raises:
+        BundleInUseError: another process writes it and takes long.
+        BundleError: the folder cannot be written.
+    """
+    whole = bundle.resolve()
+    with hold(bundle):
+        put_back(whole)
+        sweep(whole)
+        try:
+            yield
+        except BaseException:
+            sweep(whole)
+            raise
+
+
+@contextmanager
+def workshop(bundle: Path, parent: Path, name: str) -> Iterator[Path]:
+    """A folder for what is under way for a bundle; others leave it alone while this process lives, then it is gone.
+
+    Raises:
+        OSError: `parent` cannot be written.
+        BundleError: the bundle is being written by another process, or cannot be.
+    """
+    with exclusive(bundle):  # whoever cleans up holds this lock, so sees the folder with its own lock or not at all
+        folder = temporary_folder(parent, name)
+        lock = Lock(folder / LOCK)
+        lock.take(folder, wait=0)
+    try:
+        yield folder
+    finally:
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def stage(files: Mapping[str, bytes | Path], folder: Path) -> dict[str, Staged]:
+    """Have the files on the disk, under any name: bytes are written into `folder`, paths stay where they are.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    ready = {}
+    for number, (name, content) in enumerate(files.items()):
+        if isinstance(content, bytes):
+            path = folder / f"{number}"
+            path.write_bytes(content)
+            sync(path)
+            ready[name] = Staged(path, sha256_bytes(content), len(content))
+        else:
+            sync(content)
+            ready[name] = Staged(content, sha256_file(content), content.stat().st_size)
+    return ready
+
+
+def change(
+    bundle: Path,
+    manifest: Mapping[str, Any],
+    ready: Mapping[str, Staged],
+    gone: Collection[str],
+    sections: Mapping[str, Any],
+) -> None:
+    """Under the lock: give staged files their names, take `gone` away, and write the manifest.
+
+    Raises:
+        BundleError: the disk refuses.
+    """
+    listed = manifest["files"]
+    changing = {name: [staged.sha256] for name, staged in ready.items()}
+    for name in (*ready, *gone):
+        if name in listed:
+            changing.setdefault(name, []).append(listed[name]["sha256"])
+    kept = {name: entry for name, entry in listed.items() if name not in changing}
+    if changing:
+        write_atomic(bundle / MANIFEST, encode({**manifest, "files": kept, CHANGING: changing}))
+    for name, staged in ready.items():
+        target = inside(bundle, name)
+        try:
+            move(staged.path, target)
+        except OSError as error:
+            raise write_error(target, error) from error
+    for name in gone:
+        discard(inside(bundle, name), bundle)
+    now = {**kept, **{name: staged.entry() for name, staged in ready.items()}}
+    write_atomic(bundle / MANIFEST, encode({**manifest, **sections, "files": dict(sorted(now.items()))}))
+
+
+def replace(new: Path, bundle: Path) -> None:
+    """Under the lock: put a whole new bundle in the place of the one before, which stays until the new one is there.
+
+    Raises:
+        OSError: the disk refuses; the bundle before is back.
+    """
+    if not bundle.exists():
+        move(new, bundle)
+        return
+    old = temporary_folder(bundle.parent, f"{bundle.name}.old")
+    try:
+        move(bundle, old / bundle.name)
+        move(new, bundle)
+    except OSError:
+        put_back(bundle)
+        raise
+    finally:
+        if bundle.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def settle(bundle: Path) -> None:
+    """Wait until nobody writes a bundle; for readers, who write nothing.
+
+    Raises:
+        BundleInUseError: somebody does for long.
+    """
+    lock, end = Lock(beside(bundle)), time.monotonic() + WAIT
+    while lock.held():
+        if time.monotonic() > end:
+            raise BundleInUseError(f"`{bundle}` is being written by another command", hint="run this again later")
+        time.sleep(0.01)
+
+
+def foundation(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The files that a calibration wrote, with their hashes: all that is added later is made of them."""
+    return {name: entry["sha256"] for name, entry in manifest["files"].items() if not name.startswith(MADE_LATER)}
+
+
+def encode(manifest: Mapping[str, Any]) -> bytes:
+    """Manifest as JSON that people can read and diff."""
+    return (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()

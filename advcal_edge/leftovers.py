@@ -1,0 +1,156 @@
+"""What killed commands leave behind: known by its name and by a lock that nobody holds, and nothing else is touched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from advcal_edge import limits
+from advcal_edge.documents import read_object
+from advcal_edge.errors import BundleError
+from advcal_edge.lock import Lock, beside, hold, tell
+from advcal_edge.storage import inside, is_temporary, move, sha256_file
+
+MANIFEST = "manifest.json"
+CHANGING = "changing"
+"""Key of a manifest while files move in and out: names, each with the hashes that the file under it may have."""
+LOCK = ".lock"
+"""Lock of an unfinished folder, inside it: while it is held, its maker lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Something that a killed command left; `goes_on` names the command that continues from it, if one does."""
+
+    path: Path
+    what: str
+    goes_on: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types."""
+        return {"path": str(self.path), "what": self.what, "goes_on": self.goes_on}
+
+
+def leftovers(bundle: Path) -> list[Leftover]:
+    """What killed commands left in a bundle and beside it; what living ones have under way is not among it."""
+    whole = bundle.resolve()
+    if Lock(beside(whole)).held():
+        return []
+    found = [Leftover(path, "an unfinished file or folder") for path in [*dead(siblings(whole)), *dead(within(whole))]]
+    found += [Leftover(path, "a file that was being added or removed") for path in strays(whole)]
+    place = beside(whole)
+    if place.exists():
+        found.append(Leftover(place, "a lock that nobody holds"))
+    partial = whole.with_name(f"{whole.name}.partial")
+    if partial.is_dir() and not Lock(beside(partial)).held():
+        command = f"advcal-edge calibrate --out {bundle} --resume"
+        found.append(Leftover(partial, "the last whole epoch of a calibration", command))
+    for run in runs(whole.with_name(f"{whole.name}.verify")):
+        if not Lock(beside(run)).held():
+            found.append(Leftover(run, "what a verification has done so far", f"advcal-edge verify {bundle}"))
+    return found
+
+
+def runs(root: Path) -> list[Path]:
+    """The folders of verifications below `root`."""
+    return sorted(place.parent for place in root.glob("*/run.json"))
+
+
+def siblings(bundle: Path) -> list[Path]:
+    """Folders beside a bundle in which a new one is made or the one before is kept until the new one is in place."""
+    with suppress(OSError):
+        return sorted(
+            path
+            for path in bundle.parent.iterdir()
+            if is_temporary(path, f"{bundle.name}.new") or is_temporary(path, f"{bundle.name}.old")
+        )
+    return []
+
+
+def within(bundle: Path) -> Iterator[Path]:
+    """Files and folders inside a bundle that their makers have not finished or have not removed."""
+    for folder, folders, files in os.walk(bundle):
+        for name in [*folders, *files]:
+            if is_temporary(Path(name)):
+                yield Path(folder, name)
+        folders[:] = [name for name in folders if not is_temporary(Path(name))]
+
+
+def unfinished(bundle: Path) -> set[Path]:
+    """Whatever lies in a bundle, is not of it, and is ours all the same, whether its maker lives or not."""
+    return {*within(bundle), *strays(bundle), bundle / LOCK}
+
+
+def dead(paths: Iterator[Path] | list[Path]) -> list[Path]:
+    """Those whose makers no longer live; asked by who holds the lock of the bundle, or when nobody does."""
+    return [path for path in paths if path.is_symlink() or not Lock(path / LOCK).held()]
+
+
+def strays(bundle: Path) -> list[Path]:
+    """Files that a killed command was adding or removing: not listed, and exactly what it said they would be."""
+    try:
+        manifest = read_object(bundle / MANIFEST, limits.MANIFEST_BYTES, BundleError)
+    except BundleError:
+        return []
+    changing, listed = manifest.get(CHANGING), manifest.get("files")
+    if not isinstance(changing, Mapping) or not isinstance(listed, Mapping):
+        return []
+    found = []
+    for name, digests in changing.items():
+        with suppress(BundleError, OSError):
+            path = inside(bundle, name)
+            if name not in listed and path.is_file() and isinstance(digests, list) and sha256_file(path) in digests:
+                found.append(path)
+    return found
+
+
+def put_back(bundle: Path) -> bool:
+    """Under the lock: bring back a bundle whose replacement was cut off; whether there is one now."""
+    if not os.path.lexists(bundle):
+        kept = [path / bundle.name for path in siblings(bundle) if is_temporary(path, f"{bundle.name}.old")]
+        whole = [path for path in kept if (path / MANIFEST).is_file()]
+        if whole:
+            move(max(whole, key=lambda path: path.parent.stat().st_mtime), bundle)
+            tell(f"put `{bundle}` back: a command was killed while it replaced it")
+    return os.path.lexists(bundle)
+
+
+def returned(bundle: Path) -> bool:
+    """Whether a bundle that was missing is there now: it was just being replaced, or that was cut off.
+
+    Raises:
+        BundleInUseError: another process replaces it and takes long.
+        BundleError: the folder cannot be written.
+    """
+    whole = bundle.resolve()
+    if not siblings(whole):
+        return os.path.lexists(whole)
+    with hold(bundle):
+        return put_back(whole)
+
+
+def sweep(bundle: Path) -> None:
+    """Under the lock: remove what killed commands left in a bundle and beside it."""
+    for path in strays(bundle):
+        discard(path, bundle)
+    for path in [*dead(siblings(bundle)), *(dead(within(bundle)) if (bundle / MANIFEST).is_file() else [])]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def discard(path: Path, bundle: Path) -> None:
+    """Remove a file of a bundle, and the folders that it leaves empty."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+        for folder in path.parents:
+            if folder == bundle or not folder.is_relative_to(bundle):
+                break
+            folder.rmdir()
