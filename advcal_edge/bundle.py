@@ -16,9 +16,10 @@ from advcal_edge.centers import Centers
 from advcal_edge.changes import Staged, change, exclusive, foundation, replace, settle, stage, workshop
 from advcal_edge.errors import BundleChangedError, BundleError
 from advcal_edge.leftovers import CHANGING, MANIFEST, returned, unfinished
+from advcal_edge.limits import Limit
 from advcal_edge.probe import Probe, ProbeFile
 from advcal_edge.spec import Modality
-from advcal_edge.storage import canonical, inside, make_folder, sha256_bytes, sha256_file, write_error
+from advcal_edge.storage import canonical, inside, make_folder, read_bytes, sha256_bytes, sha256_file, write_error
 from advcal_edge.threat import ThreatModel
 
 SCHEMA = "advcal-edge/bundle/1"
@@ -115,27 +116,46 @@ class Bundle:
             BundleError: not listed, missing, or changed since it was written.
         """
         try:
-            return self._checked(name)
+            path = self._find(name)
+            self._compare(name, sha256_file(path))
         except BundleError as error:
             self._check_unchanged(name, error)
             raise
+        return path
 
-    def _checked(self, name: str) -> Path:
-        entry = self.manifest["files"].get(name)
-        if entry is None:
+    def read(self, name: str, limit: Limit) -> bytes:
+        """Bytes of a listed file, after checking their hash: what was checked is what is used.
+
+        Raises:
+            BundleChangedError: another command replaced or removed it since this bundle was opened.
+            BundleError: not listed, missing, larger than `limit`, or changed since it was written.
+        """
+        try:
+            data = read_bytes(self._find(name), limit, BundleError)
+            self._compare(name, sha256_bytes(data))
+        except BundleError as error:
+            self._check_unchanged(name, error)
+            raise
+        return data
+
+    def _find(self, name: str) -> Path:
+        if not self.has(name):
             raise BundleError(f"bundle `{self.path}` has no `{name}`", hint=making(name, self.path))
         path = inside(self.path, name)
         if not path.is_file():
             raise BundleError(
                 f"bundle `{self.path}` lacks `{name}`, which its manifest lists", hint=making(name, self.path)
             )
-        found = sha256_file(path)
-        if found != entry["sha256"]:
+        return path
+
+    def _compare(self, name: str, found: str) -> None:
+        listed = self.manifest["files"][name]["sha256"]
+        if found != listed:
             raise BundleError(
-                f"`{path}` was changed or truncated: sha256 is {found[:12]}, the manifest says {entry['sha256'][:12]}",
+                f"`{self.path / name}` was changed or truncated: sha256 is {found[:12]}, the manifest says"
+                f" {listed[:12]}",
                 hint=making(name, self.path),
             )
-        return path
 
     def _check_unchanged(self, name: str, cause: BundleError) -> None:
         """Tell a file that another command replaced from one that was damaged."""

@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from advcal_edge.bundle import REPORT_SCHEMA, Bundle
+from advcal_edge.documents import parse_json
 from advcal_edge.errors import BundleError
+from advcal_edge.limits import REPORT_BYTES
 from advcal_edge.stats import MARGIN
 from advcal_edge.threat import ThreatModel
 
 
-def has_passed(bundle: Bundle, sha256: str, place: str | None = None) -> bool:
-    """Whether the bundle holds a report with verdict `pass` for exactly the engine with this hash.
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """That a passing report speaks of an engine; the same graph computes otherwise on another provider."""
 
-    The same graph computes otherwise on another provider: where `place`, a provider or the fingerprint of a runner,
-    names one, the report must have seen the graph run there.
+    provider: str | None
+    """ONNX Runtime's provider on which it was seen to run; None for a plan."""
+
+    def covers(self, place: str) -> bool:
+        """Whether it holds on a provider, or on that which the fingerprint of a runner names."""
+        return provider_of(place) in (None, self.provider)
+
+
+def find_approval(bundle: Bundle, sha256: str) -> Approval | None:
+    """What a report with verdict `pass` says of exactly the engine with this hash; None where there is none.
 
     Raises:
         BundleError: the report was changed since it was written, or is none that this version reads.
     """
     name = f"reports/{sha256[:8]}/report.json"
     if not bundle.has(name):
-        return False
-    path = bundle.file(name)
+        return None
+    where, again = f"`{bundle.path / name}`", f"verify again: `advcal-edge verify {bundle.path}`"
+    report = parse_json(bundle.read(name, REPORT_BYTES), f"{where} is no report: it", BundleError, hint=again)
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
         schema, verdict, engine = report["schema"], report["verdict"], report["engine"]
         judged, seen = engine["sha256"], provider_of(engine.get("fingerprint", ""))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BundleError(
-            f"`{path}` is no report: {error!r}", hint=f"verify again: `advcal-edge verify {bundle.path}`"
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{where} is no report: {error!r}", hint=again) from error
     if schema != REPORT_SCHEMA:
-        raise BundleError(
-            f"`{path}` has schema `{schema}`; this version reads `{REPORT_SCHEMA}`",
-            hint=f"verify again: `advcal-edge verify {bundle.path}`",
-        )
-    asked = None if place is None else provider_of(place)
-    return bool(verdict == "pass" and judged == sha256 and asked in (None, seen) and as_strict(report, bundle))
+        raise BundleError(f"{where} has schema `{schema}`; this version reads `{REPORT_SCHEMA}`", hint=again)
+    passed = verdict == "pass" and judged == sha256 and as_strict(report, bundle)
+    return Approval(seen) if passed else None
 
 
 def provider_of(fingerprint: str) -> str | None:

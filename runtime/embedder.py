@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
 from advcal_edge.errors import EngineError, InputError
-from advcal_edge.runtime.approval import has_passed
-from advcal_edge.runtime.engine import choose_engine, choose_providers
+from advcal_edge.runtime.approval import find_approval
+from advcal_edge.runtime.engine import choose_engine, choose_providers, read_engine
 from advcal_edge.runtime.preprocess import Frame, preprocess, preprocess_clips
 from advcal_edge.runtime.runners import EngineRunner, open_runner
 from advcal_edge.spec import Modality, TensorSpec
@@ -60,10 +60,10 @@ class Embedder:
         """
         opened = Bundle.open(Path(bundle))
         modality, centers = opened.modality, opened.centers()
-        path = choose_engine(opened, engine)
-        providers = choose_providers(opened, path)
-        runner = open_runner(path, modality.input, providers=providers, threads=threads)
-        verified = has_passed(opened, runner.sha256, runner.fingerprint)  # asked of what was loaded, not of a path
+        file = read_engine(opened, choose_engine(opened, engine))
+        path, approval = file.path, find_approval(opened, file.sha256)  # asked of what was read, not of a path
+        runner = open_runner(file, modality.input, providers=choose_providers(path, approval), threads=threads)
+        verified = approval is not None and approval.covers(runner.fingerprint)
         if require_verified and not verified:
             raise EngineError(
                 f"engine `{path}` ({runner.sha256[:8]}) has no passing report in `{opened.path}`;"

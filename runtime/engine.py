@@ -7,9 +7,9 @@ from pathlib import Path
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import DependencyError, EngineError
-from advcal_edge.runtime.approval import has_passed
-from advcal_edge.runtime.cuda import Cuda
-from advcal_edge.runtime.engine_file import graph_digest, weights_beside
+from advcal_edge.limits import ENGINE_BYTES
+from advcal_edge.runtime.approval import Approval, find_approval
+from advcal_edge.runtime.engine_file import EngineFile, combine, weights_beside
 from advcal_edge.runtime.plan_card import Device, PlanCard, card_path, is_plan, read_card
 from advcal_edge.runtime.products import find_product
 from advcal_edge.runtime.runners import CUDA, offered_providers
@@ -24,52 +24,49 @@ def choose_engine(bundle: Bundle, name: str) -> Path:
     """Path of the engine that `name` stands for: `auto`, a precision, a name in the bundle or a path.
 
     `auto` is, among those with a passing report, a plan that runs on this device, else the fastest graph by convention
-    (int8, fp16, fp32); without any report the fp32 graph.
+    (int8, fp16, fp32); without any report the fp32 graph. Nothing is read of an engine here: `read_engine` does it, and
+    holds what it reads against the hash by which it was chosen.
 
     Raises:
-        EngineError: no such graph.
-        BundleError: a file of the bundle was changed.
+        EngineError: no such engine.
+        BundleError: a report or a card of a plan was changed.
     """
     if name == "auto":
-        return choose_plan(bundle) or choose_verified(bundle) or listed_engine(bundle, graph_name("fp32"))
+        return choose_plan(bundle) or choose_verified(bundle) or listed_path(bundle, graph_name("fp32"))
     if name in PRECISIONS:
-        return listed_engine(bundle, graph_name(name))
+        return listed_path(bundle, graph_name(name))
     if bundle.has(name):
-        return listed_engine(bundle, name)
+        return listed_path(bundle, name)
     path = Path(name)
     if not path.is_file():
         raise EngineError(
             f"engine `{name}` is neither `auto`, {', '.join(f'`{p}`' for p in PRECISIONS)} nor a file",
             hint=f"graphs in `{bundle.path}`: {', '.join(graphs(bundle)) or 'none'}",
         )
-    if path.resolve().is_relative_to(bundle.path.resolve()):
-        inner = path.resolve().relative_to(bundle.path.resolve()).as_posix()
-        if bundle.has(inner):
-            return listed_engine(bundle, inner)
     return path
 
 
 def choose_verified(bundle: Bundle) -> Path | None:
     """Path of the fastest graph by convention that has a passing report."""
     for precision in FASTEST_FIRST:
-        if bundle.has(graph_name(precision)):
-            path = listed_engine(bundle, graph_name(precision))
-            if has_passed(bundle, graph_digest(path)):
-                return path
+        name = graph_name(precision)
+        if bundle.has(name) and find_approval(bundle, listed_digest(bundle, name)):
+            return listed_path(bundle, name)
     return None
 
 
 def choose_plan(bundle: Bundle) -> Path | None:
     """Path of the fastest plan by convention that has a passing report and whose card fits this machine."""
+    cards = plan_cards(bundle)
     verified = [
         (card.precision, name)
-        for name, card in plan_cards(bundle).items()
-        if card.kind == "forward" and has_passed(bundle, card.sha256)
+        for name, card in cards.items()
+        if card.kind == "forward" and find_approval(bundle, card.sha256)
     ]  # the reports are asked first: to ask the device takes a driver
     order = sorted(
         verified, key=lambda item: (FASTEST_FIRST.index(item[0]) if item[0] in FASTEST_FIRST else 0, item[1])
     )
-    return next((listed_engine(bundle, name) for _, name in order if fits_here(plan_cards(bundle)[name])), None)
+    return next((listed_path(bundle, name) for _, name in order if fits_here(cards[name])), None)
 
 
 def plan_cards(bundle: Bundle) -> Mapping[str, PlanCard]:
@@ -91,6 +88,8 @@ def plan_cards(bundle: Bundle) -> Mapping[str, PlanCard]:
 
 def fits_here(card: PlanCard) -> bool:
     """Whether product and device of this machine are those a plan was built for."""
+    from advcal_edge.runtime.cuda import Cuda
+
     try:
         cuda = Cuda()
         device = Device(cuda.device_name(), cuda.compute_capability())
@@ -109,31 +108,84 @@ def runnable_precisions() -> tuple[str, ...]:
     return PRECISIONS if CUDA in offered_providers() else CPU_PRECISIONS
 
 
-def choose_providers(bundle: Bundle, path: Path) -> tuple[str, ...]:
+def choose_providers(path: Path, approval: Approval | None) -> tuple[str, ...]:
     """Where ONNX Runtime runs a graph: where a passing report saw it run, then CUDA before the CPU; none for a plan."""
     if is_plan(path):
         return ()
-    digest = graph_digest(path)
-    return tuple(sorted(offered_providers(), key=lambda name: not has_passed(bundle, digest, name)))
+    return tuple(sorted(offered_providers(), key=lambda name: approval is None or not approval.covers(name)))
 
 
-def listed_engine(bundle: Bundle, name: str) -> Path:
-    """Path of a graph the manifest lists, its hash and that of its weights checked.
+def read_engine(bundle: Bundle, path: Path) -> EngineFile:
+    """An engine read once, and held against the manifest where it is a file of the bundle.
+
+    Raises:
+        BundleError: missing or changed.
+        EngineError: a file elsewhere that cannot be read.
+    """
+    name = listed_name(bundle, path)
+    return EngineFile.of(path) if name is None else read_listed(bundle, name)
+
+
+def read_listed(bundle: Bundle, name: str) -> EngineFile:
+    """An engine of the bundle, read once and held against the manifest; weights that nobody listed are not read.
 
     Raises:
         EngineError: not listed.
         BundleError: missing or changed.
+    """
+    path, beside = listed_path(bundle, name), weights_name(name)
+    data = bundle.read(name, ENGINE_BYTES)
+    weights = bundle.read(beside, ENGINE_BYTES) if bundle.has(beside) else None
+    return EngineFile(path, data, weights, listed_digest(bundle, name))
+
+
+def listed_name(bundle: Bundle, path: Path) -> str | None:
+    """Name under which the manifest lists a file, however it is reached; None where it does not."""
+    for file, root in ((path, bundle.path), (path.resolve(), bundle.path.resolve())):  # a listed name may be a link
+        if file.is_relative_to(root) and bundle.has(file.relative_to(root).as_posix()):
+            return file.relative_to(root).as_posix()
+    return None
+
+
+def listed_digest(bundle: Bundle, name: str) -> str:
+    """What `graph_digest` gives for a listed engine that nobody changed, from the manifest alone."""
+    files = bundle.manifest["files"]
+    beside = files.get(weights_name(name))
+    digest: str = files[name]["sha256"]
+    return digest if beside is None else combine(digest, beside["sha256"])
+
+
+def weights_name(name: str) -> str:
+    """Name of the weights beside a graph of the bundle."""
+    return weights_beside(Path(name)).as_posix()
+
+
+def listed_engine(bundle: Bundle, name: str) -> Path:
+    """Path of a graph the manifest lists, its hash and that of its weights checked, for what reads files by itself.
+
+    Raises:
+        EngineError: not listed.
+        BundleError: missing or changed.
+    """
+    path = listed_path(bundle, name)
+    bundle.file(name)
+    if bundle.has(weights_name(name)):
+        bundle.file(weights_name(name))
+    return path
+
+
+def listed_path(bundle: Bundle, name: str) -> Path:
+    """Path of an engine the manifest lists.
+
+    Raises:
+        EngineError: not listed.
     """
     if not bundle.has(name):
         raise EngineError(
             f"bundle `{bundle.path}` has no graph `{name}`; it has {', '.join(graphs(bundle)) or 'none'}",
             hint=f"export it: `advcal-edge export {bundle.path}{unusual(name)}`",
         )
-    path = bundle.file(name)
-    weights = weights_beside(Path(name)).as_posix()
-    if bundle.has(weights):
-        bundle.file(weights)
-    return path
+    return bundle.path / name
 
 
 def unusual(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +9,10 @@ from numpy.typing import NDArray
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import DependencyError, EngineError
-from advcal_edge.runtime.engine import fits_here, listed_engine, plan_cards
+from advcal_edge.runtime.engine import fits_here, plan_cards, read_listed
 
 if TYPE_CHECKING:
+    from advcal_edge.runtime.engine_file import EngineFile
     from advcal_edge.runtime.onnx_session import Backward
     from advcal_edge.runtime.runners import EngineRunner
 
@@ -31,18 +31,18 @@ def choose_backward(bundle: Bundle, runner: EngineRunner, graph: Backward | None
     """
     for name, card in plan_cards(bundle).items():
         if card.kind == "vjp" and fits_here(card):
-            backward = open_backward(bundle, listed_engine(bundle, name))
+            backward = open_backward(bundle, read_listed(bundle, name))
             if backward is not None and agreement(bundle, runner, backward) >= AGREEMENT:
                 return backward, card.sha256
     return graph, None
 
 
-def open_backward(bundle: Bundle, path: Path) -> Any:
+def open_backward(bundle: Bundle, file: EngineFile) -> Any:
     """The backward plan; None where it does not load, such as for want of memory beside the forward plan."""
     from advcal_edge.runtime.tensorrt import PlanVjp
 
     try:
-        return PlanVjp(path, bundle.modality.input)
+        return PlanVjp(file, bundle.modality.input)
     except (DependencyError, EngineError):
         return None
 

@@ -20,7 +20,7 @@ from advcal_edge.cli.victims import (
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.provenance import package_version
 from advcal_edge.registry import choose
-from advcal_edge.runtime.engine import CPU_PRECISIONS, graph_name
+from advcal_edge.runtime.engine import CPU_PRECISIONS, graph_name, listed_path
 from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.stats import MARGIN
 from advcal_edge.threat import ThreatModel, parse_eps
@@ -149,7 +149,7 @@ def lineup(bundle: Bundle, request: Request, paths: list[Path], samples: HeldOut
         elif name == TRUNK:
             sources[name] = Player(*trunk_victim(bundle, request.weights))
         else:
-            sources[name] = Player(*engine_victim(bundle, bundle.file(graph_name(name)), backward))
+            sources[name] = Player(*engine_victim(bundle, listed_path(bundle, graph_name(name)), backward))
     builds: dict[str, list[str]] = {}
     if request.rebuilds:
         from advcal_edge.cli.rebuilding import rebuild

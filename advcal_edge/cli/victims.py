@@ -30,11 +30,12 @@ def reference_victim(bundle: Bundle, kind: str, weights: Path | None = None) -> 
         except ModuleNotFoundError as error:
             if kind == "torch" or error.name != "torch":
                 raise EngineError("`--reference torch` needs torch", hint="use `--reference onnx`") from error
+    from advcal_edge.runtime.engine import read_listed
     from advcal_edge.runtime.onnx_session import EngineGradient, OnnxRunner, OnnxVjp
 
     spec = bundle.modality.input
-    runner = OnnxRunner(bundle.file(FORWARD), spec, optimization="basic")
-    gradient = EngineGradient(runner, OnnxVjp(bundle.file(BACKWARD), spec))
+    runner = OnnxRunner(read_listed(bundle, FORWARD), spec, optimization="basic")
+    gradient = EngineGradient(runner, OnnxVjp(read_listed(bundle, BACKWARD), spec))
     info = {"kind": "onnx", "fingerprint": runner.fingerprint, "sha256": runner.sha256}
     return Victim(runner, bundle.centers(), gradient), info
 
@@ -60,19 +61,22 @@ def trunk_victim(bundle: Bundle, weights: Path | None = None) -> tuple[Victim, d
 
 def backward_graph(bundle: Bundle) -> OnnxVjp | None:
     """The bundle's backward graph, which serves all its engines; None where it was exported without."""
+    from advcal_edge.runtime.engine import read_listed
     from advcal_edge.runtime.onnx_session import OnnxVjp
 
-    return OnnxVjp(bundle.file(BACKWARD), bundle.modality.input) if bundle.has(BACKWARD) else None
+    return OnnxVjp(read_listed(bundle, BACKWARD), bundle.modality.input) if bundle.has(BACKWARD) else None
 
 
 def engine_victim(bundle: Bundle, path: Path, backward: Backward | None = None) -> tuple[Victim, dict[str, Any]]:
     """An engine with a backward half behind it, the bundle's own where none is given; without one a black box."""
     from advcal_edge.cli.backward import choose_backward
+    from advcal_edge.runtime.engine import read_engine
     from advcal_edge.runtime.onnx_session import EngineGradient
     from advcal_edge.runtime.plan_card import is_plan
     from advcal_edge.runtime.runners import open_runner
 
-    runner = open_runner(path, bundle.modality.input)
+    file = read_engine(bundle, path)
+    runner = open_runner(file, bundle.modality.input)
     backward = backward or backward_graph(bundle)
     plan = is_plan(path)
     backward, backward_sha256 = choose_backward(bundle, runner, backward) if plan else (backward, None)
@@ -82,7 +86,7 @@ def engine_victim(bundle: Bundle, path: Path, backward: Backward | None = None) 
         "listed": bundle.has(shown(bundle, path)),
         "precision": runner.precision,
         "sha256": runner.sha256,
-        "bytes": path.stat().st_size,
+        "bytes": len(file.data),
         "fingerprint": runner.fingerprint,
         "gradient": None if gradient is None else gradient.backward.fingerprint,
         **(describe_plan(path, backward_sha256) if plan else {}),
@@ -122,7 +126,7 @@ def engines(bundle: Bundle, name: str | None) -> list[Path]:
     from advcal_edge.runtime.engine import (
         choose_engine,
         graph_name,
-        listed_engine,
+        listed_path,
         plan_cards,
         runnable_precisions,
         runs_here,
@@ -131,8 +135,8 @@ def engines(bundle: Bundle, name: str | None) -> list[Path]:
     if name is not None:
         return [choose_engine(bundle, name)]
     listed = [graph_name(precision) for precision in runnable_precisions()]
-    found = [listed_engine(bundle, graph) for graph in listed if bundle.has(graph)]
-    found += [listed_engine(bundle, plan) for plan, card in plan_cards(bundle).items() if runs_here(card)]
+    found = [listed_path(bundle, graph) for graph in listed if bundle.has(graph)]
+    found += [listed_path(bundle, plan) for plan, card in plan_cards(bundle).items() if runs_here(card)]
     if not found and bundle.has(graph_name("bf16")):
         return [choose_engine(bundle, "bf16")]  # and be told what it needs
     if not found:

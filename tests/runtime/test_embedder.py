@@ -18,6 +18,8 @@ from tiny import CLASSES, DIM, BundleMaker, Linear, make_centers, report_for, wr
 from advcal_edge.bundle import MANIFEST, Bundle
 from advcal_edge.errors import BundleError, EngineError, InputError
 from advcal_edge.runtime import Embedder, Match
+from advcal_edge.runtime.engine import choose_engine, read_engine
+from advcal_edge.runtime.runners import open_runner
 from advcal_edge.spec import image, thermal
 from advcal_edge.storage import sha256_bytes
 
@@ -283,6 +285,56 @@ def test_weights_beside_the_graph_are_checked(make_bundle: BundleMaker) -> None:
     (bundle.path / "onnx/forward.fp32.onnx.data").write_bytes(b"changed")
     with pytest.raises(BundleError, match="was changed or truncated"):
         Embedder.load(bundle.path)
+
+
+def test_weights_beside_the_graph_that_nobody_listed_are_not_read(make_bundle: BundleMaker) -> None:
+    bundle = make_bundle(verdicts={"fp32": "pass"})
+    (bundle.path / "onnx/forward.fp32.onnx.data").write_bytes(b"planted")
+    assert Embedder.load(bundle.path, require_verified=True).verified
+
+
+@pytest.mark.parametrize("engine", ["auto", "onnx/forward.fp32.onnx", "path", "detour"])
+def test_a_link_inside_the_bundle_is_held_against_the_manifest(make_bundle: BundleMaker, engine: str) -> None:
+    bundle = make_bundle()
+    path = bundle.path / "onnx/forward.fp32.onnx"
+    named = {"path": str(path), "detour": f"{bundle.path}/onnx/../onnx/forward.fp32.onnx"}.get(engine, engine)
+    (bundle.path / "hidden").write_bytes(Linear.random(thermal(8), seed=5).forward())
+    path.unlink()
+    path.symlink_to(bundle.path / "hidden")
+    with pytest.raises(BundleError, match="was changed or truncated"):
+        Embedder.load(bundle.path, named)
+
+
+def test_what_was_read_is_what_runs(make_bundle: BundleMaker) -> None:
+    bundle = make_bundle(precisions=ALL, verdicts={"fp16": "pass"})
+    file = read_engine(bundle, choose_engine(bundle, "auto"))
+    file.path.write_bytes(Linear.random(thermal(8), seed=5).forward("fp16"))
+    runner = open_runner(file, bundle.modality.input)
+    assert (runner.sha256, runner.precision) == (sha256_bytes(THERMAL.forward("fp16")), "fp16")
+    np.testing.assert_allclose(runner(sample(3)), THERMAL.embed(sample(3)), atol=0.01)
+
+
+OPENED = """
+import collections, sys
+from advcal_edge.runtime import Embedder
+opened = collections.Counter()
+sys.addaudithook(lambda event, args: opened.update([str(args[0])]) if event == "open" else None)
+Embedder.load(sys.argv[1])
+for path, times in sorted(opened.items()):
+    if path.startswith(sys.argv[1]):
+        print(path.removeprefix(sys.argv[1] + "/"), times)
+"""
+
+
+def test_only_the_engine_that_runs_is_read_and_only_once(make_bundle: BundleMaker) -> None:
+    verdicts = {"fp32": "pass", "fp16": "pass", "int8": "fail"}
+    bundle = make_bundle(precisions=ALL, verdicts=verdicts)
+    command = [sys.executable, "-c", OPENED, str(bundle.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    opened = dict(line.split() for line in done.stdout.splitlines())
+    assert {name: times for name, times in opened.items() if name.startswith("onnx/")} == {
+        "onnx/forward.fp16.onnx": "1"
+    }
 
 
 def replaced(bundle: Bundle, graph: bytes) -> Path:
