@@ -140,11 +140,19 @@ def read_listed(bundle: Bundle, name: str) -> EngineFile:
 
 
 def listed_name(bundle: Bundle, path: Path) -> str | None:
-    """Name under which the manifest lists a file, however it is reached; None where it does not."""
-    for file, root in ((path, bundle.path), (path.resolve(), bundle.path.resolve())):  # a listed name may be a link
-        if file.is_relative_to(root) and bundle.has(file.relative_to(root).as_posix()):
-            return file.relative_to(root).as_posix()
-    return None
+    """Name under which the manifest lists a file, by whatever way `path` reaches it; None where it does not."""
+    name = path.relative_to(bundle.path).as_posix() if path.is_relative_to(bundle.path) else ""
+    if bundle.has(name):
+        return name
+    return next((other for other in bundle.manifest["files"] if same_file(path, bundle.path / other)), None)
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths reach the same file, which is there."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def listed_digest(bundle: Bundle, name: str) -> str:

@@ -280,6 +280,14 @@ def test_file_that_was_changed(make_bundle: BundleMaker, name: str) -> None:
         Embedder.load(bundle.path)
 
 
+@pytest.mark.parametrize("engine", ["auto", "fp32", "onnx/forward.fp32.onnx"])
+def test_listed_engine_that_is_not_there(make_bundle: BundleMaker, engine: str) -> None:
+    bundle = make_bundle()
+    (bundle.path / "onnx/forward.fp32.onnx").unlink()
+    with pytest.raises(BundleError, match="which its manifest lists"):
+        Embedder.load(bundle.path, engine)
+
+
 def test_weights_beside_the_graph_are_checked(make_bundle: BundleMaker) -> None:
     bundle = make_bundle().add({"onnx/forward.fp32.onnx.data": b"weights"})
     (bundle.path / "onnx/forward.fp32.onnx.data").write_bytes(b"changed")
