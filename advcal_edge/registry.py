@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from advcal_edge.errors import ConfigError
@@ -36,6 +34,8 @@ def find_encoder(name: str) -> Any:
     Raises:
         ConfigError: no encoder of that name, or its code cannot be imported.
     """
+    from importlib.metadata import entry_points  # which takes longer to import than a robot needs for all else
+
     installed = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
     if ":" in name:
         return load(name)
@@ -80,6 +80,8 @@ def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> ConfigError:
     """The error for a name that is in no table, with the nearest match as hint."""
+    import difflib
+
     known = list(names)
     close = difflib.get_close_matches(name, known, n=1)
     return ConfigError(

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.errors import DependencyError, EngineError
-from advcal_edge.runtime.plan_card import is_plan, read_card
+from advcal_edge.runtime.engine_file import is_plan
+from advcal_edge.runtime.plan_card import read_card
 from advcal_edge.runtime.runners import CPU, EngineRunner
 
 Floats = NDArray[np.float32]

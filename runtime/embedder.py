@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +16,13 @@ from advcal_edge.centers import Centers
 from advcal_edge.errors import EngineError, InputError
 from advcal_edge.runtime.approval import find_approval
 from advcal_edge.runtime.engine import choose_engine, choose_providers, read_engine
-from advcal_edge.runtime.preprocess import Frame, preprocess, preprocess_clips
 from advcal_edge.runtime.runners import EngineRunner, open_runner
 from advcal_edge.spec import Modality, TensorSpec
 
+if TYPE_CHECKING:
+    from advcal_edge.runtime.preprocess import Frame
+
+PREPROCESS = "advcal_edge.runtime.preprocess"
 NORM_TOLERANCE = 0.01  # half precision and int8 stay within 0.001; a forgotten logit scale is off by 4 and more
 
 
@@ -125,6 +130,8 @@ class Embedder:
             InputError: a frame is not what the sensor gives.
             EngineError: the engine fails or returns NaN, or the clips of a recording cancel each other.
         """
+        from advcal_edge.runtime.preprocess import preprocess, preprocess_clips
+
         if self.modality.settings.get("clips", 1) <= 1:
             return self(preprocess(self.modality, frames))
         means = [self(preprocess_clips(self.modality, frame)).mean(axis=0) for frame in frames]
@@ -162,6 +169,7 @@ class Embedder:
 
     def _try_out(self) -> None:
         """Run one grey sample: warms the session up, and refuses an output that is no embedding before it matters."""
+        import_module(PREPROCESS)  # now, so that the first frame does not wait for it
         middle = np.float32(sum(self.spec.bounds) / 2)
         norm = float(np.linalg.norm(self(np.full((1, *self.spec.shape), middle, np.float32))))
         if abs(norm - 1) > NORM_TOLERANCE:

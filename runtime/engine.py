@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import DependencyError, EngineError
 from advcal_edge.limits import ENGINE_BYTES
 from advcal_edge.runtime.approval import Approval, find_approval
-from advcal_edge.runtime.engine_file import EngineFile, combine, weights_beside
-from advcal_edge.runtime.plan_card import Device, PlanCard, card_path, is_plan, read_card
-from advcal_edge.runtime.products import find_product
+from advcal_edge.runtime.engine_file import EngineFile, combine, is_plan, weights_beside
 from advcal_edge.runtime.runners import CUDA, offered_providers
+
+if TYPE_CHECKING:
+    from advcal_edge.runtime.plan_card import PlanCard
 
 FASTEST_FIRST = ("int8", "fp16", "fp32")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
@@ -76,6 +78,8 @@ def plan_cards(bundle: Bundle) -> Mapping[str, PlanCard]:
         BundleError: a card was changed.
         EngineError: a card cannot be read.
     """
+    from advcal_edge.runtime.plan_card import card_path, read_card
+
     names = [name for name in bundle.manifest["files"] if name.startswith("engines/") and is_plan(Path(name))]
     found = {}
     for name in names:
@@ -89,6 +93,8 @@ def plan_cards(bundle: Bundle) -> Mapping[str, PlanCard]:
 def fits_here(card: PlanCard) -> bool:
     """Whether product and device of this machine are those a plan was built for."""
     from advcal_edge.runtime.cuda import Cuda
+    from advcal_edge.runtime.plan_card import Device
+    from advcal_edge.runtime.products import find_product
 
     try:
         cuda = Cuda()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from advcal_edge.errors import EngineError
 from advcal_edge.limits import ENGINE_BYTES
-from advcal_edge.runtime.plan_card import is_plan
 from advcal_edge.storage import read_bytes, sha256_bytes, sha256_file
+
+PLANS = frozenset({".plan", ".engine", ".trt"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +57,11 @@ def graph_digest(path: Path) -> str:
 def combine(graph: str, weights: str) -> str:
     """One hexadecimal digest for a graph and the weights beside it, from the digest of each."""
     return sha256_bytes(bytes.fromhex(graph) + bytes.fromhex(weights))
+
+
+def is_plan(path: Path) -> bool:
+    """Whether a file is a plan by its name; else it is a graph."""
+    return path.suffix in PLANS
 
 
 def weights_beside(path: Path) -> Path:

@@ -12,7 +12,6 @@ from advcal_edge.errors import EngineError
 from advcal_edge.runtime.products import SOURCES, Product, Version, dotted
 
 SCHEMA = "advcal-edge/plan/1"
-SUFFIXES = frozenset({".plan", ".engine", ".trt"})
 RTX_TARGETS = (8, 0)  # a plan of TensorRT-RTX without named targets runs on this compute capability and later ones
 
 Capability = tuple[int, int]
@@ -110,11 +109,6 @@ def pair(value: Any) -> Capability:
     """A compute capability from JSON."""
     major, minor = value
     return int(major), int(minor)
-
-
-def is_plan(path: Path) -> bool:
-    """Whether a file is a plan by its name."""
-    return path.suffix in SUFFIXES
 
 
 def card_path(plan: Path) -> Path:

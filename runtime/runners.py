@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from advcal_edge.errors import DependencyError, EngineError
 from advcal_edge.model import Runner
-from advcal_edge.runtime.engine_file import EngineFile
+from advcal_edge.runtime.engine_file import EngineFile, is_plan
 from advcal_edge.runtime.graph import import_onnxruntime
 from advcal_edge.runtime.onnx_session import OnnxRunner
-from advcal_edge.runtime.plan_card import is_plan
 from advcal_edge.spec import TensorSpec
 
 Floats = NDArray[np.float32]

@@ -71,8 +71,8 @@ def engine_victim(bundle: Bundle, path: Path, backward: Backward | None = None) 
     """An engine with a backward half behind it, the bundle's own where none is given; without one a black box."""
     from advcal_edge.cli.backward import choose_backward
     from advcal_edge.runtime.engine import read_engine
+    from advcal_edge.runtime.engine_file import is_plan
     from advcal_edge.runtime.onnx_session import EngineGradient
-    from advcal_edge.runtime.plan_card import is_plan
     from advcal_edge.runtime.runners import open_runner
 
     file = read_engine(bundle, path)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from advcal_edge.cli import main
+from advcal_edge.cli.app import COMMANDS as LISTED, load
 from advcal_edge.cli.console import Console
 
 COMMANDS = ("demo", "calibrate", "export", "verify", "embed", "bench", "inspect", "doctor")
@@ -18,6 +19,30 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
     assert all(f"  {command} " in out for command in COMMANDS)
+
+
+def test_the_list_says_what_each_command_says_of_itself() -> None:
+    for name, summary in LISTED.items():
+        told = str(load(name).help).split("\n\n")[0]
+        assert " ".join(told.split()) == summary
+
+
+LIGHT = """
+import sys
+from advcal_edge.cli import main
+assert main(["--help"]) == 0
+print(sorted({"numpy", "cv2", "torch", "onnxruntime", "importlib.metadata", "tomllib"} & sys.modules.keys()))
+"""
+
+
+def test_help_loads_nothing_heavy() -> None:
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\n[]\n")
+
+
+def test_a_command_that_is_nearly_there_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["exprt"]) == 2
+    assert "Did you mean 'export'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", COMMANDS)
