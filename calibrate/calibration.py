@@ -15,7 +15,7 @@ from advcal_edge import __version__
 from advcal_edge.bundle import Bundle, check_destination
 from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, attach_adapter, trainable
 from advcal_edge.calibrate.batches import embed_all
-from advcal_edge.calibrate.checkpoint import Checkpoint
+from advcal_edge.calibrate.checkpoint import Checkpoint, reserved
 from advcal_edge.calibrate.class_means import class_means
 from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.calibrate.crafting import AdaptiveCrafter, Crafter, StaticCrafter, craft_once
@@ -68,11 +68,20 @@ def calibrate(
     Raises:
         ConfigError: unknown encoder, modality or part, or nothing to resume.
         InputError: data or weights that cannot be used.
+        BundleInUseError: another process calibrates to the same destination.
         BundleError: the destination cannot be written or is no bundle, or the centers are no such file.
     """
-    started = time.perf_counter()
     out = Path(config.out)
     check_destination(out)
+    with reserved(out):
+        return _calibrate(config, out, progress, resume, opened)
+
+
+def _calibrate(
+    config: CalibrateConfig, out: Path, progress: Progress, resume: bool, opened: Callable[[Encoder], None]
+) -> CalibrationResult:
+    """Calibrate as the only one who writes `out`."""
+    started = time.perf_counter()
     encoder = fit_sensor(open_encoder(config.encoder, config.modality, weights_of(config)), config.input)
     opened(encoder)
     spec = encoder.modality.input

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,12 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from advcal_edge.errors import BundleError, ConfigError
-from advcal_edge.storage import write_atomic
+from advcal_edge.lock import hold
+from advcal_edge.storage import is_temporary, write_atomic
 
 STATE = "state.safetensors"  # numbers and, in its metadata, what they belong to: one file, hence whole or absent
+
+BRIEFLY = 1.0  # seconds; a calibration takes minutes, and only a look at the lock is over sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Checkpoint:
     @classmethod
     def beside(cls, out: Path, identity: Mapping[str, Any]) -> Checkpoint:
         """In `OUT.partial/`."""
-        return cls(out.with_name(f"{out.name}.partial"), identity)
+        return cls(partial_folder(out), identity)
 
     def save(self, epoch: int, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
         """Write the state after `epoch` whole epochs.
@@ -90,6 +94,26 @@ class Checkpoint:
                 f"`--resume` needs the settings of the interrupted calibration; {changes}",
                 hint="give the same settings, or leave out `--resume` to start over",
             )
+
+
+def partial_folder(out: Path) -> Path:
+    """Where the state of a calibration to `out` is kept: `OUT.partial/`."""
+    return out.with_name(f"{out.name}.partial")
+
+
+@contextmanager
+def reserved(out: Path) -> Iterator[None]:
+    """Be the only calibration to `out`, for as long as it takes; what killed ones have not finished is removed.
+
+    Raises:
+        BundleInUseError: another process calibrates to it.
+    """
+    folder = partial_folder(out)
+    with hold(folder, wait=BRIEFLY):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if is_temporary(path, STATE):
+                path.unlink(missing_ok=True)
+        yield
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

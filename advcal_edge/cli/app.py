@@ -52,7 +52,8 @@ app = typer.Typer(
     help=(
         "Calibrate a frozen Bind-style encoder against adversarial input, export it, and prove by attacking the "
         "exported engine that it is as robust as the model that was calibrated.\n\n"
-        "Exit codes: 0 done or passed; 1 failed or inconclusive; 2 usage, missing dependency, broken input; 130 Ctrl-C."
+        "Exit codes: 0 done or passed; 1 failed or inconclusive; 2 usage, missing dependency, broken input;"
+        " 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP."
     ),
     no_args_is_help=True,
     **PLAIN,

@@ -1,4 +1,7 @@
-"""From a command line to an exit code: 0 done, 1 failed or inconclusive, 2 broken input or usage, 130 Ctrl-C."""
+"""From a command line to an exit code: 0 done, 1 failed or inconclusive, 2 broken input or usage.
+
+130 on Ctrl-C, 143 on SIGTERM, 129 on SIGHUP.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 from advcal_edge.cli.console import show_error
+from advcal_edge.cli.interruption import interruption
 from advcal_edge.cli.streams import plain_streams
 from advcal_edge.errors import AdvcalError
 from advcal_edge.report.table import printable
@@ -19,8 +24,16 @@ DONE, FAILED, BROKEN, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; every exception ends here, so a crash never reads as a lost gate."""
-    with plain_streams():
-        return run(arguments)
+    with plain_streams(), interruption() as asked:
+        try:
+            code = run(arguments)
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        if code != INTERRUPTED and asked.signal is None:
+            return code
+        with suppress(OSError):  # the terminal may be what went away
+            sys.stderr.write(f"{asked}\n")
+        return asked.code
 
 
 def run(arguments: Sequence[str] | None) -> int:
@@ -30,8 +43,6 @@ def run(arguments: Sequence[str] | None) -> int:
 
         app(args=arguments)
     except SystemExit as stop:
-        if stop.code == INTERRUPTED:
-            sys.stderr.write("interrupted\n")
         return stop.code if isinstance(stop.code, int) else DONE
     except ModuleNotFoundError as error:
         name = printable(str(error.name))
@@ -39,9 +50,6 @@ def run(arguments: Sequence[str] | None) -> int:
         sys.stderr.write("\nhint: pip install advcal-edge, and see `advcal-edge doctor` for the extras\n")
     except AdvcalError as error:
         show_error(error)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return INTERRUPTED
     except MemoryError:
         sys.stderr.write("error: out of memory\n\nhint: lower `--samples` or the batch size\n")
     except Exception as error:

@@ -121,7 +121,10 @@ def verification(bundle: Bundle, request: Request, root: Path) -> Iterator[Verif
             "tool": package_version("advcal-edge"),
         }
         state = State.open(root, run)
-        yield Verification(players, bundle.modality, held_out, budget, request.margin, state)
+        try:
+            yield Verification(players, bundle.modality, held_out, budget, request.margin, state)
+        finally:
+            state.close()
 
 
 def lineup(bundle: Bundle, request: Request, paths: list[Path], samples: HeldOut, workshop: Path) -> Lineup:

@@ -8,11 +8,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from advcal_edge.errors import BundleError, ConfigError
+from advcal_edge.errors import BundleError, BundleInUseError, ConfigError
+from advcal_edge.lock import Lock, beside
 from advcal_edge.storage import canonical, sha256_bytes, write_atomic
 from advcal_edge.verify.block import Block
 
@@ -22,24 +23,35 @@ RUN = "run.json"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A folder for exactly one run: who takes part, which samples, which budget, in `run.json`."""
+    """A folder for exactly one run: who takes part, which samples, which budget, in `run.json`.
+
+    Any number of processes may work on the same run, as shards do: blocks and notes appear whole. Only the last of
+    them clears it.
+    """
 
     folder: Path
+    _lock: Lock | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def open(cls, root: Path, run: Mapping[str, Any]) -> State:
-        """The folder of this run below `root`, new or as it was left.
+        """The folder of this run below `root`, new or as it was left; `close` or `clear` it in the end.
 
         Raises:
             BundleError: the folder cannot be written, or holds another run.
         """
         content = {"schema": SCHEMA, **run}
-        state = cls(root / sha256_bytes(canonical(content))[:16])
-        place = state.folder / RUN
-        if not place.is_file():
-            write_atomic(place, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
-        elif canonical(state.run()) != canonical(content):
-            raise BundleError(f"`{place}` tells of another run; expected this one", hint=f"remove `{state.folder}`")
+        folder = root / sha256_bytes(canonical(content))[:16]
+        state = cls(folder, Lock(beside(folder), shared=True))
+        state._share()
+        try:
+            place = folder / RUN
+            if not place.is_file():
+                write_atomic(place, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+            elif canonical(state.run()) != canonical(content):
+                raise BundleError(f"`{place}` tells of another run; expected this one", hint=f"remove `{folder}`")
+        except BaseException:
+            state.close()
+            raise
         return state
 
     @classmethod
@@ -126,11 +138,30 @@ class State:
         """
         write_atomic(self._note(name), (json.dumps(note, allow_nan=False) + "\n").encode())
 
+    def close(self) -> None:
+        """Work on it no longer; another process may clear it."""
+        if self._lock is not None:
+            self._lock.release()
+
     def clear(self) -> None:
-        """Remove the folder of a run that has its reports, and the folder above it if nothing else is in there."""
+        """Close a run that has its reports, and remove its folder unless another process works on it still.
+
+        The folder above goes too if nothing else is in there.
+        """
+        self.close()
+        alone = Lock(beside(self.folder))
+        try:
+            alone.take(self.folder, wait=0)
+        except BundleInUseError:  # it will come to its own reports, and clear the folder
+            return
         shutil.rmtree(self.folder, ignore_errors=True)
+        alone.release()
         with suppress(OSError):  # other runs are in there
             self.folder.parent.rmdir()
+
+    def _share(self) -> None:
+        if self._lock is not None:
+            self._lock.take(self.folder)
 
     def _block(self, index: int) -> Path:
         return self.folder / f"block-{index:06d}.npz"
