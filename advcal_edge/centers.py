@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from advcal_edge.errors import BundleError, InputError
+from advcal_edge.tensors import Complaint, open_tensors
 from advcal_edge.threat import Array
+
+NO_CENTERS = Complaint(
+    BundleError, "holds no centers", "make them with `advcal-edge centers`, or take those of the bundle from its source"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,11 +44,12 @@ class Centers:
             raise InputError(f"found {len(self.labels)} class; expected at least two")
         if len(set(self.labels)) != len(self.labels):
             raise InputError("two centers carry the same label; labels must be unique")
-        if not self.temperature > 0:
+        if not 0 < self.temperature < np.inf:
             raise InputError(f"temperature must be positive: {self.temperature:g}")
         if not 0 <= self.softness < np.inf:
             raise InputError(f"softness must be zero or positive: {self.softness:g}")
-        norms = np.linalg.norm(self.vectors, axis=-1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            norms = np.linalg.norm(self.vectors, axis=-1)
         if not np.allclose(norms, 1.0, atol=1e-4):
             raise InputError(f"centers must have unit norm; found norms from {norms.min():g} to {norms.max():g}")
 
@@ -136,17 +141,19 @@ class Centers:
         """Read a file that `to_bytes` wrote.
 
         Raises:
-            BundleError: not safetensors, or its metadata lacks a field.
+            BundleError: not safetensors, metadata without a field, or no centers as they must be.
         """
+        with open_tensors(path, "np", NO_CENTERS) as file:
+            described, vectors = file.document("centers"), file.tensor("centers")
+        labels, source = described.get("labels"), described.get("source")
+        numbers = [described.get("temperature"), described.get("softness", 0.0)]
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise NO_CENTERS.of(path, "its labels are no list of texts")
+        if not isinstance(source, str) or not all(type(number) in (int, float) for number in numbers):
+            raise NO_CENTERS.of(path, "expected a text for `source`, numbers for `temperature` and `softness`")
+        if vectors.dtype != np.float32:
+            raise NO_CENTERS.of(path, f"they are {vectors.dtype}; expected float32")
         try:
-            with safe_open(path, framework="np") as file:
-                described = json.loads((file.metadata() or {})["centers"])
-                return cls(
-                    labels=tuple(str(label) for label in described["labels"]),
-                    vectors=file.get_tensor("centers"),
-                    temperature=float(described["temperature"]),
-                    source=str(described["source"]),
-                    softness=float(described.get("softness", 0.0)),
-                )
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise BundleError(f"`{path}` holds no centers: {error}") from error
+            return cls(tuple(labels), vectors, float(numbers[0]), source, float(numbers[1]))
+        except InputError as error:
+            raise NO_CENTERS.of(path, error.message) from error

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from advcal_edge.errors import BundleError, ConfigError
 from advcal_edge.lock import hold
 from advcal_edge.storage import is_temporary, write_atomic
+from advcal_edge.tensors import Complaint, open_tensors
 
 STATE = "state.safetensors"  # numbers and, in its metadata, what they belong to: one file, hence whole or absent
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a parameter
+DAMAGED = Complaint(BundleError, "is damaged", "leave out `--resume` to start over")
 
 BRIEFLY = 1.0  # seconds; a calibration takes minutes, and only a look at the lock is over sooner
 
@@ -58,22 +60,22 @@ class Checkpoint:
         path = self.folder / STATE
         if not path.is_file():
             raise ConfigError(f"`--resume` finds no `{path}`: nothing to resume", hint="leave out `--resume`")
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            self._check_identity(json.loads(metadata["identity"]))
-            with torch.no_grad():
-                for name, value in parameters.items():
-                    value.copy_(tensors.pop(f"parameter.{name}"))
-            slots: dict[int, dict[str, Tensor]] = {}
-            for name, tensor in tensors.items():
-                _, index, key = name.split(".", 2)
-                slots.setdefault(int(index), {})[key] = tensor
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
-            return int(metadata["epoch"])
-        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
-            raise BundleError(f"`{path}` is damaged: {error}", hint="leave out `--resume` to start over") from error
+        with open_tensors(path, "pt", DAMAGED) as file:
+            self._check_identity(file.document("identity"))
+            epoch, tensors = file.metadata.get("epoch", ""), {name: file.tensor(name) for name in file.names}
+        if not (epoch.isascii() and epoch.isdigit() and len(epoch) <= 9):
+            raise DAMAGED.of(path, f"`epoch` is {epoch[:20]!r}; expected a whole number")
+        for name, value in parameters.items():
+            if not same(tensors.get(f"parameter.{name}"), value):
+                raise DAMAGED.of(path, f"`parameter.{name}` is missing, or of another shape or type than it trains")
+        slots = moments(tensors, [value for group in optimizer.param_groups for value in group["params"]])
+        if slots is None:
+            raise DAMAGED.of(path, "the optimizer's numbers do not fit the parameters")
+        with torch.no_grad():
+            for name, value in parameters.items():
+                value.copy_(tensors[f"parameter.{name}"])
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+        return int(epoch)
 
     def exists(self) -> bool:
         """Whether there is a state to resume from."""
@@ -114,6 +116,30 @@ def reserved(out: Path) -> Iterator[None]:
             if is_temporary(path, STATE):
                 path.unlink(missing_ok=True)
         yield
+
+
+def moments(tensors: Mapping[str, Tensor], parameters: Sequence[nn.Parameter]) -> dict[int, dict[str, Tensor]] | None:
+    """What AdamW keeps of each parameter, by its place; None where that cannot be what it wrote."""
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        kind, _, place = name.partition(".")
+        index, _, key = place.partition(".")
+        if kind == "optimizer":
+            if index not in map(str, range(len(parameters))) or key not in MOMENTS:
+                return None
+            slots.setdefault(int(index), {})[key] = tensor
+    for number, slot in slots.items():
+        step = slot.get("step")
+        if slot.keys() != set(MOMENTS) or step is None or step.numel() != 1 or not 1 <= float(step) < 2**24:
+            return None
+        if not all(same(slot[key], parameters[number]) for key in MOMENTS[1:]):
+            return None
+    return slots
+
+
+def same(found: Tensor | None, parameter: Tensor) -> bool:
+    """Whether a tensor has the shape and the type of a parameter."""
+    return found is not None and found.shape == parameter.shape and found.dtype == parameter.dtype
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

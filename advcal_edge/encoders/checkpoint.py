@@ -11,22 +11,27 @@ import pickle
 import re
 import shlex
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from advcal_edge import limits
 from advcal_edge.errors import InputError
+from advcal_edge.storage import open_regular
+from advcal_edge.tensors import Complaint, open_tensors
 
 SPANS = 10
 """How often the file is mapped anew: so small a share of the wanted bytes is ever in memory twice."""
 
 WRAPPERS = ("state_dict", "model")
-NAMED = 4  # keys an error spells out; the rest are counted
+NAMED, SHOWN = 4, 80  # keys an error spells out, and letters of each; the rest are counted
+PLAIN_FILE = "ask its authors for a plain state dict or a safetensors file"
+NOT_WHOLE = Complaint(InputError, "is no whole safetensors file", "download it again")
 
 
 def read_tensors(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
@@ -35,19 +40,24 @@ def read_tensors(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]
     `{"state_dict": ...}` and `{"model": ...}` are unwrapped before names are asked for.
 
     Raises:
-        InputError: no such file, not whole, in torch's old format, a pickle with code in it, no dictionary of tensors,
-            no wanted name, or a wanted tensor of floating point other than float32.
+        InputError: no such file, damaged, in torch's old format, a pickle with code in it, no dictionary of tensors,
+            no wanted name, or a wanted tensor that is not plain or of floating point other than float32.
     """
     if not path.is_file():
-        raise InputError(f"there is no checkpoint `{path}`")
+        raise InputError(f"there is no checkpoint `{path}`", hint="say where it is with `--weights`")
     opened = _open_safetensors if path.suffix == ".safetensors" else _open_torch
     with opened(path) as tensors:
         names = sorted(filter(wanted, tensors))
         if not names:
             some = _listed(sorted(tensors)) or "nothing"
-            raise InputError(f"`{path}` holds none of the tensors this encoder is made of; found {some}")
+            raise InputError(
+                f"`{path}` holds none of the tensors this encoder is made of; found {some}",
+                hint="give the checkpoint of this encoder with `--weights`",
+            )
         for name in names:
+            _check_plain(path, name, tensors[name])
             _check_precision(path, name, tensors[name])
+        _check_sum(path, sum(tensors[name].nbytes for name in names))
         names.sort(key=lambda name: tensors[name].data_ptr())  # as they lie in the file, which is then read in one go
         spans = _spans({name: tensors[name].nbytes for name in names})
     found: dict[str, Tensor] = {}
@@ -75,35 +85,38 @@ def load_exactly(
     `names` gives the module's names, each with its name in `tensors`, where the two differ.
 
     Raises:
-        InputError: names are missing or left over, or shapes differ; the message counts them and names the first.
+        InputError: names are missing or left over, or shapes or types differ; the message counts and names them.
     """
     state = module.state_dict()
     names = names or {name: name for name in state}
-    expected = {names[name]: tensor.shape for name, tensor in state.items()}
-    shapes = [
-        f"{name} {tuple(tensors[name].shape)} for {tuple(shape)}"
-        for name, shape in expected.items()
-        if name in tensors and tensors[name].shape != shape
-    ]
+    expected = {names[name]: tensor for name, tensor in state.items()}
+    both = [(name, tensors[name], slot) for name, slot in expected.items() if name in tensors]
     complaints = {
         "missing": sorted(expected.keys() - tensors.keys()),
         "left over": sorted(tensors.keys() - expected.keys()),
-        "of another shape": shapes,
+        "of another shape": [
+            f"{name} {tuple(found.shape)} for {tuple(slot.shape)}"
+            for name, found, slot in both
+            if found.shape != slot.shape
+        ],
+        "of another type": [
+            f"{name} {found.dtype} for {slot.dtype}" for name, found, slot in both if found.dtype != slot.dtype
+        ],
     }
     found = [f"{len(keys)} {what} ({_listed(keys)})" for what, keys in complaints.items() if keys]
     if found:
-        raise InputError(f"the tensors of {where} do not fit the {len(expected)} expected: {'; '.join(found)}")
+        raise InputError(
+            f"the tensors of {where} do not fit the {len(expected)} expected: {'; '.join(found)}",
+            hint="give the checkpoint of this encoder, of the size that was published, with `--weights`",
+        )
     module.load_state_dict({name: tensors[names[name]] for name in state}, assign=True)
 
 
 @contextmanager
 def _open_safetensors(path: Path) -> Iterator[Mapping[str, Tensor]]:
     """Names and mapped tensors of a safetensors file."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise InputError(f"`{path}` is no whole safetensors file: {error}", hint="download it again") from error
+    with open_tensors(path, "pt", NOT_WHOLE) as file:
+        yield {name: file.tensor(name) for name in file.names}
 
 
 @contextmanager
@@ -113,7 +126,7 @@ def _open_torch(path: Path) -> Iterator[Mapping[str, Tensor]]:
 
 
 def _unpickle(path: Path) -> object:
-    with path.open("rb") as file:
+    with open_regular(path, InputError) as file:
         start = file.read(4)
     if start[:2] == b"\x80\x02":
         raise InputError(
@@ -121,21 +134,49 @@ def _unpickle(path: Path) -> object:
             hint=_conversion(path, "zip", "torch.load({old}, weights_only=True)"),
         )
     if start != b"PK\x03\x04":
-        raise InputError(f"`{path}` is no checkpoint of torch; expected a file written by `torch.save`")
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"`{path}` ends too early: the directory of its zip is missing", hint="download it again")
+        raise InputError(
+            f"`{path}` is no checkpoint of torch; expected a file written by `torch.save`", hint="download it again"
+        )
+    _check_zip(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         match = re.search(r"GLOBAL (\S+)", str(error))
-        wish = f"asks for `{match[1]}`" if match else "holds more than tensors"
+        if match is None:
+            raise _unreadable(path, error) from error
         raise InputError(
-            f"`{path}` {wish}; expected a dictionary of tensors and nothing that could run, so it was not loaded",
-            hint="ask its authors for a plain state dict or a safetensors file",
+            f"`{path}` asks for `{match[1][:SHOWN]}`; expected a dictionary of tensors and nothing that could run, so"
+            " it was not loaded",
+            hint=PLAIN_FILE,
         ) from error
-    except (RuntimeError, ValueError, EOFError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"`{path}` cannot be read as a checkpoint of torch: {reason}") from error
+    except Exception as error:  # a damaged stream makes the restricted unpickler fail in whatever way it may
+        raise _unreadable(path, error) from error
+
+
+def _check_zip(path: Path) -> None:
+    """Refuse a zip that is not whole, or that unpacks to more than it is: torch stores without compression."""
+    try:
+        if not zipfile.is_zipfile(path):
+            raise InputError(f"`{path}` ends too early: the directory of its zip is missing", hint="download it again")
+        with zipfile.ZipFile(path) as file:
+            entries = file.infolist()
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, LookupError, NotImplementedError) as error:
+        raise _unreadable(path, error) from error
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise InputError(
+                f"`{entry.filename[:SHOWN]}` in `{path}` is compressed; expected it stored, as `torch.save` does",
+                hint=PLAIN_FILE,
+            )
+        if entry.filename.endswith("data.pkl"):
+            limits.TENSOR_HEADER_BYTES.check(entry.file_size, f"the pickle in `{path}`", InputError)
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return InputError(
+        f"`{path}` cannot be read as a checkpoint of torch: {reason[: 4 * SHOWN]}", hint="download it again"
+    )
 
 
 def _state(path: Path, content: object) -> dict[str, Tensor]:
@@ -143,11 +184,34 @@ def _state(path: Path, content: object) -> dict[str, Tensor]:
     if isinstance(content, Mapping):
         content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
     if not isinstance(content, Mapping):
-        raise InputError(f"`{path}` holds a {type(content).__name__}; expected a dictionary of tensors")
+        raise InputError(
+            f"`{path}` holds a {type(content).__name__}; expected a dictionary of tensors", hint=PLAIN_FILE
+        )
     tensors = {str(name): tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
     if not tensors:
-        raise InputError(f"`{path}` holds no tensors; expected a dictionary of them, found {_listed(list(content))}")
+        found = _listed(list(content)) or "nothing"
+        raise InputError(f"`{path}` holds no tensors; expected a dictionary of them, found {found}", hint=PLAIN_FILE)
     return tensors
+
+
+def _check_plain(path: Path, name: str, tensor: Tensor) -> None:
+    """Refuse what takes more memory than the file gives it: a sparse or a repeated tensor, or one without numbers."""
+    plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+    if not plain or tensor.nbytes > tensor.untyped_storage().nbytes():
+        raise InputError(
+            f"{_listed([name])} in `{path}` is no plain tensor; expected one that is stored number by number",
+            hint=PLAIN_FILE,
+        )
+
+
+def _check_sum(path: Path, found: int) -> None:
+    """Names may share their numbers, but not so often that what is read outgrows the file."""
+    size = path.stat().st_size
+    if found > 2 * size:
+        raise InputError(
+            f"the tensors in `{path}` make {found:,} bytes of a file of {size:,}; expected at most twice its size",
+            hint=PLAIN_FILE,
+        )
 
 
 def _check_precision(path: Path, name: str, tensor: Tensor) -> None:
@@ -182,4 +246,4 @@ def _spans(sizes: Mapping[str, int]) -> list[list[str]]:
 
 def _listed(names: list[Any]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(f"`{name}`" for name in names[:NAMED]) + more
+    return ", ".join(f"`{str(name)[:SHOWN]}`" for name in names[:NAMED]) + more

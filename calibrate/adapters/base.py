@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,6 +16,9 @@ from torch.nn.utils import parametrize
 from advcal_edge.calibrate.config import AdapterConfig
 from advcal_edge.config import Layer, resolve
 from advcal_edge.errors import BundleError, ConfigError
+from advcal_edge.tensors import Complaint, open_tensors
+
+NO_ADAPTER = Complaint(BundleError, "holds no adapter", "calibrate again")
 
 
 class AdaptedModule(nn.Module):
@@ -93,14 +95,23 @@ class Adapter:
         Raises:
             BundleError: not such a file.
         """
+        with open_tensors(path, "pt", NO_ADAPTER) as file:
+            about = file.document("adapter")
+            state = {name: file.tensor(name) for name in file.names}
+        counts = [about.get(name) for name in ("embedding_dim", "encoder_parameters")]
+        dim, parameters = (count if type(count) is int else 0 for count in counts)
+        if dim < 1 or parameters < 1 or not isinstance(about.get("config"), dict):
+            raise NO_ADAPTER.of(path, "expected `config`, `embedding_dim` and `encoder_parameters`")
+        if odd := [name for name, value in state.items() if not value.is_floating_point()]:
+            raise NO_ADAPTER.of(path, f"`{odd[0]}` is {state[odd[0]].dtype}; expected numbers of floating point")
         try:
-            with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {})["adapter"])
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            config = resolve(AdapterConfig, [Layer(f"`{path}`", about["config"])])
-            return cls(config, state, int(about["embedding_dim"]), int(about["encoder_parameters"]))
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, ConfigError) as error:
-            raise BundleError(f"`{path}` holds no adapter: {error}", hint="calibrate again") from error
+            config = resolve(AdapterConfig, [Layer("its config", about["config"])])
+        except ConfigError as error:
+            raise NO_ADAPTER.of(path, error.message) from error
+        largest = max((size for value in state.values() if value.numel() for size in value.shape), default=0)
+        if "head" in config.parts and dim > largest:  # a head is built before its numbers are looked at
+            raise NO_ADAPTER.of(path, f"`embedding_dim` {dim} is larger than any of its tensors")
+        return cls(config, state, dim, parameters)
 
 
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:

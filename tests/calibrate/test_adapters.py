@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, strategies as st
+from mutations import mutated_tensors, outcome
 from safetensors.torch import save
 from small_encoder import DIM, Small
 from torch import Tensor, nn
@@ -129,3 +131,18 @@ def test_the_settings_know_every_part() -> None:
 def test_impossible_kinds(kind: str) -> None:
     with pytest.raises(ConfigError):
         AdapterConfig(kind=kind)
+
+
+def test_a_width_beyond_the_numbers_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    state = {"head.weight": torch.zeros(DIM, DIM), "head.bias": torch.zeros(DIM), "none": torch.zeros(2**40, 0)}
+    (tmp_path / "a").write_bytes(Adapter(AdapterConfig(kind="head"), state, 2**30, 100).to_bytes())
+    with pytest.raises(BundleError, match="larger than any of its tensors"):
+        Adapter.load(tmp_path / "a")
+
+
+@given(data=st.data())
+def test_any_damage_is_said_in_words(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "adapter.safetensors"
+    whole = Adapter.of(attach_adapter(trunk(), AdapterConfig(), DIM, seed=0), AdapterConfig(), DIM).to_bytes()
+    path.write_bytes(data.draw(mutated_tensors(whole)))
+    outcome(Adapter.load, path, BundleError)

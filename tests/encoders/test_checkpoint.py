@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from hypothesis import HealthCheck, given, settings, strategies as st
+from mutations import mutated_tensors, mutated_zip, outcome
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from advcal_edge.encoders.checkpoint import SPANS, digest, load_exactly, read_tensors
@@ -193,3 +196,69 @@ def test_everything_that_does_not_fit_stands_in_one_error() -> None:
         "the tensors of `x.pth` do not fit the 2 expected: 1 missing (`bias`);"
         " 5 left over (`odd0`, `odd1`, `odd2`, `odd3` and 1 more); 1 of another shape (`weight (3, 3) for (2, 3)`)"
     )
+
+
+def zipped(change: Callable[[str, bytes], bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    """What `torch.save` writes of the tensors, each entry of the zip changed."""
+    whole, out = io.BytesIO(), io.BytesIO()
+    torch.save(TENSORS, whole)
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(out, "w", method) as new:
+        for name in old.namelist():
+            new.writestr(name, change(name, old.read(name)))
+    return out.getvalue()
+
+
+def test_a_zip_that_unpacks_to_more_than_it_is_stays_packed(tmp_path: Path) -> None:
+    def swollen(name: str, content: bytes) -> bytes:
+        return content + bytes(2**24) if name.endswith("data.pkl") else content
+
+    (tmp_path / "packed.pth").write_bytes(zipped(swollen, zipfile.ZIP_DEFLATED))
+    with pytest.raises(InputError, match="is compressed; expected it stored"):
+        read(tmp_path / "packed.pth")
+    (tmp_path / "long.pth").write_bytes(zipped(swollen))
+    with pytest.raises(InputError, match=r"the pickle in .* expected at most 16,777,216"):
+        read(tmp_path / "long.pth")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (torch.zeros(1).expand(2**20, 2**20), "no plain tensor"),
+        (torch.zeros(2, 2).to_sparse(), "no plain tensor"),
+        (torch.zeros(2, device="meta"), "no plain tensor"),
+    ],
+    ids=["repeated", "sparse", "without numbers"],
+)
+def test_a_tensor_that_is_not_stored_number_by_number(tensor: Tensor, words: str, tmp_path: Path) -> None:
+    torch.save({"a.weight": tensor}, tmp_path / "odd.pth")
+    with pytest.raises(InputError, match=words):
+        read(tmp_path / "odd.pth")
+
+
+def test_names_that_share_their_numbers_a_thousand_times(tmp_path: Path) -> None:
+    one = torch.zeros(4096)
+    torch.save({f"a.{i}": one for i in range(1000)}, tmp_path / "many.pth")
+    with pytest.raises(InputError, match="at most twice its size"):
+        read(tmp_path / "many.pth")
+    torch.save({"a.in": one, "a.out": one}, tmp_path / "tied.pth")
+    assert torch.equal(read(tmp_path / "tied.pth")["a.out"], one)
+
+
+def test_other_types_do_not_fit_a_module() -> None:
+    state = {"weight": torch.zeros(2, 3, dtype=torch.int64), "bias": torch.zeros(2)}
+    with pytest.raises(InputError, match=r"1 of another type \(`weight torch.int64 for torch.float32`\)"):
+        load_exactly(nn.Linear(3, 2), state, "`x.pth`")
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_any_damage_is_said_in_words(
+    data: st.DataObject, suffix: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"damaged{suffix}"
+    if suffix == ".pth":
+        path.write_bytes(data.draw(mutated_zip(zipped(lambda _, content: content))))
+    else:
+        path.write_bytes(data.draw(mutated_tensors(save(TENSORS, {"format": "pt"}))))
+    outcome(lambda found: read_tensors(found, lambda _: True), path, InputError)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, strategies as st
 from languagebind_folder import (
     OF_MODALITY,
     TEXT,
@@ -22,6 +23,7 @@ from languagebind_folder import (
     write_config,
     write_folder,
 )
+from mutations import outcome
 from torch.nn import functional as F
 
 from advcal_edge.encoders.base import Encoder, open_encoder
@@ -242,7 +244,7 @@ def test_folders_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no `config.json`"):
         Languagebind.load("image", tmp_path)
     (tmp_path / "config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(InputError, match="not readable as JSON"):
+    with pytest.raises(InputError, match="cannot be read as JSON"):
         Languagebind.load("image", tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "clip"}', encoding="utf-8")
     with pytest.raises(InputError, match="model type 'clip'; expected one of: `LanguageBindImage`"):
@@ -273,3 +275,32 @@ def test_a_modality_or_a_folder_must_be_named() -> None:
 def test_naming_the_encoder_loads_no_torch() -> None:
     program = "import sys; from advcal_edge.encoders.languagebind import Languagebind; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+ODD = st.sampled_from([None, True, -1, 0, 0.5, 1e300, 2**40, 2**63, "x" * 100, "", [], [1, 2], [[]], {}, {"a": 1}])
+
+
+@given(changes=st.dictionaries(st.sampled_from([*TEXT, *VISION, "num_frames", "lora_r", "max_depth"]), ODD, min_size=1))
+@pytest.mark.parametrize("modality", ["video", "audio"])
+def test_any_other_value_is_said_in_words(
+    changes: Section, modality: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "odd"
+    folder.mkdir(exist_ok=True)
+    sections = {"text_config": {**TEXT, **changes}, "vision_config": {**VISION, **OF_MODALITY[modality], **changes}}
+    write_config(folder, modality, {"projection_dim": 20, **sections})
+    outcome(read_configuration, folder, InputError)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": NaN}', "[" * 10_000, '{"a": ' + "9" * 5000 + "}", '"x"', "null", "", '{"model_type": "\\ud800"}']
+)
+def test_a_configuration_that_is_no_plain_json(text: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    assert outcome(read_configuration, tmp_path, InputError)
+
+
+def test_a_model_of_a_billion_layers_is_not_built(tmp_path: Path) -> None:
+    write_config(tmp_path, "image", {"text_config": {**TEXT, "num_hidden_layers": 10**9}, "vision_config": VISION})
+    with pytest.raises(InputError, match="expected a whole number from 1 to 1024"):
+        read_configuration(tmp_path)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from advcal_edge.encoders.languagebind.fields import Fields
+from advcal_edge import limits
+from advcal_edge.documents import read_object
+from advcal_edge.encoders.languagebind.fields import DEEPEST, Fields
 from advcal_edge.encoders.languagebind.sizes import Configuration, TextSizes, Transformer, VisionSizes
 from advcal_edge.errors import InputError
 
@@ -61,18 +62,23 @@ def read_configuration(folder: Path) -> Configuration:
     """
     path = folder / "config.json"
     if not folder.is_dir():
-        raise InputError(f"`{folder}` is no folder; expected one with `config.json` and the weights of a modality")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"`{folder}` has no `config.json`, which says how large the model is") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"`{path}` is not readable as JSON: {error}") from error
-    found = data.get("model_type") if isinstance(data, dict) else None
+        raise InputError(
+            f"`{folder}` is no folder; expected one with `config.json` and the weights of a modality",
+            hint="give the folder of a published modality with `--weights`",
+        )
+    if not path.exists():
+        raise InputError(
+            f"`{folder}` has no `config.json`, which says how large the model is", hint="download the whole folder"
+        )
+    data = read_object(path, limits.DOCUMENT_BYTES, InputError, hint="download it again")
+    found = data.get("model_type")
     modality = next((name for name, model_type in MODEL_TYPES.items() if model_type == found), None)
     if modality is None:
         known = ", ".join(f"`{model_type}`" for model_type in MODEL_TYPES.values())
-        raise InputError(f"`{path}` is of the model type {found!r}; expected one of: {known}")
+        raise InputError(
+            f"`{path}` is of the model type {str(found)[:80]!r}; expected one of: {known}",
+            hint="give the folder of a published modality with `--weights`",
+        )
     fields = Fields(path, {"projection_dim": 512} | data)
     return Configuration(
         modality,
@@ -87,7 +93,9 @@ def _effective(path: Path, data: Mapping[str, Any], part: str, defaults: Mapping
     plain, older = data.get(part) or {}, data.get(f"{part}_dict")
     for section in (plain, older or {}):
         if not isinstance(section, dict):
-            raise InputError(f"`{part}` in `{path}` is {section!r}; expected an object with the sizes of a tower")
+            raise InputError(
+                f"`{part}` in `{path}` is {str(section)[:80]}; expected an object with the sizes of a tower"
+            )
     return {**defaults, **plain} if older is None else {**plain, **defaults, **older}
 
 
@@ -143,7 +151,7 @@ def _transformer(fields: Fields) -> Transformer:
     return Transformer(
         width=width,
         hidden=fields.count("intermediate_size"),
-        depth=fields.count("num_hidden_layers"),
+        depth=fields.count("num_hidden_layers", most=DEEPEST),
         heads=heads,
         activation=str(fields.values["hidden_act"]),
         norm_eps=fields.number("layer_norm_eps", positive=True),

@@ -10,6 +10,9 @@ from typing import Any, NoReturn
 
 from advcal_edge.errors import InputError
 
+MOST = 2**18  # of anything counted; the largest in the published files is a vocabulary of 49,408
+DEEPEST = 1024  # layers: each is built, in Python, before its weights are looked for
+
 
 @dataclass(frozen=True, slots=True)
 class Fields:
@@ -20,7 +23,8 @@ class Fields:
 
     def refuse(self, name: str, expected: str) -> NoReturn:
         """Raise an InputError that says what a field is and what it should be."""
-        raise InputError(f"`{name}` in `{self.path}` is {self.values.get(name)!r}; expected {expected}")
+        found = repr(self.values.get(name))[:80]
+        raise InputError(f"`{name}` in `{self.path}` is {found}; expected {expected}", hint="download the folder again")
 
     def number(self, name: str, *, positive: bool = False) -> float:
         """A finite number, above zero where only such a one makes sense."""
@@ -31,11 +35,11 @@ class Fields:
             self.refuse(name, "a number above zero")
         return float(value)
 
-    def count(self, name: str, *, least: int = 1) -> int:
+    def count(self, name: str, *, least: int = 1, most: int = MOST) -> int:
         """A whole number, which upstream's files may write as 0.0."""
         value = self.number(name)
-        if value != int(value) or value < least:
-            self.refuse(name, f"a whole number from {least}")
+        if value != int(value) or not least <= value <= most:
+            self.refuse(name, f"a whole number from {least} to {most}")
         return int(value)
 
     def size(self, name: str) -> tuple[int, int]:
