@@ -63,3 +63,23 @@ SAMPLES_BYTES = Limit("SAMPLES_BYTES", 4096 * MIB, "bytes")  # unpacked
 SAMPLES_RATIO = Limit("SAMPLES_RATIO", 200, "times its packed size")  # zeros alone pack 1,000 to 1
 INPUT_VALUES = Limit("INPUT_VALUES", 64 * MIB, "values")  # of one input tensor
 ENGINE_BYTES = Limit("ENGINE_BYTES", 8192 * MIB, "bytes")  # a graph, the weights beside it, or a plan, each
+
+# of sensor files
+SENSOR_BYTES = Limit("SENSOR_BYTES", 512 * MIB, "bytes")  # of a file that is read whole, and of what it unpacks to
+PIXELS = Limit("PIXELS", 64 * MIB, "pixels")  # of a picture, above the largest of machine vision
+FILM_BYTES = Limit("FILM_BYTES", 8192 * MIB, "bytes")
+FILM_PIXELS = Limit("FILM_PIXELS", 32 * MIB, "pixels a frame")  # 8K; a decoder holds some twenty frames
+FILM_FRAMES = Limit("FILM_FRAMES", 2**17, "frames")  # 73 minutes at 30 Hz, and every one of them is decoded
+TEXT_BYTES = Limit("TEXT_BYTES", 64 * MIB, "bytes")  # motion as CSV: two hours at 100 Hz
+LINE_BYTES = Limit("LINE_BYTES", 2**16, "bytes")  # of a line of text, in CSV and in the point formats
+SOUND_SAMPLES = Limit("SOUND_SAMPLES", 64 * MIB, "samples of all channels")  # 23 minutes of mono at 48 kHz
+MOTION_SAMPLES = Limit("MOTION_SAMPLES", 16 * MIB, "samples an axis")  # 4.6 hours at 1 kHz
+EVENTS = Limit("EVENTS", 2**24, "events")  # one picture of more is saturated
+EVENT_PIXELS = Limit("EVENT_PIXELS", 4 * MIB, "pixels")  # of an event camera; the largest have 1 to 2
+EVENT_CHUNKS = Limit("EVENT_CHUNKS", 2**18, "chunks")  # of an HDF5 data set
+EVENT_CHUNK_BYTES = Limit("EVENT_CHUNK_BYTES", 64 * MIB, "bytes")
+EVENT_RATIO = Limit("EVENT_RATIO", 200, "times the size of its file")
+POINTS = Limit("POINTS", 2**24, "points")
+POINT_HEADER_BYTES = Limit("POINT_HEADER_BYTES", 2**16, "bytes")
+LISTED_FILES = Limit("LISTED_FILES", 2**20, "files")  # of a data set, in folders or in a csv
+LABELS = Limit("LABELS", 2**16, "lines")  # of a file of labels or prompts

@@ -18,13 +18,14 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge import limits
 from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.runtime.preprocess.clips import clip_starts
 from advcal_edge.runtime.preprocess.frame import Array, Frame, Recording, describe
 from advcal_edge.runtime.preprocess.grid import snap
 from advcal_edge.runtime.preprocess.log_mel import SHIFT, WINDOW, log_mel
 from advcal_edge.runtime.preprocess.resample import resample, resampled_length
-from advcal_edge.runtime.preprocess.sound_file import MAX_SAMPLES, read_sound
+from advcal_edge.runtime.preprocess.sound_file import read_sound
 from advcal_edge.spec import Modality
 
 EXPECTED = "a recording of int16, or floats within [-1, 1], (t,) or (channels, t)"
@@ -46,22 +47,27 @@ def check_audio(frame: object, where: str) -> Recording:
             NaN, beyond full scale, or silent.
     """
     if not isinstance(frame, Recording):
-        hint = "give its rate: `Recording(samples, 16000)`" if isinstance(frame, np.ndarray) else None
+        hint = "give its rate: `Recording(samples, 16000)`"
         raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
     values = frame.values
     if not isinstance(values, np.ndarray) or values.ndim not in (1, 2) or not _is_sound(values.dtype):
-        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}")
+        hint = "32-bit counts are `samples / 2**31`, unsigned bytes `(samples - 128) / 128`"
+        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
     if not RATES[0] <= frame.rate <= RATES[1]:
-        raise InputError(f"{where} is {describe(frame)}; expected a rate of {RATES[0]:g} to {RATES[1]:g} Hz")
+        raise InputError(
+            f"{where} is {describe(frame)}; expected a rate of {RATES[0]:g} to {RATES[1]:g} Hz",
+            hint="the rate is in samples a second, not in kHz; speech and scenes are recorded at 16000 or more",
+        )
     if values.ndim == 2 and values.shape[0] > min(MAX_CHANNELS, values.shape[1]):
         raise InputError(
             f"{where} is {describe(frame)}; expected at most {MAX_CHANNELS} channels, and more samples than channels",
             hint="samples come last: `samples.T`",
         )
-    if values.size > MAX_SAMPLES:
-        raise InputError(f"{where} is {describe(frame)}; expected at most {MAX_SAMPLES} samples in all")
+    limits.SOUND_SAMPLES.check(values.size, f"{where}, {describe(frame)},", InputError)
     if values.shape[-1] < WINDOW * frame.rate or values.size == 0:
-        raise InputError(f"{where} is {describe(frame)}; expected at least {1000 * WINDOW:g} ms")
+        raise InputError(
+            f"{where} is {describe(frame)}; expected at least {1000 * WINDOW:g} ms", hint="record for longer"
+        )
     if values.dtype.kind == "f":
         low, high = float(values.min()), float(values.max())  # NaN travels through both
         if not (low >= -1 and high <= 1):

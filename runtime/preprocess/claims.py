@@ -1,6 +1,7 @@
 """What an image file claims about itself, read from its header before anything is decoded.
 
 A decoder trusts the header: a file of 40 bytes can claim gigabytes, and a truncated one decodes to half a picture.
+What a decoder could read otherwise than this module does, gaps between segments or a size given twice, is no header.
 Layouts follow the PNG, JFIF, BMP (BITMAPINFOHEADER), WebP and TIFF 6.0 specifications.
 """
 
@@ -12,11 +13,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Format, size in pixels, and whether the file reaches its own end."""
+    """Format, size in pixels, most bytes that a decoded pixel takes, and whether the file reaches its own end."""
 
     kind: str
     width: int
     height: int
+    depth: int
     complete: bool
 
 
@@ -24,36 +26,46 @@ def read_claims(data: bytes) -> Claims | None:
     """The claims of a png, jpeg, bmp, webp or tiff file; None if it is none of them or its header is broken."""
     try:
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
-            return Claims("png", *_png_size(data), complete=data.find(b"IEND", 24) > 0)
+            return Claims("png", *_png_size(data), depth=8, complete=data.find(b"IEND", 24) > 0)
         if data.startswith(b"\xff\xd8\xff"):
-            return Claims("jpeg", *_jpeg_size(data), complete=data.rfind(b"\xff\xd9") > 0)
+            whole = data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")  # a thumbnail has an end of its own
+            return Claims("jpeg", *_jpeg_size(data), depth=4, complete=whole)
         if data.startswith(b"BM"):
-            (length,) = struct.unpack_from("<I", data, 2)
+            length, header = struct.unpack_from("<I8xI", data, 2)
             width, height = struct.unpack_from("<ii", data, 18)
-            return Claims("bmp", abs(width), abs(height), complete=len(data) >= length)  # negative: top row first
+            if header < 40:
+                raise ValueError("a header of OS/2, whose sizes have 16 bits")
+            return Claims("bmp", abs(width), abs(height), 4, complete=len(data) >= length)  # negative: top row first
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             (length,) = struct.unpack_from("<I", data, 4)
-            return Claims("webp", *_webp_size(data), complete=len(data) >= length + 8)
+            return Claims("webp", *_webp_size(data), depth=4, complete=len(data) >= length + 8)
         if data[:4] in (b"II*\0", b"MM\0*"):
             return Claims("tiff", *_tiff_size(data), complete=True)  # its decoder refuses missing strips
-    except (struct.error, IndexError, KeyError):
+    except (struct.error, IndexError, KeyError, ValueError):
         return None
     return None
 
 
 def _png_size(data: bytes) -> tuple[int, int]:
     width, height = struct.unpack_from(">II", data, 16)
+    if data[8:16] != b"\0\0\0\x0dIHDR":
+        raise ValueError("the header is not the first chunk")
     return width, height
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     at = 2
     while True:
-        marker, length = struct.unpack_from(">xBH", data, at)
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame, not a table
+        lead, marker, length = struct.unpack_from(">BBH", data, at)
+        if lead != 0xFF or marker < 0xC0 or 0xD0 <= marker <= 0xDA or length < 2:
+            raise ValueError("what follows is no segment")
+        if marker == 0xFF:  # filling
+            at += 1
+        elif marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame, not a table
             height, width = struct.unpack_from(">HH", data, at + 5)
             return width, height
-        at += 2 + length if length else len(data)
+        else:
+            at += 2 + length
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -67,12 +79,27 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     return width & 0x3FFF, height & 0x3FFF
 
 
-def _tiff_size(data: bytes) -> tuple[int, int]:
+WIDTH, HEIGHT, BITS, SAMPLES = 256, 257, 258, 277
+"""Tags of a tiff."""
+
+
+def _tiff_size(data: bytes) -> tuple[int, int, int]:
+    """Width, height, and bytes of a pixel."""
     order = "<" if data[:2] == b"II" else ">"
     (directory,) = struct.unpack_from(order + "I", data, 4)
     (entries,) = struct.unpack_from(order + "H", data, directory)
-    tags: dict[int, int] = {}
+    tags: dict[int, int] = {BITS: 1, SAMPLES: 1}
+    seen: set[int] = set()
     for at in range(directory + 2, directory + 2 + 12 * entries, 12):
-        tag, kind = struct.unpack_from(order + "HH", data, at)
-        (tags[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 8)
-    return tags[256], tags[257]
+        tag, kind, count = struct.unpack_from(order + "HHI", data, at)
+        if tag not in (WIDTH, HEIGHT, BITS, SAMPLES):
+            continue
+        if kind not in (3, 4) or tag in seen:
+            raise ValueError("a size of another type, or two")
+        seen.add(tag)
+        form = f"{order}{min(count, 8)}{'H' if kind == 3 else 'I'}"
+        if struct.calcsize(form) > 4:
+            (at,) = struct.unpack_from(order + "8xI", data, at)
+            at -= 8
+        tags[tag] = max(struct.unpack_from(form, data, at + 8))
+    return tags[WIDTH], tags[HEIGHT], max(1, tags[BITS] // 8) * max(1, tags[SAMPLES])

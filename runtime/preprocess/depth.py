@@ -28,6 +28,7 @@ from advcal_edge.runtime.preprocess.grid import snap
 from advcal_edge.runtime.preprocess.reader import decode_file
 from advcal_edge.spec import Modality
 
+GIVE = "give the camera's 16-bit stream: a numpy array, or one frame in a png, tiff or npy file"
 EXPECTED = "one channel (h, w): uint16 millimetres, or float32 metres"
 
 FARTHEST_M = 1000.0
@@ -46,10 +47,10 @@ def check_depth(frame: object, where: str, *, disparity: bool) -> Array:
     Raises:
         InputError: not an array, another shape or dtype, negative or implausible values, or no return in any pixel.
     """
-    frame = check_extent(frame, EXPECTED, where)
+    frame = check_extent(frame, EXPECTED, where, GIVE)
     floats = frame.dtype.kind == "f" and frame.dtype.itemsize in (4, 8)
     if not (floats or (frame.dtype.kind == "u" and frame.dtype.itemsize == 2)):
-        hint = "`frame.astype('uint16')` if these are millimetres" if frame.dtype.kind in "iu" else None
+        hint = "`frame.astype('uint16')` if these are millimetres" if frame.dtype.kind in "iu" else GIVE
         if frame.dtype.itemsize == 1:
             hint = "eight bits are a picture of depth; record the camera's 16-bit stream"
         raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
@@ -80,7 +81,9 @@ def _check_values(returned: Array, where: str, *, disparity: bool) -> None:
     if low < 0 or high > largest:
         raise InputError(
             f"{where} spans [{low:g}, {high:g}] {unit}; expected (0, {largest:g}]",
-            hint="millimetres are read from uint16: `frame.astype('uint16')`" if low >= 0 and not disparity else None,
+            hint="millimetres are read from uint16: `frame.astype('uint16')`"
+            if low >= 0 and not disparity
+            else "a pixel without a return is 0 or NaN, not a negative or a huge number",
         )
 
 

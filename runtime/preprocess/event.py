@@ -16,16 +16,16 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge import limits
 from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.runtime.preprocess.event_file import read_event_file
-from advcal_edge.runtime.preprocess.frame import MAX_PIXELS, Array, Frame, describe, fit
+from advcal_edge.runtime.preprocess.frame import NOTHING, Array, Frame, describe, fit
 from advcal_edge.runtime.preprocess.grid import snap
 from advcal_edge.spec import Modality
 
 EXPECTED = "events (n, 4) with columns t, x, y, p, or an array with fields `t`, `x`, `y`, `p`"
 
-MAX_EVENTS = 2**24
-"""As many as the largest .npy file holds in four doubles each; one picture of more is saturated."""
+GIVE = "give one row of t, x, y, p for each event: a numpy array, or an npy or HDF5 file"
 
 EVENT_DTYPE = np.dtype([("t", "<f8"), ("x", "<u2"), ("y", "<u2"), ("p", "?")])
 """One event: time in the file's unit, column, row, and whether the pixel brightened."""
@@ -42,7 +42,10 @@ def check_events(frame: object, where: str, height: int, width: int) -> Array:
     columns = _columns(frame, where)
     checked = np.empty(len(columns["t"]), EVENT_DTYPE)
     if not np.isfinite(columns["t"]).all():
-        raise InputError(f"{where} holds NaN or infinite times; expected {EXPECTED}")
+        raise InputError(
+            f"{where} holds NaN or infinite times; expected {EXPECTED}",
+            hint="leave such events out: `events[numpy.isfinite(events[:, 0])]`",
+        )
     checked["t"] = columns["t"]
     for name, size in (("x", width), ("y", height)):
         checked[name] = _coordinates(columns[name], name, size or 2**16, where)
@@ -55,8 +58,10 @@ def check_events(frame: object, where: str, height: int, width: int) -> Array:
             hint="columns are t, x, y, p, in this order",
         )
     checked["p"] = positive
-    if (int(checked["x"].max()) + 1) * (int(checked["y"].max()) + 1) > MAX_PIXELS:
-        raise InputError(f"{where} spans more than {MAX_PIXELS} pixels; expected the pixels of one sensor")
+    sides = int(checked["x"].max()) + 1, int(checked["y"].max()) + 1
+    limits.EVENT_PIXELS.check(
+        sides[0] * sides[1], f"{where}, whose events span {sides[0]} x {sides[1]} pixels,", InputError
+    )
     return checked
 
 
@@ -68,19 +73,20 @@ def count_events(events: Array, height: int, width: int) -> NDArray[np.int64]:
 
 def _columns(frame: object, where: str) -> dict[str, Array]:
     if not isinstance(frame, np.ndarray):
-        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}")
+        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=GIVE)
     fields = frame.dtype.fields
     if fields is not None and frame.ndim == 1 and {"t", "x", "y", "p"} <= set(fields):
         columns = {name: frame[name] for name in ("t", "x", "y", "p")}
     elif fields is None and frame.ndim == 2 and frame.shape[1] == 4:
         columns = dict(zip(("t", "x", "y", "p"), frame.T, strict=True))
     else:
-        hint = "events come one a row: `events.T`" if frame.ndim == 2 and frame.shape[0] == 4 else None
+        hint = "events come one a row: `events.T`" if frame.ndim == 2 and frame.shape[0] == 4 else GIVE
         raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
     if any(column.dtype.kind not in "biuf" or column.ndim != 1 for column in columns.values()):
-        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}")
-    if not 0 < len(frame) <= MAX_EVENTS:
-        raise InputError(f"{where} holds {len(frame)} events; expected at least one and at most {MAX_EVENTS}")
+        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=GIVE)
+    if len(frame) == 0:
+        raise InputError(f"{where} holds 0 events; expected at least one", hint=NOTHING)
+    limits.EVENTS.check(len(frame), where, InputError)
     return columns
 
 
@@ -92,16 +98,20 @@ def _coordinates(values: Array, name: str, size: int, where: str) -> Array:
             hint="columns are t, x, y, p; the sensor's size is `input.sensor_height` and `input.sensor_width`",
         )
     if values.dtype.kind == "f" and (values % 1 != 0).any():
-        raise InputError(f"{where} holds fractions in {name}; expected whole pixels")
+        raise InputError(
+            f"{where} holds fractions in {name}; expected whole pixels",
+            hint="columns are t, x, y, p; coordinates that were undistorted are rounded: `numpy.rint`",
+        )
     return values
 
 
 def _sensor(modality: Modality) -> tuple[int, int]:
     height, width = modality.settings["sensor_height"], modality.settings["sensor_width"]
-    if not all(0 <= side <= 2**16 and side % 1 == 0 for side in (height, width)) or height * width > MAX_PIXELS:
+    most = limits.EVENT_PIXELS.value
+    if not all(0 <= side <= 2**16 and side % 1 == 0 for side in (height, width)) or height * width > most:
         raise ConfigError(
             f"the sensor of `input` is {height:g} x {width:g};"
-            f" expected whole sides of at most {MAX_PIXELS} pixels together, or 0 to take them from the events"
+            f" expected whole sides of at most {most} pixels together, or 0 to take them from the events"
         )
     return int(height), int(width)
 
@@ -112,7 +122,7 @@ class _Event:
     frame_axes = 2
 
     def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
-        return read_event_file(Path(path), MAX_EVENTS)
+        return read_event_file(Path(path))
 
     def check(self, frame: object, where: str, modality: Modality) -> Frame:
         return check_events(frame, where, *_sensor(modality))

@@ -1,28 +1,43 @@
 """Events from .npy and HDF5 files.
 
 HDF5 files hold datasets `t`, `x`, `y`, `p` in a group `events` (as DSEC) or at the root, or one table `events` or
-`CD/events` (as Prophesee) with these fields.
+`CD/events` (as Prophesee) with these fields. What they unpack to is known before it is read: HDF5 itself unpacks a
+chunk to whatever it holds, however little its header claims.
 """
 
 from __future__ import annotations
 
+import shlex
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from advcal_edge import limits
 from advcal_edge.errors import DependencyError, InputError
 from advcal_edge.runtime.preprocess.frame import Array
-from advcal_edge.runtime.preprocess.magic import HDF5, NPY, read_magic
 from advcal_edge.runtime.preprocess.reader import decode_file
+from advcal_edge.runtime.preprocess.sensor_file import AGAIN, HDF5, NPY, open_sensor_file, quoted, read_magic
 
 FIELDS = ("t", "x", "y", "p")
 TABLES = ("CD/events", "events")
 LAYOUTS = "datasets t, x, y, p in the group `events` or at the root, or a table `events` or `CD/events`"
 
+DEFLATE, SHUFFLE, CHECKSUM, LZF = 1, 2, 3, 32000
+"""Numbers of the filters whose output is bounded here."""
 
-def read_event_file(path: Path, most: int) -> Array:
-    """What the file holds: (n, 4), or (n,) with fields t, x, y, p; at most `most` events are ever read.
+FIRST_PLUGIN = 256
+
+DEFLATE_RATIO, LZF_RATIO = 1032, 88
+"""What a byte can unpack to at most."""
+
+HARMLESS_BYTES = 16 * limits.MIB
+"""A chunk that cannot unpack to more is not looked at before it is read."""
+
+
+def read_event_file(path: Path) -> Array:
+    """What the file holds: (n, 4), or (n,) with fields t, x, y, p.
 
     Raises:
         InputError: missing, broken, of another format or layout, or with too many events.
@@ -32,35 +47,39 @@ def read_event_file(path: Path, most: int) -> Array:
     if magic.startswith(NPY):
         return decode_file(path)
     if not magic.startswith(HDF5):
-        raise InputError(f"`{path}` is neither npy nor HDF5; expected a recording of events")
+        raise InputError(f"`{path}` is neither npy nor HDF5; expected a recording of events", hint=_as_npy(path))
     try:
         import h5py
     except ImportError as error:
         raise DependencyError("h5py", extra="sensors", purpose="reading events from HDF5") from error
-    try:
-        with h5py.File(path, "r") as file:
-            return _read_hdf5(file, path, most)
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        hint = "compressed with a plugin? `import hdf5plugin` and store the events as .npy"
-        raise InputError(f"`{path}` is no readable HDF5 file: {error}", hint=hint) from error
+    with open_sensor_file(path) as raw:
+        try:
+            with h5py.File(f"/proc/self/fd/{raw.fileno()}", "r") as file:
+                return _read_hdf5(file, path)
+        except InputError:
+            raise
+        except Exception as error:  # h5py raises what its library's errors look like to it: almost anything
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"`{path}` is no readable HDF5 file: {reason}", hint=AGAIN) from error
 
 
-def _read_hdf5(file: Any, path: Path, most: int) -> Array:
+def _read_hdf5(file: Any, path: Path) -> Array:
     for name in TABLES:
         if _is_dataset(file, name):
-            return np.asarray(_checked(file[name], path, most)[:])
+            return np.asarray(_check(file[name], path)[:])
     for group in ("events/", ""):
         names = [group + field for field in FIELDS]
         if all(_is_dataset(file, name) for name in names):
-            columns = {name[-1]: _checked(file[name], path, most) for name in names}
-            if len({column.shape for column in columns.values()}) != 1:
+            columns = {name[-1]: _check(file[name], path) for name in names}
+            if len({column.shape for column in columns.values()}) != 1 or columns["t"].ndim != 1:
                 found = ", ".join(f"{name} {column.shape}" for name, column in columns.items())
-                raise InputError(f"`{path}` holds columns of different lengths: {found}")
+                raise InputError(f"`{path}` holds columns of different lengths: {found}", hint=_as_npy(path))
             events = np.empty(columns["t"].shape, [(name, column.dtype) for name, column in columns.items()])
             for name, column in columns.items():
                 events[name] = column[:]
             return events
-    raise InputError(f"`{path}` holds {', '.join(list(file)[:8]) or 'nothing'}; expected {LAYOUTS}")
+    there = ", ".join(name[:40] for name, _ in zip(file, range(8), strict=False))
+    raise InputError(f"`{path}` holds {there or 'nothing'}; expected {LAYOUTS}", hint=_as_npy(path))
 
 
 def _is_dataset(file: Any, name: str) -> bool:
@@ -74,14 +93,59 @@ def _is_dataset(file: Any, name: str) -> bool:
     return hasattr(at, "dtype") and not hasattr(at, "keys")
 
 
-def _checked(dataset: Any, path: Path, most: int) -> Any:
-    """The dataset, if it lies in this very file and is no larger than it may be."""
+def _check(dataset: Any, path: Path) -> Any:
+    """The dataset, if it lies in this very file, holds plain numbers, and unpacks to no more than it may."""
+    where = f"`{path}`, in `{dataset.name[:40]}`,"
     if dataset.external or dataset.is_virtual:
-        raise InputError(f"`{path}` takes `{dataset.name}` out of other files; expected all of it in one file")
-    if dataset.ndim not in (1, 2) or not dataset.dtype.itemsize <= 64 or dataset.shape[0] > most:
-        raise InputError(
-            f"`{path}` holds {dataset.shape} {dataset.dtype} in `{dataset.name}`; expected at most {most} events"
-        )
-    if dataset.ndim == 2 and dataset.shape[1] > len(FIELDS):
-        raise InputError(f"`{path}` holds {dataset.shape} in `{dataset.name}`; expected four columns")
+        raise InputError(f"{where} takes data out of other files; expected all of it in one file", hint=_as_npy(path))
+    fields = dataset.dtype.fields
+    kinds = [dataset.dtype] if fields is None else [kind for kind, *_ in fields.values()]
+    plain = all(kind.kind in "biuf" and kind.itemsize <= 8 and kind.shape == () for kind in kinds)
+    wide = dataset.ndim == 2 and dataset.shape[1] > len(FIELDS)
+    if not plain or len(kinds) > 16 or dataset.ndim not in (1, 2) or wide:
+        raise InputError(f"{where} holds {dataset.shape} {dataset.dtype}; expected {LAYOUTS}", hint=_as_npy(path))
+    limits.EVENTS.check(dataset.shape[0], where, InputError)
+    limits.EVENT_RATIO.check(dataset.nbytes / path.stat().st_size, where, InputError)
+    limits.SENSOR_BYTES.check(dataset.nbytes, where, InputError)
+    if dataset.chunks is not None:
+        _check_chunks(dataset, path, where)
     return dataset
+
+
+def _check_chunks(dataset: Any, path: Path, where: str) -> None:
+    size = dataset.dtype.itemsize * int(np.prod(dataset.chunks, dtype=object))
+    limits.EVENT_CHUNK_BYTES.check(size, f"{where} a chunk", InputError)
+    limits.EVENT_CHUNKS.check(dataset.id.get_num_chunks(), where, InputError)
+    largest = size + size // 8 + 1024  # what does not shrink is stored with a little more
+    settings = dataset.id.get_create_plist()
+    filters = [settings.get_filter(index)[0] for index in range(settings.get_nfilters())]
+    if not set(filters) <= {DEFLATE, SHUFFLE, CHECKSUM, LZF} or sum(each in (DEFLATE, LZF) for each in filters) > 1:
+        raise InputError(
+            f"{where} is packed by the filters {filters}; expected gzip or lzf",
+            hint=_unpacked(path, plugin=any(each >= FIRST_PLUGIN for each in filters)),
+        )
+    chunks: list[Any] = []
+    dataset.id.chunk_iter(chunks.append)
+    for chunk in chunks:
+        if chunk.size > largest:
+            raise InputError(f"{where} has a chunk of {chunk.size} bytes; expected at most {largest}", hint=AGAIN)
+        if DEFLATE in filters and chunk.size * DEFLATE_RATIO > HARMLESS_BYTES:
+            _, packed = dataset.id.read_direct_chunk(chunk.chunk_offset)
+            if len(zlib.decompressobj().decompress(packed, size + 1)) > size:
+                raise InputError(f"{where} has a chunk of more than its {size} bytes", hint=AGAIN)
+        elif LZF in filters:
+            limits.SENSOR_BYTES.check(chunk.size * LZF_RATIO, f"{where} at worst, a chunk", InputError)
+
+
+def _as_npy(path: Path) -> str:
+    return f"`numpy.save('events.npy', events)` of (n, 4), columns t, x, y, p, is the simplest form of {quoted(path)}"
+
+
+def _unpacked(path: Path, *, plugin: bool) -> str:
+    """The command that stores all of a file without filters."""
+    code = (
+        f"import {'hdf5plugin, ' if plugin else ''}h5py, sys; "
+        'a, b = h5py.File(sys.argv[1]), h5py.File(sys.argv[2], "w"); '
+        'a.visititems(lambda n, d: b.__setitem__(n, d[()]) if hasattr(d, "shape") else None)'
+    )
+    return f"`python -c {shlex.quote(code)} {quoted(path)} events.h5` stores it without"

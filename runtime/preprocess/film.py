@@ -1,21 +1,21 @@
-"""Video files, frame by frame: only the frames that are asked for are kept."""
+"""Video files, frame by frame: only the frames that are asked for are kept.
+
+Every frame is decoded, for seeking lands on other frames in most formats.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
-
+from advcal_edge import limits
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess.frame import MAX_PIXELS, Array
-from advcal_edge.runtime.preprocess.magic import read_magic
-
-MAX_BYTES = 8 * 2**30
-MAX_FRAMES = 2**17
-"""73 minutes at 30 Hz: every frame is decoded, for seeking lands on other frames in most formats."""
+from advcal_edge.runtime.preprocess.frame import Array
+from advcal_edge.runtime.preprocess.opencv import cv2
+from advcal_edge.runtime.preprocess.sensor_file import MAGIC_BYTES, open_sensor_file, quoted
 
 FORMATS = "mp4, mov, avi, mkv, webm, mpeg or ts"
 
@@ -36,19 +36,18 @@ def measure_film(path: Path) -> tuple[int, float]:
     Raises:
         InputError: missing, of another format, too large, too long, or not decodable.
     """
-    magic = read_magic(path, MAX_BYTES)
-    if not is_film(magic):
-        raise InputError(f"`{path}` is none of the formats {FORMATS}")
-    with _opened(path) as capture:
+    with _opened(path) as (capture, magic):
         rate = capture.get(cv2.CAP_PROP_FPS)
         if not (math.isfinite(rate) and 0 < rate <= 1000):
-            raise InputError(f"`{path}` claims {rate:g} frames a second; expected a rate up to 1000")
-        pixels = capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
-        if not 0 < pixels <= MAX_PIXELS:
-            raise InputError(f"`{path}` claims {pixels:g} pixels; expected at least one and at most {MAX_PIXELS}")
+            raise InputError(
+                f"`{path}` claims {rate:g} frames a second; expected a rate up to 1000", hint=_converted(path, "-r 30 ")
+            )
+        width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        if not 0 < width * height < math.inf:
+            raise InputError(f"`{path}` claims {width:g} x {height:g} pixels", hint=_converted(path))
+        limits.FILM_PIXELS.check(width * height, f"`{path}`, {width:g} x {height:g},", InputError)
         claimed = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        if claimed > MAX_FRAMES:
-            raise InputError(f"`{path}` claims {claimed:g} frames; expected at most {MAX_FRAMES}")
+        limits.FILM_FRAMES.check(claimed, f"`{path}`", InputError)
         if claimed > 0 and not magic.startswith((b"\0\0\x01", b"G")):
             return round(claimed), rate
         return sum(1 for _ in _grab(capture, path)), rate  # a stream has no index, and its length is a guess
@@ -67,38 +66,53 @@ def read_film(
     remaining = set(wanted)
     kept: dict[int, Array] = {}
     decoded = 0
-    with _opened(path) as capture:
+    with _opened(path) as (capture, _):
         for index in _grab(capture, path):
             decoded = index + 1
             if index in remaining:
                 whole, frame = capture.retrieve()
                 if not whole or frame is None or frame.ndim != 3 or frame.shape[2] != 3:
-                    raise InputError(f"frame {index} of `{path}` does not decode")
+                    raise InputError(f"frame {index} of `{path}` does not decode", hint=_converted(path))
                 kept[index] = keep(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
     if decoded < max(2, frames - max(1, frames // 100)):
-        raise InputError(f"`{path}` claims {frames} frames and {decoded} decode: it is truncated or corrupt")
+        raise InputError(
+            f"`{path}` claims {frames} frames and {decoded} decode: it is truncated or corrupt",
+            hint=f"{_converted(path)}, with what there is; or copy or record it again",
+        )
     return kept, decoded
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
-    ffmpeg = cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG)
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG if ffmpeg else cv2.CAP_ANY)
-    try:
-        if not capture.isOpened():
-            raise InputError(
-                f"`{path}` is a film that does not decode: it is truncated or corrupt, or its codec is unknown",
-                hint=f"ffmpeg -i {path.name} -c:v libx264 film.mp4",
-            )
-        yield capture
-    finally:
-        capture.release()
+def _opened(path: Path) -> Iterator[tuple[cv2.VideoCapture, bytes]]:
+    """A decoder of the film, and the first bytes of it."""
+    with open_sensor_file(path, limits.FILM_BYTES) as file:
+        magic = file.read(MAGIC_BYTES)
+        if not is_film(magic):
+            raise InputError(f"`{path}` is none of the formats {FORMATS}", hint=_converted(path))
+        if cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG):  # by its handle: a name may be a pattern, or another file
+            capture = cv2.VideoCapture(f"/proc/self/fd/{file.fileno()}", cv2.CAP_FFMPEG)
+        else:
+            capture = cv2.VideoCapture(os.fspath(path), cv2.CAP_ANY)
+        try:
+            if not capture.isOpened():
+                raise InputError(
+                    f"`{path}` is a film that does not decode: it is truncated or corrupt, or its codec is unknown",
+                    hint=_converted(path),
+                )
+            yield capture, magic
+        finally:
+            capture.release()
+
+
+def _converted(path: Path, options: str = "") -> str:
+    """The command that writes a film anew in a format that decodes everywhere."""
+    return f"`ffmpeg -i {quoted(path)} {options}-c:v libx264 -pix_fmt yuv420p film.mp4` writes it anew"
 
 
 def _grab(capture: cv2.VideoCapture, path: Path) -> Iterator[int]:
-    index = 0
+    index, most = 0, limits.FILM_FRAMES.value
     while capture.grab():
-        if index == MAX_FRAMES:
-            raise InputError(f"`{path}` has more than {MAX_FRAMES} frames")
+        if index == most:
+            limits.FILM_FRAMES.check(index + 1, f"`{path}`", InputError)
         yield index
         index += 1

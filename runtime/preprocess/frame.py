@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge import limits
 from advcal_edge.errors import InputError
+from advcal_edge.runtime.preprocess.opencv import cv2
 
 Array = NDArray[Any]
 
@@ -25,8 +26,7 @@ class Recording:
 Frame: TypeAlias = Array | Recording
 """What a sensor or a file gives, of any size: an array, or a recording where time has a scale (sound, motion)."""
 
-MAX_PIXELS = 64 * 2**20
-"""Above the largest machine-vision sensors; a file that claims more is broken or hostile."""
+NOTHING = "the sensor gave nothing; is it connected and running?"
 
 
 def describe(frame: object) -> str:
@@ -36,18 +36,20 @@ def describe(frame: object) -> str:
     return f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else f"a {type(frame).__name__}"
 
 
-def check_extent(frame: object, expected: str, where: str) -> Array:
-    """Return `frame` if it is an array (h, w) or (h, w, channels) of a sane size.
+def check_extent(frame: object, expected: str, where: str, hint: str) -> Array:
+    """Return `frame` if it is an array (h, w) or (h, w, channels) of a sane size; `hint` says how to give one.
 
     Raises:
-        InputError: not an array, not two- or three-dimensional, empty, or more than `MAX_PIXELS`.
+        InputError: not an array, not two- or three-dimensional, empty, or of too many pixels.
     """
-    if not isinstance(frame, np.ndarray) or frame.ndim not in (2, 3):
-        raise InputError(f"{where} is {describe(frame)}; expected {expected}")
+    if not isinstance(frame, np.ndarray):
+        raise InputError(f"{where} is {describe(frame)}; expected {expected}", hint=hint)
+    if frame.ndim not in (2, 3):
+        several = "give the frames one by one: `list(frames)`" if frame.ndim == 4 else hint
+        raise InputError(f"{where} is {describe(frame)}; expected {expected}", hint=several)
     if frame.size == 0:
-        raise InputError(f"{where} is empty: {describe(frame)}; expected {expected}")
-    if frame.shape[0] * frame.shape[1] > MAX_PIXELS:
-        raise InputError(f"{where} is {describe(frame)}; expected at most {MAX_PIXELS} pixels")
+        raise InputError(f"{where} is empty: {describe(frame)}; expected {expected}", hint=NOTHING)
+    limits.PIXELS.check(frame.shape[0] * frame.shape[1], f"{where}, {describe(frame)},", InputError)
     return frame
 
 

@@ -13,6 +13,7 @@ from advcal_edge.runtime.preprocess.frame import Array, Frame, check_extent, des
 from advcal_edge.runtime.preprocess.reader import decode_file
 from advcal_edge.spec import Modality
 
+GIVE = "give the camera's picture as it is: a numpy array, or one frame in a png or npy file"
 EXPECTED = "uint8 or uint16 RGB (h, w, 3), grey (h, w) or RGBA (h, w, 4)"
 
 
@@ -22,14 +23,14 @@ def check_image(frame: object, where: str) -> Array:
     Raises:
         InputError: not an array, another shape or dtype.
     """
-    frame = check_extent(frame, EXPECTED, where)
+    frame = check_extent(frame, EXPECTED, where, GIVE)
     if frame.dtype.kind != "u" or frame.dtype.itemsize > 2:
         raise InputError(
             f"{where} is {describe(frame)}; expected {EXPECTED}",
             hint="raw frames are integers; tensors in [0, 1] need no preprocessing",
         )
     if frame.ndim == 3 and frame.shape[2] not in (1, 3, 4):
-        hint = "channels come last: `frame.transpose(1, 2, 0)`" if frame.shape[0] in (1, 3, 4) else None
+        hint = "channels come last: `frame.transpose(1, 2, 0)`" if frame.shape[0] in (1, 3, 4) else GIVE
         raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
     return frame
 

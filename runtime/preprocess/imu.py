@@ -16,6 +16,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge import limits
 from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.runtime.preprocess.clips import clip_starts
 from advcal_edge.runtime.preprocess.frame import Frame, Recording, describe
@@ -29,9 +30,6 @@ EXPECTED = "a recording of floats (6, t): acceleration x, y, z in m/s2 and angul
 RATES = (1.0, 32_000.0)
 """Hertz: the fastest inertial sensors give 32 kHz; timestamps in other units than seconds give other rates."""
 
-MAX_SAMPLES = 16 * 2**20
-"""An axis, 4.6 hours at 1 kHz."""
-
 
 def check_imu(frame: object, where: str, modality: Modality) -> Recording:
     """Return `frame` if it is a recording of motion.
@@ -41,11 +39,11 @@ def check_imu(frame: object, where: str, modality: Modality) -> Recording:
             NaN, or an axis beyond full scale most of the time.
     """
     if not isinstance(frame, Recording):
-        hint = "give its rate: `Recording(samples, 200)`" if isinstance(frame, np.ndarray) else None
+        hint = "give its rate: `Recording(samples, 200)`, samples (6, t)"
         raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
     values = frame.values
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.shape[0] != 6 or values.dtype.kind != "f":
-        hint = None
+        hint = "give all six axes as floats, (6, t), in m/s2 and rad/s; a sensor without a gyroscope is not enough"
         if isinstance(values, np.ndarray) and values.ndim == 2 and values.shape[1] == 6:
             hint = "samples come last: `samples.T`"
         elif isinstance(values, np.ndarray) and values.dtype.kind in "iu":
@@ -61,11 +59,15 @@ def check_imu(frame: object, where: str, modality: Modality) -> Recording:
             f"{where} is {describe(frame)}; expected a rate of {RATES[0]:g} to {RATES[1]:g} Hz",
             hint="timestamps are seconds",
         )
-    if not 2 <= values.shape[1] <= MAX_SAMPLES:
-        raise InputError(f"{where} is {describe(frame)}; expected 2 to {MAX_SAMPLES} samples an axis")
+    if values.shape[1] < 2:
+        raise InputError(f"{where} is {describe(frame)}; expected 2 samples an axis or more", hint="record for longer")
+    limits.MOTION_SAMPLES.check(values.shape[1], where, InputError)
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
-        raise InputError(f"{where} holds {bad} NaN or infinite values; expected {EXPECTED}")
+        raise InputError(
+            f"{where} holds {bad} NaN or infinite values; expected {EXPECTED}",
+            hint="samples that were lost are left out, with their rows; a column `t` tells where",
+        )
     beyond = (np.abs(values) > _full_scale(modality)).mean(axis=1)
     if beyond.max() > 0.5:
         raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def decompress(data: bytes, size: int) -> bytes:
+def decompress(data: bytes | memoryview, size: int) -> bytearray:
     """Exactly `size` bytes out of a compressed block.
 
     Raises:
@@ -39,4 +39,4 @@ def decompress(data: bytes, size: int) -> bytes:
         raise ValueError("it ends within a copy") from None
     if len(out) != size:
         raise ValueError(f"it holds {len(out)} bytes; expected {size}")
-    return bytes(out)
+    return out

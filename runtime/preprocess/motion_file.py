@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge import limits
 from advcal_edge.errors import InputError
 from advcal_edge.runtime.preprocess.frame import Recording
-from advcal_edge.runtime.preprocess.magic import NPY, read_magic
 from advcal_edge.runtime.preprocess.reader import decode_file
+from advcal_edge.runtime.preprocess.sensor_file import AGAIN, NPY, open_sensor_file, read_magic
+from advcal_edge.runtime.preprocess.text_table import read_lines, read_numbers
 
 AXES = ("ax", "ay", "az", "gx", "gy", "gz")
 TIMES = ("t", "time", "timestamp")
-MAX_TEXT = 64 * 2**20
-"""Bytes: two hours at 100 Hz."""
+COLUMNS = f"a header names the columns: `{','.join(('t', *AXES))}`, in m/s2 and rad/s"
+
+BOM = b"\xef\xbb\xbf"
+
+LATEST = 1e15
+"""Whatever a clock counts; what is beyond rises no more."""
 
 LONGEST_GAP = 10.0
 """Median steps: a line drawn through a longer gap would be motion that nobody measured."""
@@ -38,7 +45,7 @@ def read_motion(path: str | os.PathLike[str], file_rate: float) -> Recording:
         turned = array.ndim == 2 and array.shape[0] != 6 and array.shape[1] == 6
         return Recording(array.T if turned else array, file_rate)
     if b"\0" in head:
-        raise InputError(f"`{path}` is neither a CSV nor an npy file")
+        raise InputError(f"`{path}` is neither a CSV nor an npy file", hint=COLUMNS)
     names, table = _read_table(path)
     values = np.stack([table[names.index(axis)] for axis in AXES])
     for name in names:
@@ -49,38 +56,50 @@ def read_motion(path: str | os.PathLike[str], file_rate: float) -> Recording:
 
 def _read_table(path: Path) -> tuple[list[str], NDArray[np.float64]]:
     """Names of columns, and their numbers (columns, rows)."""
-    read_magic(path, MAX_TEXT)
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read `{path}`: {error}") from error
-    lines = [line for line in lines if line.strip()]
-    first = [cell.strip().strip('"').lower() for cell in lines[0].split(",")] if lines else []
-    headed = not all(map(_is_number, first))
-    names = first if headed else list(AXES)
+        with open_sensor_file(path, limits.TEXT_BYTES) as file:
+            lines = read_lines(file)
+            start = list(islice(lines, 2))
+            first = start[0].decode("utf-8-sig") if start else ""
+            cells = [cell.strip().strip('"').lower() for cell in first.split(",")]
+            headed = not all(map(_is_number, cells))
+            if len(start) <= headed:
+                raise InputError(f"`{path}` holds no samples", hint="the recorder wrote no row of numbers")
+            names, rows = _check_names(cells if headed else list(AXES), path), start[headed:]
+            found = rows[0].count(b",") + 1
+            if found != len(names):
+                raise InputError(f"`{path}` has {found} columns; expected {', '.join(names)}", hint=COLUMNS)
+            if not headed:
+                rows[0] = rows[0].removeprefix(BOM)
+            return names, read_numbers(chain(rows, lines), ",", limits.MOTION_SAMPLES.value + 1).T
+    except UnicodeDecodeError as error:
+        raise InputError(f"cannot read `{path}` as UTF-8: {error}", hint=COLUMNS) from error
+    except (ValueError, MemoryError) as error:
+        raise InputError(
+            f"`{path}` is no table of numbers: {error}", hint=f"numbers between commas, like `0.01,-9.81`; else {AGAIN}"
+        ) from error
+
+
+def _check_names(names: list[str], path: Path) -> list[str]:
     unknown = sorted(set(names) - set(AXES) - set(TIMES))
     if unknown or len(set(names)) < len(names) or not set(AXES) <= set(names) or len(set(names) & set(TIMES)) > 1:
         raise InputError(
-            f"`{path}` has the columns {', '.join(names[:12])}; expected each of {', '.join(AXES)} once,"
-            f" and at most one of {', '.join(TIMES)}"
+            f"`{path}` has the columns {', '.join(name[:40] for name in names[:12])}; expected each of"
+            f" {', '.join(AXES)} once, and at most one of {', '.join(TIMES)}",
+            hint=COLUMNS,
         )
-    if len(lines) <= headed:
-        raise InputError(f"`{path}` holds no samples")
-    try:
-        table = np.loadtxt(lines[headed:], delimiter=",", ndmin=2, comments=None)
-    except ValueError as error:
-        raise InputError(f"`{path}` is no table of numbers: {error}") from error
-    if table.shape[1] != len(names):
-        hint = None if headed else f"a header names the columns: `{','.join(('t', *AXES))}`"
-        raise InputError(f"`{path}` has {table.shape[1]} columns; expected {', '.join(names)}", hint=hint)
-    return names, table.T
+    return names
 
 
 def _even(values: NDArray[np.float64], times: NDArray[np.float64], path: Path) -> Recording:
     """Samples at uneven times, interpolated linearly at even ones of the mean rate."""
-    steps = np.diff(times)
-    if len(steps) == 0 or not np.isfinite(times).all() or steps.min() <= 0:
-        raise InputError(f"`{path}` has timestamps that do not rise; expected finite seconds, each above the last")
+    steps = np.diff(np.clip(times, -LATEST, LATEST))
+    if len(steps) == 0 or not np.isfinite(steps).all() or steps.min() <= 0:
+        raise InputError(
+            f"`{path}` has timestamps that do not rise; expected finite seconds, each above the last",
+            hint="sort the rows by time and drop those that come twice, or leave the column out and say"
+            " `--set input.file_rate=200`",
+        )
     usual, longest = float(np.median(steps)), float(steps.max())
     if longest > LONGEST_GAP * usual:
         raise InputError(

@@ -3,51 +3,75 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge import limits
 from advcal_edge.errors import InputError
 from advcal_edge.runtime.preprocess.lzf import decompress
+from advcal_edge.runtime.preprocess.sensor_file import read_sensor_file
+from advcal_edge.runtime.preprocess.text_table import ANEW, read_lines, read_numbers, whole_number
 
 KINDS = {"F": "f", "I": "i", "U": "u"}
-HEADER_BYTES = 4096
 ENCODINGS = ("ascii", "binary", "binary_compressed")
+MOST_VALUES = 4096
+"""Of a point: descriptors of a few hundred numbers are common."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """Column types, one for each value of a point; where x, y and z are; and where the points start."""
+    """Names of the fields, their types, and how many values each has; how many points; where they start."""
 
-    columns: tuple[np.dtype[np.generic], ...]
-    xyz: tuple[int, int, int]
+    names: tuple[str, ...]
+    kinds: tuple[np.dtype[Any], ...]
+    counts: tuple[int, ...]
     points: int
     encoding: str
     start: int
 
+    @property
+    def sizes(self) -> list[int]:
+        """Bytes that each field of a point takes."""
+        return [kind.itemsize * count for kind, count in zip(self.kinds, self.counts, strict=True)]
 
-def read_pcd(path: Path, most: int) -> NDArray[np.float64]:
-    """The points (p, 3) of a file that claims at most `most`.
+    @property
+    def axes(self) -> list[int]:
+        """Which fields are x, y and z."""
+        return [self.names.index(axis) for axis in "xyz"]
+
+
+def read_pcd(path: Path) -> NDArray[np.float64]:
+    """The points (p, 3) of a file.
 
     Raises:
         InputError: the file is broken, truncated, of an unknown encoding, or has no x, y, z.
     """
+    data = read_sensor_file(path)
     try:
-        data = path.read_bytes()
-        return _points(data, _header(data, most))
-    except OSError as error:
-        raise InputError(f"cannot read `{path}`: {error.strerror or error}") from error
-    except (KeyError, IndexError, TypeError, ValueError, struct.error) as error:
-        raise InputError(f"`{path}` is no readable .pcd file: {error}") from error
+        header = _read_header(data)
+        limits.POINTS.check(header.points, f"`{path}`", InputError)
+        limits.SENSOR_BYTES.check(header.points * sum(header.sizes), f"`{path}`, unpacked,", InputError)
+        if header.encoding == "ascii":
+            return _read_text(data, header)
+        if header.encoding == "binary":
+            return _read_binary(data, header)
+        return _read_compressed(data, header)
+    except (KeyError, IndexError, TypeError, ValueError, MemoryError, struct.error) as error:
+        raise InputError(f"`{path}` is no readable .pcd file: {error}", hint=ANEW) from error
 
 
-def _header(data: bytes, most: int) -> _Header:
+def _read_header(data: bytes) -> _Header:
     lines: dict[str, list[str]] = {}
     start = 0
     while "DATA" not in lines:
-        end = data.find(b"\n", start, HEADER_BYTES)
+        end = data.find(b"\n", start, limits.POINT_HEADER_BYTES.value)
         if end < 0:
             raise ValueError("its header has no line DATA")
         words = data[start:end].decode("ascii").split()
@@ -57,48 +81,66 @@ def _header(data: bytes, most: int) -> _Header:
     missing = [name for name in ("FIELDS", "SIZE", "TYPE", "WIDTH", "HEIGHT", "DATA") if not lines.get(name)]
     if missing:
         raise ValueError(f"its header has no {', '.join(missing)}")
-    names = lines["FIELDS"]
-    counts = [int(count) for count in lines.get("COUNT", ["1"] * len(names))]
-    types = [np.dtype(f"<{KINDS[kind]}{int(size)}") for kind, size in zip(lines["TYPE"], lines["SIZE"], strict=True)]
-    if not len(names) == len(types) == len(counts) or not all(1 <= count <= 4096 for count in counts):
-        raise ValueError("FIELDS, SIZE, TYPE and COUNT do not agree")
-    firsts = dict(zip(names, np.cumsum([0, *counts]).tolist(), strict=False))
+    names = tuple(lines["FIELDS"])
+    counts = tuple(whole_number(count) for count in lines.get("COUNT", ["1"] * len(names)))
+    kinds = tuple(
+        np.dtype(f"<{KINDS[kind]}{whole_number(size)}") for kind, size in zip(lines["TYPE"], lines["SIZE"], strict=True)
+    )
+    if not len(names) == len(kinds) == len(counts) or not (all(counts) and sum(counts) <= MOST_VALUES):
+        raise ValueError(f"FIELDS, SIZE, TYPE and COUNT do not agree, or name more than {MOST_VALUES} values")
     if not {"x", "y", "z"} <= set(names):
         raise ValueError(f"its fields are {', '.join(names[:8])}; expected x, y and z")
-    points = int(lines["WIDTH"][0]) * int(lines["HEIGHT"][0])
-    if not 0 < points <= most or int(lines.get("POINTS", [str(points)])[0]) != points:
-        raise ValueError(f"it claims {points} points; expected 1 to {most}, and as many as POINTS says")
+    points = whole_number(lines["WIDTH"][0]) * whole_number(lines["HEIGHT"][0])
+    if points == 0 or whole_number(lines.get("POINTS", [str(points)])[0]) != points:
+        raise ValueError(f"it claims {points} points; expected one or more, and as many as POINTS says")
     if lines["DATA"][0] not in ENCODINGS:
-        raise ValueError(f"its DATA is {lines['DATA'][0]}; expected {', '.join(ENCODINGS)}")
-    columns = tuple(kind for kind, count in zip(types, counts, strict=True) for _ in range(count))
-    return _Header(columns, (firsts["x"], firsts["y"], firsts["z"]), points, lines["DATA"][0], start)
+        raise ValueError(f"its DATA is {lines['DATA'][0][:40]}; expected {', '.join(ENCODINGS)}")
+    return _Header(names, kinds, counts, points, lines["DATA"][0], start)
 
 
-def _points(data: bytes, header: _Header) -> NDArray[np.float64]:
-    if header.encoding == "ascii":
-        rows = [line.split() for line in data[header.start :].decode("ascii").splitlines() if line.strip()]
-        if len(rows) != header.points or any(len(row) != len(header.columns) for row in rows):
-            raise ValueError(f"it holds {len(rows)} points; expected {header.points} of {len(header.columns)} numbers")
-        return np.array([[row[column] for column in header.xyz] for row in rows], np.float64)
-    if header.encoding == "binary":
-        table = np.dtype([(str(index), kind) for index, kind in enumerate(header.columns)])
-        needed = header.points * table.itemsize
-        if len(data) - header.start < needed:
-            raise ValueError(f"it holds {len(data) - header.start} bytes of points; expected {needed}")
-        points = np.frombuffer(data, table, header.points, header.start)
-        return np.stack([points[str(column)] for column in header.xyz], axis=1).astype(np.float64)
-    return _decompressed(data, header)
+def _read_text(data: bytes, header: _Header) -> NDArray[np.float64]:
+    width, firsts = sum(header.counts), np.cumsum([0, *header.counts])
+    axes = [int(firsts[axis]) for axis in header.axes]
+    file = BytesIO(data)
+    file.seek(header.start)
+    lines = read_lines(file)
+
+    def pick() -> Iterator[bytes]:
+        for line in islice(lines, header.points):
+            words = line.split()
+            if len(words) != width:
+                raise ValueError(f"a point has {len(words)} numbers; expected {width}")
+            yield b" ".join([words[axis] for axis in axes])
+
+    points = read_numbers(pick(), None, header.points)
+    found = len(points) + sum(1 for _ in lines)
+    if found != header.points:
+        raise ValueError(f"it holds {found} points; expected {header.points}")
+    return points
 
 
-def _decompressed(data: bytes, header: _Header) -> NDArray[np.float64]:
+def _read_binary(data: bytes, header: _Header) -> NDArray[np.float64]:
+    fields = zip(header.kinds, header.counts, strict=True)
+    table = np.dtype([(str(index), kind, (count,)) for index, (kind, count) in enumerate(fields)])
+    needed = header.points * table.itemsize
+    if len(data) - header.start < needed:
+        raise ValueError(f"it holds {len(data) - header.start} bytes of points; expected {needed}")
+    points = np.frombuffer(data, table, header.points, header.start)
+    return np.stack([points[str(axis)][:, 0] for axis in header.axes], axis=1).astype(np.float64)
+
+
+def _read_compressed(data: bytes, header: _Header) -> NDArray[np.float64]:
     """Compressed files hold field after field, each for all points, and the values of one field of a point together."""
     packed, unpacked = struct.unpack_from("<II", data, header.start)
-    starts = np.cumsum([0, *(kind.itemsize for kind in header.columns)]) * header.points
+    starts = np.cumsum([0, *header.sizes]) * header.points
     if unpacked != starts[-1]:
         raise ValueError(f"it claims {unpacked} bytes of points; expected {starts[-1]}")
-    block = data[header.start + 8 : header.start + 8 + packed]
+    block = memoryview(data)[header.start + 8 : header.start + 8 + packed]
     if len(block) != packed:
         raise ValueError(f"it holds {len(block)} bytes of compressed points; expected {packed}")
     flat = decompress(block, unpacked)
-    columns = [np.frombuffer(flat, header.columns[at], header.points, int(starts[at])) for at in header.xyz]
+    columns = []
+    for axis in header.axes:
+        kind, count = header.kinds[axis], header.counts[axis]
+        columns.append(np.frombuffer(flat, kind, header.points * count, int(starts[axis]))[::count])
     return np.stack(columns, axis=1).astype(np.float64)

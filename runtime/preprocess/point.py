@@ -16,20 +16,24 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge import limits
 from advcal_edge.errors import InputError
 from advcal_edge.runtime.preprocess.farthest_points import sample_farthest
 from advcal_edge.runtime.preprocess.frame import Array, Frame, describe
 from advcal_edge.runtime.preprocess.grid import snap
-from advcal_edge.runtime.preprocess.magic import NPY, read_magic
 from advcal_edge.runtime.preprocess.pcd import read_pcd
 from advcal_edge.runtime.preprocess.ply import read_ply
 from advcal_edge.runtime.preprocess.reader import decode_file
+from advcal_edge.runtime.preprocess.sensor_file import NPY, read_magic
+from advcal_edge.runtime.preprocess.text_table import ANEW
 from advcal_edge.spec import Modality
 
 EXPECTED = "points (p, 3 to 16): x, y, z, then what else the sensor gives"
 
-FEWEST, MOST = 16, 2**24
-"""Fewer points have no shape; more come from no scan of a robot."""
+GIVE = "give the cloud as (p, 3) numbers, one point a row: a numpy array, or a ply, pcd or npy file"
+
+FEWEST = 16
+"""Fewer points have no shape."""
 
 COLUMNS = 16
 FARTHEST = 1e9
@@ -46,20 +50,28 @@ def check_cloud(frame: object, where: str) -> Array:
         InputError: not a cloud, too few or too many points, all in one place, or coordinates that are no lengths.
     """
     if not isinstance(frame, np.ndarray) or frame.ndim != 2 or frame.dtype.kind not in "iuf":
-        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}")
+        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=GIVE)
     if not 3 <= frame.shape[1] <= COLUMNS:
-        hint = "points come one a row: `cloud.T`" if 3 <= frame.shape[0] <= COLUMNS else None
+        hint = "points come one a row: `cloud.T`" if 3 <= frame.shape[0] <= COLUMNS else GIVE
         raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
-    if len(frame) > MOST:
-        raise InputError(f"{where} holds {len(frame)} points; expected at most {MOST}")
+    limits.POINTS.check(len(frame), where, InputError)
     cloud = frame[:, :3].astype(np.float64)
     cloud = cloud[np.isfinite(cloud).all(axis=1)]
     if len(cloud) < FEWEST:
-        raise InputError(f"{where} holds {len(cloud)} finite points of {len(frame)}; expected at least {FEWEST}")
+        raise InputError(
+            f"{where} holds {len(cloud)} finite points of {len(frame)}; expected at least {FEWEST}",
+            hint="too little came back: is the scanner covered, or the scene out of its range?",
+        )
     if np.abs(cloud).max() > FARTHEST:
-        raise InputError(f"{where} reaches out to {np.abs(cloud).max():g}; expected coordinates up to {FARTHEST:g}")
+        raise InputError(
+            f"{where} reaches out to {np.abs(cloud).max():g}; expected coordinates up to {FARTHEST:g}",
+            hint="drop points without a return: `cloud[numpy.abs(cloud).max(axis=1) < 1000]` keeps 1 km of metres",
+        )
     if np.ptp(cloud, axis=0).max() < SMALLEST_RADIUS:
-        raise InputError(f"{where} holds {len(cloud)} points in one place; expected a cloud with an extent")
+        raise InputError(
+            f"{where} holds {len(cloud)} points in one place; expected a cloud with an extent",
+            hint="the scanner gave one value for all; is it running, and are the columns x, y and z?",
+        )
     return cloud
 
 
@@ -84,14 +96,15 @@ class _Point:
     frame_axes = 2
 
     def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
+        path = Path(path)
         magic = read_magic(path)
         if magic.startswith(NPY):
             return decode_file(path)
         if magic.startswith((b"ply\n", b"ply\r\n")):
-            return read_ply(Path(path), MOST)
+            return read_ply(path)
         if magic.startswith((b"# .PCD", b"VERSION")):
-            return read_pcd(Path(path), MOST)
-        raise InputError(f"`{os.fspath(path)}` is none of the formats ply, pcd or npy; expected a point cloud")
+            return read_pcd(path)
+        raise InputError(f"`{path}` is none of the formats ply, pcd or npy; expected a point cloud", hint=ANEW)
 
     def check(self, frame: object, where: str, modality: Modality) -> Frame:
         return check_cloud(frame, where)

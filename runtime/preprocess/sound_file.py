@@ -9,12 +9,10 @@ from types import ModuleType
 
 import numpy as np
 
+from advcal_edge import limits
 from advcal_edge.errors import DependencyError, InputError
 from advcal_edge.runtime.preprocess.frame import Recording
-from advcal_edge.runtime.preprocess.magic import read_magic
-
-MAX_SAMPLES = 64 * 2**20
-"""Of all channels together: 23 minutes of mono at 48 kHz, 256 MiB as float32."""
+from advcal_edge.runtime.preprocess.sensor_file import AGAIN, MAGIC_BYTES, open_sensor_file, quoted
 
 
 def read_sound(path: str | os.PathLike[str]) -> Recording:
@@ -25,38 +23,40 @@ def read_sound(path: str | os.PathLike[str]) -> Recording:
         DependencyError: soundfile is not installed.
     """
     path = Path(path)
-    head = read_magic(path)
-    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        _check_riff(path, head)
-    elif head[:4] != b"fLaC":
-        raise InputError(f"`{path}` is neither a WAV nor a FLAC file", hint="ffmpeg -i SOUND sound.flac")
-    soundfile = _load_soundfile()
-    try:
-        with soundfile.SoundFile(path) as file:
-            claimed = file.frames
-            if claimed * file.channels > MAX_SAMPLES:
-                raise InputError(
-                    f"`{path}` claims {claimed} samples of {file.channels} channels; expected at most {MAX_SAMPLES}"
-                    " in all",
-                    hint="cut the recording into parts",
-                )
-            values = file.read(dtype="float32", always_2d=True)
-            rate = float(file.samplerate)
-    except (soundfile.SoundFileError, OSError, ValueError, MemoryError) as error:
-        raise InputError(f"`{path}` is a truncated or corrupt sound file: {error}") from error
+    with open_sensor_file(path) as file:
+        head = file.read(MAGIC_BYTES)
+        if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+            _check_riff(path, head, os.fstat(file.fileno()).st_size)
+        elif head[:4] != b"fLaC":
+            raise InputError(
+                f"`{path}` is neither a WAV nor a FLAC file", hint=f"`ffmpeg -i {quoted(path)} sound.flac` converts it"
+            )
+        soundfile = _load_soundfile()
+        os.lseek(file.fileno(), 0, os.SEEK_SET)  # `file` itself would only move within what it has read ahead
+        try:
+            with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
+                claimed, channels, rate = sound.frames, sound.channels, float(sound.samplerate)
+                limits.SOUND_SAMPLES.check(claimed * channels, f"`{path}`, of {channels} channels,", InputError)
+                values = sound.read(dtype="float32", always_2d=True)
+        except (soundfile.SoundFileError, OSError, ValueError, MemoryError) as error:
+            reason = getattr(error, "error_string", None) or error  # without what stands for the file
+            raise InputError(f"`{path}` is a truncated or corrupt sound file: {reason}", hint=AGAIN) from error
     if len(values) != claimed:
-        raise InputError(f"`{path}` holds {len(values)} samples; expected the {claimed} that its header claims")
+        raise InputError(
+            f"`{path}` holds {len(values)} samples; expected the {claimed} that its header claims", hint=_whole(path)
+        )
     return Recording(np.ascontiguousarray(values.T), rate)
 
 
-def _check_riff(path: Path, head: bytes) -> None:
+def _check_riff(path: Path, head: bytes, size: int) -> None:
     """libsndfile takes what is left of a truncated file for the whole, so the length is compared here."""
-    claimed, size = int.from_bytes(head[4:8], "little") + 8, path.stat().st_size
+    claimed = int.from_bytes(head[4:8], "little") + 8
     if claimed > size:
-        raise InputError(
-            f"`{path}` has {size} bytes; expected the {claimed} that its header claims",
-            hint="the recorder did not finish the file; `ffmpeg -i SOUND sound.flac` writes what there is anew",
-        )
+        raise InputError(f"`{path}` has {size} bytes; expected the {claimed} that its header claims", hint=_whole(path))
+
+
+def _whole(path: Path) -> str:
+    return f"the recorder did not finish it; `ffmpeg -i {quoted(path)} sound.flac` keeps what there is"
 
 
 def _load_soundfile() -> ModuleType:

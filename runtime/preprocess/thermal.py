@@ -13,6 +13,7 @@ from advcal_edge.runtime.preprocess.frame import Array, Frame, check_extent, des
 from advcal_edge.runtime.preprocess.reader import decode_file
 from advcal_edge.spec import Modality
 
+GIVE = "give the camera's grey or radiometric frame: a numpy array, or one frame in a png, tiff or npy file"
 EXPECTED = "one channel (h, w): uint8 after gain control, uint16 counts, or float degrees"
 
 KELVIN_PER_COUNT = 0.01
@@ -34,9 +35,9 @@ def check_thermal(frame: object, where: str) -> Array:
     Raises:
         InputError: not an array, another shape or dtype, false colours, NaN, or values that are no temperatures.
     """
-    frame = check_extent(frame, EXPECTED, where)
+    frame = check_extent(frame, EXPECTED, where, GIVE)
     if frame.dtype.kind not in "uf" or (frame.dtype.kind == "u" and frame.dtype.itemsize > 2):
-        hint = "counts are unsigned: `frame.astype('uint16')`" if frame.dtype.kind in "iu" else None
+        hint = "counts are unsigned: `frame.astype('uint16')`" if frame.dtype.kind in "iu" else GIVE
         raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
     if frame.ndim == 3 and frame.shape[2] != 1 and not _is_grey(frame):
         raise InputError(
@@ -48,7 +49,8 @@ def check_thermal(frame: object, where: str) -> Array:
         if not (PLAUSIBLE[0] <= low and high <= PLAUSIBLE[1]):
             raise InputError(
                 f"{where} spans [{low:g}, {high:g}] degrees; expected finite values within"
-                f" [{PLAUSIBLE[0]:g}, {PLAUSIBLE[1]:g}]"
+                f" [{PLAUSIBLE[0]:g}, {PLAUSIBLE[1]:g}]",
+                hint="for dead pixels `frame[~numpy.isfinite(frame)] = numpy.nanmedian(frame)`; raw counts are uint16",
             )
     return frame
 

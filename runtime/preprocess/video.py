@@ -19,12 +19,13 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge import limits
 from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.runtime.preprocess.film import measure_film, read_film
-from advcal_edge.runtime.preprocess.frame import MAX_PIXELS, Array, Frame, Recording, describe, fit
+from advcal_edge.runtime.preprocess.frame import NOTHING, Array, Frame, Recording, describe, fit
 from advcal_edge.runtime.preprocess.grid import snap
-from advcal_edge.runtime.preprocess.magic import NPY, read_magic
 from advcal_edge.runtime.preprocess.reader import decode_file
+from advcal_edge.runtime.preprocess.sensor_file import NPY, read_magic
 from advcal_edge.spec import Modality
 
 EXPECTED = "uint8 RGB (t, h, w, 3) of at least two frames, or a recording of them"
@@ -52,19 +53,21 @@ def check_video(frame: object, where: str) -> Recording:
     recording = frame if isinstance(frame, Recording) else None
     values = frame if recording is None else recording.values
     if not isinstance(values, np.ndarray) or values.ndim != 4 or values.shape[3] != 3 or values.dtype != np.uint8:
-        hint = None
+        hint = "give the camera's frames one after the other, RGB with eight bits a channel: `numpy.stack(frames)`"
         if isinstance(values, np.ndarray) and values.ndim == 4 and 3 in values.shape[:2]:
             hint = "channels come last: (t, h, w, 3)"
         raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
     length = recording.frames if isinstance(recording, Excerpt) else len(values)
     if values.size == 0 or length < 2:
         raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint="one frame is an image")
-    if values.shape[1] * values.shape[2] > MAX_PIXELS:
-        raise InputError(f"{where} is {describe(frame)}; expected at most {MAX_PIXELS} pixels a frame")
+    limits.FILM_PIXELS.check(values.shape[1] * values.shape[2], f"{where}, {describe(frame)},", InputError)
     if recording is None:
         return Recording(values, 0.0)
     if not 0 <= recording.rate < np.inf:
-        raise InputError(f"{where} is {describe(frame)}; expected a number of frames a second")
+        raise InputError(
+            f"{where} is {describe(frame)}; expected a number of frames a second",
+            hint="`Recording(frames, 30)`, or 0 for one clip of all frames",
+        )
     return recording
 
 
@@ -84,7 +87,10 @@ def choose_frames(frames: int, rate: float, seconds: float, clips: int, each: in
 def _stack(frames: list[object] | tuple[object, ...], where: str) -> Array:
     shapes = {frame.shape if isinstance(frame, np.ndarray) else type(frame).__name__ for frame in frames}
     if len(shapes) != 1 or not isinstance(frames[0], np.ndarray):
-        raise InputError(f"{where} is a list of {len(frames)} of {len(shapes)} shapes; expected frames of one size")
+        raise InputError(
+            f"{where} is a list of {len(frames)} of {len(shapes)} shapes; expected frames of one size",
+            hint="a recording is one array of its frames, or a list of arrays of one size" if frames else NOTHING,
+        )
     return np.stack(cast(list[Array], frames))
 
 
@@ -103,19 +109,18 @@ class _Video:
     frame_axes = 4
 
     def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
-        if read_magic(path, 2**63).startswith(NPY):
+        path = Path(path)
+        if read_magic(path, limits.FILM_BYTES).startswith(NPY):
             return decode_file(path)
         _, each, height, width = modality.input.shape
         seconds, clips = _settings(modality)
-        frames, rate = measure_film(Path(path))
+        frames, rate = measure_film(path)
         if frames < 2:
-            raise InputError(
-                f"`{os.fspath(path)}` has {frames} frames; expected two or more", hint="one frame is an image"
-            )
+            raise InputError(f"`{path}` has {frames} frames; expected two or more", hint="one frame is an image")
 
         def decode(frames: int) -> tuple[dict[int, Array], int]:
             chosen = [choose_frames(frames, rate, seconds, count, each).ravel() for count in (1, clips)]
-            return read_film(Path(path), np.concatenate(chosen).tolist(), frames, lambda x: fit(x, height, width))
+            return read_film(path, np.concatenate(chosen).tolist(), frames, lambda x: fit(x, height, width))
 
         kept, decoded = decode(frames)
         if decoded > frames:  # the file claims fewer than it has

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sys
 from pathlib import Path
@@ -14,8 +13,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from refusal import refused, taken_or_refused
 
-from advcal_edge.errors import ConfigError, DependencyError, InputError
+from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.runtime.preprocess import preprocess, preprocess_clips, read_frame
 from advcal_edge.spec import event
 
@@ -133,16 +133,16 @@ def test_hdf5_does_not_reach_into_other_files(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(bytes(4000))
     with h5py.File(tmp_path / "raw.h5", "w") as file:
         file.create_dataset("events", (100, 4), "f8", external=[(str(tmp_path / "secret"), 0, 3200)])
-    with pytest.raises(InputError, match="expected datasets t, x, y, p"):
+    with refused("expected datasets t, x, y, p"):
         read_frame(tmp_path / "link.h5", event(8))
-    with pytest.raises(InputError, match="other files"):
+    with refused("other files"):
         read_frame(tmp_path / "raw.h5", event(8))
 
 
 def test_hdf5_that_claims_a_trillion_events_is_refused_before_it_is_read(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "bomb.h5", "w") as file:
         file.create_dataset("events", (10**12, 4), "f8", chunks=(1024, 4))
-    with pytest.raises(InputError, match="1000000000000"):
+    with refused("1,000,000,000,000 events"):
         read_frame(tmp_path / "bomb.h5", event(8))
 
 
@@ -175,13 +175,13 @@ def test_a_missing_library_names_its_extra(tmp_path: Path, monkeypatch: pytest.M
 def test_what_is_no_recording_is_refused(rows: Any, found: str, tmp_path: Path) -> None:
     np.save(tmp_path / "events.npy", np.asarray(rows))
     modality = event(8).with_settings({"sensor_height": 32, "sensor_width": 40})
-    with pytest.raises(InputError, match=found) as refusal:
+    with refused(found) as refusal:
         read_frame(tmp_path / "events.npy", modality)
     assert "events.npy` " in refusal.value.message
 
 
 def test_coordinates_of_an_impossible_sensor_allocate_nothing() -> None:
-    with pytest.raises(InputError, match="spans more than"):
+    with refused("span 60001 x 60001 pixels"):
         preprocess(event(8), [np.array([[0, 60_000, 60_000, 1.0]])])
 
 
@@ -198,7 +198,7 @@ def test_arbitrary_bytes_raise_nothing_but_an_input_error(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "bytes"
     path.write_bytes(head + body)
-    with pytest.raises(InputError, match="bytes"):
+    with refused("bytes"):
         read_frame(path, event(8))
 
 
@@ -215,5 +215,5 @@ def test_damaged_hdf5_is_read_or_refused(
     for at, value in damage.items():
         data[at % len(data)] = value
     path.write_bytes(data[: max(8, int(keep * len(data)))])
-    with contextlib.suppress(InputError):
+    with taken_or_refused():
         preprocess(event(8), [read_frame(path, event(8))])

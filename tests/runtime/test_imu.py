@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
+from refusal import refused
 from scipy import signal
 
-from advcal_edge.errors import ConfigError, InputError
+from advcal_edge.errors import ConfigError
 from advcal_edge.probe import from_levels
 from advcal_edge.runtime.preprocess import Recording, preprocess, preprocess_clips, read_frame
 from advcal_edge.spec import imu
@@ -157,7 +158,7 @@ def test_files_without_times_need_the_file_rate(turned: bool, tmp_path: Path) ->
     plain = write_csv(tmp_path / "a.csv", values, None)
     np.save(tmp_path / "a.npy", values.T if turned else values)
     for path in (plain, tmp_path / "a.npy"):
-        with pytest.raises(InputError, match="without timestamps") as caught:
+        with refused("without timestamps") as caught:
             read_frame(path, SMALL)
         assert "input.file_rate" in str(caught.value.hint)
         frame = read_frame(path, SMALL.with_settings({"file_rate": 100}))
@@ -172,7 +173,8 @@ ROW = "0.1,0.2,9.8,0,0,0"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no samples"),
+        ("", "is empty"),
+        ("\n \n", "no samples"),
         (f"{HEADER}\n", "no samples"),
         ("ax,ay,az,gx,gy\n0,0,9.8,0,0\n", "columns ax, ay, az, gx, gy;"),
         ("0,0,9.8,0,0\n0,0,9.8,0,0\n", "has 5 columns"),
@@ -196,7 +198,7 @@ ROW = "0.1,0.2,9.8,0,0,0"
 def test_a_broken_file_is_refused(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(InputError, match=message):
+    with refused(message):
         read_frame(path, SMALL)
 
 
@@ -205,7 +207,7 @@ def test_a_broken_file_is_refused(text: str, message: str, tmp_path: Path) -> No
 def test_any_bytes_are_taken_or_refused(data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("bytes") / "a.csv"
     path.write_bytes(HEADER.encode() + b"\n" + data)
-    with pytest.raises(InputError):
+    with refused(r"a\.csv"):
         read_frame(path, SMALL)
 
 
@@ -219,15 +221,15 @@ def test_any_bytes_are_taken_or_refused(data: bytes, tmp_path_factory: pytest.Te
         (Recording(np.full((6, 64), np.inf), 50), "infinite"),
         (Recording(np.full((6, 64), np.nan), 50), "NaN"),
         (Recording(np.full((6, 64), 1000.0), 50), "beyond full scale"),
-        (Recording(np.zeros((6, 0)), 50), "2 to"),
-        (Recording(np.zeros((6, 1)), 50), "2 to"),
+        (Recording(np.zeros((6, 0)), 50), "2 samples an axis"),
+        (Recording(np.zeros((6, 1)), 50), "2 samples an axis"),
         (Recording(motion(64, 50), -1), "rate of 1"),
         (Recording(motion(64, 50), math.nan), "rate of 1"),
         (Recording(motion(64, 50), 1e6), "rate of 1"),
     ],
 )
 def test_what_is_no_motion_is_refused(frame: Any, message: str) -> None:
-    with pytest.raises(InputError, match=message):
+    with refused(message):
         preprocess(SMALL, [frame]) if isinstance(frame, Recording) else preprocess_clips(SMALL, frame)
 
 

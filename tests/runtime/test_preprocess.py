@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import io
 import struct
@@ -16,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from refusal import refused, taken_or_refused
 
-from advcal_edge.errors import ConfigError, InputError
+from advcal_edge.errors import ConfigError
 from advcal_edge.runtime.preprocess import preprocess, read_frame
 from advcal_edge.runtime.preprocess.claims import read_claims
 from advcal_edge.runtime.preprocess.thermal import KELVIN_PER_COUNT, MINIMUM_SPAN, agc_window
@@ -75,7 +75,7 @@ def test_any_array_is_taken_or_refused_with_an_input_error(
     modality: Modality, shape: tuple[int, ...], dtype: str
 ) -> None:
     frame = np.zeros(shape, "M8[s]" if dtype == "M" else dtype)
-    with contextlib.suppress(InputError):
+    with taken_or_refused():
         assert_legal(modality, preprocess(modality, [frame]))
 
 
@@ -145,13 +145,13 @@ def test_frames_of_different_sizes_make_one_batch_and_none_an_empty_one() -> Non
 )
 def test_a_refusal_names_the_frame_and_what_was_found(modality: Modality, frame: Any, found: str) -> None:
     good = np.zeros((8, 8), np.uint8)
-    with pytest.raises(InputError, match="frame 1 ") as refusal:
+    with refused("frame 1 ") as refusal:
         preprocess(modality, [good, frame])
     assert found in refusal.value.message
 
 
 def test_one_frame_without_its_list_is_refused() -> None:
-    with pytest.raises(InputError, match="sequence of frames"):
+    with refused("sequence of frames"):
         preprocess(image(8), picture())
 
 
@@ -189,7 +189,7 @@ def test_truncated_files_are_refused(suffix: str, keep: float, tmp_path: Path) -
     data = encoded(suffix, picture())
     path = tmp_path / f"cut{suffix}"
     path.write_bytes(data[: int(keep * len(data))])
-    with pytest.raises(InputError, match="cut"):
+    with refused("cut"):
         read_frame(path, image(8))
 
 
@@ -201,7 +201,7 @@ def test_truncated_files_are_refused(suffix: str, keep: float, tmp_path: Path) -
 def test_arbitrary_bytes_raise_nothing_but_an_input_error(head: bytes, body: bytes, tmp_path: Path) -> None:
     path = tmp_path / "frame"
     path.write_bytes(head + body)
-    with pytest.raises(InputError, match="frame"):
+    with refused("frame"):
         read_frame(path, image(8))
 
 
@@ -216,7 +216,7 @@ def test_damaged_files_are_read_or_refused(suffix: str, damage: dict[int, int], 
         data[at % len(data)] = value
     path = tmp_path / f"frame{suffix}"
     path.write_bytes(bytes(data))
-    with contextlib.suppress(InputError):
+    with taken_or_refused():
         preprocess(image(8), [read_frame(path, image(8))])
 
 
@@ -225,25 +225,25 @@ def test_a_file_that_claims_gigabytes_is_refused_before_decoding(tmp_path: Path)
     chunk = b"IHDR" + header
     bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)) + b"IEND"
     (tmp_path / "bomb.png").write_bytes(bomb)
-    with pytest.raises(InputError, match="60000 x 60000"):
+    with refused("60000 x 60000"):
         read_frame(tmp_path / "bomb.png", image(8))
 
     array = np.lib.format.magic(1, 0)
     literal = b"{'descr': '|u1', 'fortran_order': False, 'shape': (900000, 900000), }".ljust(117) + b"\n"
     (tmp_path / "bomb.npy").write_bytes(array + struct.pack("<H", len(literal)) + literal)
-    with pytest.raises(InputError, match=r"bomb\.npy"):
+    with refused(r"bomb\.npy"):
         read_frame(tmp_path / "bomb.npy", image(8))
 
 
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     np.save(tmp_path / "frame.npy", np.array([[{}]], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match=r"frame\.npy"):
+    with refused(r"frame\.npy"):
         read_frame(tmp_path / "frame.npy", image(8))
 
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     for path in (tmp_path / "none.png", tmp_path):
-        with pytest.raises(InputError, match="cannot read"):
+        with refused("cannot read|is a folder"):
             read_frame(path, image(8))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from fractions import Fraction
 from pathlib import Path
@@ -14,8 +13,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from refusal import refused, taken_or_refused
 
-from advcal_edge.errors import ConfigError, InputError
+from advcal_edge.errors import ConfigError
 from advcal_edge.runtime.preprocess import Recording, preprocess, preprocess_clips, read_frame
 from advcal_edge.runtime.preprocess.video import choose_frames
 from advcal_edge.spec import Modality, video
@@ -170,7 +170,7 @@ def test_truncated_films_are_refused(suffix: str, codec: str, keep: float, tmp_p
     path = tmp_path / f"cut{suffix}"
     data = write_film(path, film(40), codec)
     path.write_bytes(data[: int(keep * len(data))])
-    with pytest.raises(InputError, match=r"cut\.\w+` .*truncated or corrupt"):
+    with refused(r"cut\.\w+` .*truncated or corrupt"):
         read_frame(path, video(8, 2))
 
 
@@ -188,7 +188,7 @@ def test_truncated_films_are_refused(suffix: str, codec: str, keep: float, tmp_p
 )
 def test_what_is_no_recording_is_refused(frame: NDArray[Any], found: str, tmp_path: Path) -> None:
     np.save(tmp_path / "film.npy", frame)
-    with pytest.raises(InputError, match=found) as refusal:
+    with refused(found) as refusal:
         read_frame(tmp_path / "film.npy", video(8, 2))
     assert "film.npy` " in refusal.value.message
 
@@ -204,20 +204,20 @@ def test_what_is_no_recording_is_refused(frame: NDArray[Any], found: str, tmp_pa
     ],
 )
 def test_a_broken_recording_names_its_index(frame: Any, found: str) -> None:
-    with pytest.raises(InputError, match=f"frame 1 is .*{found}"):
+    with refused(f"frame 1 is .*{found}"):
         preprocess(video(8, 2), [film(), frame])
 
 
 def test_a_film_of_one_frame_is_refused(tmp_path: Path) -> None:
     write_film(tmp_path / "film.avi", film(1))
-    with pytest.raises(InputError, match="1 frames; expected two"):
+    with refused("1 frames; expected two"):
         read_frame(tmp_path / "film.avi", video(8, 2))
 
 
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        (b"", "none of the formats mp4"),
+        (b"", "is empty"),
         (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "none of the formats mp4"),
         (b"ffconcat version 1.0\nfile film.avi\n", "none of the formats mp4"),
         (b"\0\0\0\x18ftypisom" + bytes(200), "truncated or corrupt"),
@@ -225,13 +225,13 @@ def test_a_film_of_one_frame_is_refused(tmp_path: Path) -> None:
 )
 def test_files_that_are_no_film_never_reach_the_decoder(content: bytes, found: str, tmp_path: Path) -> None:
     (tmp_path / "film.mp4").write_bytes(content)
-    with pytest.raises(InputError, match=found):
+    with refused(found):
         read_frame(tmp_path / "film.mp4", video(8, 2))
 
 
 def test_missing_films_and_folders_are_named(tmp_path: Path) -> None:
     for path in (tmp_path / "none.mp4", tmp_path):
-        with pytest.raises(InputError, match="cannot read"):
+        with refused("cannot read|is a folder"):
             read_frame(path, video(8, 2))
 
 
@@ -255,5 +255,5 @@ def test_damaged_films_are_read_or_refused(
     for at, value in damage.items():
         data[at % len(data)] = value
     path.write_bytes(data)
-    with contextlib.suppress(InputError):
+    with taken_or_refused():
         clips_of(video(8, 2), path)

@@ -1,0 +1,45 @@
+"""OpenCV, whose decoders keep what they have to say about broken files to themselves.
+
+OpenCV and FFmpeg read their log levels from the environment, once: a program that wants their messages sets the two
+variables itself. libpng and libjpeg have no such setting and write to file descriptor 2; a program that owns its
+stderr can give `hear_decoders` what keeps it clean.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.limits import FILM_PIXELS
+
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", f"max_pixels;{FILM_PIXELS.default}")
+
+import cv2  # after its settings
+
+__all__ = ["cv2", "decode_picture", "hear_decoders"]
+
+Hearing = Callable[[], AbstractContextManager[list[str]]]
+_hearing: Hearing = cast(Hearing, lambda: nullcontext([]))
+
+
+def hear_decoders(hearing: Hearing) -> None:
+    """Have every picture decoded inside of `hearing()`, which gives a list and fills it with lines by its end."""
+    global _hearing
+    _hearing = hearing
+
+
+def decode_picture(data: bytes) -> tuple[NDArray[Any] | None, list[str]]:
+    """The picture in a file's bytes, channels as OpenCV orders them, or None; and what its decoder said."""
+    with _hearing() as said:
+        try:
+            picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        except (cv2.error, MemoryError):
+            picture = None
+    return picture, said
