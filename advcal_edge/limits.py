@@ -83,3 +83,11 @@ POINTS = Limit("POINTS", 2**24, "points")
 POINT_HEADER_BYTES = Limit("POINT_HEADER_BYTES", 2**16, "bytes")
 LISTED_FILES = Limit("LISTED_FILES", 2**20, "files")  # of a data set, in folders or in a csv
 LABELS = Limit("LABELS", 2**16, "lines")  # of a file of labels or prompts
+
+# of graphs
+GRAPH_NODES = Limit("GRAPH_NODES", 100_000, "nodes")  # with functions written out; the largest encoder's has 10,000
+GRAPH_DEPTH = Limit("GRAPH_DEPTH", 16, "levels of graphs and functions")
+GRAPH_ROUNDS = Limit("GRAPH_ROUNDS", 2**20, "rounds")  # of a loop whose number of rounds stands in the graph
+GRAPH_VALUES = Limit("GRAPH_VALUES", 2**28, "values")  # of a tensor whose shape stands in the graph
+FIRST_RUN_SECONDS = Limit("FIRST_RUN_SECONDS", 300, "seconds")  # to load a graph, and again for its first call
+FIRST_RUN_BYTES = Limit("FIRST_RUN_BYTES", 64 * 1024 * MIB, "bytes")  # and at most three quarters of what is free

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from advcal_edge.errors import EngineError, InputError
 from advcal_edge.model import Pullback, Runner
 from advcal_edge.runtime.engine_file import EngineFile
+from advcal_edge.runtime.exporting import export_command
 from advcal_edge.runtime.graph import Graph, Optimization
 from advcal_edge.runtime.ports import check_batch, describe_batch
 from advcal_edge.spec import TensorSpec
@@ -209,7 +210,7 @@ def check_shape(out: Floats, expected: tuple[int, ...], graph: Graph) -> Floats:
     if out.shape != expected:
         raise EngineError(
             f"graph `{graph.path}` returned {out.shape} for a batch of {expected[0]}; expected {expected}",
-            hint="its batch size was frozen while exporting; export again: `advcal-edge export B`",
+            hint=f"its batch size was frozen while exporting; export again: {export_command(graph.path)}",
         )
     return out
 

@@ -17,6 +17,7 @@ from advcal_edge.errors import EngineError
 from advcal_edge.runtime.cuda import DEVICE_TO_DEVICE, DEVICE_TO_HOST, HOST_TO_DEVICE, Cuda
 from advcal_edge.runtime.device_array import ANY, DeviceArray
 from advcal_edge.runtime.engine_file import EngineFile
+from advcal_edge.runtime.exporting import export_command
 from advcal_edge.runtime.plan_card import Device, read_card
 from advcal_edge.runtime.ports import FLOAT, Port
 from advcal_edge.runtime.products import Product, collecting_log, find_product
@@ -52,7 +53,7 @@ class Plan:
             raise EngineError(
                 f"`{path}` is not the plan its card speaks of: sha256 is {self.sha256[:12]}, the card says"
                 f" {self.card.sha256[:12]}",
-                hint="build it again: `advcal-edge export B --trt`",
+                hint=f"build it again: {export_command(path, '--trt')}",
             )
         self.product = product or find_product("tensorrt" if self.card is None else self.card.product)
         self.cuda = cuda or Cuda()
@@ -60,7 +61,7 @@ class Plan:
         why = self.card.misfit(self.product, self.device) if self.card is not None else None
         if why is not None:
             raise EngineError(
-                f"plan `{path}` cannot run here: {why}", hint="build it here: `advcal-edge export B --trt`"
+                f"plan `{path}` cannot run here: {why}", hint=f"build it here: {export_command(path, '--trt')}"
             )
         self._engine = self._deserialise(file.data)
         self.inputs, self.outputs = self._ports()
@@ -119,7 +120,7 @@ class Plan:
         ports = f"{', '.join(map(str, self.inputs))} -> {', '.join(map(str, self.outputs))}"
         return EngineError(
             f"plan `{self.path}` is {ports}; expected {expected}",
-            hint="use the bundle this plan was built from, or build it again: `advcal-edge export B --trt`",
+            hint=f"use the bundle this plan was built from, or build it again: {export_command(self.path, '--trt')}",
         )
 
     def stream(self) -> int:
@@ -142,7 +143,7 @@ class Plan:
             reason = next(iter(self._log.errors), "it gives no reason")
             raise EngineError(
                 f"{self.product} on {self.device} cannot load the plan `{self.path}`: {reason}",
-                hint="build it here: `advcal-edge export B --trt`; if memory ran out, with a smaller `--batch`",
+                hint=f"build it here: {export_command(self.path, '--trt')}; if memory ran out, a smaller `--batch`",
             )
         return engine
 

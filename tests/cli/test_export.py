@@ -76,7 +76,7 @@ def test_bf16_and_fp8_are_written_on_request(copy: Path, capsys: pytest.CaptureF
     assert np.isfinite(Embedder.load(copy, "fp8")(Bundle.open(copy).probe().x[:4])).all()
     with pytest.raises(EngineError, match="bf16 needs a GPU") as caught:
         Embedder.load(copy, "bf16")
-    assert "export B --trt --precision bf16" in str(caught.value.hint)
+    assert f"export {copy} --trt --precision bf16" in str(caught.value.hint)
     assert main(["verify", str(copy), "--engine", "bf16"]) == 2
     assert "bf16 needs a GPU" in capsys.readouterr().err
     remove_graph(remove_graph(Bundle.open(copy), "onnx/forward.fp16.onnx"), "onnx/forward.int8.onnx")

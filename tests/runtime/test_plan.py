@@ -261,7 +261,7 @@ def test_refused_in_words_before_it_is_opened(
     product.module.Runtime = None  # opening it would fail
     with pytest.raises(EngineError, match=words) as caught:
         PlanRunner(path, linear.modality.input, product=product)
-    assert "export B --trt" in str(caught.value.hint)
+    assert "`advcal-edge export BUNDLE --trt`" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(

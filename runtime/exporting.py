@@ -1,0 +1,13 @@
+"""The command that makes an engine again, as hints name it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from advcal_edge.bundle import MANIFEST
+
+
+def export_command(engine: Path, options: str = "") -> str:
+    """`advcal-edge export` for the bundle that `engine` lies in, quoted; with BUNDLE where it lies in none."""
+    bundle = next((folder for folder in engine.parents[:2] if (folder / MANIFEST).is_file()), "BUNDLE")
+    return f"`advcal-edge export {bundle}{f' {options}' if options else ''}`"
