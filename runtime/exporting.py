@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from advcal_edge.bundle import MANIFEST
+from advcal_edge.leftovers import MANIFEST
 
 
 def export_command(engine: Path, options: str = "") -> str:
