@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from advcal_edge import limits
 from advcal_edge.centers import Centers
 from advcal_edge.changes import Staged, change, exclusive, foundation, replace, settle, stage, workshop
+from advcal_edge.documents import parse_json
 from advcal_edge.errors import BundleChangedError, BundleError
 from advcal_edge.leftovers import CHANGING, MANIFEST, returned, unfinished
 from advcal_edge.limits import Limit
+from advcal_edge.manifest import SCHEMA, check_manifest
 from advcal_edge.probe import Probe, ProbeFile
 from advcal_edge.spec import Modality
 from advcal_edge.storage import canonical, inside, make_folder, read_bytes, sha256_bytes, sha256_file, write_error
 from advcal_edge.threat import ThreatModel
 
-SCHEMA = "advcal-edge/bundle/1"
 REPORT_SCHEMA = "advcal-edge/report/2"  # `verify` writes it, the page is rendered from it, the runtime trusts it
 
 
@@ -62,50 +62,36 @@ class Bundle:
 
     @classmethod
     def open(cls, path: Path) -> Bundle:
-        """Open a bundle and check the shape of its manifest; files are checked when they are used.
+        """Open a bundle and check every field of its manifest; files are checked when they are used.
+
+        Nothing that the manifest names is loaded, and no code runs.
 
         Another process may be writing: what is seen is the bundle before or after that, which may mean a wait of
         milliseconds. Where a writer was killed, the names that it was adding, replacing or removing are absent, and a
         bundle that it was replacing whole is put back.
 
         Raises:
-            BundleError: no bundle there, unreadable manifest, unknown schema, or a path that leaves the bundle.
+            BundleError: no bundle there, a manifest that is a link, too large or unreadable, an unknown schema, a field
+                of another type, or a path that leaves the bundle.
         """
         source = path / MANIFEST
         before: object = None
         while True:
-            try:
-                manifest = json.loads(source.read_text(encoding="utf-8"))
-            except FileNotFoundError as error:
+            if not os.path.lexists(source):
                 if not path.exists() and returned(path):
                     continue
                 raise BundleError(
                     f"`{path}` is no bundle: `{MANIFEST}` is missing",
-                    hint="make one: `advcal-edge calibrate --modality thermal --out B`",
-                ) from error
-            except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-                raise BundleError(
-                    f"`{source}` cannot be read: {error}", hint="calibrate again, or copy the bundle again"
-                ) from error
-            changing = manifest.pop(CHANGING, None) if isinstance(manifest, dict) else None
+                    hint="make one: `advcal-edge calibrate --modality thermal`",
+                )
+            manifest = read_manifest(source)
+            changing = manifest.pop(CHANGING, None)
             if changing is None or changing == before:
                 break
             before = changing  # a writer is at it, or has died: nobody holds the lock and this is still the manifest
             settle(path)
-        if not isinstance(manifest, dict):
-            raise BundleError(f"`{source}` holds a {type(manifest).__name__}; expected an object")
-        if manifest.get("schema") != SCHEMA:
-            raise BundleError(
-                f"`{source}` has schema `{manifest.get('schema')}`; this version reads `{SCHEMA}`",
-                hint="install the version of advcal-edge that wrote it, or calibrate again",
-            )
-        files = manifest.get("files")
-        if not isinstance(files, dict):
-            raise BundleError(f"`{source}` lists no files")
-        for name, entry in files.items():
+        for name in manifest["files"]:
             inside(path, name)
-            if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
-                raise BundleError(f"`{source}` gives no sha256 for `{name}`")
         return cls(path, manifest)
 
     def file(self, name: str) -> Path:
@@ -146,6 +132,12 @@ class Bundle:
             raise BundleError(
                 f"bundle `{self.path}` lacks `{name}`, which its manifest lists", hint=making(name, self.path)
             )
+        size, listed = path.stat().st_size, self.manifest["files"][name].get("bytes")
+        if listed not in (None, size):  # before hashing: a file without end may have taken its place
+            raise BundleError(
+                f"`{path}` was changed or truncated: it has {size} bytes, the manifest says {listed}",
+                hint=making(name, self.path),
+            )
         return path
 
     def _compare(self, name: str, found: str) -> None:
@@ -171,12 +163,16 @@ class Bundle:
 
         Whoever looked at it since, and for whichever devices plans were built of it.
         """
-        kept = {
-            name: entry
-            for name, entry in self.manifest["files"].items()
-            if not name.startswith(("reports/", "engines/"))
-        }
-        return sha256_bytes(canonical({**self.manifest, "files": kept}))
+        return self._digest(("reports/", "engines/"), self.manifest)
+
+    def origin(self) -> str:
+        """Hash of the manifest without graphs, plans and reports: what was calibrated, exported or not."""
+        sections = {name: section for name, section in self.manifest.items() if name != "graphs"}
+        return self._digest(("reports/", "engines/", "onnx/"), sections)
+
+    def _digest(self, left_out: tuple[str, ...], sections: Mapping[str, Any]) -> str:
+        kept = {name: entry for name, entry in self.manifest["files"].items() if not name.startswith(left_out)}
+        return sha256_bytes(canonical({**sections, "files": kept}))
 
     def has(self, name: str) -> bool:
         """Whether the manifest lists `name`."""
@@ -273,33 +269,59 @@ class Bundle:
         return ThreatModel.from_json(self.section("threat"))
 
     def centers(self) -> Centers:
-        """The frozen centers, hash checked."""
-        return Centers.load(self.file("centers.safetensors"))
+        """The frozen centers, hash checked.
 
-    def probe(self) -> Probe:
-        """The held-out samples that `verify` attacks, hash checked."""
-        return self._samples("probe.npz")
+        Raises:
+            BundleError: the file was changed, or its labels are not those of the manifest.
+        """
+        centers = Centers.load(self.file("centers.safetensors"))
+        stated = self.manifest.get("centers", {}).get("labels")
+        if stated is not None and stated != list(centers.labels):
+            raise BundleError(
+                f"`{self.path / MANIFEST}` and `centers.safetensors` name different labels",
+                hint="calibrate again, or copy the bundle again",
+            )
+        return centers
+
+    def probe(self, n: int | None = None) -> Probe:
+        """The held-out samples that `verify` attacks, hash checked; the first `n`, or all."""
+        return self.samples("probe.npz").head(n)
 
     def calibration(self) -> Probe:
         """Training samples kept for the quantiser, disjoint from the probe, hash checked."""
-        return self._samples("calibration.npz")
+        return self.samples("calibration.npz").head()
 
-    def probe_file(self) -> Path:
-        """Path of those samples, hash and labels checked, for reading them block by block."""
-        path = self.file("probe.npz")
-        self._check_labels(path, ProbeFile.open(path, self.modality.input).y)
-        return path
+    def samples(self, name: str) -> ProbeFile:
+        """A file of samples, hash and labels checked, for reading it block by block.
 
-    def _samples(self, name: str) -> Probe:
+        Raises:
+            BundleError: the file was changed, or has labels without a center.
+        """
         path = self.file(name)
-        probe = Probe.load(path, self.modality.input)
-        self._check_labels(path, probe.y)
-        return probe
-
-    def _check_labels(self, path: Path, y: NDArray[np.int64]) -> None:
+        found = ProbeFile.open(path, self.modality.input)
         classes = len(self.centers().labels)
-        if len(y) and not (y.min() >= 0 and y.max() < classes):
-            raise BundleError(f"`{path}` has labels {y.min()} to {y.max()} for {classes} centers")
+        if len(found.y) and not (found.y.min() >= 0 and found.y.max() < classes):
+            raise BundleError(f"`{path}` has labels {found.y.min()} to {found.y.max()} for {classes} centers")
+        return found
+
+
+def read_manifest(source: Path) -> dict[str, Any]:
+    """The manifest in a file, every field checked.
+
+    Raises:
+        BundleError: a link, too large, unreadable, of an unknown schema, or with a field of another type.
+    """
+    data = read_bytes(source, limits.MANIFEST_BYTES, BundleError, follow=False)
+    manifest = parse_json(data, f"`{source}`", BundleError, hint="calibrate again, or copy the bundle again")
+    if not isinstance(manifest, dict):
+        raise BundleError(f"`{source}` holds a {type(manifest).__name__}; expected an object")
+    if manifest.get("schema") != SCHEMA:
+        raise BundleError(
+            f"`{source}` has schema `{manifest.get('schema')}`; this version reads `{SCHEMA}`",
+            hint="install the version of advcal-edge that wrote it, or calibrate again",
+        )
+    check_manifest(manifest, f"`{source}`")
+    return manifest
 
 
 def check_destination(path: Path) -> None:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import io
 import math
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge import limits
 from advcal_edge.errors import BundleError
+from advcal_edge.npz import Npz, open_npz
 from advcal_edge.spec import TensorSpec
+from advcal_edge.storage import open_regular
 
 LEVELS = (np.dtype(np.uint8), np.dtype(np.uint16))
-LARGEST = 4 * 2**30  # bytes unpacked; a small file from elsewhere may claim any size
+HINT = "copy the bundle again, or calibrate again"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,12 +62,10 @@ class Probe:
         """Read what `to_bytes` wrote, whole.
 
         Raises:
-            BundleError: not such a file, or samples that do not fit `spec`.
+            BundleError: not such a file.
+            InputError: samples that do not fit `spec`.
         """
-        file = ProbeFile.open(path, spec)
-        parts = [part.x for part in file.blocks(max(len(file.y), 1), len(file.y))]
-        x = parts[0] if parts else np.empty((0, *spec.shape), np.float32)
-        return cls(x, file.y, file.partner)
+        return ProbeFile.open(path, spec).head()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,28 +79,45 @@ class ProbeFile:
 
     @classmethod
     def open(cls, path: Path, spec: TensorSpec) -> ProbeFile:
-        """Read labels and partners, and check that the inputs are as many.
+        """Read labels and partners, and check that the inputs are as many and of the right shape.
 
         Raises:
             BundleError: not such a file, or samples that do not fit `spec`.
         """
-        with reading(path), zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-            if size > LARGEST:
-                raise BundleError(f"`{path}` unpacks to {size / 2**30:.1f} GiB; expected at most {LARGEST / 2**30:.0f}")
-            with archive.open("x.npy") as stream:
-                shape, _ = read_header(stream)
-            with np.load(path, allow_pickle=False) as file:
-                y = file["y"]
-                partner = file["partner"] if "partner" in file.files else None
-        if not shape or y.shape != shape[:1] or not np.issubdtype(y.dtype, np.integer):
-            raise BundleError(f"`{path}` holds samples {shape} with labels {y.shape}; expected one label a sample")
+        with reading(path) as file:
+            with file.stream("x") as (_, shape, dtype):
+                pass
+            y = file.array("y")
+            partner = file.array("partner") if "partner" in file.names else None
+        if len(shape) < 2 or shape[1:] != spec.shape or (dtype not in LEVELS and dtype != np.float32):
+            raise BundleError(
+                f"`{path}` holds samples {shape} of {dtype}; expected (n, {str(spec.shape)[1:]}", hint=HINT
+            )
+        if y.shape != shape[:1] or not np.issubdtype(y.dtype, np.integer):
+            raise BundleError(
+                f"`{path}` holds samples {shape} with labels {y.shape}; expected one per sample", hint=HINT
+            )
         if partner is not None:
-            norms = np.linalg.norm(partner, axis=-1)
-            if partner.ndim != 2 or len(partner) != len(y) or not np.allclose(norms, 1, atol=1e-3):
-                raise BundleError(f"`{path}` holds partners {partner.shape}; expected ({len(y)}, d) of unit norm")
+            fits = partner.ndim == 2 and len(partner) == len(y) and np.issubdtype(partner.dtype, np.floating)
+            if not fits or not np.allclose(np.linalg.norm(partner, axis=-1), 1, atol=1e-3):
+                raise BundleError(
+                    f"`{path}` holds partners {partner.shape} of {partner.dtype}; expected ({len(y)}, d) of unit norm",
+                    hint=HINT,
+                )
             partner = partner.astype(np.float32)
         return cls(path, spec, y.astype(np.int64), partner)
+
+    def head(self, n: int | None = None) -> Probe:
+        """The first `n` samples, or all; no more of the file is unpacked.
+
+        Raises:
+            BundleError: the file is damaged, or was replaced by one with other samples.
+            InputError: inputs that do not fit the spec.
+        """
+        count = len(self.y) if n is None else min(n, len(self.y))
+        limits.SAMPLES_BYTES.check(4 * count * math.prod(self.spec.shape), f"`{self.path}`, as float32,", BundleError)
+        empty = Probe(np.empty((0, *self.spec.shape), np.float32), self.y[:0])
+        return next(self.blocks(max(count, 1), count), empty)
 
     def blocks(self, size: int, n: int) -> Iterator[Probe]:
         """The first `n` samples, `size` at a time.
@@ -110,45 +126,33 @@ class ProbeFile:
             BundleError: the file is damaged, or was replaced by one with other samples.
             InputError: inputs that do not fit the spec.
         """
-        with reading(self.path), zipfile.ZipFile(self.path) as archive, archive.open("x.npy") as stream:
-            shape, dtype = read_header(stream)
+        with reading(self.path) as file, file.stream("x") as (stream, shape, dtype):
+            if shape != (len(self.y), *self.spec.shape):
+                raise BundleError(f"`{self.path}` was replaced while it was read", hint="run the command again")
             width = math.prod(shape[1:]) * dtype.itemsize
             for start in range(0, n, size):
                 rows = slice(start, min(start + size, n))
                 count = rows.stop - start
                 content = stream.read(count * width)
                 if len(content) != count * width:
-                    raise BundleError(f"`{self.path}` ends after {start} of {n} samples")
+                    raise BundleError(f"`{self.path}` ends after {start} of {n} samples", hint=HINT)
                 x = np.frombuffer(content, dtype).reshape(count, *shape[1:])
                 x = from_levels(x, self.spec) if dtype in LEVELS else x
                 yield Probe(self.spec.check(x), self.y[rows], None if self.partner is None else self.partner[rows])
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Whatever a damaged archive raises, as one error.
+def reading(path: Path) -> Iterator[Npz]:
+    """The archive of a file of samples.
 
     Raises:
-        BundleError: the file cannot be read.
+        BundleError: the file cannot be read, or is damaged.
     """
-    try:
-        yield
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise BundleError(f"`{path}` holds no samples: {error}") from error
-
-
-def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of an npy stream, which is left at its first number.
-
-    Raises:
-        ValueError: no npy stream, one with objects, or one whose numbers do not lie row by row.
-    """
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, columns_first, dtype = read(stream)
-    if dtype.hasobject or (columns_first and len(shape) > 1):
-        raise ValueError(f"an array {shape} of {dtype}; expected plain numbers, row by row")
-    return shape, dtype
+    with (
+        open_regular(path, BundleError) as file,
+        open_npz(file, f"`{path}`", limits.SAMPLES_BYTES, BundleError, hint=HINT) as archive,
+    ):
+        yield archive
 
 
 def from_levels(levels: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:

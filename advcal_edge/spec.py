@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge import limits
 from advcal_edge.errors import BundleError, ConfigError, InputError
+
+DEEPEST = 16  # bits per value of any sensor that `runtime.preprocess` reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +132,19 @@ class Modality:
                 bounds=(low, high),
                 unit=str(tensor["unit"]),
             )
-            if spec.dtype != "float32" or not spec.width > 0 or not spec.shape or min(spec.shape) < 1:
+            if spec.dtype != "float32" or not 0 < spec.width < math.inf or not spec.shape or min(spec.shape) < 1:
                 raise ValueError(f"dtype {spec.dtype}, bounds {spec.bounds}, shape {spec.shape}")
+            limits.INPUT_VALUES.check(
+                math.prod(spec.shape), f"modality in the manifest: shape {spec.shape}", BundleError
+            )
             settings = {str(name): float(value) for name, value in data["settings"].items()}
             if not all(math.isfinite(value) for value in settings.values()):
                 raise ValueError(f"settings {settings}")
-            return cls(str(data["name"]), spec, str(data["preprocess"]), int(data["bit_depth"]), settings)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            depth = int(data["bit_depth"])
+            if not 1 <= depth <= DEEPEST:
+                raise ValueError(f"bit_depth {depth}; expected 1 to {DEEPEST}")
+            return cls(str(data["name"]), spec, str(data["preprocess"]), depth, settings)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise BundleError(f"modality in the manifest is malformed: {error!r}") from error
 
 

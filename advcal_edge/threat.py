@@ -93,7 +93,7 @@ class ThreatModel:
         try:
             low, high = (float(b) for b in data["bounds"])
             return cls(data["norm"], float(data["eps"]), (low, high))
-        except (KeyError, TypeError, ValueError) as error:
+        except (ConfigError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise BundleError(f"threat model in the manifest is malformed: {error!r}") from error
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import nn
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.adapters import Adapter, attach_adapter, trainable
 from advcal_edge.calibrate.adapters.lora import merge
+from advcal_edge.consent import Consent
 from advcal_edge.encoders.base import Encoder, fit_sensor, open_encoder
 from advcal_edge.errors import BundleError
+
+NOTHING = Consent()
 
 
 def deploy_module(encoder_module: nn.Module, adapter: Adapter) -> nn.Module:
@@ -38,45 +39,36 @@ def deploy_module(encoder_module: nn.Module, adapter: Adapter) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
-def module_from_bundle(bundle: Bundle, weights: Path | None = None) -> nn.Module:
-    """Rebuild the deployed module (n, ...) -> (n, d) from a bundle, on the CPU; `weights` says where they are now.
+def module_from_bundle(bundle: Bundle, consent: Consent = NOTHING) -> nn.Module:
+    """Rebuild the deployed module (n, ...) -> (n, d) from a bundle, on the CPU; `consent` says what it may load.
 
     Raises:
-        BundleError: the encoder's weights are not those the bundle was calibrated on, or a file is damaged.
+        BundleError: the encoder's code or weights may not be loaded, the weights are not those the bundle was
+            calibrated on, or a file is damaged.
         ConfigError: the encoder is unknown to this version.
         InputError: its checkpoint cannot be used.
     """
-    encoder = encoder_of(bundle, weights)
+    encoder = encoder_of(bundle, consent)
     return deploy_module(encoder.module(), Adapter.load(bundle.file("adapter.safetensors")))
 
 
-def encoder_of(bundle: Bundle, weights: Path | None = None) -> Encoder:
-    """The frozen encoder a bundle was calibrated on, from `weights` or from where they were then.
+def encoder_of(bundle: Bundle, consent: Consent = NOTHING) -> Encoder:
+    """The frozen encoder a bundle was calibrated on.
 
     Raises:
-        BundleError: its weights have changed since, or the manifest does not say which they were.
+        BundleError: its code or weights may not be loaded, or the weights have changed since.
         ConfigError: the encoder is unknown to this version.
         InputError: its checkpoint cannot be used.
     """
-    section = bundle.section("encoder")
-    try:
-        name, modality, expected = (str(section[key]) for key in ("name", "modality", "weights_sha256"))
-        stored = section["weights"]
-    except KeyError as error:
-        raise BundleError(f"`{bundle.path}` does not say {error} of its encoder", hint="calibrate again") from error
-    if weights is None and isinstance(stored, str):
-        weights = Path(stored)
-        if not weights.exists():
-            raise BundleError(
-                f"`{bundle.path}` was calibrated on the weights `{stored}`, which are not there",
-                hint="say where they are now: `--weights PATH`",
-            )
-    encoder = open_encoder(name, modality, weights)
+    chosen, expected = consent.choose_encoder(bundle), bundle.section("encoder")["weights_sha256"]
+    encoder = open_encoder(chosen.name, chosen.modality, chosen.weights)
     if encoder.fingerprint != expected:
         raise BundleError(
-            f"the weights of `{name}` ({modality}) have sha256 {encoder.fingerprint[:12]};"
+            f"the weights of `{chosen.name}` ({chosen.modality}) have sha256 {encoder.fingerprint[:12]};"
             f" `{bundle.path}` was calibrated on {expected[:12]}",
-            hint="say where those are: `--weights PATH`" if weights else "install the version that calibrated it",
+            hint="say where those are: `--weights PATH`"
+            if chosen.weights
+            else "install the version that calibrated it",
         )
     own = encoder.modality.settings
     return fit_sensor(encoder, {k: v for k, v in bundle.modality.settings.items() if own.get(k) != v})

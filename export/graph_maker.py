@@ -105,7 +105,7 @@ class GraphMaker:
         bf16 and fp16 graphs are measured by their emulation: a CPU runs the one not at all, and hides what overflows in
         the other, which has to run there all the same.
         """
-        x = self.bundle.probe().head(FIDELITY_SAMPLES).x
+        x = self.bundle.probe(FIDELITY_SAMPLES).x
         if kind == "vjp":
             backward = measure_vjp(path, self.module, x, self.bundle.modality.input.width)
             check_fidelity(path.name, backward, VJP_LIMITS)

@@ -20,6 +20,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: torch, not yet loade
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def configuration(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what tests trust out of the user's configuration, in child processes too."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+
+
 @pytest.fixture(params=[image(8), thermal(8)], ids=["image", "thermal"])
 def linear(request: pytest.FixtureRequest) -> Linear:
     """The tiny encoder, once for each modality."""

@@ -60,10 +60,10 @@ def test_add_replaces_files_and_sections(tmp_path: Path) -> None:
     bundle = make(tmp_path / "b")
     with bundle.staging() as folder:
         (folder / "new").write_bytes(b"staged")
-        bundle = bundle.add({"a.bin": b"changed", "d/e.bin": folder / "new"}, metrics={"clean": 1.0})
+        bundle = bundle.add({"a.bin": b"changed", "d/e.bin": folder / "new"}, environment={"python": "3.12"})
     assert bundle.file("a.bin").read_bytes() == b"changed"
     assert bundle.file("d/e.bin").read_bytes() == b"staged"
-    assert bundle.manifest["metrics"] == {"clean": 1.0}
+    assert bundle.manifest["environment"] == {"python": "3.12"}
     assert not [p for p in bundle.path.iterdir() if p.name.startswith(".")]
 
 
@@ -82,10 +82,10 @@ def test_remove_takes_listed_files_only(tmp_path: Path) -> None:
 
 def test_what_another_command_added_meanwhile_stays(tmp_path: Path) -> None:
     first, second = make(tmp_path / "b"), Bundle.open(tmp_path / "b")
-    first.add({"x.bin": b"x"}, metrics=1)
+    first.add({"x.bin": b"x"}, seed=1)
     both = second.add({"y.bin": b"y"})
     assert {"x.bin", "y.bin"} <= set(both.manifest["files"])
-    assert both.manifest["metrics"] == 1
+    assert both.manifest["seed"] == 1
 
 
 def test_a_failed_addition_leaves_a_whole_bundle(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 def test_a_manifest_may_not_leave_the_bundle(tmp_path: Path, name: str) -> None:
     bundle = make(tmp_path / "b")
     edit(bundle, files={name: {"sha256": "0" * 64}})
-    with pytest.raises(BundleError, match="leaves the bundle"):
+    with pytest.raises(BundleError, match=r"leaves the bundle|control character U\+0000"):
         Bundle.open(bundle.path)
     with pytest.raises(BundleError, match="leaves the bundle"):
         bundle.add({name: b"escaped"})
@@ -153,8 +153,8 @@ def test_any_name_stays_inside_or_is_refused(name: str) -> None:
         ("[1]", "holds a list"),
         ("[" * 100_000, "cannot be read"),
         ('{"schema": "advcal-edge/bundle/99", "files": {}}', "this version reads"),
-        (f'{{"schema": "{SCHEMA}"}}', "lists no files"),
-        (f'{{"schema": "{SCHEMA}", "files": {{"a": {{}}}}}}', "gives no sha256"),
+        (f'{{"schema": "{SCHEMA}"}}', "`files` is missing"),
+        (f'{{"schema": "{SCHEMA}", "files": {{"a": {{}}}}}}', r"`files\.a\.sha256` is missing"),
     ],
 )
 def test_broken_manifests(tmp_path: Path, text: str, words: str) -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "embed": "Embed files and name what is in them; the score is a softmax over the bundle's labels.",
     "bench": "Time the engine on the bundle's own samples, interleaved with the bare engine.",
     "inspect": "Check all hashes of a bundle and show what is in it.",
+    "trust": "Let a bundle, as it was calibrated, run the encoder code and read the weights that its manifest names.",
     "doctor": "Try every backend for real and say what works, what is missing, and how to install it.",
 }
 """What the list says of each: the first sentence of its own help."""

@@ -49,7 +49,7 @@ def open_backward(bundle: Bundle, file: EngineFile) -> Any:
 
 def agreement(bundle: Bundle, runner: EngineRunner, backward: Backward) -> float:
     """Mean cosine between the embeddings of both on the first samples of the probe."""
-    x = bundle.probe().head(SAMPLES).x
+    x = bundle.probe(SAMPLES).x
     forward, other = runner(x), backward.embed(x)
     return mean_cosine(forward, other)
 

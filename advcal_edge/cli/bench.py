@@ -37,7 +37,7 @@ def bench(
     console = Console(json_output=json_output)
     sizes = parse_batches(batch)
     embedder = Embedder.load(bundle, engine, threads=threads)
-    probe = Bundle.open(bundle).probe()
+    probe = Bundle.open(bundle).probe(max(sizes))
     if len(probe) == 0:
         raise BundleError(f"bundle `{bundle}` keeps no samples to measure with", hint="calibrate again")
     machine = environment()

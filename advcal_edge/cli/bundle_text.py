@@ -55,6 +55,7 @@ def facts(data: Mapping[str, Any]) -> str:
     lines = {
         "bundle": data["path"],
         "encoder": inline(data["encoder"]),
+        "would load": would_load(data["wants"]),
         "modality": modality and f"{modality['name']}  {inline(modality['input'])}",
         "threat": inline(data["threat"]),
         "adapter": inline(data["adapter"]),
@@ -64,6 +65,13 @@ def facts(data: Mapping[str, Any]) -> str:
     }
     width = max(map(len, lines))
     return "\n".join(f"{name.ljust(width)}  {printable(text)}" for name, text in lines.items() if text)
+
+
+def would_load(wants: Mapping[str, Any]) -> str:
+    """What the bundle asks to load from elsewhere, and whether it may."""
+    asked = [f"{name} {wants[name]}" for name in ("code", "weights") if wants[name] is not None]
+    allowed = "trusted on this machine" if wants["trusted"] else "not allowed unless you name it or trust the bundle"
+    return f"{', '.join(asked)}: {allowed}" if asked else "nothing from elsewhere"
 
 
 def render_metrics(metrics: object) -> str:

@@ -10,7 +10,7 @@ import typer
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import MODALITIES, Json, terms
 from advcal_edge.config import Layer, parse_settings, read_toml, resolve
-from advcal_edge.errors import DependencyError
+from advcal_edge.errors import BundleError, DependencyError
 from advcal_edge.report.table import percent, percent_interval, table
 from advcal_edge.threat import format_eps
 
@@ -134,9 +134,24 @@ def run(chosen: CalibrateConfig, console: Console, *, resume: bool = False) -> C
     skipped = result.bundle.section("data")["skipped"]
     if skipped:
         console.say(f"skipped {skipped} unreadable {'file' if skipped == 1 else 'files'}")
+    remember(result.bundle, console)
     console.say(f"wrote `{result.bundle.path}` in {result.seconds['total']:.0f} s")
     console.next(f"advcal-edge export {result.bundle.path}")
     return result
+
+
+def remember(bundle: Bundle, console: Console) -> None:
+    """Trust what was named for this calibration, so that `export` and `verify` of its bundle need not be told again."""
+    from advcal_edge.consent import trust
+
+    try:
+        wants = trust(bundle)
+    except BundleError as error:
+        console.say(f"not remembered as trusted: {error.message}")
+        return
+    named = " and ".join(f"`{name}`" for name in (wants.code, wants.weights) if name is not None)
+    if named:
+        console.say(f"this bundle may load {named} here, as you named it; `advcal-edge trust --withdraw` ends that")
 
 
 def _configure(flags: dict[str, Any], file: Path | None, settings: list[str]) -> CalibrateConfig:

@@ -96,7 +96,7 @@ def try_out(bundle: Bundle, precision: str) -> str:
     from advcal_edge.runtime import Embedder
 
     embedder = Embedder.load(bundle.path, engine=precision, require_verified=True)
-    few = bundle.probe().head(5)
+    few = bundle.probe(5)
     rows = [
         [embedder.labels[truth], matches[0].label, percent(matches[0].score)]
         for truth, matches in zip(few.y, embedder.classify(few.x, top=1), strict=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
-from advcal_edge.cli.options import BundlePath, Json, Seed, Weights, terms
-from advcal_edge.cli.victims import BACKWARD
+from advcal_edge.cli.options import BundlePath, EncoderCode, Json, Seed, Weights, terms
+from advcal_edge.cli.victims import BACKWARD, NOTHING
+from advcal_edge.consent import Consent
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.report.table import table
 from advcal_edge.stats import MARGIN
@@ -79,6 +79,7 @@ def export(
     margin: Annotated[float, typer.Option("--margin", help="Of `--until-parity`, as for `verify`.")] = MARGIN,
     seed: Seed = 0,
     weights: Weights = None,
+    encoder: EncoderCode = None,
     json_output: Json = False,
 ) -> None:
     """Write the encoder with its adapter merged as ONNX graphs, each checked against torch before it is kept.
@@ -86,7 +87,7 @@ def export(
     With `--trt` or `--for`, also build plans from them on this machine, each held to the precision asked for. With
     `--until-parity` exits with 1 where no engine of some precision passes.
     """
-    console = Console(json_output=json_output)
+    console, consent = Console(json_output=json_output), Consent(encoder, weights)
     names = words(PRECISIONS if precision is None else precision)
     if not names:
         raise ConfigError(
@@ -115,14 +116,14 @@ def export(
         from advcal_edge.cli.parity import export_until_parity
         from advcal_edge.cli.request import Request
 
-        request = Request(attacks=attacks, samples=samples, margin=margin, seed=seed, weights=weights)
+        request = Request(attacks=attacks, samples=samples, margin=margin, seed=seed, consent=consent)
         wanted = prepared if plans else None
         chosen_names = prepared.precisions if plans else names
         raise typer.Exit(
             export_until_parity(opened, console, chosen_names, request, gradient=gradient, opset=opset, plans=wanted)
         )
     if not plans:
-        _, result = run(opened, console, names, gradient=gradient, opset=opset, weights=weights)
+        _, result = run(opened, console, names, gradient=gradient, opset=opset, consent=consent)
         console.document(result.to_json())
         console.next(f"advcal-edge verify {bundle}")
         return
@@ -130,7 +131,7 @@ def export(
     if missing:
         console.say(f"not in the bundle yet: {', '.join(missing)}")
         forward = tuple(name.split(".")[1] for name in missing if name.startswith("onnx/forward."))
-        opened, _ = run(opened, console, forward, gradient=BACKWARD in missing, opset=opset, weights=weights)
+        opened, _ = run(opened, console, forward, gradient=BACKWARD in missing, opset=opset, consent=consent)
     opened, built = prepared.build(opened, console)
     console.document({"plans": [plan.to_json() for plan in built]})
     console.next(f"advcal-edge verify {bundle} --engine {built[0].path}")
@@ -143,7 +144,7 @@ def run(
     *,
     gradient: bool = True,
     opset: int = 20,
-    weights: Path | None = None,
+    consent: Consent = NOTHING,
 ) -> tuple[Bundle, ExportResult]:
     """Export, show what was written, and return it; `demo` runs this too."""
     try:
@@ -157,7 +158,7 @@ def run(
     console.say(terms(str(bundle.section("encoder").get("license"))))
     bundle, result = export_graphs(
         bundle,
-        module_from_bundle(bundle, weights),
+        module_from_bundle(bundle, consent),
         precisions=precisions,
         gradient=gradient,
         opset=opset,

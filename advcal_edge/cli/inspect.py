@@ -48,6 +48,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "schema": manifest["schema"],
         "hashes": "ok",
         "encoder": manifest.get("encoder"),
+        "wants": describe_wants(bundle),
         "modality": bundle.modality.to_json() if "modality" in manifest else None,
         "threat": manifest.get("threat"),
         "adapter": manifest.get("adapter"),
@@ -55,9 +56,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         if centers is None
         else {"labels": list(centers.labels), "temperature": centers.temperature, "source": centers.source},
         "samples": {
-            name: len(read())
-            for name, read in (("probe", bundle.probe), ("calibration", bundle.calibration))
-            if bundle.has(f"{name}.npz")
+            name: len(bundle.samples(f"{name}.npz").y) for name in ("probe", "calibration") if bundle.has(f"{name}.npz")
         },
         "metrics": manifest.get("metrics"),
         "graphs": describe_graphs(bundle),
@@ -67,11 +66,20 @@ def describe(bundle: Bundle) -> dict[str, Any]:
     }
 
 
+def describe_wants(bundle: Bundle) -> dict[str, Any]:
+    """What the bundle would load beyond itself and this package, and whether that was allowed before."""
+    from advcal_edge.consent import Wants, read_trust
+
+    wants = Wants.of(bundle)
+    trusted = read_trust(wants.bundle) is not None
+    return {"bundle": wants.bundle, "code": wants.code, "weights": wants.weights, "trusted": trusted}
+
+
 def describe_graphs(bundle: Bundle) -> dict[str, Any]:
     """Each exported graph with its size and hash, and what the exporter said about it."""
-    told = as_object(as_object(bundle.manifest.get("graphs")).get("files"))
+    told = bundle.manifest.get("graphs", {}).get("files", {})
     return {
-        name: {**as_object(told.get(name)), "sha256": entry["sha256"], "bytes": (bundle.path / name).stat().st_size}
+        name: {**told.get(name, {}), "sha256": entry["sha256"], "bytes": (bundle.path / name).stat().st_size}
         for name, entry in bundle.manifest["files"].items()
         if name.endswith(".onnx")
     }

@@ -18,6 +18,11 @@ Weights = Annotated[
     typer.Option("--weights", help="Where the encoder's checkpoint is now, if not where `calibrate` found it."),
 ]
 
+EncoderCode = Annotated[
+    str | None,
+    typer.Option("--encoder", help="Let the bundle run this encoder's code, which it names: `package.module:factory`."),
+]
+
 
 def terms(license_name: str) -> str:
     """What the user must know of the encoder's license, in one line."""

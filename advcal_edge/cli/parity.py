@@ -43,7 +43,7 @@ def export_until_parity(
     plain = tuple(name for name in names if name == "fp32")
     made: list[ExportedGraph] = []
     if plain or gradient:
-        bundle, result = run(bundle, console, plain, gradient=gradient, opset=opset, weights=request.weights)
+        bundle, result = run(bundle, console, plain, gradient=gradient, opset=opset, consent=request.consent)
         made += result.graphs
     if plans is not None and plans.only(plain).graphs:
         bundle, _ = plans.only(plain).build(bundle, console)  # the gradient first: every step is attacked with it
@@ -76,7 +76,7 @@ def climb_all(
 
     ladders, graphs = [], []
     with bundle.staging() as folder:
-        maker = GraphMaker(module_from_bundle(bundle, request.weights), bundle, folder, opset)
+        maker = GraphMaker(module_from_bundle(bundle, request.consent), bundle, folder, opset)
         for precision in PRECISIONS:
             if precision == "fp32" or precision not in names:
                 continue

@@ -58,6 +58,6 @@ def graphs_again(bundle: Bundle, engine: Mapping[str, Any], request: Request, wo
     for number in range(request.rebuilds):
         folder = workshop / f"{precision}-{number}"
         folder.mkdir()
-        maker = GraphMaker(module_from_bundle(bundle, request.weights), bundle, folder, opset)
+        maker = GraphMaker(module_from_bundle(bundle, request.consent), bundle, folder, opset)
         maker.make("forward", precision, find_step(engine.get("step")))
         yield maker.path("forward", precision)

@@ -17,6 +17,7 @@ from advcal_edge.cli.victims import (
     reference_victim,
     trunk_victim,
 )
+from advcal_edge.consent import Consent
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.provenance import package_version
 from advcal_edge.registry import choose
@@ -47,7 +48,7 @@ class Request:
     rebuilds: int = 0
     cross_check: bool = False
     seed: int = 0
-    weights: Path | None = field(default=None, compare=False)
+    consent: Consent = field(default=Consent(), compare=False)
 
     def budget(self) -> Budget:
         """The named budget, with other losses where some were asked for.
@@ -74,18 +75,18 @@ class Request:
         return threat
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types, without where things lie on this machine."""
-        return {name: value for name, value in asdict(self).items() if name != "weights"}
+        """Plain types, without what may be loaded on this machine."""
+        return {name: value for name, value in asdict(self).items() if name != "consent"}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], weights: Path | None) -> Request:
+    def from_json(cls, data: Mapping[str, Any], consent: Consent) -> Request:
         """Read what `to_json` wrote.
 
         Raises:
             ConfigError: written by another version.
         """
         try:
-            return cls(**{**data, "weights": weights})
+            return cls(**{**data, "consent": consent})
         except TypeError as error:
             raise ConfigError(f"the run to merge was started by another version: {error}") from error
 
@@ -109,7 +110,7 @@ def verification(bundle: Bundle, request: Request, root: Path) -> Iterator[Verif
     budget, threat = request.budget(), request.threat(bundle)
     budget.check(len(bundle.centers().labels))
     paths = engines(bundle, request.engine)
-    held_out = HeldOut.open(bundle.probe_file(), bundle.modality.input, request.samples, threat, request.seed)
+    held_out = HeldOut.open(bundle.samples("probe.npz"), request.samples, threat, request.seed)
     with TemporaryDirectory(prefix="advcal-edge.") as workshop:
         players = lineup(bundle, request, paths, held_out, Path(workshop))
         run = {
@@ -136,7 +137,7 @@ def lineup(bundle: Bundle, request: Request, paths: list[Path], samples: HeldOut
     from advcal_edge.verify import Lineup, Player
     from advcal_edge.verify.examination import enlist
 
-    victim, info = reference_victim(bundle, request.reference, request.weights)
+    victim, info = reference_victim(bundle, request.reference, request.consent)
     reference = Player(victim, info)
     backward = backward_graph(bundle)
     candidates = {}
@@ -150,7 +151,7 @@ def lineup(bundle: Bundle, request: Request, paths: list[Path], samples: HeldOut
         if name in candidates and candidates[name].info["listed"]:
             sources[name] = candidates[name]
         elif name == TRUNK:
-            sources[name] = Player(*trunk_victim(bundle, request.weights))
+            sources[name] = Player(*trunk_victim(bundle, request.consent))
         else:
             sources[name] = Player(*engine_victim(bundle, listed_path(bundle, graph_name(name)), backward))
     builds: dict[str, list[str]] = {}
@@ -179,7 +180,7 @@ def second_opinion(bundle: Bundle, runner: Any) -> dict[str, Any]:
     """
     from advcal_edge.runtime.cross_check import cross_check
 
-    return cross_check(runner, bundle.probe().head(SECOND_OPINION).x).to_json()
+    return cross_check(runner, bundle.probe(SECOND_OPINION).x).to_json()
 
 
 def engine_name(info: Mapping[str, Any]) -> str:

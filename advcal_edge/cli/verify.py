@@ -12,9 +12,10 @@ import typer
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
-from advcal_edge.cli.options import Json, Seed, Weights
+from advcal_edge.cli.options import EncoderCode, Json, Seed, Weights
 from advcal_edge.cli.request import Request, state_root, verification
 from advcal_edge.cli.victims import BACKWARD
+from advcal_edge.consent import Consent
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.runtime.engine import graph_name
 from advcal_edge.stats import MARGIN
@@ -64,6 +65,7 @@ def verify(
         Path | None, typer.Option("--check", help="Check hashes and arithmetic of this report.json; attack nothing.")
     ] = None,
     weights: Weights = None,
+    encoder: EncoderCode = None,
     seed: Seed = 0,
     json_output: Json = False,
 ) -> None:
@@ -72,9 +74,9 @@ def verify(
     An interrupted run goes on where it was. Exits with 0 where every engine passed (or a shard is done, or a report
     holds), 1 where one failed or remained inconclusive.
     """
-    console = Console(json_output=json_output)
+    console, consent = Console(json_output=json_output), Consent(encoder, weights)
     request = Request(
-        engine, attacks, eps, samples, margin, losses, reference, sources, rebuilds, cross_check, seed, weights
+        engine, attacks, eps, samples, margin, losses, reference, sources, rebuilds, cross_check, seed, consent
     )
     modes = {"--shard": shard is not None, "--merge": merge, "--check": check is not None}
     chosen = [name for name, given in modes.items() if given]
@@ -98,7 +100,7 @@ def verify(
     if shard is not None:
         raise typer.Exit(run_shard(opened, console, request, root, shard))
     if merge:
-        opened, documents = merge_shards(opened, console, root, weights)
+        opened, documents = merge_shards(opened, console, root, consent)
     else:
         opened, documents = run(opened, console, request, root)
     verdict = max((document["verdict"] for document in documents), key=RANK.index)
@@ -146,9 +148,7 @@ def run_shard(bundle: Bundle, console: Console, request: Request, root: Path, te
     return 0
 
 
-def merge_shards(
-    bundle: Bundle, console: Console, root: Path, weights: Path | None
-) -> tuple[Bundle, list[dict[str, Any]]]:
+def merge_shards(bundle: Bundle, console: Console, root: Path, consent: Consent) -> tuple[Bundle, list[dict[str, Any]]]:
     """Decide about a run that shards have done.
 
     Raises:
@@ -157,7 +157,7 @@ def merge_shards(
     from advcal_edge.verify import State
 
     state = State.find(root)
-    request = Request.from_json(state.run()["request"], weights)
+    request = Request.from_json(state.run()["request"], consent)
     with verification(bundle, request, state.folder.parent) as prepared:
         if prepared.state.folder != state.folder:
             raise ConfigError(

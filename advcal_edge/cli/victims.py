@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from advcal_edge.attacks import Victim
 from advcal_edge.bundle import Bundle
+from advcal_edge.consent import Consent
 from advcal_edge.errors import ConfigError, EngineError
 from advcal_edge.registry import choose
 
 if TYPE_CHECKING:
     from advcal_edge.runtime.onnx_session import Backward, OnnxVjp
 
+NOTHING = Consent()
 FORWARD, BACKWARD = "onnx/forward.fp32.onnx", "onnx/vjp.fp32.onnx"
 
 
-def reference_victim(bundle: Bundle, kind: str, weights: Path | None = None) -> tuple[Victim, dict[str, Any]]:
+def reference_victim(bundle: Bundle, kind: str, consent: Consent = NOTHING) -> tuple[Victim, dict[str, Any]]:
     """The model that was calibrated: torch where it is installed, else the fp32 graph, barely optimised.
 
     Raises:
@@ -26,7 +28,7 @@ def reference_victim(bundle: Bundle, kind: str, weights: Path | None = None) -> 
     choose("reference", kind, {"auto": 0, "torch": 0, "onnx": 0})
     if kind != "onnx":
         try:
-            return torch_victim(bundle, weights)
+            return torch_victim(bundle, consent)
         except ModuleNotFoundError as error:
             if kind == "torch" or error.name != "torch":
                 raise EngineError("`--reference torch` needs torch", hint="use `--reference onnx`") from error
@@ -40,22 +42,22 @@ def reference_victim(bundle: Bundle, kind: str, weights: Path | None = None) -> 
     return Victim(runner, bundle.centers(), gradient), info
 
 
-def torch_victim(bundle: Bundle, weights: Path | None = None) -> tuple[Victim, dict[str, Any]]:
+def torch_victim(bundle: Bundle, consent: Consent = NOTHING) -> tuple[Victim, dict[str, Any]]:
     """The torch module of the bundle, in float32."""
     from advcal_edge.calibrate.deploy import module_from_bundle
     from advcal_edge.calibrate.torch_runner import TorchRunner
 
-    runner = TorchRunner(module_from_bundle(bundle, weights), bundle.modality.input)
+    runner = TorchRunner(module_from_bundle(bundle, consent), bundle.modality.input)
     return runner.victim(bundle.centers()), {"kind": "torch", "fingerprint": runner.fingerprint}
 
 
-def trunk_victim(bundle: Bundle, weights: Path | None = None) -> tuple[Victim, dict[str, Any]]:
+def trunk_victim(bundle: Bundle, consent: Consent = NOTHING) -> tuple[Victim, dict[str, Any]]:
     """The frozen encoder as it was before calibration: what an attacker who knows only the published model attacks."""
     from advcal_edge.calibrate.adapters.base import AdaptedModule
     from advcal_edge.calibrate.deploy import encoder_of
     from advcal_edge.calibrate.torch_runner import TorchRunner
 
-    runner = TorchRunner(AdaptedModule(encoder_of(bundle, weights).module()), bundle.modality.input)
+    runner = TorchRunner(AdaptedModule(encoder_of(bundle, consent).module()), bundle.modality.input)
     return runner.victim(bundle.centers()), {"kind": "torch", "fingerprint": runner.fingerprint}
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.errors import InputError
 from advcal_edge.probe import Probe, ProbeFile
-from advcal_edge.spec import TensorSpec
 from advcal_edge.threat import ThreatModel
 
 BLOCK = 64
@@ -70,13 +68,8 @@ class HeldOut:
         return cls(len(probe), threat, seed, check_partner(probe.partner, len(probe)), read)
 
     @classmethod
-    def open(cls, path: Path, spec: TensorSpec, n: int, threat: ThreatModel, seed: int) -> HeldOut:
-        """The first `n` samples of a file that `Probe.to_bytes` wrote.
-
-        Raises:
-            BundleError: no such file, or samples that do not fit `spec`.
-        """
-        file = ProbeFile.open(path, spec)
+    def open(cls, file: ProbeFile, n: int, threat: ThreatModel, seed: int) -> HeldOut:
+        """The first `n` samples of a file."""
         n = min(n, len(file.y))
         partner = None if file.partner is None else file.partner[:n]
         return cls(n, threat, seed, partner, lambda size: file.blocks(size, n))

@@ -151,6 +151,7 @@ from pathlib import Path
 sys.path[:0] = [{tests!r}, {here!r}]
 from tiny import Linear, make_centers
 from advcal_edge.attacks import Victim
+from advcal_edge.probe import ProbeFile
 from advcal_edge.runtime.onnx_session import EngineGradient, OnnxRunner, OnnxVjp
 from advcal_edge.spec import image
 from advcal_edge.threat import ThreatModel
@@ -159,7 +160,9 @@ folder, n = Path(sys.argv[1]), int(sys.argv[2])
 modality = image(96)
 runner = OnnxRunner(folder / "forward.onnx", modality.input, threads=1)
 victim = Victim(runner, make_centers(), EngineGradient(runner, OnnxVjp(folder / "vjp.onnx", modality.input, threads=1)))
-samples = HeldOut.open(folder / "probe.npz", modality.input, n, ThreatModel("linf", 4 / 255, (0.0, 1.0)), 0)
+samples = HeldOut.open(
+    ProbeFile.open(folder / "probe.npz", modality.input), n, ThreatModel("linf", 4 / 255, (0.0, 1.0)), 0
+)
 assert len(samples) == n
 budget = Budget("small", 2, 1, 2, 1, ("ce",), 0, 1, 2, 2)
 with State.temporary() as state:

@@ -50,7 +50,7 @@ def audit(document: Mapping[str, Any], bundle: Bundle, engine: Path | None = Non
     evidence = Evidence.read(report)
     comparisons = evidence.comparisons()
     labels = readable(lambda: bundle.centers().labels)
-    y = None if labels is None else readable(lambda: bundle.probe().y)
+    y = None if labels is None else readable(lambda: bundle.samples("probe.npz").y)
     truths = None if labels is None or y is None or len(y) < evidence.n else [labels[k] for k in y[: evidence.n]]
     findings = [*hold("claim", report["claim"], CLAIM), *identify(report, bundle, engine, labels)]
     if truths is None:

@@ -1,0 +1,178 @@
+"""What a person lets a bundle load: the code of its encoder, and weights outside it. A bundle never decides that."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from advcal_edge import limits
+from advcal_edge.bundle import Bundle, inside
+from advcal_edge.documents import read_object
+from advcal_edge.errors import BundleError, ConfigError
+from advcal_edge.registry import ENCODERS
+from advcal_edge.storage import write_atomic, write_error
+
+SCHEMA = "advcal-edge/trust/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What a bundle asks to load beyond what this package and its own folder hold; None where it asks for nothing."""
+
+    bundle: str
+    """`Bundle.origin`: consent is given to exactly this calibration."""
+    code: str | None
+    """Name of an encoder that is not built in: `package.module:factory`, or an entry point of another package."""
+    weights: str | None
+    """Path of a checkpoint outside the bundle, as the manifest has it."""
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Wants:
+        """Read them from the manifest; nothing is loaded."""
+        section = bundle.manifest.get("encoder")
+        if section is None:
+            return cls(bundle.origin(), None, None)
+        name, stored = section["name"], section["weights"]
+        outside = None if stored is None or own_weights(bundle, stored) is not None else stored
+        return cls(bundle.origin(), None if name in ENCODERS else name, outside)
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the bundle needs no consent."""
+        return self.code is None and self.weights is None
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderChoice:
+    """An encoder that may be opened: its name, its sensor, and where its weights are."""
+
+    name: str
+    modality: str
+    weights: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What was named for one command; what was trusted before (`trust`) counts as well."""
+
+    encoder: str | None = None
+    """The encoder whose code may run; it must be the one that the bundle names."""
+    weights: Path | None = None
+    """Where the checkpoint is, in place of what the bundle says."""
+
+    def choose_encoder(self, bundle: Bundle) -> EncoderChoice:
+        """The encoder of a bundle, if its code and its weights may be loaded.
+
+        Raises:
+            BundleError: the bundle names code or a file that nobody allowed, or does not say what its encoder is.
+            ConfigError: `encoder` is another one than the bundle names.
+        """
+        section, wants = bundle.section("encoder"), Wants.of(bundle)
+        name, modality, stored = section["name"], section["modality"], section["weights"]
+        if self.encoder is not None and self.encoder != name:
+            raise ConfigError(
+                f"`--encoder {self.encoder}`: `{bundle.path}` was calibrated on the encoder `{name}`",
+                hint=f"if you know that code: `--encoder {name}`",
+            )
+        trusted = read_trust(wants.bundle)
+        if wants.code is not None and self.encoder != name and trusted is None:
+            raise BundleError(
+                f"`{bundle.path}` (bundle {wants.bundle[:12]}) wants to run the code `{name}` as its encoder;"
+                " nobody has allowed that here",
+                hint=f"if you know that code: add `--encoder {name}`, or trust this bundle from now on:"
+                f" `advcal-edge trust {bundle.path}`",
+            )
+        if self.weights is not None or stored is None:
+            return EncoderChoice(name, modality, self.weights)
+        weights = own_weights(bundle, stored)
+        if weights is None and trusted is not None:
+            weights = trusted.weights
+        if weights is None:
+            raise BundleError(
+                f"`{bundle.path}` (bundle {wants.bundle[:12]}) wants to read the weights `{stored}`, which lie outside"
+                " it; nobody has allowed that here",
+                hint="say where your copy is: `--weights PATH`; or trust this bundle from now on:"
+                f" `advcal-edge trust {bundle.path}`",
+            )
+        if not weights.exists():
+            raise BundleError(
+                f"`{bundle.path}` was calibrated on the weights `{weights}`, which are not there",
+                hint="say where they are now: `--weights PATH`",
+            )
+        return EncoderChoice(name, modality, weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What was allowed for one bundle for good."""
+
+    bundle: str
+    encoder: str
+    weights: Path | None
+
+
+def own_weights(bundle: Bundle, stored: str) -> Path | None:
+    """Place of weights that are listed in the bundle, one file or all files of a folder, hashes checked.
+
+    Raises:
+        BundleError: one of them was changed.
+    """
+    names = [name for name in bundle.manifest["files"] if name == stored or name.startswith(f"{stored}/")]
+    for name in names:
+        bundle.file(name)
+    return inside(bundle.path, stored) if names else None
+
+
+def trust(bundle: Bundle) -> Wants:
+    """Allow a bundle, in exactly this state of calibration, to load what it asks for from now on; return what that is.
+
+    Kept in the user's configuration folder, one file per bundle.
+
+    Raises:
+        BundleError: the folder cannot be written.
+    """
+    wants = Wants.of(bundle)
+    if not wants.nothing:
+        weights = None if wants.weights is None else str(Path(wants.weights).expanduser().absolute())
+        document = {"schema": SCHEMA, "encoder": bundle.section("encoder")["name"], "weights": weights}
+        path = trust_path(wants.bundle)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(path, error) from error
+        write_atomic(path, (json.dumps(document, indent=1) + "\n").encode())
+    return wants
+
+
+def withdraw(bundle: Bundle) -> bool:
+    """Forget that a bundle was trusted; whether it was."""
+    path = trust_path(bundle.origin())
+    trusted = path.is_file()
+    path.unlink(missing_ok=True)
+    return trusted
+
+
+def read_trust(bundle: str) -> Trust | None:
+    """What was allowed for the bundle with this origin, if anything.
+
+    Raises:
+        ConfigError: the file that says it is damaged.
+    """
+    path = trust_path(bundle)
+    if not path.is_file():
+        return None
+    hint = "remove it, and trust the bundle again with `advcal-edge trust`"
+    found = read_object(path, limits.DOCUMENT_BYTES, ConfigError, hint=hint)
+    encoder, weights = found.get("encoder"), found.get("weights")
+    if found.get("schema") != SCHEMA or not isinstance(encoder, str) or not isinstance(weights, (str, type(None))):
+        raise ConfigError(f"`{path}` does not say what was trusted; expected schema `{SCHEMA}`", hint=hint)
+    return Trust(bundle, encoder, None if weights is None else Path(weights))
+
+
+def trust_path(bundle: str) -> Path:
+    """Where it is kept what the bundle with this origin may load."""
+    configured = os.environ.get("XDG_CONFIG_HOME", "")
+    root = Path(configured) if Path(configured).is_absolute() else Path.home() / ".config"
+    return root / "advcal-edge" / "trust" / f"{bundle}.json"

@@ -1,0 +1,258 @@
+"""What a manifest may say: every field with its type, looked at once when a bundle is opened."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from advcal_edge.errors import BundleError
+from advcal_edge.registry import unknown
+from advcal_edge.spec import MODALITIES, Modality
+from advcal_edge.threat import ThreatModel
+
+SCHEMA = "advcal-edge/bundle/1"
+LONGEST_TEXT = 4096
+OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Characters that a terminal or a page obeys instead of showing: control characters and changes of direction."""
+CODE = re.compile(r"[A-Za-z_][\w.-]{0,127}(:[A-Za-z_][\w.]{0,127})?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one value must be, in words and as a test."""
+
+    expected: str
+    holds: Callable[[Any], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """An object with any number of entries, all of one shape."""
+
+    values: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list of at least `least` items, all of one shape."""
+
+    shape: Shape
+    least: int = 0
+
+
+Shape = Rule | Each | Items | Mapping[str, Any]
+"""A mapping names the keys of an object; a key that ends with `?` may be missing."""
+
+
+def is_number(value: object) -> bool:
+    """Whether this is a finite number and no boolean."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_count(value: object) -> bool:
+    """Whether this is a whole number from zero."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def is_plain(value: object) -> bool:
+    """Whether this is an object; its numbers and texts are looked at with all the others."""
+    return isinstance(value, dict)
+
+
+def has_type(kind: type) -> Callable[[Any], bool]:
+    """Whether a value is of `kind`."""
+    return lambda value: isinstance(value, kind)
+
+
+TEXT = Rule("text", has_type(str))
+TEXT_OR_NULL = Rule("text or null", lambda value: value is None or isinstance(value, str))
+FLAG = Rule("true or false", has_type(bool))
+COUNT = Rule("a whole number from zero", is_count)
+NUMBER = Rule("a finite number", is_number)
+POSITIVE = Rule("a positive number", lambda value: is_number(value) and value > 0)
+FRACTION = Rule("a fraction from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
+DIGEST = Rule(
+    "a sha256 of 64 hexadecimal digits", lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)
+)
+SENSOR = Rule(
+    f"the name of a sensor such as {', '.join(MODALITIES)}",
+    lambda value: isinstance(value, str) and re.fullmatch("[a-z][a-z0-9_-]{0,31}", value),
+)
+ENCODER = Rule(
+    "the name of an encoder or `package.module:factory`", lambda value: isinstance(value, str) and CODE.fullmatch(value)
+)
+SCALAR = Rule(
+    "text, a number, true, false or null",
+    lambda value: value is None or isinstance(value, (str, bool)) or is_number(value),
+)
+PLAIN = Rule("an object", is_plain)
+
+SHARE: Mapping[str, Shape] = {
+    "accuracy": FRACTION,
+    "interval": Items(FRACTION, 2),
+    "n": COUNT,
+    "correct?": COUNT,
+    "hits?": COUNT,
+    "exact?": Items(FRACTION, 2),
+}
+"""A share of samples with its intervals."""
+COLUMNS = ("clean", "static", "pgd", "apgd", "square", "worst")
+ROW: Shape = {**{f"{name}?": {**SHARE, "top5?": SHARE} for name in COLUMNS}, "recall?": Each(Each(Each(SHARE)))}
+
+FIELDS: Mapping[str, Shape] = {
+    "schema": Rule(f"`{SCHEMA}`", lambda value: value == SCHEMA),
+    "files": Each({"sha256": DIGEST, "bytes?": COUNT}),
+    "tool?": {"version": TEXT},
+    "encoder?": {
+        "name": ENCODER,
+        "modality": SENSOR,
+        "weights": TEXT_OR_NULL,
+        "weights_sha256": DIGEST,
+        "license": TEXT,
+        "metadata": PLAIN,
+    },
+    "modality?": {
+        "name": SENSOR,
+        "input": {
+            "name": TEXT,
+            "shape": Items(COUNT, 1),
+            "dtype": TEXT,
+            "layout": TEXT,
+            "bounds": Items(NUMBER, 2),
+            "unit": TEXT,
+        },
+        "preprocess": TEXT,
+        "bit_depth": COUNT,
+        "settings": Each(NUMBER),
+    },
+    "threat?": {"norm": TEXT, "eps": NUMBER, "bounds": Items(NUMBER, 2)},
+    "adapter?": {"kind": TEXT, "config": Each(SCALAR), "parameters": COUNT, "trainable_fraction": NUMBER},
+    "centers?": {"labels": Items(TEXT, 2), "source": TEXT, "temperature": POSITIVE},
+    "data?": {
+        "source": TEXT,
+        "license": TEXT_OR_NULL,
+        "skipped": COUNT,
+        "partner": TEXT_OR_NULL,
+        "train": COUNT,
+        "held_out": COUNT,
+        "calibration": COUNT,
+        "train_sha256": DIGEST,
+        "held_out_sha256": DIGEST,
+    },
+    "config?": PLAIN,
+    "seed?": COUNT,
+    "changing?": Each(Items(DIGEST)),
+    "metrics?": {
+        "threat": {"norm": TEXT, "eps": NUMBER, "bounds": Items(NUMBER, 2)},
+        "n": COUNT,
+        "budgets": Each(TEXT),
+        "before": ROW,
+        "after": ROW,
+    },
+    "environment?": Each(TEXT),
+    "graphs?": {
+        "opset?": COUNT,
+        "files": Each(
+            {
+                "precision": TEXT,
+                "kind": TEXT,
+                "opset?": COUNT,
+                "seconds?": NUMBER,
+                "step?": TEXT_OR_NULL,
+                "fidelity?": Each(SCALAR),
+            }
+        ),
+    },
+}
+
+
+def check_manifest(manifest: Mapping[str, Any], where: str) -> None:
+    """Refuse a manifest with a field that is unknown, missing or of another type; `where` begins the message.
+
+    Raises:
+        BundleError: the first such field, with what was found and what was expected.
+    """
+    for place, text in texts(manifest):
+        odd = OBEYED.search(text)
+        if odd or len(text) > LONGEST_TEXT:
+            found = f"the control character U+{ord(odd[0]):04X}" if odd else f"text of {len(text)} characters"
+            raise BundleError(f"{where}: `{place}` holds {found}; expected at most {LONGEST_TEXT} printable characters")
+    check_shape(manifest, FIELDS, where, "")
+    if "modality" in manifest:
+        modality = Modality.from_json(manifest["modality"])
+        if "encoder" in manifest and manifest["encoder"]["modality"] != modality.name:
+            raise BundleError(
+                f"{where}: `encoder.modality` is `{manifest['encoder']['modality']}`; expected `{modality.name}`,"
+                " as `modality.name` says"
+            )
+        if "threat" in manifest and ThreatModel.from_json(manifest["threat"]).bounds != modality.input.bounds:
+            raise BundleError(
+                f"{where}: `threat.bounds` is {manifest['threat']['bounds']}; expected"
+                f" {list(modality.input.bounds)}, as `modality.input.bounds` says"
+            )
+    elif "threat" in manifest:
+        ThreatModel.from_json(manifest["threat"])
+
+
+def texts(value: object, place: str = "") -> Iterator[tuple[str, str]]:
+    """Every text of a document with its place, keys included; nesting is bounded where documents are read."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for key, child in value.items():
+            yield f"a key of `{place}`" if place else "a key", key
+            yield from texts(child, f"{place}.{key}" if place else key)
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from texts(child, f"{place}[{index}]")
+
+
+def check_shape(value: object, shape: Shape, where: str, place: str) -> None:
+    """Compare one value with its shape.
+
+    Raises:
+        BundleError: it has another.
+    """
+    if isinstance(shape, Rule):
+        if not shape.holds(value):
+            raise misfit(where, place, value, shape.expected)
+    elif isinstance(shape, Items):
+        if not isinstance(value, list) or len(value) < shape.least:
+            raise misfit(where, place, value, f"a list of at least {shape.least}")
+        for index, item in enumerate(value):
+            check_shape(item, shape.shape, where, f"{place}[{index}]")
+    elif not isinstance(value, Mapping):
+        raise misfit(where, place, value, "an object")
+    elif isinstance(shape, Each):
+        for key, item in value.items():
+            check_shape(item, shape.values, where, f"{place}.{key}" if place else key)
+    else:
+        check_keys(value, shape, where, place)
+
+
+def check_keys(value: Mapping[str, Any], shape: Mapping[str, Any], where: str, place: str) -> None:
+    """Compare an object with the keys that it may and must have.
+
+    Raises:
+        BundleError: one is missing or unknown, or its value has another shape.
+    """
+    known = {key.removesuffix("?"): key for key in shape}
+    for key, item in value.items():
+        inner = f"{place}.{key}" if place else key
+        if key not in known:
+            error = unknown("field", inner[:100], (f"{place}.{name}" if place else name for name in known))
+            raise BundleError(f"{where}: {error.message}", hint=error.hint)
+        check_shape(item, shape[known[key]], where, inner)
+    missing = [name for name, key in known.items() if name == key and name not in value]
+    if missing:
+        raise BundleError(f"{where}: `{f'{place}.' if place else ''}{missing[0]}` is missing", hint="calibrate again")
+
+
+def misfit(where: str, place: str, value: object, expected: str) -> BundleError:
+    """The error for a value of another shape."""
+    found = repr(value)
+    shown = found if len(found) <= 60 else f"{found[:57]}..."
+    return BundleError(f"{where}: `{place}` is {shown}; expected {expected}", hint="calibrate again, or copy it again")

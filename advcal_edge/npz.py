@@ -1,0 +1,86 @@
+"""Arrays in npz archives that anybody may have written: no pickle, and sizes checked before anything is unpacked."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge import limits
+from advcal_edge.errors import AdvcalError
+from advcal_edge.limits import Limit
+
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+LONGEST_HEADER = 10_000  # bytes of the text that describes one array
+SMALL = 64 * limits.MIB  # bytes unpacked, below which any ratio is harmless: arrays of one value pack very well
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Npz:
+    """An archive that was opened by `open_npz`."""
+
+    archive: zipfile.ZipFile
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the arrays."""
+        return tuple(name.removesuffix(".npy") for name in self.archive.namelist())
+
+    def array(self, name: str) -> NDArray[Any]:
+        """One array, whole."""
+        with self.stream(name) as (stream, shape, dtype):
+            size = math.prod(shape) * dtype.itemsize
+            data = stream.read(size)
+            if len(data) != size or stream.read(1):
+                raise ValueError(f"`{name}` holds other than the {size} bytes that its shape {shape} of {dtype} takes")
+            return np.frombuffer(data, dtype).reshape(shape)
+
+    @contextmanager
+    def stream(self, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype[Any]]]:
+        """One array to be read in parts: its bytes from the first number on, its shape and its dtype.
+
+        Raises:
+            KeyError: no such array.
+            ValueError: it holds objects, or its numbers do not lie row by row.
+        """
+        member = self.archive.getinfo(f"{name}.npy")
+        with self.archive.open(member) as stream:
+            version = np.lib.format.read_magic(stream)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, columns_first, dtype = read(stream, max_header_size=LONGEST_HEADER)
+            if dtype.hasobject or dtype.itemsize == 0 or (columns_first and len(shape) > 1):
+                raise ValueError(f"`{name}` is an array {shape} of {dtype}; expected plain numbers, row by row")
+            if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > member.file_size:
+                raise ValueError(f"`{name}` claims a shape {shape} of {dtype} in {member.file_size} bytes")
+            yield stream, shape, dtype
+
+
+@contextmanager
+def open_npz(file: BinaryIO, where: str, limit: Limit, kind: type[AdvcalError], *, hint: str) -> Iterator[Npz]:
+    """Open an archive of at most `limit` bytes unpacked; whatever goes wrong with it in the block is one error.
+
+    Raises:
+        kind: no such archive, too large, packed more than `SAMPLES_RATIO` times, or damaged; begins with `where`.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            limit.check(sum(member.file_size for member in members), f"{where}, unpacked,", kind)
+            for member in members:
+                if member.compress_type not in METHODS or member.flag_bits & 1:
+                    raise ValueError(f"`{member.filename}` is encrypted or packed by another method than deflate")
+                if member.file_size > SMALL:
+                    ratio = member.file_size / max(member.compress_size, 1)
+                    limits.SAMPLES_RATIO.check(ratio, f"`{member.filename[:40]}` in {where}", kind)
+            yield Npz(archive)
+    except AdvcalError:
+        raise
+    except Exception as error:  # zip, zlib and numpy, which evaluates a header as a literal, may raise almost anything
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise kind(f"{where} is no readable archive of arrays: {reason}", hint=hint) from error
