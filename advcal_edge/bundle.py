@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 from advcal_edge import limits
 from advcal_edge.centers import Centers
 from advcal_edge.changes import Staged, change, exclusive, foundation, replace, settle, stage, workshop
-from advcal_edge.documents import parse_json
+from advcal_edge.documents import parse_json, read_object
 from advcal_edge.errors import BundleChangedError, BundleError
 from advcal_edge.leftovers import CHANGING, MANIFEST, returned, unfinished
 from advcal_edge.limits import Limit
@@ -341,10 +340,10 @@ def check_destination(path: Path) -> None:
 def is_bundle(path: Path) -> bool:
     """Whether a folder holds a bundle of any version and nothing that neither its manifest lists nor a writer left."""
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
+        manifest = read_object(path / MANIFEST, limits.MANIFEST_BYTES, BundleError)
         listed = {MANIFEST, *manifest["files"]}
         ours = str(manifest["schema"]).startswith("advcal-edge/bundle/")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (BundleError, KeyError, TypeError):
         return False
     left = unfinished(path)
     found = {file for file in path.rglob("*") if not file.is_dir()}

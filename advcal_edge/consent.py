@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from advcal_edge import limits
-from advcal_edge.bundle import Bundle, inside
+from advcal_edge.bundle import Bundle
 from advcal_edge.documents import read_object
 from advcal_edge.errors import BundleError, ConfigError
 from advcal_edge.registry import ENCODERS
-from advcal_edge.storage import write_atomic, write_error
+from advcal_edge.storage import inside, write_atomic, write_error
 
 SCHEMA = "advcal-edge/trust/1"
 
