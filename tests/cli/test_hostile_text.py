@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+from hostile import SECTIONS
 from tiny import BundleMaker, Linear, make_centers
 
 from advcal_edge.bundle import MANIFEST, Bundle
@@ -70,7 +71,7 @@ def keyed(value: object) -> Any:
 
 @pytest.fixture
 def bundle(make_bundle: BundleMaker) -> Bundle:
-    """A working bundle that says something hostile wherever it may say anything."""
+    """A working bundle that says something hostile wherever it may; a manifest may not."""
     linear = Linear.random(image(8))
     whole = make_bundle(linear).add({"onnx/vjp.fp32.onnx": linear.vjp()})
     (whole.path / NAME).write_text("a file that nobody listed")
@@ -84,11 +85,8 @@ def bundle(make_bundle: BundleMaker) -> Bundle:
             "centers.safetensors": replace(centers, labels=labels, source=HOSTILE).to_bytes(),
             "onnx/forward.fp32.onnx": graph.SerializeToString(),
         },
-        encoder={"name": HOSTILE, "license": HOSTILE, "weights": HOSTILE, HOSTILE: HOSTILE},
-        adapter={"kind": HOSTILE},
-        metrics={HOSTILE: {HOSTILE: {"accuracy": 0.5}}, "n": HOSTILE},
-        graphs={"files": {"onnx/forward.fp32.onnx": {"precision": HOSTILE, "kind": HOSTILE, "fidelity": HOSTILE}}},
-        data={"partner": HOSTILE},
+        **{name: section for name, section in SECTIONS.items() if name not in ("centers", "encoder")},
+        encoder={**SECTIONS["encoder"], "modality": "image"},
     )
 
 
@@ -125,7 +123,7 @@ def test_a_bundle_and_an_output_of_a_hostile_name(bundle: Bundle, frame: Path, t
     moved = str(bundle.path.rename(tmp_path / NAME))
     assert main(["inspect", moved]) == 0
     assert main(["embed", moved, str(frame), "--out", str(tmp_path / f"{NAME}.npz")]) == 0
-    assert main(["export", moved, "--precision", "fp32"]) == 2  # its encoder is unknown
+    assert main(["export", moved, "--precision", "fp32"]) == 2  # its weights are others
     assert FORGED in calm(capsys)
 
 
