@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
+from advcal_edge import limits
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
+from advcal_edge.documents import read_object
 from advcal_edge.errors import BundleError, ConfigError
 from advcal_edge.leftovers import MANIFEST
-
-LARGEST = 256 * 2**20  # bytes of a report; one with 100,000 samples takes about 20 MB
 
 
 def audit_report(console: Console, path: Path, bundle: Path | None, engine: Path | None) -> bool:
@@ -24,7 +22,7 @@ def audit_report(console: Console, path: Path, bundle: Path | None, engine: Path
     from advcal_edge.report.findings import render_findings
     from advcal_edge.verify.audit import audit
 
-    document = read(path)
+    document = read_object(path, limits.REPORT_BYTES, BundleError, hint="verify again, or copy the report again")
     opened = Bundle.open(bundle if bundle is not None else bundle_of(path))
     if path.resolve().is_relative_to(opened.path.resolve()):
         inner = path.resolve().relative_to(opened.path.resolve()).as_posix()
@@ -38,25 +36,6 @@ def audit_report(console: Console, path: Path, bundle: Path | None, engine: Path
     word = "holds" if holds else "does not hold"
     console.say(f"the report {word}; its verdict is {document.get('verdict')}. Nothing was attacked")
     return holds
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The document.
-
-    Raises:
-        BundleError: no JSON object.
-    """
-    try:
-        if path.stat().st_size > LARGEST:
-            raise BundleError(f"`{path}` is larger than {LARGEST // 2**20} MiB; expected a report.json")
-        document = json.loads(path.read_bytes())
-    except OSError as error:
-        raise BundleError(f"cannot read the report `{path}`: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"`{path}` is no JSON document: {error}") from error
-    if not isinstance(document, dict):
-        raise BundleError(f"`{path}` holds no JSON object; expected a report.json")
-    return document
 
 
 def bundle_of(path: Path) -> Path:

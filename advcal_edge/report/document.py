@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from advcal_edge.bundle import REPORT_SCHEMA
-from advcal_edge.errors import BundleError
+from advcal_edge.errors import AdvcalError, BundleError
 from advcal_edge.threat import ThreatModel
 
 SCHEMA = REPORT_SCHEMA
@@ -29,9 +29,10 @@ def reading(report: Mapping[str, Any]) -> Iterator[None]:
         )
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AdvcalError) as error:
+        reason = error.message if isinstance(error, AdvcalError) else repr(error)
         raise BundleError(
-            f"the report has the schema `{SCHEMA}` but is malformed: {error!r}", hint="verify again"
+            f"the report has the schema `{SCHEMA}` but is malformed: {reason}", hint="verify again"
         ) from error
 
 

@@ -152,3 +152,10 @@ def test_unknown_schema_and_missing_fields_are_refused() -> None:
         summary_table([{**PASSING, "schema": "other"}])
     with pytest.raises(BundleError, match="malformed"):
         verification_table({key: value for key, value in PASSING.items() if key != "checks"})
+
+
+@pytest.mark.parametrize("threat", [{"norm": "l7", "eps": 0.1, "bounds": [0, 1]}, {"norm": "linf"}, 3, None])
+def test_a_threat_model_that_is_none_is_one_clear_error(threat: object) -> None:
+    with pytest.raises(BundleError, match=r"the report has the schema .* but is malformed") as caught:
+        verification_table({**PASSING, "threat": threat})
+    assert caught.value.hint == "verify again"

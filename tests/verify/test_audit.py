@@ -6,8 +6,10 @@ import contextlib
 import copy
 import importlib
 import inspect
+import io
 import json
 import math
+import os
 import pkgutil
 import re
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ from tiny import DIM, BundleMaker, Linear, write_bundle
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
+from advcal_edge.cli import main
 from advcal_edge.errors import BundleError
 from advcal_edge.report.findings import render_findings
 from advcal_edge.spec import thermal
@@ -351,3 +354,51 @@ def test_the_report_of_a_real_bundle(exported: Bundle) -> None:
         ["found", "fail"],
         ["expected", report["verdict"]],
     ]
+
+
+EXAMPLE = json.loads(
+    (Path(__file__).parents[2] / "docs" / "example-report" / "report.json").read_text(encoding="utf-8")
+)
+PLACES = [path[:cut] for path, _ in leaves(EXAMPLE) for cut in range(1, len(path) + 1)]
+ODD = st.sampled_from(
+    [None, True, -1, 2**53, 2**63, 1e308, 5e-324, "", "1" * 200, "<= 1.2.3", ">= 1e999", [], [[]], {}]
+)
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(sorted(set(PLACES), key=str)), ODD | JSON)
+def test_a_real_report_with_any_value_replaced_ends_in_findings_or_in_words(
+    bundle: Bundle, path: tuple[Any, ...], value: object
+) -> None:
+    report = bundle.path.with_name("report.json")
+    report.write_text(json.dumps(put(EXAMPLE, path, value)), encoding="utf-8")
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as err:
+        assert main(["verify", str(bundle.path), "--check", str(report)]) in (1, 2)
+    assert "internal error" not in err.getvalue()
+    assert ("error: " in err.getvalue()) is ("hint: " in err.getvalue())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", '{"a": NaN}', '{"a": 1e999}', "[" * 10**5, '{"a": ' + "9" * 5000 + "}", '{"a": "\\ud800"}', "\xff"],
+)
+def test_a_file_that_is_no_report(
+    text: str, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "report.json").write_bytes(text.encode("latin-1"))
+    assert main(["verify", str(bundle.path), "--check", str(tmp_path / "report.json")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: `{tmp_path / 'report.json'}` ")
+    assert "hint: verify again" in err
+
+
+def test_a_report_beyond_the_limit_is_not_read(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (tmp_path / "report.json").open("wb") as file:
+        file.truncate(2**40)
+    assert main(["verify", str(bundle.path), "--check", str(tmp_path / "report.json")]) == 2
+    assert "ADVCAL_MAX_REPORT_BYTES=1099511627776" in capsys.readouterr().err
+    os.mkfifo(tmp_path / "pipe")
+    assert main(["verify", str(bundle.path), "--check", str(tmp_path / "pipe")]) == 2
+    assert "is a pipe; expected a regular file" in capsys.readouterr().err

@@ -103,3 +103,16 @@ def test_an_earlier_attempt_is_held_against_its_report_while_that_is_there(
 def test_fp32_may_stand_for_any_precision_that_was_given_up(bundle: Bundle, report: dict[str, Any]) -> None:
     found = put(put(report, ("engine", "precision"), "fp32"), ("ladder", "asked"), "fp16")
     assert not {where for where in states(audit(found, bundle)) if where.startswith("ladder")}
+
+
+@pytest.mark.parametrize(
+    "stored", [b"[]", b"{", b'{"engine": []}', b'{"engine": {"sha256": "SHA"}, "reasons": 3, "verdict": []}']
+)
+def test_a_damaged_report_of_an_earlier_attempt_is_a_finding_or_none(
+    stored: bytes, bundle: Bundle, report: dict[str, Any]
+) -> None:
+    sha256 = "ab" * 32
+    attempt = {"step": "as built", "engine": sha256, "verdict": "fail", "reasons": ["check unit_norm failed"]}
+    kept = bundle.add({f"reports/{sha256[:8]}/report.json": stored.replace(b"SHA", sha256.encode())})
+    found = set(states(audit(put(report, ("ladder", "attempts", 0), attempt), kept)))
+    assert found == ({"ladder.attempts[0].verdict", "ladder.attempts[0].reasons"} if b"SHA" in stored else set())

@@ -85,8 +85,9 @@ def matrix_findings(report: Stated, evidence: Evidence) -> list[Finding]:
     for key, names in (("crafted_on", crafted_on), ("judged_on", judged_on)):
         if len(set(names)) < len(names) or set(names) - set(known):
             findings.append(wrong("matrix", stated[key], f"each once, of {', '.join(known)}"))
+    routes = {route.crafted_on: route for route in reversed(evidence.routes) if route.attack == attack}  # the first
     for name, row in zip(crafted_on, rows, strict=True):
-        route = next((r for r in evidence.routes if r.attack == attack and r.crafted_on == name), None)
+        route = routes.get(name)
         if route is None:
             findings.append(
                 Finding("matrix", "wrong", f"{attack}, crafted on {name}", "one of the routes", stated.path)

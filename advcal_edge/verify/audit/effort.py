@@ -56,4 +56,4 @@ def effort_findings(report: Stated, routes: Sequence[Route]) -> list[Finding]:
 def parts(attack: str) -> tuple[str, dict[str, str]]:
     """`APGD(steps=10, loss='ce')` as its name and settings."""
     name, _, inside = attack.partition("(")
-    return name, dict(re.findall(r"(\w+)='?([^,')]*)", inside))
+    return name, dict(re.findall(r"\b(\w+)='?([^,')]*)", inside))

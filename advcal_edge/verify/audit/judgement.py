@@ -13,7 +13,7 @@ from advcal_edge.verify.check import Check, Status
 from advcal_edge.verify.comparison import Comparison
 from advcal_edge.verify.gate import decide
 
-LIMIT = re.compile(r"(<=|>=) (-?[0-9.]+(?:e[-+]?[0-9]+)?)")
+LIMIT = re.compile(r"(<=|>=) (-?[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?)")
 ROUNDING = 1e-5  # of a limit, which the document holds with six digits
 ASKED = (
     "unit_norm",

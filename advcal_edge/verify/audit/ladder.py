@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from advcal_edge import limits
 from advcal_edge.bundle import Bundle
-from advcal_edge.errors import AdvcalError
+from advcal_edge.documents import read_object
+from advcal_edge.errors import AdvcalError, BundleError
 from advcal_edge.verify.audit.finding import Finding, hold, merged, ok, wrong
 from advcal_edge.verify.audit.stated import Stated
 
@@ -38,15 +39,17 @@ def ladder_findings(report: Stated, bundle: Bundle) -> list[Finding]:
     steps = [attempt["step"].text() for attempt in attempts]
     if len(set(steps)) < len(steps):
         findings.append(Finding("ladder", "wrong", "a step twice", "each step once", stated["attempts"].path))
+    hashes = {value for attempt in attempts if isinstance(value := attempt["engine"].value, str)}
+    reports = {sha256: stored(bundle, sha256) for sha256 in hashes}  # each is read once, however often it is named
     for attempt in attempts[:-1]:
-        findings += earlier(attempt, bundle)
+        findings += earlier(attempt, reports)
     asked, precision = stated["asked"].text(), engine["precision"].text()
     if asked == FULL or precision not in (asked, FULL):
         findings.append(wrong("ladder", stated["asked"], precision if precision != FULL else "a reduced precision"))
     return merged(findings, ok("ladder", stated["asked"]))
 
 
-def earlier(attempt: Stated, bundle: Bundle) -> list[Finding]:
+def earlier(attempt: Stated, reports: Mapping[str, Mapping[str, Any] | None]) -> list[Finding]:
     """An attempt before the last: no pass, with a reason, and what its report says where the bundle has one."""
     verdict, sha256 = attempt["verdict"].text(), attempt["engine"].value
     reasons = [reason.text() for reason in attempt["reasons"].items()]
@@ -61,10 +64,11 @@ def earlier(attempt: Stated, bundle: Bundle) -> list[Finding]:
         findings.append(wrong("ladder", attempt["engine"], None))
     if not SHA256.fullmatch(attempt["engine"].text()):
         raise attempt["engine"].expected("a sha256, or null")
-    found = stored(bundle, attempt["engine"].text())
+    found = reports[attempt["engine"].text()]
     if found is not None:
         findings += hold("ladder", attempt["verdict"], str(found.get("verdict")))
-        findings += hold("ladder", attempt["reasons"], list(map(str, found.get("reasons", []))))
+        told = found.get("reasons")
+        findings += hold("ladder", attempt["reasons"], list(map(str, told if isinstance(told, list) else [])))
     return findings
 
 
@@ -74,7 +78,8 @@ def stored(bundle: Bundle, sha256: str) -> Mapping[str, Any] | None:
     if not bundle.has(name):
         return None
     try:
-        found = json.loads(bundle.file(name).read_text(encoding="utf-8"))
-        return found if found["engine"]["sha256"] == sha256 else None
-    except (AdvcalError, OSError, ValueError, KeyError, TypeError, RecursionError):
+        found = read_object(bundle.file(name), limits.REPORT_BYTES, BundleError)
+    except AdvcalError:
         return None
+    engine = found.get("engine")
+    return found if isinstance(engine, dict) and engine.get("sha256") == sha256 else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -115,13 +115,13 @@ def recount(report: Stated, evidence: Evidence) -> list[Finding]:
             findings += hold(f"comparison {item.name}", by_name[item.name], counted(item))
     flags = {item.name: {side: written(getattr(item, side)) for side in SIDES} for item in comparisons}
     findings += hold("flags of the comparisons", report["per_sample"]["comparisons"], flags)
-    sources = [item["name"].text() for item in report["sources"].items()]
+    known = {*SIDES, *(item["name"].text() for item in report["sources"].items())}
     for k, (found, route) in enumerate(zip(report["routes"].items(), evidence.routes, strict=True), 1):
-        findings += route_findings(f"route {k}, {route.route}", found, route, [*SIDES, *sources])
+        findings += route_findings(f"route {k}, {route.route}", found, route, known)
     return findings
 
 
-def route_findings(name: str, stated: Stated, route: Route, crafted_on: Sequence[str]) -> list[Finding]:
+def route_findings(name: str, stated: Stated, route: Route, crafted_on: Set[str]) -> list[Finding]:
     """The counts of one attack, and whether it is of a known route and was crafted on somebody known."""
     expected = {
         "route": route.route,

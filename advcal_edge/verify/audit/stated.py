@@ -112,7 +112,8 @@ class Stated:
             raise self.expected("characters 0 and 1, one a sample")
         if n is not None and len(text) != n:
             raise self.malformed(f"has {len(text)} characters; expected {n}, one a sample")
-        return np.array([character == "1" for character in text], np.bool_)
+        found: NDArray[np.bool_] = np.frombuffer(text.encode("ascii"), np.uint8) == ord("1")
+        return found
 
     def expected(self, kind: str) -> BundleError:
         """That the value is of another kind."""
