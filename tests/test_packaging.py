@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
+from checkout import ROOT, pyproject
 
-ROOT = Path(__file__).parent.parent
 LINKED = ("calibrate", "export", "runtime")
+UNPACKED = (ROOT / "PKG-INFO").exists()
+"""Whether this is an unpacked sdist, which has no links: building needs none."""
+
+CHECKOUT_ALONE = {".gitignore", ".ci/run"}
+"""What is of no use without the repository."""
 
 
-def pyproject() -> dict[str, object]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())
-
-
+@pytest.mark.skipif(UNPACKED, reason="an unpacked sdist has no links")
 @pytest.mark.parametrize("name", LINKED)
 def test_links_are_relative_and_lead_to_the_folders(name: str) -> None:
     link = ROOT / "advcal_edge" / name
@@ -31,7 +32,6 @@ def test_links_are_relative_and_lead_to_the_folders(name: str) -> None:
 
 def test_packages_listed_are_those_on_disk() -> None:
     tool = pyproject()["tool"]
-    assert isinstance(tool, dict)
     on_disk = set()
     for top, package in (("advcal_edge", "advcal_edge"), *((name, f"advcal_edge.{name}") for name in LINKED)):
         for init in (ROOT / top).rglob("__init__.py"):
@@ -57,7 +57,6 @@ def test_no_bare_imports_of_the_top_level_folders() -> None:
 
 def test_package_data_is_declared() -> None:
     tool = pyproject()["tool"]
-    assert isinstance(tool, dict)
     data = tool["setuptools"]["package-data"]
     folders = tool["setuptools"]["package-dir"]
     for package in tool["setuptools"]["packages"]:
@@ -77,3 +76,38 @@ def test_light_layers_load_nothing_heavy(module: str) -> None:
     code = f"import {module}, sys; print(sorted({{'torch', 'onnx', 'typer'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def build(kind: str, tree: Path, out: Path) -> Path:
+    """What the build backend makes of a tree: `sdist` or `wheel`."""
+    code = f"import sys; from setuptools import build_meta; print(build_meta.build_{kind}(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", code, str(out)], cwd=tree, capture_output=True, text=True, check=True)
+    return out / done.stdout.splitlines()[-1]
+
+
+def contents(wheel: Path) -> dict[str, int]:
+    """The files of a wheel and their checksums; RECORD says the same."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {entry.filename: entry.CRC for entry in archive.infolist()}
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a checkout knows what belongs to it")
+def test_the_sdist_is_whole_and_builds_the_same_wheel(tmp_path: Path) -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    checkout = tmp_path / "checkout"
+    tracked = [Path(name) for name in listed.split("\0") if name and (ROOT / name).exists()]
+    for name in tracked:
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, checkout / name, follow_symlinks=False)
+
+    sdist = build("sdist", checkout, tmp_path)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    files = {str(name) for name in tracked if not (ROOT / name).is_symlink()} - CHECKOUT_ALONE
+    assert not {name for name in files if not (unpacked / name).is_file()}
+
+    (tmp_path / "second").mkdir()
+    direct, by_sdist = build("wheel", checkout, tmp_path), build("wheel", unpacked, tmp_path / "second")
+    assert contents(direct) == contents(by_sdist)
+    assert "advcal_edge/runtime/embedder.py" in contents(direct)

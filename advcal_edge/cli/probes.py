@@ -88,19 +88,11 @@ def onnx_export() -> str:
 
 
 def html_report() -> str:
-    """Draw and render a line."""
-    import io
-
+    """Render a template."""
     import jinja2
-    import matplotlib
-    from matplotlib.figure import Figure
 
-    buffer = io.StringIO()
-    figure = Figure()
-    figure.add_subplot().plot([0, 1])
-    figure.savefig(buffer, format="svg")
-    expect(jinja2.Template("{{ a }}").render(a=1) == "1" and "<svg" in buffer.getvalue(), "nothing was drawn")
-    return f"matplotlib {matplotlib.__version__}, jinja2 {jinja2.__version__}: svg and template"
+    expect(jinja2.Template("{{ a }}").render(a=1) == "1", "nothing was rendered")
+    return f"jinja2 {jinja2.__version__}: template rendered"
 
 
 def toml_reader() -> str:
