@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from advcal_edge.cli.console import Console
+from advcal_edge.cli.decoders import keep_decoders_quiet
 from advcal_edge.cli.options import MODALITIES, Json, terms
 from advcal_edge.config import Layer, parse_settings, read_toml, resolve
 from advcal_edge.errors import BundleError, DependencyError
@@ -103,6 +104,7 @@ def calibrate(
 
 def run(chosen: CalibrateConfig, console: Console, *, resume: bool = False) -> CalibrationResult:
     """Calibrate, show everything, and return what came out; `demo` runs this too."""
+    keep_decoders_quiet()
     try:
         from advcal_edge.calibrate.calibration import calibrate as run_calibration
     except ModuleNotFoundError as error:

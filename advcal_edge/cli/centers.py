@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,10 @@ import typer
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import Json
 from advcal_edge.errors import InputError
+from advcal_edge.limits import LABELS, LABELS_BYTES
+from advcal_edge.storage import read_bytes
+
+ONE_A_LINE = "a text file with one entry a line, as `printf 'cat\\ndog\\n' > labels.txt` writes it"
 
 
 def centers(
@@ -52,12 +57,18 @@ def read_lines(path: Path) -> tuple[str, ...]:
     """The lines of a text file that are not blank.
 
     Raises:
-        InputError: unreadable, not UTF-8, or without any line.
+        InputError: unreadable, too large, not UTF-8, or without any line.
     """
     try:
-        found = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read `{path}`: {error}") from error
+        text = read_bytes(path, LABELS_BYTES, InputError).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"cannot read `{path}` as UTF-8: {error}", hint=f"`iconv -t utf-8 {shlex.quote(str(path))}` converts it"
+        ) from error
+    except InputError as error:
+        raise InputError(error.message, hint=error.hint or ONE_A_LINE) from error
+    found = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not found:
-        raise InputError(f"`{path}` is empty; expected one entry a line")
+        raise InputError(f"`{path}` is empty; expected one entry a line", hint=ONE_A_LINE)
+    LABELS.check(len(found), f"`{path}`", InputError)
     return found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from advcal_edge.cli.console import Console
+from advcal_edge.cli.decoders import keep_decoders_quiet
 from advcal_edge.cli.options import BundlePath, Json
 
 if TYPE_CHECKING:
@@ -15,8 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from advcal_edge.runtime import Match
+    from advcal_edge.runtime.preprocess import Frame
+    from advcal_edge.spec import Modality
 
-FILES_AT_ONCE = 64  # raw frames held in memory, however many files were named
+FILES_AT_ONCE, BYTES_AT_ONCE = 64, 256 * 2**20  # raw frames held in memory, however many files were named
 
 
 def embed(
@@ -41,9 +45,9 @@ def embed(
 
     from advcal_edge.report.table import table
     from advcal_edge.runtime import Embedder
-    from advcal_edge.runtime.preprocess import read_frame
     from advcal_edge.storage import write_atomic
 
+    keep_decoders_quiet()
     console = Console(json_output=json_output)
     embedder = Embedder.load(bundle, engine, require_verified)
     console.say(
@@ -51,12 +55,10 @@ def embed(
         f"  {embedder.precision} on {embedder.fingerprint}"
         f"  {'verified' if embedder.verified else 'not verified'}"
     )
-    parts = []
-    for start in range(0, len(files), FILES_AT_ONCE):
-        parts.append(
-            embedder.embed_frames([read_frame(f, embedder.modality) for f in files[start : start + FILES_AT_ONCE]])
-        )
-        console.progress("embed", min(start + FILES_AT_ONCE, len(files)), len(files))
+    parts: list[NDArray[np.float32]] = []
+    for frames in batches(files, embedder.modality):
+        parts.append(embedder.embed_frames(frames))
+        console.progress("embed", sum(map(len, parts)), len(files))
     z = np.concatenate(parts)
     matches = embedder.match(z, top)
     if out is not None:
@@ -82,6 +84,26 @@ def embed(
         console.say(f"wrote {out}: z {z.shape}, paths, labels")
     if not embedder.verified:
         console.next(f"advcal-edge verify {bundle} --engine {embedder.runner.path}")
+
+
+def batches(files: list[Path], modality: Modality) -> Iterator[list[Frame]]:
+    """Frames in the order of their files, as many at a time as fit into memory.
+
+    Raises:
+        InputError: a file is no frame of this modality; the message names it.
+        DependencyError: the library that reads its format is not installed.
+    """
+    from advcal_edge.runtime.preprocess import Recording, read_frame
+
+    batch: list[Frame] = []
+    held = 0
+    for index, file in enumerate(files, 1):
+        frame = read_frame(file, modality)
+        batch.append(frame)
+        held += frame.values.nbytes if isinstance(frame, Recording) else frame.nbytes
+        if len(batch) == FILES_AT_ONCE or held > BYTES_AT_ONCE or index == len(files):
+            yield batch
+            batch, held = [], 0
 
 
 def archive(z: NDArray[np.float32], files: list[Path], labels: tuple[str, ...], matches: list[list[Match]]) -> bytes:

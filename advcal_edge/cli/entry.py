@@ -17,8 +17,6 @@ from advcal_edge.cli.streams import plain_streams
 from advcal_edge.errors import AdvcalError
 from advcal_edge.report.table import printable
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a broken film is our error to tell, in our words
-
 DONE, FAILED, BROKEN, INTERRUPTED = 0, 1, 2, 130
 
 

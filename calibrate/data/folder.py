@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
+import io
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from advcal_edge import limits
 from advcal_edge.calibrate.data.samples import FrameFiles, Samples
 from advcal_edge.calibrate.data.split import frame_sha256
 from advcal_edge.errors import InputError
 from advcal_edge.runtime.preprocess import read_frame
 from advcal_edge.spec import Modality
+from advcal_edge.storage import read_bytes
 
 LISTED = 10  # unreadable files that an error names
 
@@ -57,28 +61,31 @@ def load_folder(
     names = _check_classes(entries, known, path)
     good: list[Entry] = []
     digests: list[str] = []
-    bad: list[str] = []
+    bad: list[InputError] = []
     for entry in (entry for label in names for entry in entries[label]):
         try:
             digest = frame_sha256(read_frame(entry.path, modality))
             if pairs is not None and entry.pair is not None:
                 read_frame(entry.pair, pairs)
         except InputError as error:
-            bad.append(error.message)
+            bad.append(error)
             continue
         good.append(entry)
         digests.append(digest)
     if bad and not skip_bad:
-        shown = "".join(f"\n  {message}" for message in bad[:LISTED])
+        shown = "".join(f"\n  {error.message}" for error in bad[:LISTED])
         rest = f"\n  and {len(bad) - LISTED} more" if len(bad) > LISTED else ""
         raise InputError(
             f"{len(bad)} of {len(bad) + len(good)} files of `{path}` cannot be used:{shown}{rest}",
-            hint="mend or remove them, or leave them out with `--skip-bad`",
+            hint=f"leave them out with `--skip-bad`, or mend them; the first: {bad[0].hint}",
         )
     labels = np.array([names.index(entry.label) for entry in good], dtype=np.int64)
     emptied = [name for index, name in enumerate(names) if index not in labels]
     if emptied:
-        raise InputError(f"no readable sample is left of the class `{emptied[0]}` in `{path}`")
+        raise InputError(
+            f"no readable sample is left of the class `{emptied[0]}` in `{path}`",
+            hint="without `--skip-bad` the files that cannot be read are listed",
+        )
     frames = FrameFiles(tuple(entry.path for entry in good), modality)
     partners = None if pairs is None else FrameFiles(tuple(entry.pair for entry in good if entry.pair), pairs)
     partner = None if pairs is None else pairs.name
@@ -87,44 +94,62 @@ def load_folder(
 
 
 def _from_folders(path: Path, pairs: Modality | None) -> dict[str, list[Entry]]:
-    if not path.is_dir():
-        raise InputError(f"`--data {path}` is no folder and no csv file; expected a folder with one folder a class")
-    if pairs is not None:
+    try:
+        if not path.is_dir():
+            raise InputError(
+                f"`--data {path}` is no folder and no csv file; expected a folder with one folder a class",
+                hint="make it DIR/LABEL/FILE, or give a csv file with the columns path and label",
+            )
+        if pairs is not None:
+            raise InputError(
+                f"`--data {path}` is a folder, which cannot say what is paired; expected a csv file",
+                hint="a csv file with the columns path, label and pair",
+            )
+        folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        entries: dict[str, list[Entry]] = {}
+        listed = 0
+        for folder in folders:
+            entries[folder.name] = []
+            for file in folder.iterdir():
+                if file.name.startswith(".") or file.is_dir():
+                    continue
+                listed += 1
+                limits.LISTED_FILES.check(listed, f"`{path}`", InputError)
+                entries[folder.name].append(Entry(file, folder.name))
+            entries[folder.name].sort(key=lambda entry: entry.path)
+        return entries
+    except OSError as error:
         raise InputError(
-            f"`--data {path}` is a folder, which cannot say what is paired; expected a csv file",
-            hint="a csv file with the columns path, label and pair",
-        )
-    folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    return {
-        folder.name: [
-            Entry(file, folder.name)
-            for file in sorted(folder.iterdir())
-            if file.is_file() and not file.name.startswith(".")
-        ]
-        for folder in folders
-    }
+            f"cannot read `{error.filename or path}`: {error.strerror or error}",
+            hint=f"`ls -ld {shlex.quote(str(error.filename or path))}` shows who may",
+        ) from error
 
 
 def _from_manifest(path: Path, pairs: Modality | None) -> dict[str, list[Entry]]:
     entries: dict[str, list[Entry]] = {}
     wanted = ("path", "label") if pairs is None else ("path", "label", "pair")
+    form = f"the first line is `{','.join(wanted)}`, and each other line has these values, in UTF-8"
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if not set(wanted) <= set(reader.fieldnames or ()):
-                raise InputError(
-                    f"`{path}` has the columns {reader.fieldnames};"
-                    f" expected {', '.join(f'`{name}`' for name in wanted)}"
-                )
-            for row in reader:
-                where = f"`{path}`, line {reader.line_num}"
-                if not all(row[name] for name in wanted):
-                    raise InputError(f"{where}: expected a value for {', '.join(wanted)}")
-                pair = None if pairs is None else _within(path, row["pair"], where)
-                entry = Entry(_within(path, row["path"], where), row["label"], pair)
-                entries.setdefault(row["label"], []).append(entry)
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise InputError(f"cannot read `{path}`: {error}") from error
+        text = read_bytes(path, limits.LABELS_BYTES, InputError).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        names = reader.fieldnames or []
+        if not set(wanted) <= set(names):
+            found = ", ".join(f"`{name[:40]}`" for name in names[:12]) or "none"
+            raise InputError(
+                f"`{path}` has the columns {found}; expected {', '.join(f'`{name}`' for name in wanted)}", hint=form
+            )
+        for index, row in enumerate(reader, 1):
+            limits.LISTED_FILES.check(index, f"`{path}`", InputError)
+            where = f"`{path}`, line {reader.line_num}"
+            if not all(row[name] for name in wanted):
+                raise InputError(f"{where}: expected a value for {', '.join(wanted)}", hint=form)
+            pair = None if pairs is None else _within(path, row["pair"], where)
+            entry = Entry(_within(path, row["path"], where), row["label"], pair)
+            entries.setdefault(row["label"], []).append(entry)
+    except (OSError, RuntimeError, ValueError, csv.Error) as error:
+        raise InputError(f"cannot read `{path}`: {error}", hint=form) from error
+    except InputError as error:
+        raise InputError(error.message, hint=error.hint or form) from error
     return entries
 
 
@@ -133,7 +158,10 @@ def _within(path: Path, name: str, where: str) -> Path:
     root = path.resolve().parent
     target = (root / name).resolve()
     if not target.is_relative_to(root):
-        raise InputError(f"{where}: `{name}` leaves the folder of the file")
+        raise InputError(
+            f"{where}: `{name[:200]}` leaves the folder of the file",
+            hint=f"paths are relative to `{root}`; copy the file to a place below it",
+        )
     return target
 
 
@@ -143,13 +171,19 @@ def _check_classes(entries: dict[str, list[Entry]], known: Sequence[str] | None,
     strange = [label for label in entries if label not in known]
     if strange:
         raise InputError(
-            f"`{path}` has the class `{strange[0]}`, for which the encoder has no center;"
+            f"`{path}` has the class `{strange[0][:60]}`, for which the encoder has no center;"
             f" expected: {', '.join(f'`{label}`' for label in known)}",
             hint="rename or remove the folder",
         )
     empty = [label for label, files in entries.items() if not files]
     if empty:
-        raise InputError(f"the class `{empty[0]}` of `{path}` is empty; expected at least two frames")
+        raise InputError(
+            f"the class `{empty[0]}` of `{path}` is empty; expected at least two frames",
+            hint="put frames into its folder, or remove it",
+        )
     if len(entries) < 2:
-        raise InputError(f"`{path}` holds {len(entries)} class; expected at least two, with one folder a class")
+        raise InputError(
+            f"`{path}` holds {len(entries)} class; expected at least two, with one folder a class",
+            hint="what is told apart takes two classes: DIR/LABEL/FILE, or the column label of a csv file",
+        )
     return tuple(label for label in known if label in entries)

@@ -1,0 +1,50 @@
+"""What libpng and libjpeg write to file descriptor 2 about a broken picture is ours to tell, and in our words.
+
+They have no setting for it, and a descriptor belongs to the whole process: so only the command line takes it away, for
+as long as one picture is decoded.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from tempfile import TemporaryFile
+from threading import Lock
+
+from advcal_edge.report.table import one_line
+
+HEARD_BYTES = 4096  # a broken file is worth a line; decoders write one for each row
+
+_one_at_a_time = Lock()
+
+
+def keep_decoders_quiet() -> None:
+    """From now on no decoder of sensor files writes to the user's terminal."""
+    from advcal_edge.runtime.preprocess.opencv import hear_decoders
+
+    hear_decoders(overheard)
+
+
+@contextmanager
+def overheard() -> Iterator[list[str]]:
+    """Inside, file descriptor 2 is a file; the lines written to it are in the list when it ends."""
+    said: list[str] = []
+    with _one_at_a_time, TemporaryFile() as heard:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+        try:
+            terminal = os.dup(2)
+        except OSError:  # there is no stderr to be kept clean
+            yield said
+            return
+        os.dup2(heard.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            heard.seek(0)
+            lines = heard.read(HEARD_BYTES).decode("utf-8", "replace").splitlines()
+            said += [one_line(line)[:200] for line in lines if line.strip()]
