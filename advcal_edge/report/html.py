@@ -1,8 +1,15 @@
-"""The page for people: one self-contained file without scripts, rendered from the JSON document alone."""
+"""The page for people: one self-contained file without scripts, rendered from the JSON document alone.
+
+Its policy lets a browser use the one style sheet of this version and pictures inside the page, and nothing else: should
+a string of a report ever come through as markup, it neither runs nor fetches.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,9 +75,11 @@ def render_html(report: Mapping[str, Any], pages: Mapping[str, Page] | None = No
             raise LookupError(error.message) from error
 
 
+@lru_cache(maxsize=1)
 def environment() -> Environment:
-    """Templates of this folder; everything from the document is escaped."""
+    """Templates of this folder, compiled once; everything from the document is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
     found = Environment(
         loader=FileSystemLoader(FOLDER),
@@ -78,6 +87,15 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
+    style = (FOLDER / "style.css").read_text(encoding="utf-8")
     found.filters.update(FILTERS)
+    found.globals.update(style=Markup(style), policy=policy(style))  # noqa: S704 - a file of this package
     return found
+
+
+def policy(style: str) -> str:
+    """What a browser may load for the page: the style sheet with this text, and pictures that the page holds."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
