@@ -116,7 +116,7 @@ def put(value: Any, path: tuple[Any, ...], found: object) -> Any:
 
 @pytest.mark.parametrize("name", ["example", "rebuilt"])
 def test_markup_in_any_string_of_a_report_stays_text(name: str) -> None:
-    picture = {kind: "AAAA" for kind in ("clean", "difference", "adversarial")}
+    picture = dict.fromkeys(("clean", "difference", "adversarial"), "AAAA")
     report = {**REPORTS[name], "gallery": [{**item, **picture} for item in REPORTS[name]["gallery"][:1]]}
     page, rendered = render_html(report), 0
     tags, policy = {*Reader(page).tags, "br", "small", "code", "a"}, Inline(page).policy
