@@ -115,7 +115,8 @@ def test_two_classes_have_no_dlr(copy: Path, capsys: pytest.CaptureFixture[str])
         {
             "probe.npz": Probe(probe.x[rows], probe.y[rows]).to_bytes(bundle.modality.input),
             "centers.safetensors": two.to_bytes(),
-        }
+        },
+        centers={**bundle.section("centers"), "labels": list(two.labels)},
     )
     assert main(["verify", str(copy), "--losses", "dlr", "--samples", "20"]) == 2
     assert "needs at least 3 classes; this bundle has 2" in capsys.readouterr().err
