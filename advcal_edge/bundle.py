@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from advcal_edge import limits
 from advcal_edge.centers import Centers
 from advcal_edge.changes import Staged, change, exclusive, foundation, replace, settle, stage, workshop
 from advcal_edge.documents import parse_json, read_object
 from advcal_edge.errors import BundleChangedError, BundleError
-from advcal_edge.leftovers import CHANGING, MANIFEST, returned, unfinished
+from advcal_edge.leftovers import CHANGING, MANIFEST, foreign, returned
 from advcal_edge.limits import Limit
 from advcal_edge.manifest import SCHEMA, check_manifest
 from advcal_edge.probe import Probe, ProbeFile
@@ -23,6 +23,8 @@ from advcal_edge.storage import canonical, inside, make_folder, read_bytes, sha2
 from advcal_edge.threat import ThreatModel
 
 REPORT_SCHEMA = "advcal-edge/report/2"  # `verify` writes it, the page is rendered from it, the runtime trusts it
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +102,13 @@ class Bundle:
             BundleChangedError: another command replaced or removed it since this bundle was opened.
             BundleError: not listed, missing, or changed since it was written.
         """
-        try:
+
+        def checked() -> Path:
             path = self._find(name)
             self._compare(name, sha256_file(path))
-        except BundleError as error:
-            self._check_unchanged(name, error)
-            raise
-        return path
+            return path
+
+        return self._settled(name, checked)
 
     def read(self, name: str, limit: Limit) -> bytes:
         """Bytes of a listed file, after checking their hash: what was checked is what is used.
@@ -115,13 +117,13 @@ class Bundle:
             BundleChangedError: another command replaced or removed it since this bundle was opened.
             BundleError: not listed, missing, larger than `limit`, or changed since it was written.
         """
-        try:
+
+        def checked() -> bytes:
             data = read_bytes(self._find(name), limit, BundleError)
             self._compare(name, sha256_bytes(data))
-        except BundleError as error:
-            self._check_unchanged(name, error)
-            raise
-        return data
+            return data
+
+        return self._settled(name, checked)
 
     def _find(self, name: str) -> Path:
         if not self.has(name):
@@ -148,14 +150,21 @@ class Bundle:
                 hint=making(name, self.path),
             )
 
-    def _check_unchanged(self, name: str, cause: BundleError) -> None:
-        """Tell a file that another command replaced from one that was damaged."""
-        known = self.manifest["files"].get(name)
-        if known is not None and Bundle.open(self.path).manifest["files"].get(name) != known:
-            raise BundleChangedError(
-                f"another command replaced or removed `{name}` in `{self.path}` while this one worked on it",
-                hint="run the command again",
-            ) from cause
+    def _settled(self, name: str, use: Callable[[], T]) -> T:
+        """Use a file; one that is amiss is looked at again once nobody writes, and told from one that was replaced."""
+        try:
+            return use()
+        except (BundleError, OSError) as error:
+            known = self.manifest["files"].get(name)
+            if known is not None and Bundle.open(self.path).manifest["files"].get(name) != known:
+                raise BundleChangedError(
+                    f"another command replaced or removed `{name}` in `{self.path}` while this one worked on it",
+                    hint="run the command again",
+                ) from error
+        try:
+            return use()
+        except OSError as error:
+            raise BundleError(f"cannot read `{self.path / name}`: {error.strerror or error}") from error
 
     def identity(self) -> str:
         """Hash of the manifest without reports and plans: what was calibrated and exported.
@@ -341,16 +350,11 @@ def is_bundle(path: Path) -> bool:
     """Whether a folder holds a bundle of any version and nothing that neither its manifest lists nor a writer left."""
     try:
         manifest = read_object(path / MANIFEST, limits.MANIFEST_BYTES, BundleError)
-        listed = {MANIFEST, *manifest["files"]}
+        listed = set(manifest["files"])
         ours = str(manifest["schema"]).startswith("advcal-edge/bundle/")
     except (BundleError, KeyError, TypeError):
         return False
-    left = unfinished(path)
-    found = {file for file in path.rglob("*") if not file.is_dir()}
-    return ours and all(
-        file.relative_to(path).as_posix() in listed or file in left or not left.isdisjoint(file.parents)
-        for file in found
-    )
+    return ours and not foreign(path, listed)
 
 
 def making(name: str, path: Path) -> str:

@@ -8,17 +8,16 @@ its writer is dead, the names are absent, and the next writer removes the files.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from advcal_edge.errors import BundleInUseError
-from advcal_edge.leftovers import CHANGING, LOCK, MANIFEST, discard, put_back, sweep
+from advcal_edge.errors import BundleError, BundleInUseError
+from advcal_edge.leftovers import CHANGING, LOCK, MANIFEST, discard, encode, put_back, sweep
 from advcal_edge.lock import WAIT, Lock, beside, hold
 from advcal_edge.storage import (
     inside,
@@ -62,7 +61,8 @@ def exclusive(bundle: Path) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            sweep(whole)
+            with suppress(BundleError):
+                sweep(whole)
             raise
 
 
@@ -173,8 +173,3 @@ def settle(bundle: Path) -> None:
 def foundation(manifest: Mapping[str, Any]) -> dict[str, str]:
     """The files that a calibration wrote, with their hashes: all that is added later is made of them."""
     return {name: entry["sha256"] for name, entry in manifest["files"].items() if not name.startswith(MADE_LATER)}
-
-
-def encode(manifest: Mapping[str, Any]) -> bytes:
-    """Manifest as JSON that people can read and diff."""
-    return (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()

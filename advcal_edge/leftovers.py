@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from advcal_edge import limits
 from advcal_edge.documents import read_object
 from advcal_edge.errors import BundleError
 from advcal_edge.lock import Lock, beside, hold, tell
-from advcal_edge.storage import inside, is_temporary, move, sha256_file
+from advcal_edge.storage import inside, is_temporary, move, sha256_file, write_atomic
 
 MANIFEST = "manifest.json"
 CHANGING = "changing"
@@ -86,6 +87,14 @@ def unfinished(bundle: Path) -> set[Path]:
     return {*within(bundle), *strays(bundle), bundle / LOCK}
 
 
+def foreign(bundle: Path, listed: Collection[str]) -> list[str]:
+    """Names of files in a bundle that neither its manifest lists nor a writer has under way or left behind."""
+    left, ours = unfinished(bundle), {MANIFEST, *listed}
+    found = [path for path in bundle.rglob("*") if path.is_symlink() or not path.is_dir()]
+    others = [path for path in found if path not in left and left.isdisjoint(path.parents)]
+    return sorted(name for path in others if (name := path.relative_to(bundle).as_posix()) not in ours)
+
+
 def dead(paths: Iterator[Path] | list[Path]) -> list[Path]:
     """Those whose makers no longer live; asked by who holds the lock of the bundle, or when nobody does."""
     return [path for path in paths if path.is_symlink() or not Lock(path / LOCK).held()]
@@ -93,20 +102,27 @@ def dead(paths: Iterator[Path] | list[Path]) -> list[Path]:
 
 def strays(bundle: Path) -> list[Path]:
     """Files that a killed command was adding or removing: not listed, and exactly what it said they would be."""
+    manifest = cut_off(bundle)
+    if manifest is None:
+        return []
+    found = []
+    for name, digests in manifest[CHANGING].items():
+        with suppress(BundleError, OSError):
+            path = inside(bundle, name)
+            known = isinstance(digests, list) and name not in manifest["files"]
+            if known and path.is_file() and sha256_file(path) in digests:
+                found.append(path)
+    return found
+
+
+def cut_off(bundle: Path) -> dict[str, Any] | None:
+    """The manifest of a bundle that is being changed, or whose change was cut off; None in any other case."""
     try:
         manifest = read_object(bundle / MANIFEST, limits.MANIFEST_BYTES, BundleError)
     except BundleError:
-        return []
-    changing, listed = manifest.get(CHANGING), manifest.get("files")
-    if not isinstance(changing, Mapping) or not isinstance(listed, Mapping):
-        return []
-    found = []
-    for name, digests in changing.items():
-        with suppress(BundleError, OSError):
-            path = inside(bundle, name)
-            if name not in listed and path.is_file() and isinstance(digests, list) and sha256_file(path) in digests:
-                found.append(path)
-    return found
+        return None
+    whole = isinstance(manifest.get(CHANGING), Mapping) and isinstance(manifest.get("files"), Mapping)
+    return manifest if whole else None
 
 
 def put_back(bundle: Path) -> bool:
@@ -135,9 +151,17 @@ def returned(bundle: Path) -> bool:
 
 
 def sweep(bundle: Path) -> None:
-    """Under the lock: remove what killed commands left in a bundle and beside it."""
+    """Under the lock: remove what killed commands left in a bundle and beside it, and end what they were changing.
+
+    Raises:
+        BundleError: the manifest cannot be written.
+    """
     for path in strays(bundle):
         discard(path, bundle)
+    manifest = cut_off(bundle)
+    if manifest is not None:
+        del manifest[CHANGING]
+        write_atomic(bundle / MANIFEST, encode(manifest))
     for path in [*dead(siblings(bundle)), *(dead(within(bundle)) if (bundle / MANIFEST).is_file() else [])]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -154,3 +178,8 @@ def discard(path: Path, bundle: Path) -> None:
             if folder == bundle or not folder.is_relative_to(bundle):
                 break
             folder.rmdir()
+
+
+def encode(manifest: Mapping[str, Any]) -> bytes:
+    """Manifest as JSON that people can read and diff."""
+    return (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()

@@ -33,15 +33,17 @@ def inspect(bundle: BundlePath, json_output: Json = False) -> None:
     unlisted = data["unlisted"]
     if unlisted:
         console.say(f"not in the manifest, never used: {', '.join(unlisted)}")
+    for left in data["leftovers"]:
+        after = f"`{left['goes_on']}` goes on" if left["goes_on"] else "the next command that writes here removes it"
+        console.say(f"left by a command that was ended: `{left['path']}`, {left['what']}; {after}")
     console.next(f"advcal-edge {'verify' if data['graphs'] else 'export'} {bundle}")
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
     """The bundle as plain types; sections that the manifest lacks are None."""
-    from advcal_edge.leftovers import MANIFEST
+    from advcal_edge.leftovers import foreign, leftovers
 
     manifest = bundle.manifest
-    present = (path.relative_to(bundle.path).as_posix() for path in bundle.path.rglob("*") if path.is_file())
     centers = bundle.centers() if bundle.has("centers.safetensors") else None
     return {
         "path": str(bundle.path),
@@ -62,7 +64,8 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "graphs": describe_graphs(bundle),
         "plans": describe_plans(bundle),
         "reports": describe_reports(bundle),
-        "unlisted": sorted(name for name in present if name != MANIFEST and name not in manifest["files"]),
+        "unlisted": foreign(bundle.path, manifest["files"]),
+        "leftovers": [left.to_json() for left in leftovers(bundle.path)],
     }
 
 

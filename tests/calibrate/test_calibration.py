@@ -21,7 +21,8 @@ from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.calibrate.deploy import module_from_bundle
 from advcal_edge.calibrate.metrics import ResultTable, Row, measure
 from advcal_edge.calibrate.torch_runner import TorchRunner
-from advcal_edge.errors import BundleError, ConfigError, InputError
+from advcal_edge.errors import BundleError, BundleInUseError, ConfigError, InputError
+from advcal_edge.leftovers import MANIFEST
 from advcal_edge.probe import Probe
 from advcal_edge.progress import silent
 from advcal_edge.spec import thermal
@@ -154,6 +155,40 @@ def test_occupied_destination(make_config: ConfigMaker) -> None:
     (Path(config.out) / "thesis.tex").write_text("years of work")
     with pytest.raises(BundleError, match="holds other files"):
         calibrate(config)
+
+
+def test_one_calibration_at_a_time(make_config: ConfigMaker, tmp_path: Path) -> None:
+    config = make_config()
+    refused: list[BundleInUseError] = []
+
+    def second(stage: str, done: int, total: int) -> None:
+        if stage == "calibrate" and not refused:
+            with pytest.raises(
+                BundleInUseError, match=rf"`{config.out}\.partial` is being written by process"
+            ) as caught:
+                calibrate(config)
+            refused.append(caught.value)
+
+    calibrate(config, second)
+    assert refused
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["B", "data"]
+
+
+def test_what_killed_commands_left_is_in_nobodys_way(make_config: ConfigMaker, tmp_path: Path) -> None:
+    config = make_config()
+    bundle = calibrate(config).bundle
+    for name in (
+        "B/.staging.abcdefgh.advcal/a.onnx",
+        "B/.manifest.json.abcdefgh.advcal",
+        ".B.new.abcdefgh.advcal/new/a",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / "B.partial").mkdir()
+    (tmp_path / "B.partial" / ".state.safetensors.abcdefgh.advcal").write_bytes(b"half")
+    calibrate(config)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["B", "data"]
+    assert {path.name for path in bundle.path.iterdir()} == {MANIFEST, *bundle.manifest["files"]}
 
 
 def test_encoder_without_samples(make_config: ConfigMaker) -> None:

@@ -120,3 +120,38 @@ def test_odd_sections_are_refused_by_name(make_bundle: BundleMaker, metrics: obj
     (path / "manifest.json").write_text(json.dumps({**manifest, "metrics": metrics}))
     assert main(["inspect", str(path)]) == 2
     assert "metrics" in capsys.readouterr().err
+
+
+def test_what_killed_commands_left_is_told_apart(make_bundle: BundleMaker, capsys: Capture) -> None:
+    bundle = make_bundle()
+    staging = bundle.path / ".staging.abcdefgh.advcal"
+    staging.mkdir()
+    (staging / "forward.onnx").write_bytes(b"half")
+    for folder, name in (
+        (".B.old.abcdefgh.advcal", "B"),
+        ("B.partial", "state.safetensors"),
+        ("B.verify/ab", "run.json"),
+    ):
+        (bundle.path.parent / folder).mkdir(parents=True)
+        (bundle.path.parent / folder / name).write_bytes(b"")
+    (bundle.path / "notes.txt").write_text("mine")
+    assert main(["inspect", str(bundle.path), "--json"]) == 0
+    captured = capsys.readouterr()
+    data = json.loads(captured.out)
+    assert data["unlisted"] == ["notes.txt"]
+    beside = bundle.path.parent
+    assert {left["path"]: left["goes_on"] for left in data["leftovers"]} == {
+        str(staging): None,
+        str(beside / ".B.old.abcdefgh.advcal"): None,
+        str(beside / "B.partial"): f"advcal-edge calibrate --out {bundle.path} --resume",
+        str(beside / "B.verify" / "ab"): f"advcal-edge verify {bundle.path}",
+    }
+    assert f"`{staging}`, an unfinished file or folder; the next command that writes here removes it" in captured.err
+    bundle.add({}, seed=1)
+    assert not staging.exists()
+    assert not (beside / ".B.old.abcdefgh.advcal").exists()
+    with bundle.staging() as live:
+        assert main(["inspect", str(bundle.path), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)["leftovers"]
+        assert str(live) not in [left["path"] for left in found]
+        assert len(found) == 2

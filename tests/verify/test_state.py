@@ -124,6 +124,26 @@ def test_each_run_has_a_folder_of_its_own_and_leaves_none(tmp_path: Path) -> Non
         State.find(root)
 
 
+def test_whoever_ends_last_clears_a_run_that_two_work_on(toy: Toy, whole: dict[str, Any], tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    first, second = (prepare(toy, State.open(root, RUN)) for _ in range(2))
+    first.run()
+    assert report(first) == whole
+    first.state.clear()
+    assert second.missing() == []  # its blocks did not go away under its feet
+    second.run()
+    assert report(second) == whole
+    second.state.clear()
+    assert not root.exists()
+
+
+def test_a_run_that_was_closed_stays_without_a_lock(tmp_path: Path) -> None:
+    state = State.open(tmp_path, RUN)
+    state.close()
+    assert [path.name for path in tmp_path.iterdir()] == [state.folder.name]
+    assert not list(state.folder.glob(".*"))
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"schema": "advcal-edge/verification/99"}', b"{"])
 def test_a_run_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes) -> None:
     state = State.open(tmp_path, RUN)
