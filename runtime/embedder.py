@@ -124,7 +124,7 @@ class Embedder:
     def embed_frames(self, frames: Sequence[Frame]) -> NDArray[np.float32]:
         """Embed raw frames of any size, as the sensor or `read_frame` gives them, to z (n, d).
 
-        Of a recording every clip is embedded; their mean, of unit norm again, stands for it.
+        Of a recording every clip is embedded; their mean, of unit norm again, stands for it. No frames give (0, d).
 
         Raises:
             InputError: a frame is not what the sensor gives.

@@ -113,8 +113,8 @@ def _read_text(data: bytes, header: _Header) -> NDArray[np.float64]:
             yield b" ".join([words[axis] for axis in axes])
 
     points = read_numbers(pick(), None, header.points)
-    found = len(points) + sum(1 for _ in lines)
-    if found != header.points:
+    if len(points) < header.points or next(lines, None) is not None:
+        found = len(points) if len(points) < header.points else f"more than {header.points}"
         raise ValueError(f"it holds {found} points; expected {header.points}")
     return points
 

@@ -14,19 +14,23 @@ from advcal_edge import limits
 ANEW = "write it anew, whole and with x, y and z; `numpy.save('cloud.npy', points)` of (p, 3) is the simplest form"
 """What mends a broken file of points."""
 
+MOST_BLANK = 2**16
+
 
 def read_lines(file: BinaryIO) -> Iterator[bytes]:
     """Lines from where the file stands to its end, without those that are blank.
 
     Raises:
-        ValueError: a line is too long; the message says which variable takes longer ones.
+        ValueError: a line is too long, and the message says which variable takes longer ones; or most are blank.
     """
-    longest = limits.LINE_BYTES.value
+    longest, blank = limits.LINE_BYTES.value, 0
     while line := file.readline(longest + 1):
         if len(line) > longest:
             raise ValueError(f"it has a line of more than {longest} bytes; `{limits.LINE_BYTES.variable}` allows more")
         if line := line.strip():
             yield line
+        elif (blank := blank + 1) > MOST_BLANK:
+            raise ValueError(f"it has more than {MOST_BLANK} blank lines")
 
 
 def whole_number(word: str) -> int:
