@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from advcal_edge import limits
 from advcal_edge.centers import Centers
 from advcal_edge.changes import Staged, change, exclusive, foundation, replace, settle, stage, workshop
+from advcal_edge.commands import command
 from advcal_edge.documents import parse_json, read_object
 from advcal_edge.errors import BundleChangedError, BundleError
 from advcal_edge.leftovers import CHANGING, MANIFEST, foreign, returned
@@ -360,9 +361,9 @@ def is_bundle(path: Path) -> bool:
 def making(name: str, path: Path) -> str:
     """The command that makes `name`."""
     if name.startswith("onnx/"):
-        return f"export again: `advcal-edge export {path}`"
+        return f"export again: `{command('export', path)}`"
     if name.startswith("engines/"):
-        return f"build again: `advcal-edge export {path} --trt`"
+        return f"build again: `{command('export', path, '--trt')}`"
     if name.startswith("reports/"):
-        return f"verify again: `advcal-edge verify {path}`"
+        return f"verify again: `{command('verify', path)}`"
     return "calibrate again, or copy the bundle again"

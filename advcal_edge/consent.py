@@ -9,6 +9,7 @@ from pathlib import Path
 
 from advcal_edge import limits
 from advcal_edge.bundle import Bundle
+from advcal_edge.commands import command
 from advcal_edge.documents import read_object
 from advcal_edge.errors import BundleError, ConfigError
 from advcal_edge.registry import ENCODERS
@@ -82,7 +83,7 @@ class Consent:
                 f"`{bundle.path}` (bundle {wants.bundle[:12]}) wants to run the code `{name}` as its encoder;"
                 " nobody has allowed that here",
                 hint=f"if you know that code: add `--encoder {name}`, or trust this bundle from now on:"
-                f" `advcal-edge trust {bundle.path}`",
+                f" `{command('trust', bundle.path)}`",
             )
         if self.weights is not None or stored is None:
             return EncoderChoice(name, modality, self.weights)
@@ -94,7 +95,7 @@ class Consent:
                 f"`{bundle.path}` (bundle {wants.bundle[:12]}) wants to read the weights `{stored}`, which lie outside"
                 " it; nobody has allowed that here",
                 hint="say where your copy is: `--weights PATH`; or trust this bundle from now on:"
-                f" `advcal-edge trust {bundle.path}`",
+                f" `{command('trust', bundle.path)}`",
             )
         if not weights.exists():
             raise BundleError(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from advcal_edge import limits
+from advcal_edge.commands import command
 from advcal_edge.documents import read_object
 from advcal_edge.errors import BundleError
 from advcal_edge.lock import Lock, beside, hold, tell
@@ -49,11 +50,11 @@ def leftovers(bundle: Path) -> list[Leftover]:
         found.append(Leftover(place, "a lock that nobody holds"))
     partial = whole.with_name(f"{whole.name}.partial")
     if partial.is_dir() and not Lock(beside(partial)).held():
-        command = f"advcal-edge calibrate --out {bundle} --resume"
-        found.append(Leftover(partial, "the last whole epoch of a calibration", command))
+        again = command("calibrate", "--out", bundle, "--resume")
+        found.append(Leftover(partial, "the last whole epoch of a calibration", again))
     for run in runs(whole.with_name(f"{whole.name}.verify")):
         if not Lock(beside(run)).held():
-            found.append(Leftover(run, "what a verification has done so far", f"advcal-edge verify {bundle}"))
+            found.append(Leftover(run, "what a verification has done so far", command("verify", bundle)))
     return found
 
 

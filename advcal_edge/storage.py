@@ -202,5 +202,5 @@ def write_error(path: Path, error: OSError) -> AdvcalError:
     """Say in words why `path` could not be written."""
     return BundleError(
         f"cannot write `{path}`: {error.strerror or error}; expected a writable folder with free space",
-        hint="free some space or choose another place with `--out`",
+        hint="free some space, or make the folder writable",
     )

@@ -26,6 +26,7 @@ from advcal_edge.calibrate.objectives import Total
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.calibrate.trainer import Material, train
 from advcal_edge.centers import Centers
+from advcal_edge.commands import command
 from advcal_edge.encoders.base import Encoder, fit_sensor, open_encoder
 from advcal_edge.errors import ConfigError
 from advcal_edge.progress import Progress, silent
@@ -90,7 +91,8 @@ def _calibrate(
     if given is not None and given.dim != encoder.embedding_dim:
         raise ConfigError(
             f"the centers are {given.dim} wide; `{config.encoder}` embeds to {encoder.embedding_dim} numbers",
-            hint=f"make them with the same encoder: `advcal-edge centers --encoder {config.encoder} ...`",
+            hint="make them with the same encoder: "
+            + command("centers", "--encoder", config.encoder, "--weights", "PATH", "--labels", "FILE", "--out", "FILE"),
         )
     data = load_dataset(config, encoder, None if given is None else given.labels)
     centers = class_means(encoder, data.train, data.names) if given is None else given.subset(data.names)

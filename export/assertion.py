@@ -24,7 +24,7 @@ def judge(
         raise ExportError(
             f"precision not achieved: {precision} was asked for and {product} reads the graph's {len(wanted)} matrix"
             f" products as {', '.join(sorted(set(wanted.values()))) or 'none'}",
-            hint="export the graph again: `advcal-edge export B`",
+            hint="export the graph again, then build the plan from it with `--trt`",
         )
     if device is None:
         return Achieved(precision, wanted), "network"

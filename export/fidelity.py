@@ -164,8 +164,7 @@ def check_fidelity(name: str, fidelity: ForwardFidelity | VjpFidelity, limits: S
             raise FidelityError(
                 f"`{name}` does not compute what the module computes: {limit.measure} is {value:.3g} on"
                 f" {fidelity.samples} samples; expected {relation} {limit.bound:g}",
-                hint="`advcal-edge export B --until-parity` keeps more of it in fp32 until it holds; `--precision fp32`"
-                " rounds nothing",
+                hint="`--until-parity` keeps more of it in fp32 until it holds; `--precision fp32` rounds nothing",
             )
 
 

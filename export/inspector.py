@@ -55,7 +55,7 @@ def read_layers(document: str) -> tuple[EngineLayer, ...]:
         if any(isinstance(layer, str) for layer in layers):
             raise ExportError(
                 "the engine inspector gives names of layers only; expected their details",
-                hint="build with detailed profiling verbosity, as `advcal-edge export B --trt` does",
+                hint="build with detailed profiling verbosity, as `export` does with `--trt`",
             )
         return tuple(read_layer(layer) for layer in layers)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from advcal_edge.bundle import Bundle
+from advcal_edge.commands import command
 from advcal_edge.errors import ConfigError
 from advcal_edge.export.target import BuildOptions
 from advcal_edge.export.tensorrt import build_plan, find_device
@@ -59,9 +60,7 @@ def build_plans(
         BundleError: a graph was changed, or the bundle cannot be written.
     """
     if not graphs:
-        raise ConfigError(
-            f"bundle `{bundle.path}` has no graph to build from", hint=f"advcal-edge export {bundle.path}"
-        )
+        raise ConfigError(f"bundle `{bundle.path}` has no graph to build from", hint=command("export", bundle.path))
     cache = cache_path(bundle.path, product, find_device())
     built = []
     with bundle.staging() as folder:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from advcal_edge.bundle import REPORT_SCHEMA, Bundle
+from advcal_edge.commands import command
 from advcal_edge.documents import parse_json
 from advcal_edge.errors import BundleError
 from advcal_edge.limits import REPORT_BYTES
@@ -35,7 +36,7 @@ def find_approval(bundle: Bundle, sha256: str) -> Approval | None:
     name = f"reports/{sha256[:8]}/report.json"
     if not bundle.has(name):
         return None
-    where, again = f"`{bundle.path / name}`", f"verify again: `advcal-edge verify {bundle.path}`"
+    where, again = f"`{bundle.path / name}`", f"verify again: `{command('verify', bundle.path)}`"
     report = parse_json(bundle.read(name, REPORT_BYTES), f"{where} is no report: it", BundleError, hint=again)
     try:
         schema, verdict, engine = report["schema"], report["verdict"], report["engine"]

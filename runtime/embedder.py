@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
+from advcal_edge.commands import command
 from advcal_edge.errors import EngineError, InputError
 from advcal_edge.runtime.approval import find_approval
 from advcal_edge.runtime.engine import choose_engine, choose_providers, read_engine
@@ -73,7 +74,7 @@ class Embedder:
             raise EngineError(
                 f"engine `{path}` ({runner.sha256[:8]}) has no passing report in `{opened.path}`;"
                 " expected one for exactly these bytes",
-                hint=f"`advcal-edge verify {opened.path} --engine {path}`",
+                hint=f"`{command('verify', opened.path, '--engine', path)}`",
             )
         if runner.dim != centers.dim:
             raise EngineError(

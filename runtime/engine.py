@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from advcal_edge.bundle import Bundle
+from advcal_edge.commands import command
 from advcal_edge.errors import DependencyError, EngineError
 from advcal_edge.limits import ENGINE_BYTES
 from advcal_edge.runtime.approval import Approval, find_approval
@@ -197,14 +198,14 @@ def listed_path(bundle: Bundle, name: str) -> Path:
     if not bundle.has(name):
         raise EngineError(
             f"bundle `{bundle.path}` has no graph `{name}`; it has {', '.join(graphs(bundle)) or 'none'}",
-            hint=f"export it: `advcal-edge export {bundle.path}{unusual(name)}`",
+            hint=f"export it: `{command('export', bundle.path, *unusual(name))}`",
         )
     return bundle.path / name
 
 
-def unusual(name: str) -> str:
-    """The option that exports a graph which no export writes unasked."""
-    return next((f" --precision {p}" for p in PRECISIONS if name == graph_name(p) and p not in FASTEST_FIRST), "")
+def unusual(name: str) -> tuple[str, ...]:
+    """The words that export a graph which no export writes unasked."""
+    return next((("--precision", p) for p in PRECISIONS if name == graph_name(p) and p not in FASTEST_FIRST), ())
 
 
 def graphs(bundle: Bundle) -> list[str]:

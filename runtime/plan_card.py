@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from advcal_edge.errors import EngineError
+from advcal_edge.runtime.exporting import export_command
 from advcal_edge.runtime.products import SOURCES, Product, Version, dotted
 
 SCHEMA = "advcal-edge/plan/1"
@@ -129,5 +130,5 @@ def read_card(plan: Path) -> PlanCard | None:
         return PlanCard.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise EngineError(
-            f"`{path}` is no description of a plan: {error!r}", hint="build it again: `advcal-edge export B --trt`"
+            f"`{path}` is no description of a plan: {error!r}", hint=f"build it again: {export_command(path, '--trt')}"
         ) from error

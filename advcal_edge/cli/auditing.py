@@ -7,6 +7,7 @@ from pathlib import Path
 from advcal_edge import limits
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
+from advcal_edge.commands import command
 from advcal_edge.documents import read_object
 from advcal_edge.errors import BundleError, ConfigError
 from advcal_edge.leftovers import MANIFEST
@@ -48,5 +49,6 @@ def bundle_of(path: Path) -> Path:
     if len(parents) > 2 and parents[1].name == "reports" and (parents[2] / MANIFEST).is_file():
         return parents[2]
     raise ConfigError(
-        f"`{path}` lies in no bundle; expected one to hold it against", hint=f"advcal-edge verify BUNDLE --check {path}"
+        f"`{path}` lies in no bundle; expected one to hold it against",
+        hint=command("verify", "BUNDLE", "--check", path),
     )

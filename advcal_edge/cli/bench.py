@@ -8,6 +8,7 @@ import typer
 
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import BundlePath, Json
+from advcal_edge.commands import command
 from advcal_edge.errors import BundleError, ConfigError
 
 HEADER = ("batch", "p50 ms", "p90 ms", "p99 ms", "cv", "samples/s", "bare p50 ms", "ratio", "calls")
@@ -77,7 +78,7 @@ def bench(
             "results": [r.to_json() for r in results],
         }
     )
-    console.next(f"advcal-edge embed {bundle} FILES... --engine {engine}")
+    console.next(command("embed", bundle, "FILES...", "--engine", engine))
 
 
 def parse_batches(text: str) -> list[int]:

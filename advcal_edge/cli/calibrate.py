@@ -10,6 +10,7 @@ import typer
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.decoders import keep_decoders_quiet
 from advcal_edge.cli.options import MODALITIES, Json, terms
+from advcal_edge.commands import command
 from advcal_edge.config import Layer, parse_settings, read_toml, resolve
 from advcal_edge.errors import BundleError, DependencyError
 from advcal_edge.report.table import percent, percent_interval, table
@@ -138,7 +139,7 @@ def run(chosen: CalibrateConfig, console: Console, *, resume: bool = False) -> C
         console.say(f"skipped {skipped} unreadable {'file' if skipped == 1 else 'files'}")
     remember(result.bundle, console)
     console.say(f"wrote `{result.bundle.path}` in {result.seconds['total']:.0f} s")
-    console.next(f"advcal-edge export {result.bundle.path}")
+    console.next(command("export", result.bundle.path))
     return result
 
 

@@ -10,6 +10,7 @@ import typer
 
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import Json
+from advcal_edge.commands import command
 from advcal_edge.errors import InputError
 from advcal_edge.limits import LABELS, LABELS_BYTES
 from advcal_edge.storage import read_bytes
@@ -50,7 +51,9 @@ def centers(
     )
     console.result(f"{len(found.labels)} centers of {found.dim} numbers, temperature {found.temperature:.4g}")
     console.say(f"wrote `{out}`: {found.source}")
-    console.next(f"advcal-edge calibrate --modality MODALITY --encoder {encoder} --weights {weights} --centers {out}")
+    console.next(
+        command("calibrate", "--modality", "MODALITY", "--encoder", encoder, "--weights", weights, "--centers", out)
+    )
 
 
 def read_lines(path: Path) -> tuple[str, ...]:

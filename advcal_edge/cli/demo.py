@@ -14,6 +14,7 @@ from advcal_edge.cli import calibrate, export, verify
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import MODALITIES, Json, Seed
 from advcal_edge.cli.request import Request
+from advcal_edge.commands import command
 from advcal_edge.config import Layer, resolve
 
 SMALLEST_FIRST = ("int8", "fp16", "fp32")
@@ -60,7 +61,7 @@ def demo(
     console.document(document)
     best = chosen or reports[0]
     console.say(f"{verdict.upper()}  {best['engine']['path']}  {bundle.path / report_of(best)}  {seconds:.0f} s")
-    console.next(f"advcal-edge inspect {bundle.path}")
+    console.next(command("inspect", bundle.path))
     raise typer.Exit(0 if chosen else 1)
 
 

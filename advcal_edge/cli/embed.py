@@ -11,6 +11,7 @@ import typer
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.decoders import keep_decoders_quiet
 from advcal_edge.cli.options import BundlePath, Json
+from advcal_edge.commands import command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +84,7 @@ def embed(
     if out is not None:
         console.say(f"wrote {out}: z {z.shape}, paths, labels")
     if not embedder.verified:
-        console.next(f"advcal-edge verify {bundle} --engine {embedder.runner.path}")
+        console.next(command("verify", bundle, "--engine", embedder.runner.path))
 
 
 def batches(files: list[Path], modality: Modality) -> Iterator[list[Frame]]:

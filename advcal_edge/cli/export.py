@@ -10,6 +10,7 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import BundlePath, EncoderCode, Json, Seed, Weights, terms
 from advcal_edge.cli.victims import BACKWARD, NOTHING
+from advcal_edge.commands import command
 from advcal_edge.consent import Consent
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.report.table import table
@@ -125,7 +126,7 @@ def export(
     if not plans:
         _, result = run(opened, console, names, gradient=gradient, opset=opset, consent=consent)
         console.document(result.to_json())
-        console.next(f"advcal-edge verify {bundle}")
+        console.next(command("verify", bundle))
         return
     missing = prepared.missing(opened)
     if missing:
@@ -134,7 +135,7 @@ def export(
         opened, _ = run(opened, console, forward, gradient=BACKWARD in missing, opset=opset, consent=consent)
     opened, built = prepared.build(opened, console)
     console.document({"plans": [plan.to_json() for plan in built]})
-    console.next(f"advcal-edge verify {bundle} --engine {built[0].path}")
+    console.next(command("verify", bundle, "--engine", built[0].path))
 
 
 def run(

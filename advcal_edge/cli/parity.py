@@ -8,6 +8,7 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.request import Request
 from advcal_edge.cli.victims import BACKWARD
+from advcal_edge.commands import command
 from advcal_edge.errors import ConfigError, EngineError
 from advcal_edge.runtime.cuda import Cuda
 from advcal_edge.runtime.engine import runnable_precisions
@@ -118,5 +119,5 @@ def check(bundle: Bundle, names: tuple[str, ...], gradient: bool, opset: int, pl
             raise EngineError(
                 f"`--until-parity` verifies each graph on this machine, and {name} needs a GPU: onnxruntime has no"
                 " bfloat16 products on a CPU",
-                hint=f"on the device: `advcal-edge export {bundle.path} --trt --precision {name} --until-parity`",
+                hint="on the device: " + command("export", bundle.path, "--trt", "--precision", name, "--until-parity"),
             )

@@ -15,6 +15,7 @@ from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import EncoderCode, Json, Seed, Weights
 from advcal_edge.cli.request import Request, state_root, verification
 from advcal_edge.cli.victims import BACKWARD
+from advcal_edge.commands import command
 from advcal_edge.consent import Consent
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.runtime.engine import graph_name
@@ -93,7 +94,7 @@ def verify(
         engine_path = None if engine is None else Path(engine)
         raise typer.Exit(0 if audit_report(console, check, bundle, engine_path) else 1)
     if bundle is None:
-        raise ConfigError("`verify` needs a bundle", hint="advcal-edge verify BUNDLE")
+        raise ConfigError("`verify` needs a bundle", hint=command("verify", "BUNDLE"))
     started = time.perf_counter()
     opened = Bundle.open(bundle)
     root = state or state_root(opened)
@@ -106,7 +107,7 @@ def verify(
     verdict = max((document["verdict"] for document in documents), key=RANK.index)
     console.document({"verdict": verdict, "seconds": time.perf_counter() - started, "engines": documents})
     if verdict == "pass":
-        console.next(f"advcal-edge embed {bundle} FILE --require-verified")
+        console.next(command("embed", bundle, "FILE", "--require-verified"))
     raise typer.Exit(0 if verdict == "pass" else 1)
 
 
@@ -144,7 +145,7 @@ def run_shard(bundle: Bundle, console: Console, request: Request, root: Path, te
         console.say(f"shard {shard} is done, in {prepared.state.folder}")
         console.say(f"missing: {'; '.join(missing)}" if missing else "all shards are done")
         console.document({"shard": str(shard), "state": str(prepared.state.folder), "missing": missing})
-        console.next(f"advcal-edge verify {bundle.path} --merge --state {prepared.state.folder}")
+        console.next(command("verify", bundle.path, "--merge", "--state", prepared.state.folder))
     return 0
 
 

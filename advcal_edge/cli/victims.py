@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from advcal_edge.attacks import Victim
 from advcal_edge.bundle import Bundle
+from advcal_edge.commands import command
 from advcal_edge.consent import Consent
 from advcal_edge.errors import ConfigError, EngineError
 from advcal_edge.registry import choose
@@ -142,7 +143,7 @@ def engines(bundle: Bundle, name: str | None) -> list[Path]:
     if not found and bundle.has(graph_name("bf16")):
         return [choose_engine(bundle, "bf16")]  # and be told what it needs
     if not found:
-        raise ConfigError(f"bundle `{bundle.path}` has no engine to verify", hint=f"advcal-edge export {bundle.path}")
+        raise ConfigError(f"bundle `{bundle.path}` has no engine to verify", hint=command("export", bundle.path))
     return found
 
 

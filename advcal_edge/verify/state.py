@@ -75,7 +75,7 @@ class State:
             listed = ", ".join(f"`{run}`" for run in runs)
             raise ConfigError(
                 f"`{root}` holds {len(runs)} runs{': ' if runs else ''}{listed}; expected the one to merge",
-                hint="name it: `--state FOLDER`" if runs else "run its shards first: `verify B --shard 1/4`",
+                hint="name it: `--state FOLDER`" if runs else "run its shards first, each like `--shard 1/4`",
             )
         return cls(runs[0])
 
