@@ -62,6 +62,10 @@ class Consent:
     """The encoder whose code may run; it must be the one that the bundle names."""
     weights: Path | None = None
     """Where the checkpoint is, in place of what the bundle says."""
+    plan_code: bool = False
+    """Whether plans may bring code for the host, which opening them executes."""
+    built: bool = False
+    """Whether the engine that is named was built by this process: then it may."""
 
     def choose_encoder(self, bundle: Bundle) -> EncoderChoice:
         """The encoder of a bundle, if its code and its weights may be loaded.

@@ -53,11 +53,13 @@ class Embedder:
         require_verified: bool = False,
         *,
         threads: int | None = None,
+        allow_plan_code: bool = False,
     ) -> Embedder:
         """Open a bundle and its engine: `auto`, `fp32`, `fp16`, `int8`, or a path.
 
         `auto` takes a verified plan for this device, else a verified graph, on CUDA before the CPU; where nothing was
         verified the fp32 graph. `fingerprint` says which it was and where it runs.
+        A plan that carries code for the host is opened only with `allow_plan_code`: opening it executes that code.
 
         Raises:
             BundleError: no bundle, or a file in it was changed.
@@ -68,7 +70,13 @@ class Embedder:
         modality, centers = opened.modality, opened.centers()
         file = read_engine(opened, choose_engine(opened, engine))
         path, approval = file.path, find_approval(opened, file.sha256)  # asked of what was read, not of a path
-        runner = open_runner(file, modality.input, providers=choose_providers(path, approval), threads=threads)
+        runner = open_runner(
+            file,
+            modality.input,
+            providers=choose_providers(path, approval),
+            threads=threads,
+            allow_plan_code=allow_plan_code,
+        )
         verified = approval is not None and approval.covers(runner.fingerprint)
         if require_verified and not verified:
             raise EngineError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import os
+import re
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ from advcal_edge.runtime.ports import FLOAT, Port
 from advcal_edge.runtime.products import Product, collecting_log, find_product
 
 ALIGNMENT = 256  # of an address that a plan reads from
-HOST_CODE = "ADVCAL_ALLOW_HOST_CODE"
+HOST_CODE = re.compile("host.?code|lean runtime", re.IGNORECASE)  # in the words in which TensorRT refuses it
 CAPTURES = 4  # batch sizes that get a CUDA graph; each takes an execution context with memory of its own
 
 Floats = NDArray[np.float32]
@@ -39,8 +39,12 @@ class Plan:
         product: Product | None = None,
         cuda: Cuda | None = None,
         cuda_graph: bool = False,
+        allow_plan_code: bool = False,
     ) -> None:
         """Open a plan, if its card does not speak against it, and reserve memory for its largest batch.
+
+        With `allow_plan_code` a plan that carries code for the host is opened, which executes it: a version-compatible
+        plan does. Whether it carries any, TensorRT says of the plan; what lies beside it is not asked.
 
         Raises:
             EngineError: unreadable, from another product, version or device, changed, or too large for the device.
@@ -63,7 +67,7 @@ class Plan:
             raise EngineError(
                 f"plan `{path}` cannot run here: {why}", hint=f"build it here: {export_command(path, '--trt')}"
             )
-        self._engine = self._deserialise(file.data)
+        self._engine = self._deserialise(file.data, allow_plan_code)
         self.inputs, self.outputs = self._ports()
         self._largest = self._profile_end(2)
         self._smallest = self._profile_end(0)
@@ -127,18 +131,21 @@ class Plan:
         """Where everything runs, for makers of device arrays that wait for it."""
         return self._stream
 
-    def _deserialise(self, data: bytes) -> Any:
+    def _deserialise(self, data: bytes, allow_plan_code: bool) -> Any:
         module = self.product.module
         self._log = collecting_log(module)
         self._runtime = module.Runtime(self._log)
-        if self.card is not None and self.card.version_compatible:
-            if os.environ.get(HOST_CODE) != "1":
-                raise EngineError(
-                    f"plan `{self.path}` carries code of the TensorRT that built it, which opening it would execute",
-                    hint=f"where you trust who built it, set {HOST_CODE}=1",
-                )
-            self._runtime.engine_host_code_allowed = True
+        self._runtime.engine_host_code_allowed = False
         engine = self._runtime.deserialize_cuda_engine(data)
+        if engine is None and not allow_plan_code and any(HOST_CODE.search(line) for line in self._log.errors):
+            raise EngineError(
+                f"plan `{self.path}` carries code of the TensorRT that built it, which opening it would execute",
+                hint="where you trust who built it as you would trust a program: `--allow-plan-code`",
+            )
+        if engine is None and allow_plan_code:
+            self._log.errors.clear()
+            self._runtime.engine_host_code_allowed = True
+            engine = self._runtime.deserialize_cuda_engine(data)
         if engine is None:
             reason = next(iter(self._log.errors), "it gives no reason")
             raise EngineError(

@@ -65,9 +65,16 @@ def offered_providers() -> tuple[str, ...]:
 
 
 def open_runner(
-    engine: Path | EngineFile, spec: TensorSpec, *, providers: Sequence[str] = (), threads: int | None = None
+    engine: Path | EngineFile,
+    spec: TensorSpec,
+    *,
+    providers: Sequence[str] = (),
+    threads: int | None = None,
+    allow_plan_code: bool = False,
 ) -> EngineRunner:
     """A plan on its device, or a graph on the first of `providers` (default: all on offer, CUDA first) that takes it.
+
+    With `allow_plan_code` a plan may bring code for the host, which opening it executes.
 
     Raises:
         EngineError: it cannot be loaded anywhere, or does not take `spec`.
@@ -77,7 +84,7 @@ def open_runner(
     if is_plan(file.path):
         from advcal_edge.runtime.tensorrt import PlanRunner
 
-        return PlanRunner(file, spec)
+        return PlanRunner(file, spec, allow_plan_code=allow_plan_code)
     *preferred, last = tuple(providers) or offered_providers() or (CPU,)
     for provider in preferred:
         try:

@@ -32,17 +32,18 @@ class PlanRunner:
         cuda: Cuda | None = None,
         cuda_graph: bool = False,
         reuse: bool = False,
+        allow_plan_code: bool = False,
     ) -> None:
         """Open the plan and check that it takes `spec`.
 
         With `cuda_graph` the work of a batch size is recorded once and replayed. With `reuse` the array returned lies
-        in pinned memory that the next call overwrites.
+        in pinned memory that the next call overwrites. `allow_plan_code` as for `Plan`.
 
         Raises:
             EngineError: it cannot run here, or has other inputs or outputs.
             DependencyError: the product or the CUDA runtime is not installed.
         """
-        self.plan = Plan(engine, product=product, cuda=cuda, cuda_graph=cuda_graph)
+        self.plan = Plan(engine, product=product, cuda=cuda, cuda_graph=cuda_graph, allow_plan_code=allow_plan_code)
         self._spec, self._reuse = spec, reuse
         inputs, outputs = self.plan.inputs, self.plan.outputs
         width = outputs[0].width if len(outputs) == 1 else None
@@ -117,14 +118,15 @@ class PlanVjp:
         *,
         product: Product | None = None,
         cuda: Cuda | None = None,
+        allow_plan_code: bool = False,
     ) -> None:
-        """Open the plan and check that it takes `spec`.
+        """Open the plan and check that it takes `spec`; `allow_plan_code` as for `Plan`.
 
         Raises:
             EngineError: it cannot run here, or has other inputs or outputs.
             DependencyError: the product or the CUDA runtime is not installed.
         """
-        self.plan = Plan(engine, product=product, cuda=cuda)
+        self.plan = Plan(engine, product=product, cuda=cuda, allow_plan_code=allow_plan_code)
         self._spec = spec
         inputs = {port.name: port for port in self.plan.inputs}
         outputs = {port.name: port for port in self.plan.outputs}

@@ -29,6 +29,7 @@ from advcal_edge.storage import sha256_bytes
 MAGIC = b"host plan\n"
 NAME, CAPABILITY = "Host Orin", (8, 7)
 VERSION = (10, 3, 0)
+NO_CODE = "Cannot deserialize engine with lean runtime since IRuntime::getEngineHostCodeAllowed() is false."
 ALL = -7  # in `waited`: the whole device
 
 
@@ -45,6 +46,7 @@ class HostGpu:
     current: int = -1
     waited: list[int] = field(default_factory=list)
     wrong_where_fused: bool = False  # forward plans without extra outputs return the opposite
+    executed: list[str] = field(default_factory=list)  # code that plans brought
     told_as: dict[str, str] = field(default_factory=dict)  # types that the inspector calls by another name
 
     def invoke(self, name: str, *arguments: int) -> tuple[int, tuple[int, ...]]:
@@ -262,13 +264,19 @@ def host_module(gpu: HostGpu) -> Any:
     class Runtime:
         def __init__(self, log: Any) -> None:
             self.log = log
+            self.engine_host_code_allowed = False
 
         def deserialize_cuda_engine(self, data: bytes) -> HostEngine | None:
             if not data.startswith(MAGIC):
                 self.log.log(1, "Serialization assertion magicTag failed")
                 return None
             head, _, graph = data[len(MAGIC) :].partition(b"\n")
-            profile, extra = json.loads(head)
+            profile, extra, *code = json.loads(head)
+            if code:
+                if not self.engine_host_code_allowed:
+                    self.log.log(1, NO_CODE)
+                    return None
+                gpu.executed += code
             return HostEngine(gpu, profile, graph, extra)
 
     found = ModuleType("tensorrt")
@@ -279,9 +287,11 @@ def host_module(gpu: HostGpu) -> Any:
     return building(found)
 
 
-def host_plan(graph: bytes, profile: tuple[int, int, int] = (1, 4, 8), outputs: Sequence[str] = ()) -> bytes:
-    """A plan that the stand-in opens; `outputs` are returned beside those of the graph."""
-    return MAGIC + json.dumps([profile, list(outputs)]).encode() + b"\n" + graph
+def host_plan(
+    graph: bytes, profile: tuple[int, int, int] = (1, 4, 8), outputs: Sequence[str] = (), code: str = ""
+) -> bytes:
+    """A plan that the stand-in opens; `outputs` are returned beside those of the graph, `code` is executed."""
+    return MAGIC + json.dumps([profile, list(outputs), *([code] if code else [])]).encode() + b"\n" + graph
 
 
 def host_card(plan: bytes, graph: bytes, precision: str = "fp16", kind: str = "forward", **changes: Any) -> PlanCard:
@@ -313,9 +323,11 @@ def host_card(plan: bytes, graph: bytes, precision: str = "fp16", kind: str = "f
     return PlanCard(**{**told, **changes})
 
 
-def write_plan(path: Path, graph: bytes, profile: tuple[int, int, int] = (1, 4, 8), **changes: Any) -> Path:
+def write_plan(
+    path: Path, graph: bytes, profile: tuple[int, int, int] = (1, 4, 8), code: str = "", **changes: Any
+) -> Path:
     """A plan and its card on disk."""
-    data = host_plan(graph, profile)
+    data = host_plan(graph, profile, code=code)
     path.write_bytes(data)
     card_path(path).write_text(json.dumps(host_card(data, graph, **changes).to_json()))
     return path

@@ -20,7 +20,9 @@ SAMPLES = 32
 AGREEMENT = 0.9  # mean cosine; int8 against fp32 gave 0.999, and what is below this is the gradient of another model
 
 
-def choose_backward(bundle: Bundle, runner: EngineRunner, graph: Backward | None) -> tuple[Backward | None, str | None]:
+def choose_backward(
+    bundle: Bundle, runner: EngineRunner, graph: Backward | None, allow_plan_code: bool = False
+) -> tuple[Backward | None, str | None]:
     """The backward half to attack `runner` with, and the hash of its file; `graph` is the bundle's own on the CPU.
 
     A backward plan is taken where it fits on the device and its own forward pass agrees with that of the engine: the
@@ -31,18 +33,18 @@ def choose_backward(bundle: Bundle, runner: EngineRunner, graph: Backward | None
     """
     for name, card in plan_cards(bundle).items():
         if card.kind == "vjp" and fits_here(card):
-            backward = open_backward(bundle, read_listed(bundle, name))
+            backward = open_backward(bundle, read_listed(bundle, name), allow_plan_code)
             if backward is not None and agreement(bundle, runner, backward) >= AGREEMENT:
                 return backward, card.sha256
     return graph, None
 
 
-def open_backward(bundle: Bundle, file: EngineFile) -> Any:
+def open_backward(bundle: Bundle, file: EngineFile, allow_plan_code: bool = False) -> Any:
     """The backward plan; None where it does not load, such as for want of memory beside the forward plan."""
     from advcal_edge.runtime.tensorrt import PlanVjp
 
     try:
-        return PlanVjp(file, bundle.modality.input)
+        return PlanVjp(file, bundle.modality.input, allow_plan_code=allow_plan_code)
     except (DependencyError, EngineError):
         return None
 

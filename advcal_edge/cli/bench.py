@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from advcal_edge.cli.console import Console
-from advcal_edge.cli.options import BundlePath, Json
+from advcal_edge.cli.options import AllowPlanCode, BundlePath, Json
 from advcal_edge.commands import command
 from advcal_edge.errors import BundleError, ConfigError
 
@@ -24,6 +24,7 @@ def bench(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads inside the engine; default: its own choice.")
     ] = None,
+    allow_plan_code: AllowPlanCode = False,
     json_output: Json = False,
 ) -> None:
     """Time the engine on the bundle's own samples, interleaved with the bare engine."""
@@ -37,7 +38,7 @@ def bench(
 
     console = Console(json_output=json_output)
     sizes = parse_batches(batch)
-    embedder = Embedder.load(bundle, engine, threads=threads)
+    embedder = Embedder.load(bundle, engine, threads=threads, allow_plan_code=allow_plan_code)
     probe = Bundle.open(bundle).probe(max(sizes))
     if len(probe) == 0:
         raise BundleError(f"bundle `{bundle}` keeps no samples to measure with", hint="calibrate again")

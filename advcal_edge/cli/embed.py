@@ -10,7 +10,7 @@ import typer
 
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.decoders import keep_decoders_quiet
-from advcal_edge.cli.options import BundlePath, Json
+from advcal_edge.cli.options import AllowPlanCode, BundlePath, Json
 from advcal_edge.commands import command
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def embed(
         Path | None, typer.Option("--out", help="Write z (n, d), paths and labels to this .npz file.")
     ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="How many labels to show for each file.")] = 3,
+    allow_plan_code: AllowPlanCode = False,
     json_output: Json = False,
 ) -> None:
     """Embed files and name what is in them; the score is a softmax over the bundle's labels."""
@@ -50,7 +51,7 @@ def embed(
 
     keep_decoders_quiet()
     console = Console(json_output=json_output)
-    embedder = Embedder.load(bundle, engine, require_verified)
+    embedder = Embedder.load(bundle, engine, require_verified, allow_plan_code=allow_plan_code)
     console.say(
         f"embed  {len(files)} file{'s' * (len(files) > 1)}  {embedder.modality.name}"
         f"  {embedder.precision} on {embedder.fingerprint}"

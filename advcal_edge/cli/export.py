@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -117,7 +118,9 @@ def export(
         from advcal_edge.cli.parity import export_until_parity
         from advcal_edge.cli.request import Request
 
-        request = Request(attacks=attacks, samples=samples, margin=margin, seed=seed, consent=consent)
+        request = Request(
+            attacks=attacks, samples=samples, margin=margin, seed=seed, consent=replace(consent, built=plans)
+        )
         wanted = prepared if plans else None
         chosen_names = prepared.precisions if plans else names
         raise typer.Exit(

@@ -17,6 +17,10 @@ Weights = Annotated[
     Path | None,
     typer.Option("--weights", help="Where the encoder's checkpoint is now, if not where `calibrate` found it."),
 ]
+AllowPlanCode = Annotated[
+    bool,
+    typer.Option("--allow-plan-code", help="Open plans that carry code of their own, which opening them executes."),
+]
 
 EncoderCode = Annotated[
     str | None,

@@ -79,16 +79,26 @@ class Request:
         return {name: value for name, value in asdict(self).items() if name != "consent"}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], consent: Consent) -> Request:
+    def from_json(cls, data: object, consent: Consent) -> Request:
         """Read what `to_json` wrote.
 
         Raises:
-            ConfigError: written by another version.
+            ConfigError: written by another version, or nothing of the kind.
         """
-        try:
-            return cls(**{**data, "consent": consent})
-        except TypeError as error:
-            raise ConfigError(f"the run to merge was started by another version: {error}") from error
+        known = cls().to_json()
+        if not isinstance(data, dict) or data.keys() != known.keys():
+            raise ConfigError("the run to merge was started by another version", hint="run its shards with this one")
+        for name, default in known.items():
+            kinds = (str, type(None)) if default is None else (type(default),)
+            if type(data[name]) not in (*kinds, *((int,) if kinds == (float,) else ())):
+                raise ConfigError(
+                    f"the run to merge has `{name}` as a {type(data[name]).__name__};"
+                    f" expected {' or '.join(kind.__name__ for kind in kinds)}",
+                    hint="run its shards again",
+                )
+        if data["samples"] < 1 or data["rebuilds"] < 0 or data["seed"] < 0:
+            raise ConfigError("the run to merge has negative numbers", hint="run its shards again")
+        return cls(**data, consent=consent)
 
 
 def state_root(bundle: Bundle) -> Path:
@@ -142,7 +152,7 @@ def lineup(bundle: Bundle, request: Request, paths: list[Path], samples: HeldOut
     backward = backward_graph(bundle)
     candidates = {}
     for path in paths:
-        found, told = engine_victim(bundle, path, backward)
+        found, told = engine_victim(bundle, path, backward, request.consent)
         if request.cross_check:
             told = {**told, "cross_check": second_opinion(bundle, found.runner)}
         candidates[engine_name(told)] = enlist(found, told, samples)
@@ -153,7 +163,9 @@ def lineup(bundle: Bundle, request: Request, paths: list[Path], samples: HeldOut
         elif name == TRUNK:
             sources[name] = Player(*trunk_victim(bundle, request.consent))
         else:
-            sources[name] = Player(*engine_victim(bundle, listed_path(bundle, graph_name(name)), backward))
+            sources[name] = Player(
+                *engine_victim(bundle, listed_path(bundle, graph_name(name)), backward, request.consent)
+            )
     builds: dict[str, list[str]] = {}
     if request.rebuilds:
         from advcal_edge.cli.rebuilding import rebuild
@@ -165,7 +177,7 @@ def lineup(bundle: Bundle, request: Request, paths: list[Path], samples: HeldOut
                 digest = graph_digest(path)
                 if digest not in names_of:
                     names_of[digest] = f"{name} build {len(names_of) + 1}"
-                    found, told = engine_victim(bundle, path, backward)
+                    found, told = engine_victim(bundle, path, backward, replace(request.consent, built=True))
                     candidates[names_of[digest]] = enlist(found, {**told, "path": player.info["path"]}, samples)
                 builds[name].append(names_of[digest])
     return Lineup(reference, candidates, sources, builds)

@@ -12,7 +12,7 @@ import typer
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
-from advcal_edge.cli.options import EncoderCode, Json, Seed, Weights
+from advcal_edge.cli.options import AllowPlanCode, EncoderCode, Json, Seed, Weights
 from advcal_edge.cli.request import Request, state_root, verification
 from advcal_edge.cli.victims import BACKWARD
 from advcal_edge.commands import command
@@ -67,6 +67,7 @@ def verify(
     ] = None,
     weights: Weights = None,
     encoder: EncoderCode = None,
+    allow_plan_code: AllowPlanCode = False,
     seed: Seed = 0,
     json_output: Json = False,
 ) -> None:
@@ -75,7 +76,7 @@ def verify(
     An interrupted run goes on where it was. Exits with 0 where every engine passed (or a shard is done, or a report
     holds), 1 where one failed or remained inconclusive.
     """
-    console, consent = Console(json_output=json_output), Consent(encoder, weights)
+    console, consent = Console(json_output=json_output), Consent(encoder, weights, allow_plan_code)
     request = Request(
         engine, attacks, eps, samples, margin, losses, reference, sources, rebuilds, cross_check, seed, consent
     )
@@ -158,7 +159,7 @@ def merge_shards(bundle: Bundle, console: Console, root: Path, consent: Consent)
     from advcal_edge.verify import State
 
     state = State.find(root)
-    request = Request.from_json(state.run()["request"], consent)
+    request = Request.from_json(state.run().get("request"), consent)
     with verification(bundle, request, state.folder.parent) as prepared:
         if prepared.state.folder != state.folder:
             raise ConfigError(

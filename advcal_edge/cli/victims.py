@@ -70,7 +70,9 @@ def backward_graph(bundle: Bundle) -> OnnxVjp | None:
     return OnnxVjp(read_listed(bundle, BACKWARD), bundle.modality.input) if bundle.has(BACKWARD) else None
 
 
-def engine_victim(bundle: Bundle, path: Path, backward: Backward | None = None) -> tuple[Victim, dict[str, Any]]:
+def engine_victim(
+    bundle: Bundle, path: Path, backward: Backward | None = None, consent: Consent = NOTHING
+) -> tuple[Victim, dict[str, Any]]:
     """An engine with a backward half behind it, the bundle's own where none is given; without one a black box."""
     from advcal_edge.cli.backward import choose_backward
     from advcal_edge.runtime.engine import read_engine
@@ -79,10 +81,12 @@ def engine_victim(bundle: Bundle, path: Path, backward: Backward | None = None) 
     from advcal_edge.runtime.runners import open_runner
 
     file = read_engine(bundle, path)
-    runner = open_runner(file, bundle.modality.input)
+    runner = open_runner(file, bundle.modality.input, allow_plan_code=consent.plan_code or consent.built)
     backward = backward or backward_graph(bundle)
     plan = is_plan(path)
-    backward, backward_sha256 = choose_backward(bundle, runner, backward) if plan else (backward, None)
+    backward, backward_sha256 = (
+        choose_backward(bundle, runner, backward, consent.plan_code) if plan else (backward, None)
+    )
     gradient = None if backward is None else EngineGradient(runner, backward)
     info = {
         "path": shown(bundle, path),

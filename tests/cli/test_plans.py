@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 from host_trt import HostGpu, host_card, host_gpu, host_plan, write_plan
 from tiny import Linear, write_bundle
@@ -37,11 +38,13 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostGpu]:
         yield found
 
 
-def add_plan(bundle: Bundle, graph: str, name: str, profile: tuple[int, int, int] = (1, 8, 32), **changes: Any) -> str:
+def add_plan(
+    bundle: Bundle, graph: str, name: str, profile: tuple[int, int, int] = (1, 8, 32), code: str = "", **changes: Any
+) -> str:
     """Put a plan of the stand-in into a bundle; its name there."""
     source = bundle.file(f"onnx/{graph}.onnx").read_bytes()
     kind, precision = graph.split(".")
-    plan = host_plan(source, profile)
+    plan = host_plan(source, profile, code=code)
     card = host_card(plan, source, precision, kind, **changes)
     path = f"engines/{name}-{card.sha256[:8]}"
     bundle.add({f"{path}.plan": plan, f"{path}.json": json.dumps(card.to_json()).encode()})
@@ -273,3 +276,22 @@ def test_precision_that_is_not_achieved_is_an_error(gpu: HostGpu, copy: Path, ca
 def test_hardware_levels_that_this_version_lacks(gpu: HostGpu, copy: Path, capsys: Capture) -> None:
     assert main(["export", str(copy), "--trt", "--hardware", "same-capability"]) == 2
     assert "has no hardware level `same-capability`" in capsys.readouterr().err
+
+
+def test_code_in_a_plan_takes_consent(gpu: HostGpu, tmp_path: Path, capsys: Capture) -> None:
+    bundle = write_bundle(tmp_path / "B", Linear.random(thermal(8)), ("fp32",), {}, gradient=True)
+    engine = add_plan(bundle, "forward.fp32", "here", code="rm")
+    add_plan(Bundle.open(bundle.path), "vjp.fp32", "there", code="rm -r")
+    np.save(tmp_path / "x.npy", np.zeros((8, 8), np.uint16))
+    embed = ["embed", str(bundle.path), str(tmp_path / "x.npy"), "--engine", engine]
+    bench = ["bench", str(bundle.path), "--engine", engine, "--batch", "1", "--seconds", "0"]
+    verify = ["verify", str(bundle.path), "--engine", engine, "--reference", "onnx", "--samples", "8"]
+    for command in (embed, bench, verify):
+        assert main(command) == 2
+        assert "carries code" in capsys.readouterr().err
+    assert gpu.executed == []
+    for command in (embed, bench):
+        assert main([*command, "--allow-plan-code"]) == 0
+        assert gpu.executed.pop() == "rm"
+    assert main([*verify, "--allow-plan-code"]) in (0, 1)
+    assert gpu.executed == ["rm", "rm -r"]

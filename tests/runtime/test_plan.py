@@ -127,15 +127,34 @@ def test_every_run_is_on_the_device_of_the_plan(gpu: HostGpu, linear: Linear, tm
     assert gpu.current == 0
 
 
-def test_a_plan_that_carries_code_takes_consent(
-    gpu: HostGpu, linear: Linear, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write_plan(tmp_path / "f.plan", linear.forward(), version_compatible=True)
+@pytest.mark.parametrize("told", [False, True])
+def test_a_plan_that_carries_code_takes_consent(gpu: HostGpu, linear: Linear, tmp_path: Path, told: bool) -> None:
+    """Whatever its card says: what decides is the plan itself, and who opens it."""
+    path = write_plan(tmp_path / "f.plan", linear.forward(), code="rm", version_compatible=told)
     with pytest.raises(EngineError, match="carries code") as caught:
         PlanRunner(path, linear.modality.input)
-    assert "ADVCAL_ALLOW_HOST_CODE=1" in str(caught.value.hint)
+    assert "--allow-plan-code" in str(caught.value.hint)
+    assert gpu.executed == []
+    card_path(path).unlink()
+    with pytest.raises(EngineError, match="carries code"):
+        PlanRunner(path, linear.modality.input)
+    assert PlanRunner(path, linear.modality.input, allow_plan_code=True)(draw(1)).shape == (1, DIM)
+    assert gpu.executed == ["rm"]
+
+
+def test_a_card_alone_allows_no_code(
+    gpu: HostGpu, linear: Linear, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan without code opens without consent, even where its card says it carries some; none is allowed for it."""
+    path = write_plan(tmp_path / "f.plan", linear.forward(), version_compatible=True)
     monkeypatch.setenv("ADVCAL_ALLOW_HOST_CODE", "1")
-    assert PlanRunner(path, linear.modality.input)(draw(1)).shape == (1, DIM)
+    for consent in (False, True):
+        runner = PlanRunner(path, linear.modality.input, allow_plan_code=consent)
+        assert runner(draw(1)).shape == (1, DIM)
+        assert runner.plan._runtime.engine_host_code_allowed is False
+    evil = write_plan(tmp_path / "g.plan", linear.forward(), code="rm")
+    with pytest.raises(EngineError, match="carries code"):
+        PlanRunner(evil, linear.modality.input)
 
 
 def test_refuses_device_arrays_it_would_have_to_cast(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
