@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/runtime.py`: what is measured, each in a file of its own, and the rows they share."""
