@@ -73,6 +73,9 @@ def read_film(
                 whole, frame = capture.retrieve()
                 if not whole or frame is None or frame.ndim != 3 or frame.shape[2] != 3:
                     raise InputError(f"frame {index} of `{path}` does not decode", hint=_converted(path))
+                limits.FILM_PIXELS.check(
+                    frame.shape[0] * frame.shape[1], f"`{path}`, frame {index} unlike those before,", InputError
+                )
                 kept[index] = keep(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
     if decoded < max(2, frames - max(1, frames // 100)):
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,45 @@ def test_bad_csv(content: str, message: str, tmp_path: Path) -> None:
 def test_bad_csv_bytes(tmp_path: Path) -> None:
     (tmp_path / "some.csv").write_bytes(b"path,label\n\xff\xfe\0,cat\n")
     with pytest.raises(InputError, match="cannot read"):
+        load(tmp_path / "some.csv")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "loop", "pipe", "nowhere"])
+def test_a_listed_file_that_cannot_be_read(name: str, tmp_path: Path) -> None:
+    write_folder(tmp_path, 6)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nowhere").symlink_to("none")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "some.csv").write_text(f"path,label\ncat/000.png,cat\n{name},dog\n")
+    with pytest.raises(InputError) as caught:
+        load(tmp_path / "some.csv")
+    assert caught.value.hint
+
+
+def test_a_folder_s_links_and_pipes_are_refused_like_any_bad_file(tmp_path: Path) -> None:
+    write_folder(tmp_path, 6)
+    os.mkfifo(tmp_path / "cat" / "pipe.png")
+    (tmp_path / "cat" / "gone.png").symlink_to("none")
+    with pytest.raises(InputError, match=r"(?s)2 of 8 files.*gone\.png.*pipe\.png` is a pipe"):
+        load(tmp_path)
+    assert load(tmp_path, skip_bad=True)[1] == 2
+
+
+def test_lists_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path, 6)
+    (tmp_path / "some.csv").write_text("path,label\n" + "cat/000.png,cat\n" * 9)
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(InputError, match="is a pipe"):
+        load(tmp_path / "pipe.csv")
+    (tmp_path / "wide.csv").write_text(f"path,label\n{'9' * 200_000},cat\n")
+    with pytest.raises(InputError, match="field larger than field limit"):
+        load(tmp_path / "wide.csv")
+    monkeypatch.setenv("ADVCAL_MAX_LISTED_FILES", "5")
+    for path in (tmp_path, tmp_path / "some.csv"):
+        with pytest.raises(InputError, match="has 6 files; expected at most 5"):
+            load(path)
+    monkeypatch.setenv("ADVCAL_MAX_LABELS_BYTES", "99")
+    with pytest.raises(InputError, match="bytes; expected at most 99"):
         load(tmp_path / "some.csv")
 
 

@@ -252,3 +252,48 @@ def test_claims_match_what_is_decoded(suffix: str) -> None:
     claims = read_claims(encoded(suffix, picture(33, 47)))
     assert claims is not None
     assert (claims.height, claims.width, claims.complete) == (33, 47, True)
+
+
+def with_a_segment_hidden_between(data: bytes) -> bytes:
+    """A small size where only a lax reader sees it, before the true one."""
+    small = b"\xff\xc0\0\x11\x08\0\x08\0\x08\x03\x01\x22\0\x02\x11\x01\x03\x11\x01"
+    return data[:2] + b"\0" + small + data[2:]
+
+
+def with_two_widths(data: bytes) -> bytes:
+    tags = [(256, 60_000), (257, 60_000), (256, 8), (257, 8)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def with_a_chunk_before_the_header(data: bytes) -> bytes:
+    body = struct.pack(">II", 8, 8) + b"\0"
+    chunk = b"tEXt" + body
+    return data[:8] + struct.pack(">I", len(body)) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[8:]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "disguise"),
+    [(".jpg", with_a_segment_hidden_between), (".tiff", with_two_widths), (".png", with_a_chunk_before_the_header)],
+)
+def test_a_header_that_could_be_read_in_two_ways_is_refused(suffix: str, disguise: Any, tmp_path: Path) -> None:
+    (tmp_path / "frame").write_bytes(disguise(encoded(suffix, picture())))
+    with refused("its header is broken"):
+        read_frame(tmp_path / "frame", image(8))
+
+
+def test_a_cut_jpeg_with_a_whole_thumbnail_is_refused(tmp_path: Path) -> None:
+    data = encoded(".jpg", picture())
+    thumbnail = encoded(".jpg", picture(8, 8))
+    segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    (tmp_path / "frame").write_bytes((data[:2] + segment + data[2:])[: len(segment) + len(data) - 400])
+    with refused("truncated or corrupt jpeg"):
+        read_frame(tmp_path / "frame", image(8))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2"])
+def test_pictures_of_any_type_are_read(dtype: str, tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 99, (6, 7, 3)).astype(dtype)
+    cv2.imwrite(str(tmp_path / "frame.tiff"), colours[:, :, ::-1])
+    with refused(f"{np.dtype(dtype)}"):
+        read_frame(tmp_path / "frame.tiff", image(8))

@@ -257,3 +257,22 @@ def test_damaged_films_are_read_or_refused(
     path.write_bytes(data)
     with taken_or_refused():
         clips_of(video(8, 2), path)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".avi", "FFV1"), (".ts", "mp4v")])
+@pytest.mark.parametrize(("limit", "most"), [("FILM_PIXELS", 767), ("FILM_FRAMES", 23), ("FILM_BYTES", 999)])
+def test_films_are_bounded(
+    limit: str, most: int, suffix: str, codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_film(tmp_path / f"film{suffix}", film(), codec, 25)
+    monkeypatch.setenv(f"ADVCAL_MAX_{limit}", str(most))
+    with refused(f"expected at most {most}") as refusal:
+        read_frame(tmp_path / f"film{suffix}", video(8, 2))
+    assert f"ADVCAL_MAX_{limit}=" in str(refusal.value.hint)
+
+
+def test_a_name_that_is_a_pattern_is_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "film%03d.avi"
+    write_film(tmp_path / "film.avi", film())
+    (tmp_path / "film.avi").rename(path)
+    assert clips_of(video(8, 2), path).shape == (5, 3, 2, 8, 8)
