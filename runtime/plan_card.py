@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from advcal_edge.documents import read_object
 from advcal_edge.errors import EngineError
+from advcal_edge.limits import DOCUMENT_BYTES
 from advcal_edge.runtime.exporting import export_command
 from advcal_edge.runtime.products import SOURCES, Product, Version, dotted
 
@@ -16,6 +17,20 @@ SCHEMA = "advcal-edge/plan/1"
 RTX_TARGETS = (8, 0)  # a plan of TensorRT-RTX without named targets runs on this compute capability and later ones
 
 Capability = tuple[int, int]
+
+KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("sha256", "kind", "graph", "graph_sha256", "product", "hardware"), (str,)),
+    **dict.fromkeys(("precision", "achieved", "evidence"), (str,)),
+    **dict.fromkeys(("version_compatible", "unfused"), (bool,)),
+    **dict.fromkeys(("version", "targets", "flags"), (list,)),
+    **dict.fromkeys(("timing_cache", "step"), (str, type(None))),
+    **dict.fromkeys(("profiles", "layers"), (dict,)),
+    "device": (dict, type(None)),
+    "bytes": (int,),
+    "memory": (int, type(None)),
+    "seconds": (int, float),
+}
+"""Of the values in JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,17 @@ class PlanCard:
         if data["schema"] != SCHEMA:
             raise ValueError(f"schema is `{data['schema']}`; expected `{SCHEMA}`")
         told = {field.name: data[field.name] for field in fields(cls)}
+        for name, kinds in KINDS.items():
+            if type(told[name]) not in kinds:
+                raise ValueError(f"`{name}` is a {type(told[name]).__name__}")
+        if told["product"] not in SOURCES:
+            raise ValueError(f"`product` is none of {', '.join(SOURCES)}")
+        if told["bytes"] < 0 or (told["memory"] or 0) < 0 or told["seconds"] < 0:
+            raise ValueError("a negative number")
+        if not all(type(number) is int for number in told["version"]):
+            raise ValueError(f"`version` is {told['version']}")
+        if not all(isinstance(value, str) for value in told["layers"].values()):
+            raise ValueError("`layers` has values other than names of types")
         device = told["device"]
         return cls(
             **{
@@ -109,7 +135,9 @@ class PlanCard:
 def pair(value: Any) -> Capability:
     """A compute capability from JSON."""
     major, minor = value
-    return int(major), int(minor)
+    if type(major) is not int or type(minor) is not int:
+        raise ValueError(f"a compute capability of {value}")
+    return major, minor
 
 
 def card_path(plan: Path) -> Path:
@@ -127,8 +155,8 @@ def read_card(plan: Path) -> PlanCard | None:
     if not path.is_file():
         return None
     try:
-        return PlanCard.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return PlanCard.from_json(read_object(path, DOCUMENT_BYTES, EngineError))
+    except (EngineError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise EngineError(
-            f"`{path}` is no description of a plan: {error!r}", hint=f"build it again: {export_command(path, '--trt')}"
+            f"`{path}` is no description of a plan: {error}", hint=f"build it again: {export_command(path, '--trt')}"
         ) from error

@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge import limits
+from advcal_edge.documents import parse_json
 from advcal_edge.errors import BundleError
+from advcal_edge.npz import open_npz
 from advcal_edge.retrieval import Rank
 
 Bools = NDArray[np.bool_]
+HINT = "remove it, then run again"
 FIRST = "first"
 """Route of the attack that meets everybody: gradient in an engine's own report, transfer in the others'."""
 
@@ -101,34 +105,78 @@ class Block:
             BundleError: damaged.
         """
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                arrays = {key: file[key] for key in file.files}
-            head = json.loads(str(arrays["head"]))
-            attempts = [
-                Attempt(
-                    str(route),
-                    str(attack),
-                    str(crafted_on),
-                    aimed_at,
-                    arrays[f"attempt/{k}/attacked"],
-                    arrays[f"attempt/{k}/queries"],
-                    {judge: arrays[f"attempt/{k}/rank/{judge}"] for judge in judges},
-                )
-                for k, (route, attack, crafted_on, aimed_at, judges) in enumerate(head["attempts"])
-            ]
-            engines = [key.removeprefix("drift/") for key in arrays if key.startswith("drift/")]
-            return cls(
-                first=int(head["first"]),
-                y=arrays["y"],
-                rank={key.removeprefix("rank/"): found for key, found in arrays.items() if key.startswith("rank/")},
-                attempts=attempts,
-                drift={engine: arrays[f"drift/{engine}"] for engine in engines},
-                winners={
-                    engine: Winners(*(arrays[f"winners/{engine}/{slot}"] for slot in Winners.__slots__))
-                    for engine in engines
-                },
-                embeddings={key.removeprefix("z/"): z for key, z in arrays.items() if key.startswith("z/")},
-                seconds=float(head["seconds"]),
+            with open_npz(io.BytesIO(content), f"`{name}`", limits.BLOCK_BYTES, BundleError, hint=HINT) as file:
+                arrays = {key: file.array(key) for key in file.names}
+                block = cls._of(arrays, parse_json(str(arrays["head"]), f"`head` of `{name}`", BundleError))
+                block._check()
+        except BundleError as error:
+            raise BundleError(f"`{name}` is damaged: {error.message}", hint=error.hint or HINT) from error
+        return block
+
+    @classmethod
+    def _of(cls, arrays: Mapping[str, NDArray[Any]], head: Mapping[str, Any]) -> Block:
+        attempts = [
+            Attempt(
+                str(route),
+                str(attack),
+                str(crafted_on),
+                None if aimed_at is None else str(aimed_at),
+                arrays[f"attempt/{k}/attacked"],
+                arrays[f"attempt/{k}/queries"],
+                {judge: arrays[f"attempt/{k}/rank/{judge}"] for judge in judges},
             )
-        except Exception as error:  # zipfile, zlib, json and numpy each have errors of their own
-            raise BundleError(f"`{name}` is damaged: {error}", hint="remove it, then run again") from error
+            for k, (route, attack, crafted_on, aimed_at, judges) in enumerate(head["attempts"])
+        ]
+        engines = [key.removeprefix("drift/") for key in arrays if key.startswith("drift/")]
+        return cls(
+            first=int(head["first"]),
+            y=arrays["y"],
+            rank={key.removeprefix("rank/"): found for key, found in arrays.items() if key.startswith("rank/")},
+            attempts=attempts,
+            drift={engine: arrays[f"drift/{engine}"] for engine in engines},
+            winners={
+                engine: Winners(*(arrays[f"winners/{engine}/{slot}"] for slot in Winners.__slots__))
+                for engine in engines
+            },
+            embeddings={key.removeprefix("z/"): z for key, z in arrays.items() if key.startswith("z/")},
+            seconds=float(head["seconds"]),
+        )
+
+    def _check(self) -> None:
+        """Whether every array has the type and the shape that it must have.
+
+        Raises:
+            ValueError: one has not.
+        """
+        n = self.y.size
+        expect("y", self.y, "iu", (n,))
+        ranks = [*self.rank.values(), *(rank for attempt in self.attempts for rank in attempt.rank.values())]
+        for rank in ranks:
+            expect("rank", rank, "iu", (n,))
+        for attempt in self.attempts:
+            expect("attacked", attempt.attacked, "b", (n,))
+            expect("queries", attempt.queries, "iu", (n,))
+        for drift in self.drift.values():
+            expect("drift", drift, "f", (3, n))
+        for winners in self.winners.values():
+            kept = winners.rows.size
+            expect("fooled", winners.fooled, "b", (n,))
+            expect("survived", winners.survived, "b", (n,))
+            expect("moved", winners.moved, "f", (n,))
+            expect("rows", winners.rows, "iu", (kept,))
+            if winners.rows.size and not 0 <= winners.rows.min() <= winners.rows.max() < n:
+                raise ValueError(f"`rows` beyond {n} samples")
+            for array in (winners.clean, winners.x_adv):
+                expect("a picture", array, "f", (kept, *winners.clean.shape[1:]))
+        for z in self.embeddings.values():
+            expect("z", z, "f", (n, *z.shape[1:2]))
+
+
+def expect(name: str, array: NDArray[Any], kinds: str, shape: tuple[int, ...]) -> None:
+    """Refuse an array of another kind or shape.
+
+    Raises:
+        ValueError: it is.
+    """
+    if array.dtype.kind not in kinds or array.shape != shape:
+        raise ValueError(f"`{name}` is {array.dtype} {array.shape}; expected kind `{kinds}` of shape {shape}")

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from advcal_edge.documents import read_object
 from advcal_edge.errors import BundleError, BundleInUseError, ConfigError
+from advcal_edge.limits import BLOCK_BYTES, DOCUMENT_BYTES, REPORT_BYTES
 from advcal_edge.lock import Lock, beside
-from advcal_edge.storage import canonical, sha256_bytes, write_atomic
+from advcal_edge.storage import canonical, read_bytes, sha256_bytes, write_atomic
 from advcal_edge.verify.block import Block
 
 SCHEMA = "advcal-edge/verification/1"
@@ -86,14 +88,13 @@ class State:
             BundleError: it cannot be read, or is of another version.
         """
         place = self.folder / RUN
-        try:
-            found = json.loads(place.read_bytes())
-            schema = found["schema"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise BundleError(f"`{place}` describes no run: {error!r}") from error
-        if schema != SCHEMA:
-            raise BundleError(f"`{place}` has schema `{schema}`; this version reads `{SCHEMA}`")
-        return dict(found)
+        found = read_object(place, DOCUMENT_BYTES, BundleError, hint=f"remove `{self.folder}`")
+        if found.get("schema") != SCHEMA:
+            raise BundleError(
+                f"`{place}` has schema `{found.get('schema')}`; this version reads `{SCHEMA}`",
+                hint=f"remove `{self.folder}`, or merge with the version that wrote it",
+            )
+        return found
 
     def block(self, index: int) -> Block | None:
         """The block at `index`, if it is done.
@@ -102,7 +103,7 @@ class State:
             BundleError: damaged.
         """
         path = self._block(index)
-        return Block.from_bytes(path.read_bytes(), str(path)) if path.is_file() else None
+        return Block.from_bytes(read_bytes(path, BLOCK_BYTES, BundleError), str(path)) if path.is_file() else None
 
     def done(self, index: int) -> bool:
         """Whether the block at `index` is there."""
@@ -125,10 +126,7 @@ class State:
         path = self._note(name)
         if not path.is_file():
             return None
-        try:
-            return dict(json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise BundleError(f"`{path}` is damaged: {error}", hint="remove it; it is measured again") from error
+        return read_object(path, REPORT_BYTES, BundleError, hint="remove it; it is measured again")
 
     def write(self, name: str, note: Mapping[str, Any]) -> None:
         """Note something that is done.

@@ -330,6 +330,53 @@ def test_damaged_cards_are_refused(gpu: HostGpu, linear: Linear, tmp_path: Path,
         PlanRunner(path, linear.modality.input)
 
 
+NULLS = (
+    "sha256",
+    "bytes",
+    "version",
+    "profiles",
+    "targets",
+    "flags",
+    "product",
+    "layers",
+    "unfused",
+    "seconds",
+    "kind",
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({name: None} for name in NULLS),
+        {"product": "windows"},
+        {"version": ["10"]},
+        {"version": [None]},
+        {"bytes": -1},
+        {"seconds": float("nan")},
+        {"seconds": "1"},
+        {"memory": 2**70},
+        {"device": {"name": "x"}},
+        {"device": {"name": "x", "capability": [8]}},
+        {"device": []},
+        {"targets": [None]},
+        {"profiles": {"x": None}},
+        {"layers": {"a": None}},
+        {"step": 3},
+        {"sha256": "x" * (5 * 2**20)},
+    ],
+)
+def test_cards_of_wrong_values_are_refused(
+    gpu: HostGpu, linear: Linear, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    path = write_plan(tmp_path / "f.plan", linear.forward())
+    told = json.loads(card_path(path).read_text())
+    card_path(path).write_text(json.dumps({**told, **changes}))
+    with pytest.raises(EngineError, match="no description of a plan") as caught:
+        read_card(path)
+    assert caught.value.hint
+
+
 def test_a_plan_without_a_card_is_tried(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
     path = write_plan(tmp_path / "f.engine", linear.forward())
     card_path(path).unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,43 @@ def test_a_damaged_block_is_one_clear_error(toy: Toy, tmp_path: Path) -> None:
     block.write_bytes(block.read_bytes()[:-200])
     with pytest.raises(BundleError, match=r"block-000001\.npz` is damaged"):
         report(verification)
+
+
+def test_blocks_with_other_arrays_are_one_clear_error(toy: Toy, tmp_path: Path) -> None:
+    verification = prepare(toy, State.open(tmp_path, RUN))
+    verification.run()
+    (path,) = tmp_path.glob("*/block-000001.npz")
+    whole = path.read_bytes()
+    with np.load(io.BytesIO(whole), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    wrong: list[dict[str, Any]] = [
+        {**arrays, "y": arrays["y"].astype(np.float64)},
+        {**arrays, "y": arrays["y"][:-1]},
+        {**arrays, "head": np.array("{}")},
+        {**arrays, "head": np.array('{"attempts": null, "first": 0, "seconds": NaN}')},
+        {**arrays, "drift/fp32": np.zeros((3, 2))},
+        {name: array for name, array in arrays.items() if name != "y"},
+        {name: array for name, array in arrays.items() if not name.startswith("winners/")},
+    ]
+    contents = [b"", b"PK", bytes(reversed(whole)), whole[:-200]]
+    for changed in wrong:
+        buffer = io.BytesIO()
+        np.savez(buffer, **changed)
+        contents.append(buffer.getvalue())
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.raises(BundleError, match="is damaged") as caught:
+            State.find(tmp_path).block(1)
+        assert caught.value.hint
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{", b"null", b'{"a": NaN}', b"\xff", b"[" * 100_000])
+def test_notes_that_cannot_be_read_are_refused(tmp_path: Path, content: bytes) -> None:
+    state = State.open(tmp_path, RUN)
+    (state.folder / "drift.json").write_bytes(content)
+    with pytest.raises(BundleError) as caught:
+        state.note("drift")
+    assert caught.value.hint
 
 
 def test_blocks_of_another_run_are_not_mixed_in(toy: Toy, tmp_path: Path) -> None:
