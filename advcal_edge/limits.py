@@ -92,3 +92,4 @@ GRAPH_VALUES = Limit("GRAPH_VALUES", 2**28, "values")  # of a tensor whose shape
 FIRST_RUN_SECONDS = Limit("FIRST_RUN_SECONDS", 300, "seconds")  # to load a graph, and again for its first call
 FIRST_RUN_BYTES = Limit("FIRST_RUN_BYTES", 64 * 1024 * MIB, "bytes")  # and at most three quarters of what is free
 BLOCK_BYTES = Limit("BLOCK_BYTES", 1024 * MIB, "bytes")  # of what verification keeps of 64 samples, unpacked
+TIMINGS_BYTES = Limit("TIMINGS_BYTES", 256 * MIB, "bytes")  # of kernels, kept beside a bundle

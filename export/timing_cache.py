@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from advcal_edge.errors import ExportError
+from advcal_edge.limits import TIMINGS_BYTES
 from advcal_edge.runtime.plan_card import Device
 from advcal_edge.runtime.products import Product, dotted
-from advcal_edge.storage import sha256_bytes, write_atomic
+from advcal_edge.storage import read_bytes, sha256_bytes, write_atomic
 
 
 def cache_path(bundle: Path, product: Product, device: Device | None) -> Path:
@@ -43,7 +44,8 @@ def attach(product: Product, config: Any, path: Path | None, *, deterministic: b
             f"`--deterministic` needs timings to build from; there are none at `{path}`",
             hint="build once without `--deterministic`, which measures and keeps them",
         )
-    cache = config.create_timing_cache(path.read_bytes() if path is not None and kept else b"")
+    timings = read_bytes(path, TIMINGS_BYTES, ExportError) if path is not None and kept else b""
+    cache = config.create_timing_cache(timings)
     if cache is None or not config.set_timing_cache(cache, False):
         raise ExportError(
             f"{product} does not take the timings in `{path}`: they are of another version or device",
