@@ -101,4 +101,4 @@ def main(name: str, folder: str, step: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(main(sys.argv[1], sys.argv[2], int(sys.argv[3]))) + "\n")
+    sys.stdout.write(json.dumps([main(name, sys.argv[1], int(sys.argv[2])) for name in sys.argv[3:]]) + "\n")
