@@ -94,7 +94,7 @@ def test_three_writers_lose_nothing(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_three_writers_lose_nothing_however_often(folder: Path) -> None:
-    assert overlap(folder, 400) == (0, 0)
+    assert overlap(folder, 150) == (0, 0)
 
 
 def keep_replacing(path: Path, seconds: float) -> None:
