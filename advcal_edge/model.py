@@ -26,7 +26,7 @@ class Runner(Protocol):
         ...
 
     def __call__(self, x: Array) -> Array:
-        """Embed x (n, ...) to unit-norm z (n, d); the array returned is the caller's own."""
+        """Embed x (n, ...) to unit-norm z (n, d), no inputs to (0, d); the array returned is the caller's own."""
         ...
 
 

@@ -114,7 +114,7 @@ class Embedder:
         return self.runner.fingerprint
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Embed physical inputs x (n, ...) to unit-norm z (n, d) in a fresh array.
+        """Embed physical inputs x (n, ...) to unit-norm z (n, d) in a fresh array; an empty batch gives (0, d).
 
         Raises:
             InputError: wrong shape or dtype, NaN, or values outside the bounds.

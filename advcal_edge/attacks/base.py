@@ -11,7 +11,7 @@ from array_api_compat import array_namespace, is_torch_array
 from numpy.typing import NDArray
 
 from advcal_edge.centers import Centers
-from advcal_edge.errors import ConfigError
+from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.model import Gradient, Runner
 from advcal_edge.progress import Progress, silent
 from advcal_edge.threat import Array, ThreatModel
@@ -83,7 +83,13 @@ class AttackOutcome:
 
     @property
     def robust_accuracy(self) -> float:
-        """Share of samples on which the attack failed."""
+        """Share of samples on which the attack failed.
+
+        Raises:
+            InputError: there are none, and so no share of them.
+        """
+        if not len(self.success):
+            raise InputError("no sample was attacked; expected at least one", hint="raise `--samples`")
         return 1.0 - float(self.success.mean())
 
 
@@ -100,7 +106,7 @@ def run_attack(
     batch: int = 128,
     progress: Progress = silent,
 ) -> AttackOutcome:
-    """Attack in batches; success is judged by the victim's own runner on the projected sample.
+    """Attack in batches, no samples with an empty outcome; success is judged by the victim's own runner on the projected sample.
 
     Each batch draws from its own stream (seed, stream, batch index), so a result does not depend on what ran before it.
     """

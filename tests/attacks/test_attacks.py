@@ -14,7 +14,7 @@ from toy import SPEC, THREAT, centers, toy
 
 from advcal_edge.attacks import APGD, PGD, Attack, RayS, Square, TargetedAPGD, Victim, run_attack
 from advcal_edge.calibrate.torch_runner import TorchRunner
-from advcal_edge.errors import ConfigError
+from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.model import Pullback
 from advcal_edge.spec import TensorSpec
 from advcal_edge.threat import ThreatModel
@@ -151,3 +151,15 @@ def test_eps_zero_changes_nothing() -> None:
 def test_centers_of_the_toy_are_all_used() -> None:
     victim, _, y = toy(400)
     assert len(np.unique(y)) == len(centers().labels) == victim.centers.vectors.shape[0]
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=repr)
+def test_no_samples_make_an_empty_outcome(attack: Attack) -> None:
+    victim, x, y = toy(4)
+    proposal = attack.propose(victim, victim.place(x[:0]), victim.place(y[:0]), THREAT, np.random.default_rng(0))
+    assert tuple(proposal.x.shape) == (0, *SPEC.shape)
+    outcome = run_attack(attack, victim, x[:0], y[:0], THREAT, route="test", seed=0)
+    assert outcome.x_adv.shape == (0, *SPEC.shape)
+    assert [len(values) for values in (outcome.success, outcome.distance, outcome.queries)] == [0, 0, 0]
+    with pytest.raises(InputError, match="no sample was attacked"):
+        _ = outcome.robust_accuracy

@@ -67,3 +67,9 @@ def test_it_can_be_attacked(attack: PGD | APGD | Square) -> None:
     threat = ThreatModel("linf", 0.1, (0.0, 1.0))
     outcome = run_attack(attack, RUNNER.victim(make_centers()), X, np.zeros(4, np.int64), threat, route="t", seed=0)
     assert outcome.distance.max() <= 0.1 + 1e-6
+
+
+def test_no_inputs_give_no_embeddings_and_no_gradients() -> None:
+    z, pullback = RUNNER.vjp(X[:0])
+    assert RUNNER(X[:0]).shape == z.shape == (0, DIM)
+    assert pullback(z).shape == (0, *X.shape[1:])

@@ -104,3 +104,8 @@ def test_impossible_requests(make_bundle: BundleMaker, frames: list[str], extra:
 
 def test_no_files(make_bundle: BundleMaker) -> None:
     assert main(["embed", str(make_bundle().path)]) == 2
+
+
+def test_no_input_is_wrong_usage(make_bundle: BundleMaker, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["embed", str(make_bundle().path)]) == 2
+    assert "FILES" in capsys.readouterr().err

@@ -60,6 +60,7 @@ def test_nothing_in_nothing_out(make_bundle: BundleMaker) -> None:
     embedder = Embedder.load(make_bundle().path)
     assert embedder(sample(0)).shape == (0, DIM)
     assert embedder.embed_frames([]).shape == (0, DIM)
+    assert embedder.match(embedder(sample(0))) == embedder.classify(sample(0)) == []
     assert embedder.classify(sample(0)) == []
 
 
