@@ -106,8 +106,9 @@ def run_attack(
     batch: int = 128,
     progress: Progress = silent,
 ) -> AttackOutcome:
-    """Attack in batches, no samples with an empty outcome; success is judged by the victim's own runner on the projected sample.
+    """Attack in batches; success is judged by the victim's own runner on the projected sample.
 
+    Without samples the outcome is empty.
     Each batch draws from its own stream (seed, stream, batch index), so a result does not depend on what ran before it.
     """
     adversarial = np.empty_like(x)

@@ -72,6 +72,8 @@ def push_from_clean(z: Array, y: Array, clean: Array, centers: Centers) -> tuple
 def info_nce(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
     """-log softmax(z Z_clean^T / tau)_i: make z_i look like another sample's clean embedding rather than its own."""
     xp = array_namespace(z)
+    if clean.shape[0] == 0:  # the samples are the classes here, and a maximum over none is an error
+        return xp.sum(z, axis=-1), z
     own = one_hot(xp.arange(z.shape[0], device=device(z)), clean.shape[0], z)
     value, weights = softmax_loss(z @ clean.T / INFO_NCE_TEMPERATURE, own)
     return value, weights @ clean / INFO_NCE_TEMPERATURE
