@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,15 +107,23 @@ def partial_folder(out: Path) -> Path:
 def reserved(out: Path) -> Iterator[None]:
     """Be the only calibration to `out`, for as long as it takes; what killed ones have not finished is removed.
 
+    Folders that the lock needed and that nothing came to lie in are removed too.
+
     Raises:
         BundleInUseError: another process calibrates to it.
     """
     folder = partial_folder(out)
-    with hold(folder, wait=BRIEFLY):
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if is_temporary(path, STATE):
-                path.unlink(missing_ok=True)
-        yield
+    made = [parent for parent in folder.parents if not parent.exists()]
+    try:
+        with hold(folder, wait=BRIEFLY):
+            for path in folder.iterdir() if folder.is_dir() else ():
+                if is_temporary(path, STATE):
+                    path.unlink(missing_ok=True)
+            yield
+    finally:
+        with suppress(OSError):  # something lies in it
+            for parent in made:
+                parent.rmdir()
 
 
 def moments(tensors: Mapping[str, Tensor], parameters: Sequence[nn.Parameter]) -> dict[int, dict[str, Tensor]] | None:

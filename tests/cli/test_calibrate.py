@@ -78,7 +78,7 @@ def test_json(frames: Path, tmp_path: Path, capsys: Capture) -> None:
         (["--modality", "thermal", "--set", "train.batch=99999"], "expected at most `train.samples`"),
         (["--modality", "thermal", "--samples", "0"], "--samples"),
         (["--modality", "thermal", "--skip-bad"], "nothing to skip without `--data`"),
-        (["--modality", "thermal", "--config", "absent.toml"], "cannot read the configuration"),
+        (["--modality", "thermal", "--config", "absent.toml"], "cannot read `absent.toml`: No such file"),
         (["--modality", "thermal", "--data", "absent"], "is no folder and no csv file"),
         (["--modality", "thermal", "--seed", "-1"], "--seed"),
     ],
