@@ -8,6 +8,8 @@ from typing import Any
 
 from advcal_edge.errors import ExportError
 from advcal_edge.export.inspector import NODE
+from advcal_edge.runtime.engine_file import EngineFile
+from advcal_edge.runtime.graph_check import check_graph
 from advcal_edge.runtime.products import Product
 
 TYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
@@ -17,11 +19,13 @@ PASSED_THROUGH = ("SHUFFLE", "CAST", "IDENTITY", "SLICE", "SQUEEZE", "UNSQUEEZE"
 
 
 def read_network(product: Product, builder: Any, log: Any, graph: Path) -> Any:
-    """Parse `graph` into a network whose types are those of the graph and no other.
+    """Look into `graph`, then parse it into a network whose types are those of the graph and no other.
 
     Raises:
+        EngineError: it names files or operators of its own, or grows beyond the limits; the parser never sees it.
         ExportError: the parser rejects it; the message names operator and reason.
     """
+    check_graph(EngineFile.of(graph))
     module = product.module
     # accepted and ignored since TensorRT 11, where every network is strongly typed
     network = builder.create_network(1 << int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED))

@@ -84,9 +84,18 @@ def test_extra_outputs_break_fusions(exported: Bundle, rtx: Product, tmp_path: P
     assert unfused.layers == fused.layers
 
 
-def test_a_graph_the_parser_rejects(rtx: Product, tmp_path: Path) -> None:
+def test_a_graph_of_unknown_operators_never_reaches_the_parser(rtx: Product, tmp_path: Path) -> None:
     graph = onnx.parser.parse_graph("g (float[n, 4] x) => (float[n, 4] z) { z = foo.Bar(x) }")
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("foo", 1)]
+    path = tmp_path / "forward.fp32.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opsets), str(path))
+    with pytest.raises(EngineError, match="foo"):
+        build_plan(rtx, path, tmp_path / "a.plan", BuildOptions())
+
+
+def test_a_graph_the_parser_rejects(rtx: Product, tmp_path: Path) -> None:
+    graph = onnx.parser.parse_graph("g (float[n, 4, 4] x) => (float[n] z) { z = Det(x) }")
+    opsets = [helper.make_opsetid("", 20)]
     path = tmp_path / "forward.fp32.onnx"
     onnx.save(helper.make_model(graph, opset_imports=opsets), str(path))
     with pytest.raises(ExportError, match=r"TensorRT-RTX .* does not read `forward\.fp32\.onnx`"):
