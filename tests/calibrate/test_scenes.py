@@ -31,17 +31,30 @@ def stack(samples: Samples) -> NDArray[Any]:
 
 
 @pytest.mark.parametrize(
-    ("seed", "n", "size", "digest"),
+    ("seed", "n", "size", "digests"),
     [
-        (1, 16, 64, "3786a71e161a552ee57ba67569bfdb4259bb1b4b16b13b6573bae00fafdd5cef"),
-        (3, 32, 48, "65dbe8ea402a8017e60daff4cb97b17495951e383b9e7ea5904c5c0b09a28025"),
+        (
+            1, 16, 64,
+            {
+                "3786a71e161a552ee57ba67569bfdb4259bb1b4b16b13b6573bae00fafdd5cef",
+                "467fddbfbce08138acf5325b9fe51d85b65f4bf09ccde15374f082bebedab93c",
+            },
+        ),
+        (
+            3, 32, 48,
+            {
+                "65dbe8ea402a8017e60daff4cb97b17495951e383b9e7ea5904c5c0b09a28025",
+                "d6878a44529c5deb922e06aaf9b3b5b2e7863da9cf22fe8ced120e9c608ab369",
+            },
+        ),
     ],
-)
+)  # fmt: skip
 def test_thermal_frames_are_those_the_committed_weights_were_trained_on(
-    seed: int, n: int, size: int, digest: str
+    seed: int, n: int, size: int, digests: set[str]
 ) -> None:
+    # with AVX-512 NumPy takes sines and exponentials from another library than without: some counts round differently
     frames = thermal_scenes(seed, n, size).frames
-    assert hashlib.sha256(b"".join(values(frame).tobytes() for frame in frames)).hexdigest() == digest
+    assert hashlib.sha256(b"".join(values(frame).tobytes() for frame in frames)).hexdigest() in digests
 
 
 @settings(deadline=None, max_examples=10)
