@@ -1,0 +1,123 @@
+"""Unharmed sensor files, one of each format that is read."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from fuzz import ROOT
+
+GOLDEN = ROOT / "tests" / "runtime" / "golden"
+BY_MODALITY = {
+    "image": ("rgb.png", "grey16.png", "rgba.png", "rgb.jpg", "rgb.bmp", "rgb.webp", "lossless.webp", "rgb.tiff",
+              "rgb.npy"),
+    "video": ("video.avi", "video.mp4", "video.npy"),
+    "thermal": ("counts.png", "celsius.tiff", "celsius.npy"),
+    "depth": ("depth.png", "metres.npy", "metres.tiff"),
+    "range": ("depth.png", "metres.npy"),
+    "audio": ("audio_chirp.wav", "float.wav", "sound.flac"),
+    "imu": ("imu_shake.csv", "bare.csv", "motion.npy"),
+    "event": ("event.npy", "group.h5", "table.h5"),
+    "point": ("point.pcd", "point.ply", "ascii.ply", "ascii.pcd", "packed.pcd", "cloud.npy"),
+}  # fmt: skip
+
+
+def write_sensor_files(folder: Path) -> None:
+    """All of them, small."""
+    folder.mkdir(parents=True)
+    for path in GOLDEN.iterdir():
+        if path.suffix != ".npz":
+            shutil.copy(path, folder / path.name)
+    rng = np.random.default_rng(0)
+    _pictures(folder, rng)
+    _sounds(folder, rng)
+    _motions(folder, rng)
+    _events(folder, rng)
+    _points(folder, rng)
+    _films(folder, rng)
+
+
+def _pictures(folder: Path, rng: np.random.Generator) -> None:
+    import cv2
+
+    rgb = cv2.GaussianBlur(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8), (0, 0), 2)
+    for name in ("rgb.png", "rgb.jpg", "rgb.bmp", "rgb.tiff"):
+        cv2.imwrite(str(folder / name), rgb)
+    cv2.imwrite(str(folder / "rgb.webp"), rgb, [cv2.IMWRITE_WEBP_QUALITY, 80])
+    cv2.imwrite(str(folder / "lossless.webp"), rgb, [cv2.IMWRITE_WEBP_QUALITY, 101])
+    cv2.imwrite(str(folder / "rgba.png"), np.dstack([rgb, rgb[..., :1]]))
+    cv2.imwrite(str(folder / "grey16.png"), rng.integers(0, 65536, (24, 32), dtype=np.uint16))
+    np.save(folder / "rgb.npy", rgb)
+    kelvin = (29000 + np.linspace(0, 3000, 24 * 32)).reshape(24, 32)
+    cv2.imwrite(str(folder / "counts.png"), kelvin.astype(np.uint16))
+    cv2.imwrite(str(folder / "celsius.tiff"), (kelvin / 100 - 273.15).astype(np.float32))
+    np.save(folder / "celsius.npy", (kelvin / 100 - 273.15).astype(np.float32))
+    metres = np.linspace(0.5, 4, 24 * 32, dtype=np.float32).reshape(24, 32)
+    np.save(folder / "metres.npy", metres)
+    cv2.imwrite(str(folder / "metres.tiff"), metres)
+
+
+def _sounds(folder: Path, rng: np.random.Generator) -> None:
+    import soundfile
+
+    sound = np.clip(rng.standard_normal((8000, 2)) * 0.2, -1, 1)
+    soundfile.write(folder / "sound.flac", sound, 16000)
+    soundfile.write(folder / "float.wav", sound, 22050, subtype="FLOAT")
+
+
+def _motions(folder: Path, rng: np.random.Generator) -> None:
+    motion = rng.standard_normal((100, 6)) * 0.3
+    lines = "\n".join(",".join(f"{value:.4f}" for value in row) for row in motion)
+    text = (folder / "imu_shake.csv").read_text()
+    (folder / "imu_shake.csv").write_text("\n".join(text.split("\n")[:120]) + "\n")  # short, to be quick
+    (folder / "bare.csv").write_text(lines + "\n")
+    np.save(folder / "motion.npy", motion.T.astype(np.float32))
+
+
+def _events(folder: Path, rng: np.random.Generator) -> None:
+    import h5py
+
+    count = 300
+    table = np.empty(count, [("t", "<i8"), ("x", "<u2"), ("y", "<u2"), ("p", "|i1")])
+    table["t"] = np.sort(rng.integers(0, 10_000, count))
+    table["x"], table["y"], table["p"] = (
+        rng.integers(0, 20, count),
+        rng.integers(0, 15, count),
+        rng.integers(0, 2, count),
+    )
+    with h5py.File(folder / "table.h5", "w") as file:
+        file.create_dataset("events", data=table, compression="gzip")
+    with h5py.File(folder / "group.h5", "w") as file:
+        group = file.create_group("events")
+        for name in "txyp":
+            group.create_dataset(name, data=table[name], chunks=True, compression="lzf")
+
+
+def _points(folder: Path, rng: np.random.Generator) -> None:
+    cloud = rng.standard_normal((80, 3)).astype(np.float32)
+    lines = "\n".join(" ".join(f"{value:.5f}" for value in row) for row in cloud)
+    np.save(folder / "cloud.npy", cloud)
+    (folder / "ascii.ply").write_text(
+        "ply\nformat ascii 1.0\ncomment small\nelement vertex 80\nproperty float x\nproperty float y\n"
+        f"property float z\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n{lines}\n3 0 1 2\n"
+    )
+    head = "# .PCD v0.7\nVERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nWIDTH 80\nHEIGHT 1\n"
+    head += "VIEWPOINT 0 0 0 1 0 0 0\nPOINTS 80\n"
+    (folder / "ascii.pcd").write_text(f"{head}DATA ascii\n{lines}\n")
+    flat = cloud.T.tobytes()
+    packed = b"".join(bytes([len(flat[k : k + 32]) - 1]) + flat[k : k + 32] for k in range(0, len(flat), 32))
+    sizes = len(packed).to_bytes(4, "little") + len(flat).to_bytes(4, "little")
+    (folder / "packed.pcd").write_bytes(f"{head}DATA binary_compressed\n".encode() + sizes + packed)
+
+
+def _films(folder: Path, rng: np.random.Generator) -> None:
+    import cv2
+
+    frames = rng.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    film = cv2.VideoWriter(str(folder / "video.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 8.0, (32, 32))
+    for frame in frames:
+        film.write(frame)
+    film.release()
+    np.save(folder / "video.npy", frames)
