@@ -45,12 +45,17 @@ class TensorSpec:
             or x.dtype != self.dtype
         ):
             raise self._misfit(x)
-        if x.size == 0:
-            return x
-        low, high = x.min(), x.max()  # NaN, where there is one, is both
-        if not (self.bounds[0] <= low and high <= self.bounds[1]):
+        if x.size and not self._holds(x):
             raise self._outside(x)
         return x
+
+    def _holds(self, x: NDArray[np.float32]) -> bool:
+        """Whether all values lie within the bounds."""
+        # as whole numbers, the bits of floats from zero on are in the order of the floats, and those of negative ones
+        # and of NaN are larger: one pass instead of two
+        if self.bounds[0] == 0 and x.view(np.uint32).max() <= np.float32(self.bounds[1]).view(np.uint32):
+            return True
+        return bool(self.bounds[0] <= x.min() and x.max() <= self.bounds[1])  # NaN, where there is one, is both
 
     def _expected(self) -> str:
         shape = ", ".join(map(str, self.shape))

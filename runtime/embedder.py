@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -121,13 +122,14 @@ class Embedder:
             EngineError: the engine fails or returns NaN.
         """
         z: NDArray[np.float32] = self.runner(self.spec.check(x))
-        if not np.isfinite(z).all():
+        if not math.isfinite(np.vdot(z, z)):  # one pass; squares of finite values may overflow, so look again
             bad = int((~np.isfinite(z).all(axis=1)).sum())
-            raise EngineError(
-                f"engine `{self.runner.path}` ({self.precision}) returned NaN or infinite values"
-                f" for {bad} of {len(z)} inputs",
-                hint="half precision overflowed; use the `fp32` engine, or export again",
-            )
+            if bad:
+                raise EngineError(
+                    f"engine `{self.runner.path}` ({self.precision}) returned NaN or infinite values"
+                    f" for {bad} of {len(z)} inputs",
+                    hint="half precision overflowed; use the `fp32` engine, or export again",
+                )
         return z
 
     def embed_frames(self, frames: Sequence[Frame]) -> NDArray[np.float32]:

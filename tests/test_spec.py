@@ -6,9 +6,12 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 from advcal_edge.errors import BundleError, ConfigError, InputError
-from advcal_edge.spec import MODALITIES, Modality, audio, depth, event, image, imu, point, thermal, video
+from advcal_edge.spec import MODALITIES, Modality, TensorSpec, audio, depth, event, image, imu, point, thermal, video
 
 X = np.full((2, 3, 8, 8), 0.5, dtype=np.float32)
 
@@ -70,3 +73,20 @@ def test_json_round_trip(modality: Modality) -> None:
 def test_malformed_manifest() -> None:
     with pytest.raises(BundleError, match="malformed"):
         Modality.from_json({"name": "image", "input": {"name": "x"}})
+
+
+@given(
+    arrays(
+        np.float32, (2, 1, 2, 2), elements=st.floats(width=32) | st.sampled_from([0.0, -0.0, 1.0, 1.0000001, 1e-45])
+    ),
+    st.sampled_from([(0.0, 1.0), (0.0, 12.5), (-1.0, 1.0), (-16.0, 12.0)]),
+)
+def test_bounds_are_those_of_the_numbers_and_not_of_their_bits(
+    x: NDArray[np.float32], bounds: tuple[float, float]
+) -> None:
+    spec = TensorSpec("x", (1, 2, 2), "float32", "chw", bounds, "unit")
+    if all(bounds[0] <= float(value) <= float(np.float32(bounds[1])) for value in x.ravel()):
+        assert spec.check(x) is x
+    else:
+        with pytest.raises(InputError):
+            spec.check(x)
