@@ -28,6 +28,7 @@ from advcal_edge.verify.comparison import Comparison
 from advcal_edge.verify.crafting import attack_block, attacks_per_block
 from advcal_edge.verify.evidence import ROUTES, Evidence, broken, flips, gather, matrix
 from advcal_edge.verify.examination import Examination, draw_curve, examine
+from advcal_edge.verify.fitting import check_fit
 from advcal_edge.verify.gallery import gallery
 from advcal_edge.verify.gate import decide
 from advcal_edge.verify.lineup import ENGINE, REFERENCE, Lineup, Player
@@ -188,6 +189,8 @@ class Verification:
         for index in range(self.samples.count):
             block = self.state.block(index)
             if block is not None:
+                shape, where = self.modality.input.shape, f"`{self.state.folder}`"
+                check_fit(block, index, self.lineup, self.samples, shape, where)
                 yield block
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +144,35 @@ def test_blocks_of_another_run_are_not_mixed_in(toy: Toy, tmp_path: Path) -> Non
     found = verification.state.block(2)
     assert found is not None
     attempts = [*found.attempts[1:], found.attempts[0]]
-    verification.state.keep(2, Block(found.first, found.y, found.rank, attempts, found.drift, found.winners, {}, 0.0))
+    verification.state.keep(2, replace(found, attempts=attempts))
     with pytest.raises(BundleError, match="attacked otherwise"):
         report(verification)
+
+
+def test_sound_blocks_that_this_run_cannot_have_made_are_refused(toy: Toy, tmp_path: Path) -> None:
+    verification = prepare(toy, State.open(tmp_path, RUN))
+    verification.run()
+    found, other = verification.state.block(1), verification.state.block(0)
+    assert found is not None
+    assert other is not None
+    attempt = found.attempts[0]
+    judged = replace(attempt, rank={name: rank for name, rank in attempt.rank.items() if name != "fp32"})
+    flat = {name: replace(w, clean=w.clean[..., :4], x_adv=w.x_adv[..., :4]) for name, w in found.winners.items()}
+    assert any(len(w.rows) for w in flat.values())
+    strangers: dict[str, Block] = {
+        "holds 64 samples from 0 on, not 64 from 64 on": other,
+        "knows nothing of fp32": replace(found, rank={"reference": found.rank["reference"]}),
+        "labels or ranks beyond 6 classes": replace(found, y=found.y + 6),
+        "fp32 did not judge": replace(found, attempts=[judged, *found.attempts[1:]]),
+        "pictures of another shape": replace(found, winners=flat),
+        "has other embeddings than clean@reference": replace(found, embeddings={}),
+    }
+    for words, block in strangers.items():
+        verification.state.keep(1, block)
+        with pytest.raises(BundleError, match=re.escape(words)) as caught:
+            report(verification)
+        assert caught.value.hint
+        assert str(verification.state.folder) in caught.value.hint
 
 
 def test_each_run_has_a_folder_of_its_own_and_leaves_none(tmp_path: Path) -> None:
