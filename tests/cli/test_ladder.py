@@ -21,6 +21,7 @@ from advcal_edge.cli import main
 from advcal_edge.cli.graph_ladder import ladder_text, outcome
 from advcal_edge.cli.ladder import Ladder, Unchanged, climb
 from advcal_edge.config import Layer, resolve
+from advcal_edge.consent import trust
 from advcal_edge.errors import ExportError, FidelityError
 from advcal_edge.export.ladder import STEPS, Step, graph_steps
 from advcal_edge.report.schema import report_schema
@@ -113,10 +114,10 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def overflow(plain: Bundle, target: Path, encoder: overflowing.Overflowing) -> Path:
-    """The same bundle of another encoder."""
+    """The same bundle of another encoder, whose code may run."""
     shutil.copytree(plain.path, target)
     section = {**plain.section("encoder"), "name": encoder.name, "weights_sha256": encoder.fingerprint}
-    Bundle.open(target).add({}, encoder=section)
+    trust(Bundle.open(target).add({}, encoder=section))
     return target
 
 

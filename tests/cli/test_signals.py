@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,14 @@ ONE_OF_THEM = [
 ]
 HERE = Path(__file__).parent
 VERIFY = ["--engine", "fp16", "--samples", "600", "--reference", "onnx", "--sources", "none"]
+
+
+@pytest.fixture(autouse=True)
+def hangup() -> Iterator[None]:
+    """SIGHUP as a terminal has it, also where `nohup` runs the tests."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def start(arguments: list[str], scratch: Path) -> subprocess.Popen[str]:
