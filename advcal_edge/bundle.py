@@ -79,14 +79,17 @@ class Bundle:
         source = path / MANIFEST
         before: object = None
         while True:
-            if not os.path.lexists(source):
-                if not path.exists() and returned(path):
-                    continue
+            try:
+                manifest = read_manifest(source)
+            except BundleError as error:
+                if not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+                if os.path.lexists(source) or (not path.exists() and returned(path)):
+                    continue  # it was being replaced at that moment
                 raise BundleError(
                     f"`{path}` is no bundle: `{MANIFEST}` is missing",
                     hint="make one: `advcal-edge calibrate --modality thermal`",
-                )
-            manifest = read_manifest(source)
+                ) from error
             changing = manifest.pop(CHANGING, None)
             if changing is None or changing == before:
                 break
