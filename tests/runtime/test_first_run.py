@@ -101,6 +101,7 @@ def test_ctrl_c_stops_the_run(tmp_path: Path) -> None:
         "from advcal_edge.runtime.onnx_session import OnnxRunner\n"
         "from advcal_edge.spec import thermal\n"
         "runner = OnnxRunner(sys.argv[1], thermal(8).input)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "try:\n"
         "    runner(np.zeros((1, 1, 8, 8), np.float32))\n"
