@@ -143,6 +143,7 @@ class Bundle:
                 f"`{path}` was changed or truncated: it has {size} bytes, the manifest says {listed}",
                 hint=making(name, self.path),
             )
+        limits.LISTED_BYTES.check(size, f"`{path}`", BundleError)  # holes of a file take no room and long to hash
         return path
 
     def _compare(self, name: str, found: str) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from advcal_edge import limits
 from advcal_edge.bundle import Bundle
+from advcal_edge.changes import foundation
 from advcal_edge.commands import command
 from advcal_edge.documents import read_object
 from advcal_edge.errors import BundleError, ConfigError
 from advcal_edge.registry import ENCODERS
-from advcal_edge.storage import inside, write_atomic, write_error
+from advcal_edge.storage import inside, tree, write_atomic, write_error
 
 SCHEMA = "advcal-edge/trust/1"
 
@@ -119,15 +120,23 @@ class Trust:
 
 
 def own_weights(bundle: Bundle, stored: str) -> Path | None:
-    """Place of weights that are listed in the bundle, one file or all files of a folder, hashes checked.
+    """Place of weights that the bundle's calibration lists, one file or all files of a folder, hashes checked.
 
     Raises:
-        BundleError: one of them was changed.
+        BundleError: one of them was changed, or a folder holds others beside them.
     """
-    names = [name for name in bundle.manifest["files"] if name == stored or name.startswith(f"{stored}/")]
-    for name in names:
-        bundle.file(name)
-    return inside(bundle.path, stored) if names else None
+    names = [name for name in foundation(bundle.manifest) if name == stored or name.startswith(f"{stored}/")]
+    if not names:
+        return None
+    place = inside(bundle.path, stored)
+    listed = {bundle.file(name) for name in names}
+    for path in tree(place):  # an encoder picks files of a folder by itself
+        if path not in listed and (path.is_symlink() or not path.is_dir()):
+            raise BundleError(
+                f"`{path}` lies among the weights of `{bundle.path}`, and its manifest does not list it",
+                hint="remove it, or say where your copy of the weights is: `--weights PATH`",
+            )
+    return place
 
 
 def trust(bundle: Bundle) -> Wants:

@@ -16,7 +16,7 @@ from advcal_edge.commands import command
 from advcal_edge.documents import read_object
 from advcal_edge.errors import BundleError
 from advcal_edge.lock import Lock, beside, hold, tell
-from advcal_edge.storage import inside, is_temporary, move, sha256_file, write_atomic
+from advcal_edge.storage import inside, is_temporary, move, sha256_file, tree, write_atomic
 
 MANIFEST = "manifest.json"
 CHANGING = "changing"
@@ -76,11 +76,7 @@ def siblings(bundle: Path) -> list[Path]:
 
 def within(bundle: Path) -> Iterator[Path]:
     """Files and folders inside a bundle that their makers have not finished or have not removed."""
-    for folder, folders, files in os.walk(bundle):
-        for name in [*folders, *files]:
-            if is_temporary(Path(name)):
-                yield Path(folder, name)
-        folders[:] = [name for name in folders if not is_temporary(Path(name))]
+    yield from filter(is_temporary, tree(bundle, lambda name: not is_temporary(Path(name))))
 
 
 def unfinished(bundle: Path) -> set[Path]:
@@ -91,7 +87,7 @@ def unfinished(bundle: Path) -> set[Path]:
 def foreign(bundle: Path, listed: Collection[str]) -> list[str]:
     """Names of files in a bundle that neither its manifest lists nor a writer has under way or left behind."""
     left, ours = unfinished(bundle), {MANIFEST, *listed}
-    found = [path for path in bundle.rglob("*") if path.is_symlink() or not path.is_dir()]
+    found = [path for path in tree(bundle) if path.is_symlink() or not path.is_dir()]
     others = [path for path in found if path not in left and left.isdisjoint(path.parents)]
     return sorted(name for path in others if (name := path.relative_to(bundle).as_posix()) not in ours)
 
@@ -111,7 +107,8 @@ def strays(bundle: Path) -> list[Path]:
         with suppress(BundleError, OSError):
             path = inside(bundle, name)
             known = isinstance(digests, list) and name not in manifest["files"]
-            if known and path.is_file() and sha256_file(path) in digests:
+            small = path.is_file() and path.stat().st_size <= limits.LISTED_BYTES.value
+            if known and small and sha256_file(path) in digests:
                 found.append(path)
     return found
 

@@ -64,6 +64,8 @@ SAMPLES_RATIO = Limit("SAMPLES_RATIO", 200, "times its packed size")  # zeros al
 INPUT_VALUES = Limit("INPUT_VALUES", 64 * MIB, "values")  # of one input tensor
 ENGINE_BYTES = Limit("ENGINE_BYTES", 8192 * MIB, "bytes")  # a graph, the weights beside it, or a plan, each
 
+LISTED_BYTES = Limit("LISTED_BYTES", 16 * 1024 * MIB, "bytes")  # of any file of a bundle, which is hashed whole
+
 # of sensor files
 SENSOR_BYTES = Limit("SENSOR_BYTES", 512 * MIB, "bytes")  # of a file that is read whole, and of what it unpacks to
 PIXELS = Limit("PIXELS", 64 * MIB, "pixels")  # of a picture, above the largest of machine vision

@@ -239,9 +239,10 @@ class Lock:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         self.place.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.place, flags, 0o666)
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:  # a second name: its content is somebody's
             os.close(handle)
-            raise OSError(errno.EINVAL, "not a regular file", str(self.place))
+            raise OSError(errno.EINVAL, "not a regular file of its own", str(self.place))
         return handle
 
     def _attempt_by_name(self) -> Holder | None:

@@ -9,8 +9,8 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -99,6 +99,18 @@ def inside(root: Path, name: object) -> Path:
     if not path.resolve().is_relative_to(root.resolve()):
         raise BundleError(f"`{path}` is a link that leaves the bundle; expected a file inside it")
     return path
+
+
+def tree(folder: Path, enter: Callable[[str], bool] = bool) -> Iterator[Path]:
+    """All that lies below a folder, however deep; links and folders whose name `enter` refuses are not entered."""
+    waiting = [folder]
+    while waiting:
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                yield path
+                if entry.is_dir(follow_symlinks=False) and enter(entry.name):
+                    waiting.append(path)
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advcal_edge.cli.console import Console
@@ -11,6 +9,8 @@ from advcal_edge.cli.options import BundlePath, Json
 
 if TYPE_CHECKING:
     from advcal_edge.bundle import Bundle
+
+LONGEST_WORD = 64  # a sha256 in hexadecimal
 
 
 def inspect(bundle: BundlePath, json_output: Json = False) -> None:
@@ -90,12 +90,11 @@ def describe_graphs(bundle: Bundle) -> dict[str, Any]:
 
 def describe_plans(bundle: Bundle) -> dict[str, Any]:
     """Each plan with what its card says, and whether the graph it was built from is still the bundle's."""
-    from advcal_edge.runtime.engine import plan_cards
-    from advcal_edge.runtime.engine_file import graph_digest
+    from advcal_edge.runtime.engine import listed_digest, plan_cards
 
     found = {}
     for name, card in plan_cards(bundle).items():
-        current = bundle.has(card.graph) and graph_digest(bundle.path / card.graph) == card.graph_sha256
+        current = bundle.has(card.graph) and listed_digest(bundle, card.graph) == card.graph_sha256
         found[name] = {**card.to_json(), "current": current}
     return found
 
@@ -106,19 +105,29 @@ def describe_reports(bundle: Bundle) -> dict[str, Any]:
     found = {}
     for name in files:
         if name.endswith("/report.json"):
-            report = as_object(read_json(bundle.file(name)))
-            judged = as_object(report.get("engine")).get("sha256")
+            report = as_object(read_report(bundle, name))
+            judged = as_word(as_object(report.get("engine")).get("sha256"))
             speaks_of = [graph for graph, entry in files.items() if entry["sha256"] == judged]
-            found[name] = {"verdict": report.get("verdict"), "engine": judged, "graph": next(iter(speaks_of), None)}
+            verdict = as_word(report.get("verdict"))
+            found[name] = {"verdict": verdict, "engine": judged, "graph": next(iter(speaks_of), None)}
     return found
 
 
-def read_json(path: Path) -> object:
-    """What a JSON file holds; None where it holds no JSON."""
+def read_report(bundle: Bundle, name: str) -> object:
+    """What a report holds; None where it is too large, or no JSON."""
+    from advcal_edge.documents import parse_json
+    from advcal_edge.errors import BundleError
+    from advcal_edge.limits import REPORT_BYTES
+
     try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
+        return parse_json(bundle.read(name, REPORT_BYTES), name, BundleError)
+    except BundleError:
         return None
+
+
+def as_word(value: object) -> str | None:
+    """A verdict or a hash; None for anything else, and for a text that is longer than either."""
+    return value if isinstance(value, str) and len(value) <= LONGEST_WORD else None
 
 
 def as_object(value: object) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from advcal_edge.cli.victims import (
     trunk_victim,
 )
 from advcal_edge.consent import Consent
-from advcal_edge.errors import ConfigError, DependencyError
+from advcal_edge.errors import BundleError, ConfigError, DependencyError
 from advcal_edge.provenance import package_version
 from advcal_edge.registry import choose
 from advcal_edge.runtime.engine import CPU_PRECISIONS, graph_name, listed_path
@@ -102,9 +102,18 @@ class Request:
 
 
 def state_root(bundle: Bundle) -> Path:
-    """Where runs on a bundle keep what they have done, unless told otherwise: beside it, since it is not part of it."""
+    """Where runs on a bundle keep what they have done, unless told otherwise: beside it, since it is not part of it.
+
+    Raises:
+        BundleError: it is a link.
+    """
     path = bundle.path.resolve()
-    return path.with_name(f"{path.name}.verify")
+    root = path.with_name(f"{path.name}.verify")
+    if root.is_symlink():  # it may have come with the bundle; a place elsewhere is a person's to name
+        raise BundleError(
+            f"`{root}` is a link; expected a folder", hint=f"name its place: `--state FOLDER`, or remove `{root}`"
+        )
+    return root
 
 
 @contextmanager

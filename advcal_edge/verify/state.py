@@ -43,6 +43,9 @@ class State:
         """
         content = {"schema": SCHEMA, **run}
         folder = root / sha256_bytes(canonical(content))[:16]
+        for place in (folder, folder / RUN):
+            if place.is_symlink():
+                raise BundleError(f"`{place}` is a link; expected the state of a run", hint=f"remove `{place}`")
         state = cls(folder, Lock(beside(folder), shared=True))
         state._share()
         try:

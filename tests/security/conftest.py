@@ -13,6 +13,12 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.spec import thermal
 
 
+@pytest.fixture(autouse=True)
+def own_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test trusts, no other test does: bundles made alike are one to whoever trusts them."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
 @pytest.fixture
 def whole(tmp_path: Path) -> Bundle:
     """A bundle with every section that a manifest may have; thermal, with engine, gradient and a report."""
