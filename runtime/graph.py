@@ -22,6 +22,8 @@ FOLDER_OF_WEIGHTS = "session.model_external_initializers_file_folder_path"
 NOWHERE = "/nonexistent"
 EXPANSION = "session.function_expansion_node_limit"
 FORMAT = "session.load_model_format"
+EXACT_INT8 = "session.x64quantprecision"
+"""On x86 without VNNI, sums of int8 products saturate at 16 bits unless this is asked for: a coarser function."""
 PROVIDER_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "CUDAExecutionProvider": {"use_tf32": "0"}  # on by default, and then fp32 products keep 10 bits of 23
 }
@@ -59,6 +61,7 @@ class Graph:
         path = file.path
         check_graph(file)
         options.add_session_config_entry(FORMAT, "ONNX")  # and nothing that only looks like it
+        options.add_session_config_entry(EXACT_INT8, "1")
         options.add_session_config_entry(EXPANSION, str(GRAPH_NODES.value))
         try:
             # weights may be in the graph or in the one file beside it; both run from the bytes hashed here, and a graph
