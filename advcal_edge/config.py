@@ -127,13 +127,18 @@ def _read_bool(value: Any) -> bool:
 def _read_int(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise TypeError
-    return int(value)
+    number = int(value)
+    if abs(number) > documents.LARGEST_INTEGER:
+        raise ValueError
+    return number
 
 
 def _read_float(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise TypeError
-    number = float(Fraction(value)) if isinstance(value, str) else float(value)
+    # an exponent could name a number of any length, which a fraction would write out
+    exact = isinstance(value, str) and "e" not in value.lower()
+    number = float(Fraction(value)) if exact else float(value)
     if not math.isfinite(number):
         raise ValueError
     return number

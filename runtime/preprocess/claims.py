@@ -10,6 +10,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+MOST_CHUNKS = 2**18
+"""Of a png; one of the largest pictures in the usual chunks of 8 KiB has a quarter of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claims:
@@ -26,7 +29,7 @@ def read_claims(data: bytes) -> Claims | None:
     """The claims of a png, jpeg, bmp, webp or tiff file; None if it is none of them or its header is broken."""
     try:
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
-            return Claims("png", *_png_size(data), depth=8, complete=data.find(b"IEND", 24) > 0)
+            return Claims("png", *_png_size(data), depth=8, complete=_png_is_whole(data))
         if data.startswith(b"\xff\xd8\xff"):
             whole = data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")  # a thumbnail has an end of its own
             return Claims("jpeg", *_jpeg_size(data), depth=4, complete=whole)
@@ -51,6 +54,21 @@ def _png_size(data: bytes) -> tuple[int, int]:
     if data[8:16] != b"\0\0\0\x0dIHDR":
         raise ValueError("the header is not the first chunk")
     return width, height
+
+
+def _png_is_whole(data: bytes) -> bool:
+    """Whether every chunk up to the last lies in the file: a decoder takes the memory that a chunk claims."""
+    at = 8
+    for _ in range(MOST_CHUNKS):
+        if at + 12 > len(data):
+            return False
+        length, kind = struct.unpack_from(">I4s", data, at)
+        at += 12 + length
+        if at > len(data):
+            return False
+        if kind == b"IEND":
+            return True
+    return False
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:

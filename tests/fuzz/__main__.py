@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         corpus = Path(folder) / "corpus"
         corpus.mkdir()
         if not options.replay and not all(target.name in PLANTED for target in chosen):
-            prepare(corpus)
+            make_seeds(corpus)
+        import_all()
         campaign = Campaign(corpus, cleared(Path(folder) / "sandbox"), options.findings, tell, options.deadline)
         if options.replay:
             return show_replay(campaign.replay(options.replay))
@@ -74,8 +75,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def prepare(corpus: Path) -> None:
-    """Write the seeds in a child, so that no thread of ours is alive where workers are forked, and import for all."""
+def make_seeds(corpus: Path) -> None:
+    """Write the seeds in a child, so that no thread of ours is alive where workers are forked."""
     receive, send = os.pipe()
 
     def make(say: Callable[[Mapping[str, Any]], None]) -> None:
@@ -88,6 +89,10 @@ def prepare(corpus: Path) -> None:
     os.close(receive)
     if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
         raise SystemExit("the seeds cannot be made; the traceback is above")
+
+
+def import_all() -> None:
+    """Load what workers need, once for all of them."""
     package = [found.name for found in pkgutil.walk_packages(advcal_edge.__path__, "advcal_edge.")]
     for module in (*LOADED, *(name for name in package if not name.endswith("__main__"))):
         with contextlib.suppress(ImportError):

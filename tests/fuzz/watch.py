@@ -30,9 +30,9 @@ PACKAGES = frozenset(
      "plyfile", "safetensors", "shellingham", "soundfile", "tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings", "tests",
      "tokenizers", "tomli", "torch", "torchgen", "triton", "typer",
      # what those bring with them
-     "PIL", "_cffi_backend", "_soundfile", "_soundfile_data", "annotated_types", "charset_normalizer", "cython_runtime",
-     "fsspec", "functorch", "mpmath", "networkx", "pydantic", "pydantic_core", "scipy", "sympy", "typing_extensions",
-     "typing_inspection"}
+     "PIL", "_cffi_backend", "_soundfile", "_soundfile_data", "annotated_doc", "annotated_types", "charset_normalizer",
+     "cython_runtime", "fsspec", "functorch", "mpmath", "networkx", "pydantic", "pydantic_core", "scipy", "sympy",
+     "typing_extensions", "typing_inspection"}
 )  # fmt: skip
 """What may be imported beside the standard library."""
 

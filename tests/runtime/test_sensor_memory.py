@@ -84,6 +84,11 @@ def png_with_more_than_it_claims(path: Path) -> None:
     path.write_bytes(png(8, 8, bomb(256 * MIB)))
 
 
+def png_whose_chunk_claims_gigabytes(path: Path) -> None:
+    whole = png(8, 8, zlib.compress(bytes(8 * 9)))
+    path.write_bytes(whole[:33] + struct.pack(">I", 2**31 - 1) + whole[37:])
+
+
 def png_with_a_text_bomb(path: Path) -> None:
     whole = png(8, 8, zlib.compress(bytes(8 * 9)))
     body = b"Comment\0\0" + bomb(256 * MIB)
@@ -218,6 +223,7 @@ def flac_of_many_samples(path: Path) -> None:
         ("image", npy_with_a_huge_header),
         ("image", npy_of_nested_headers),
         ("image", png_of_gigabytes),
+        ("image", png_whose_chunk_claims_gigabytes),
         ("thermal", tiff_of_doubles),
         ("event", hdf5_chunk_that_inflates),
         ("event", hdf5_chunk_that_inflates_within_its_size),

@@ -12,11 +12,12 @@ from fuzz.poisons import CONTROLS, NAMES, NUMBERS, PATHS, TEXTS
 
 TOML = ("[", "]", "[[a]]", "[a.b.c]", "= ", "a = ", "x = 1" * 50, '"', "'''", "inf", "-nan", "{}",
         "1979-05-27T07:32:00Z", "[" * 200, "a = " + "[" * 500, "a." * 500 + "b = 1", "0x" + "f" * 400, "9" * 5000,
-        "1e999", "true", '"\\ud800"', "a = {b = {c = 1}}", "\ufeff", '"\\u0000"', '"\\u001b[2J"')  # fmt: skip
+        '"1e999999999"', "true", '"\\ud800"', "a = {b = {c = 1}}", "\ufeff", '"\\u0000"', '"\\u001b[2J"')  # fmt: skip
 KEYS = ("modality", "encoder", "weights", "centers", "out", "seed", "input.rate", "data.path", "data.pairs",
         "data.held_out", "adapter.kind", "adapter.rank", "adapter.alpha", "objective.kind", "threat.eps", "craft.step",
         "train.epochs", "train.batch", "train.samples", "evaluate.samples", "input", "data", "", ".", "a.b.c", "input.",
         "__class__", "input.__class__.x")  # fmt: skip
+NUMERALS = ("4/0", "1/3", "1e400", "1e999999999", "-1e9", "١", "none", "true")
 WORDS = (*TEXTS, *PATHS, *map(str, NUMBERS[:24]), *map(str, NUMBERS[26:]))
 
 
@@ -47,7 +48,10 @@ def write_settings(scene: Scene) -> Sequence[Action]:
     items = ["train.epochs=3", "threat.eps=4/255"]
     if scene.spoilt:
         for _ in range(scene.rng.choice((1, 1, 2, 3))):
-            key, word = scene.rng.choice(KEYS), scene.rng.choice((*WORDS, "4/0", "1/3", "none", "true", "1e400", "١"))
+            key, word = (
+                scene.rng.choice(KEYS),
+                scene.rng.choice((*WORDS, *NUMERALS)),
+            )
             items.append(scene.rng.choice((f"{key}={word}", f"{key} = {word}", f"{key}", f"{word}={key}")))
         items = [item.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")[:20_000] for item in items]
     flags = ("--data", "nowhere", "--modality", "image", "--encoder", "bindlite", "--out", "O")
