@@ -1,4 +1,4 @@
-"""What it costs to begin: CPU seconds of fresh processes, which do not depend on who else is at work."""
+"""What it costs to begin: CPU seconds of fresh processes; a shared processor makes them longer."""
 
 from __future__ import annotations
 
