@@ -21,6 +21,7 @@ from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.calibrate.deploy import module_from_bundle
 from advcal_edge.calibrate.metrics import ResultTable, Row, measure
 from advcal_edge.calibrate.torch_runner import TorchRunner
+from advcal_edge.consent import Consent
 from advcal_edge.errors import BundleError, BundleInUseError, ConfigError, InputError
 from advcal_edge.leftovers import MANIFEST
 from advcal_edge.probe import Probe
@@ -29,6 +30,8 @@ from advcal_edge.spec import thermal
 from advcal_edge.threat import ThreatModel
 
 COLUMNS = ["clean", "static", "pgd", "apgd", "square", "worst"]
+
+NAMED = Consent(encoder="small")
 
 
 def adapter_bytes(bundle: Bundle) -> bytes:
@@ -44,7 +47,7 @@ def test_every_kind(kind: str, threat: str, make_config: ConfigMaker) -> None:
     assert list(result.table.after.ranks) == COLUMNS
     assert (result.trainable_fraction == 0) == (kind == "identity")
     probe = bundle.probe().head(30)
-    found = bundle.centers().predict(TorchRunner(module_from_bundle(bundle), bundle.modality.input)(probe.x))
+    found = bundle.centers().predict(TorchRunner(module_from_bundle(bundle, NAMED), bundle.modality.input)(probe.x))
     np.testing.assert_array_equal(found == probe.y, result.table.after.right("clean"))
     json.dumps(result.to_json(), allow_nan=False)
     assert not Path(f"{config.out}.partial").exists()
@@ -138,7 +141,7 @@ def test_other_weights_are_refused(make_config: ConfigMaker) -> None:
     bundle = calibrate(make_config()).bundle
     section = {**bundle.section("encoder"), "weights_sha256": "0" * 64}
     with pytest.raises(BundleError, match="was calibrated on 000000000000"):
-        module_from_bundle(bundle.add({}, encoder=section))
+        module_from_bundle(bundle.add({}, encoder=section), NAMED)
 
 
 def test_changed_adapter_is_refused(make_config: ConfigMaker) -> None:
@@ -146,7 +149,7 @@ def test_changed_adapter_is_refused(make_config: ConfigMaker) -> None:
     path = bundle.path / "adapter.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     with pytest.raises(BundleError, match="changed or truncated"):
-        module_from_bundle(bundle)
+        module_from_bundle(bundle, NAMED)
 
 
 def test_occupied_destination(make_config: ConfigMaker) -> None:
