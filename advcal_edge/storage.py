@@ -57,8 +57,11 @@ def open_regular(path: Path, kind: type[AdvcalError], *, follow: bool = True) ->
     if not stat.S_ISREG(mode):
         os.close(handle)
         raise kind(f"`{path}` is a {describe_mode(mode)}; expected a regular file")
-    with os.fdopen(handle, "rb") as file:
-        yield file
+    try:
+        with os.fdopen(handle, "rb") as file:
+            yield file
+    except OSError as error:  # of a read: a disk that fails, a file of the system that opens and cannot be read
+        raise kind(f"cannot read `{path}`: {error.strerror or error}") from error
 
 
 def read_bytes(path: Path, limit: Limit, kind: type[AdvcalError], *, follow: bool = True) -> bytes:
@@ -70,12 +73,9 @@ def read_bytes(path: Path, limit: Limit, kind: type[AdvcalError], *, follow: boo
     with open_regular(path, kind, follow=follow) as file:
         size = os.fstat(file.fileno()).st_size
         limit.check(size, f"`{path}`", kind)
-        try:
-            data = file.read(size)  # asking for the limit would reserve as much memory
-            while len(data) <= limit.value and (more := file.read(min(MIB, limit.value + 1 - len(data)))):
-                data += more  # it has grown since; files in /proc have no size
-        except OSError as error:
-            raise kind(f"cannot read `{path}`: {error.strerror or error}") from error
+        data = file.read(size)  # asking for the limit would reserve as much memory
+        while len(data) <= limit.value and (more := file.read(min(MIB, limit.value + 1 - len(data)))):
+            data += more  # it has grown since; files in /proc have no size
     limit.check(len(data), f"`{path}`", kind)
     return data
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -106,7 +107,7 @@ def parse_batch(text: str) -> tuple[int, int, int]:
         ConfigError: not three whole numbers that grow.
     """
     parts = words(text)
-    if len(parts) == 3 and all(part.isascii() and part.isdigit() for part in parts):
+    if len(parts) == 3 and all(re.fullmatch("[0-9]{1,9}", part) for part in parts):
         low, best, high = map(int, parts)
         if 1 <= low <= best <= high:
             return low, best, high
@@ -119,10 +120,10 @@ def parse_capability(text: str) -> Capability:
     Raises:
         ConfigError: no compute capability.
     """
-    major, dot, minor = text.partition(".")
-    if not (dot and major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit() and len(minor) == 1):
+    found = re.fullmatch(r"([0-9]{1,3})\.([0-9])", text)
+    if found is None:
         raise ConfigError(f"`{text}` is no compute capability; expected one like `8.6`")
-    return int(major), int(minor)
+    return int(found[1]), int(found[2])
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -33,6 +33,15 @@ def test_files_that_hide_their_size_are_bounded_too():
         read_bytes(Path("/proc/self/status"), FEW, InputError)
 
 
+def test_files_that_open_and_cannot_be_read_are_refused_in_words():
+    """The memory of a process is a regular file, whose first page is nobody's."""
+    with (
+        pytest.raises(InputError, match="cannot read `/proc/self/mem`: Input/output error"),
+        open_regular(Path("/proc/self/mem"), InputError) as file,
+    ):
+        file.read(8)
+
+
 def test_folders_missing_files_loops_and_nul_are_refused_in_words(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     for path, words in (

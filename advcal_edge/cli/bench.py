@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -89,6 +90,6 @@ def parse_batches(text: str) -> list[int]:
         ConfigError: not a list of positive whole numbers.
     """
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+    if not all(re.fullmatch("[0-9]{1,9}", part) and int(part) > 0 for part in parts):
         raise ConfigError(f"`--batch` is `{text}`; expected positive whole numbers like `1,8`")
     return [int(part) for part in parts]

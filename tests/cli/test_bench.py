@@ -36,7 +36,7 @@ def test_json(make_bundle: BundleMaker, capsys: Capture) -> None:
     assert result["bare"]["p50"] > 0
 
 
-@pytest.mark.parametrize("batch", ["", "0", "1,", "a", "-1", "1.5", "1;8", "²"])
+@pytest.mark.parametrize("batch", ["", "0", "1,", "a", "-1", "1.5", "1;8", "²", "9" * 5000])
 def test_batches_that_are_none(make_bundle: BundleMaker, batch: str, capsys: Capture) -> None:
     assert main(["bench", str(make_bundle().path), f"--batch={batch}"]) == 2
     assert "expected positive whole numbers" in capsys.readouterr().err

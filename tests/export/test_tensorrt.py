@@ -238,6 +238,7 @@ def test_a_copied_preset_is_a_target(tmp_path: Path) -> None:
         ('product = "tensor"', "unknown value `tensor`"),
         ('batch = "3,2,1"', "expected `min,opt,max`"),
         ('batch = "1,2"', "expected `min,opt,max`"),
+        (f'batch = "1,2,{"9" * 5000}"', "expected `min,opt,max`"),
         ("memory = 0", "expected MiB"),
         ('capabilities = "8.6"', "setting of TensorRT-RTX"),
         ('product = "tensorrt_rtx"\ncapabilities = "new"', "no compute capability"),

@@ -27,8 +27,8 @@ OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066
 PACKAGES = frozenset(
     {"advcal_edge", "array_api_compat", "cffi", "click", "colorama", "cuda", "cv2", "fuzz", "google", "h5py", "jinja2",
      "markupsafe", "matplotlib", "ml_dtypes", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "packaging",
-     "plyfile", "safetensors", "shellingham", "soundfile", "tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings", "tests",
-     "tokenizers", "tomli", "torch", "torchgen", "triton", "typer",
+     "plyfile", "polygraphy", "safetensors", "shellingham", "soundfile", "tensorrt", "tensorrt_rtx",
+     "tensorrt_rtx_bindings", "tests", "tokenizers", "tomli", "torch", "torchgen", "triton", "typer",
      # what those bring with them
      "PIL", "_cffi_backend", "_soundfile", "_soundfile_data", "annotated_doc", "annotated_types", "charset_normalizer",
      "cython_runtime", "fsspec", "functorch", "mpmath", "networkx", "pydantic", "pydantic_core", "scipy", "sympy",
@@ -92,7 +92,7 @@ class Watch:
             for path in arguments[: WRITES[event]]:
                 if isinstance(path, (str, bytes, os.PathLike)):
                     self._judge(event, path)
-        elif event in PROCESSES:
+        elif event in PROCESSES and not is_second_opinion(event, arguments):
             self.report("process", event, f"{event} {arguments!r:.300}\n{calls()}")
 
     def _judge(self, event: str, path: Any) -> None:
@@ -177,6 +177,12 @@ def is_ours(file: str) -> bool:
 def calls() -> str:
     """The calls that lead here, without our own."""
     return "".join(traceback.format_stack()[-12:-2])
+
+
+def is_second_opinion(event: str, arguments: tuple[Any, ...]) -> bool:
+    """Whether this is `--cross-check`, which a run can have been started with: polygraphy in our own interpreter."""
+    command = list(arguments[1]) if event == "subprocess.Popen" else []
+    return command[:2] == [sys.executable, "-c"] and "polygraphy" in command[2]
 
 
 def snapshot(root: Path) -> dict[str, Sequence[Any]]:

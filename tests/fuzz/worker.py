@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import shutil
+import stat
 import sys
 import tempfile
 import threading
@@ -106,7 +107,7 @@ class Worker:
         """A fresh folder with a copy of a saved input."""
         os.chdir(self.case.parent)
         shutil.rmtree(self.case, ignore_errors=True)
-        shutil.copytree(source / WORK, self.case / WORK, symlinks=True)
+        shutil.copytree(source / WORK, self.case / WORK, symlinks=True, copy_function=copy)
 
     def judge(self, actions: Sequence[Action]) -> dict[str, Any]:
         """Do all of it: outcomes, violations, seconds."""
@@ -139,6 +140,14 @@ class Worker:
         if action.verb == "cli":
             outcome = judge_command(self.watch, code, told.decode("utf-8", "replace"))
         return outcome
+
+
+def copy(source: str, target: str) -> None:
+    """A file, or a pipe of that name: what the path of a trap leads to."""
+    if stat.S_ISFIFO(os.lstat(source).st_mode):
+        os.mkfifo(target)
+    else:
+        shutil.copy2(source, target)
 
 
 def run_command(arguments: Sequence[str]) -> object:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fuzz.calls import CALLS
 from fuzz.case import Action, Scene, Target
+from fuzz.corpus import set_traps
 from fuzz.poisons import BAIT
 
 
@@ -41,6 +42,7 @@ DEFECTS: Mapping[str, tuple[str, Callable[[], object]]] = {
 def write_planted(name: str, scene: Scene) -> Sequence[Action]:
     """A case that does one forbidden thing."""
     (scene.folder / "kept").write_text("x")
+    set_traps(scene.folder)
     return (Action(f"planted {name}", (), ("kept",)),)
 
 
