@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from advcal_edge.spec import Modality
 from advcal_edge.storage import canonical, inside, make_folder, read_bytes, sha256_bytes, sha256_file, write_error
 from advcal_edge.threat import ThreatModel
 
+MISSES = 3  # looks at a bundle without a manifest, each when nobody writes it, before there is none
 REPORT_SCHEMA = "advcal-edge/report/2"  # `verify` writes it, the page is rendered from it, the runtime trusts it
 
 T = TypeVar("T")
@@ -78,14 +78,19 @@ class Bundle:
         """
         source = path / MANIFEST
         before: object = None
+        misses = 0
         while True:
             try:
                 manifest = read_manifest(source)
             except BundleError as error:
                 if not isinstance(error.__cause__, FileNotFoundError):
                     raise
-                if os.path.lexists(source) or (not path.exists() and returned(path)):
-                    continue  # it was being replaced at that moment
+                if not path.exists() and returned(path):
+                    continue
+                if misses < MISSES:  # it may be on its way: old and new change places in two steps
+                    misses += 1
+                    settle(path)
+                    continue
                 raise BundleError(
                     f"`{path}` is no bundle: `{MANIFEST}` is missing",
                     hint="make one: `advcal-edge calibrate --modality thermal`",
@@ -160,16 +165,23 @@ class Bundle:
         try:
             return use()
         except (BundleError, OSError) as error:
-            known = self.manifest["files"].get(name)
-            if known is not None and Bundle.open(self.path).manifest["files"].get(name) != known:
-                raise BundleChangedError(
-                    f"another command replaced or removed `{name}` in `{self.path}` while this one worked on it",
-                    hint="run the command again",
-                ) from error
+            self._check_listed(name, error)
         try:
             return use()
-        except OSError as error:
+        except (BundleError, OSError) as error:
+            self._check_listed(name, error)  # it may have been replaced since the first look
+            if isinstance(error, BundleError):
+                raise
             raise BundleError(f"cannot read `{self.path / name}`: {error.strerror or error}") from error
+
+    def _check_listed(self, name: str, cause: Exception) -> None:
+        """Refuse to go on where the manifest on disk, once nobody writes it, says something else of a file."""
+        known = self.manifest["files"].get(name)
+        if known is not None and Bundle.open(self.path).manifest["files"].get(name) != known:
+            raise BundleChangedError(
+                f"another command replaced or removed `{name}` in `{self.path}` while this one worked on it",
+                hint="run the command again",
+            ) from cause
 
     def identity(self) -> str:
         """Hash of the manifest without reports and plans: what was calibrated and exported.
