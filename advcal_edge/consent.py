@@ -83,6 +83,8 @@ class Consent:
                 hint=f"if you know that code: `--encoder {name}`",
             )
         trusted = read_trust(wants.bundle)
+        if trusted is not None and trusted.encoder != name:
+            trusted = None
         if wants.code is not None and self.encoder != name and trusted is None:
             raise BundleError(
                 f"`{bundle.path}` (bundle {wants.bundle[:12]}) wants to run the code `{name}` as its encoder;"
@@ -110,11 +112,14 @@ class Consent:
         return EncoderChoice(name, modality, weights)
 
 
+NOTHING = Consent()
+"""Nothing was named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trust:
     """What was allowed for one bundle for good."""
 
-    bundle: str
     encoder: str
     weights: Path | None
 
@@ -182,7 +187,7 @@ def read_trust(bundle: str) -> Trust | None:
     encoder, weights = found.get("encoder"), found.get("weights")
     if found.get("schema") != SCHEMA or not isinstance(encoder, str) or not isinstance(weights, (str, type(None))):
         raise ConfigError(f"`{path}` does not say what was trusted; expected schema `{SCHEMA}`", hint=hint)
-    return Trust(bundle, encoder, None if weights is None else Path(weights))
+    return Trust(encoder, None if weights is None else Path(weights))
 
 
 def trust_path(bundle: str) -> Path:

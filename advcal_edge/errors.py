@@ -57,3 +57,8 @@ class DependencyError(AdvcalError):
         )
         self.package = package
         self.extra = extra
+
+
+def first_line(error: Exception) -> str:
+    """The part of a foreign message that people can use: its first line, or its type where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

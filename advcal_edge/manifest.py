@@ -57,11 +57,6 @@ def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def is_plain(value: object) -> bool:
-    """Whether this is an object; its numbers and texts are looked at with all the others."""
-    return isinstance(value, dict)
-
-
 def has_type(kind: type) -> Callable[[Any], bool]:
     """Whether a value is of `kind`."""
     return lambda value: isinstance(value, kind)
@@ -69,7 +64,6 @@ def has_type(kind: type) -> Callable[[Any], bool]:
 
 TEXT = Rule("text", has_type(str))
 TEXT_OR_NULL = Rule("text or null", lambda value: value is None or isinstance(value, str))
-FLAG = Rule("true or false", has_type(bool))
 COUNT = Rule("a whole number from zero", is_count)
 NUMBER = Rule("a finite number", is_number)
 POSITIVE = Rule("a positive number", lambda value: is_number(value) and value > 0)
@@ -88,8 +82,10 @@ SCALAR = Rule(
     "text, a number, true, false or null",
     lambda value: value is None or isinstance(value, (str, bool)) or is_number(value),
 )
-PLAIN = Rule("an object", is_plain)
+PLAIN = Rule("an object", has_type(dict))
+"""Its numbers and texts are looked at with all the others."""
 
+THREAT: Shape = {"norm": TEXT, "eps": NUMBER, "bounds": Items(NUMBER, 2)}
 SHARE: Mapping[str, Shape] = {
     "accuracy": FRACTION,
     "interval": Items(FRACTION, 2),
@@ -128,7 +124,7 @@ FIELDS: Mapping[str, Shape] = {
         "bit_depth": COUNT,
         "settings": Each(NUMBER),
     },
-    "threat?": {"norm": TEXT, "eps": NUMBER, "bounds": Items(NUMBER, 2)},
+    "threat?": THREAT,
     "adapter?": {"kind": TEXT, "config": Each(SCALAR), "parameters": COUNT, "trainable_fraction": NUMBER},
     "centers?": {"labels": Items(TEXT, 2), "source": TEXT, "temperature": POSITIVE},
     "data?": {
@@ -146,7 +142,7 @@ FIELDS: Mapping[str, Shape] = {
     "seed?": COUNT,
     "changing?": Each(Items(DIGEST)),
     "metrics?": {
-        "threat": {"norm": TEXT, "eps": NUMBER, "bounds": Items(NUMBER, 2)},
+        "threat": THREAT,
         "n": COUNT,
         "budgets": Each(TEXT),
         "before": ROW,

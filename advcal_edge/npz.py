@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge import limits
-from advcal_edge.errors import AdvcalError
+from advcal_edge.errors import AdvcalError, first_line
 from advcal_edge.limits import Limit
+from advcal_edge.npy_header import read_header
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-LONGEST_HEADER = 10_000  # bytes of the text that describes one array
 SMALL = 64 * limits.MIB  # bytes unpacked, below which any ratio is harmless: arrays of one value pack very well
 
 
@@ -51,12 +51,10 @@ class Npz:
         """
         member = self.archive.getinfo(f"{name}.npy")
         with self.archive.open(member) as stream:
-            version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, columns_first, dtype = read(stream, max_header_size=LONGEST_HEADER)
-            if dtype.hasobject or dtype.itemsize == 0 or (columns_first and len(shape) > 1):
+            shape, dtype, columns_first = read_header(stream, widest=member.file_size)
+            if columns_first and len(shape) > 1:
                 raise ValueError(f"`{name}` is an array {shape} of {dtype}; expected plain numbers, row by row")
-            if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > member.file_size:
+            if math.prod(shape) * dtype.itemsize > member.file_size:
                 raise ValueError(f"`{name}` claims a shape {shape} of {dtype} in {member.file_size} bytes")
             yield stream, shape, dtype
 
@@ -81,6 +79,5 @@ def open_npz(file: BinaryIO, where: str, limit: Limit, kind: type[AdvcalError], 
             yield Npz(archive)
     except AdvcalError:
         raise
-    except Exception as error:  # zip, zlib and numpy, which evaluates a header as a literal, may raise almost anything
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise kind(f"{where} is no readable archive of arrays: {reason}", hint=hint) from error
+    except Exception as error:  # zip, zlib and numpy may raise almost anything
+        raise kind(f"{where} is no readable archive of arrays: {first_line(error)}", hint=hint) from error

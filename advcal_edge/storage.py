@@ -71,11 +71,21 @@ def read_bytes(path: Path, limit: Limit, kind: type[AdvcalError], *, follow: boo
         kind: as for `open_regular`, or larger than `limit`.
     """
     with open_regular(path, kind, follow=follow) as file:
-        size = os.fstat(file.fileno()).st_size
-        limit.check(size, f"`{path}`", kind)
-        data = file.read(size)  # asking for the limit would reserve as much memory
-        while len(data) <= limit.value and (more := file.read(min(MIB, limit.value + 1 - len(data)))):
-            data += more  # it has grown since; files in /proc have no size
+        return read_open(file, path, limit, kind)
+
+
+def read_open(file: BinaryIO, path: Path, limit: Limit, kind: type[AdvcalError]) -> bytes:
+    """All bytes of a file that is open, at its start, and of at most `limit`.
+
+    Raises:
+        kind: it is larger.
+        OSError: it cannot be read.
+    """
+    size = os.fstat(file.fileno()).st_size
+    limit.check(size, f"`{path}`", kind)
+    data = file.read(size)  # asking for the limit would reserve as much memory
+    while len(data) <= limit.value and (more := file.read(min(MIB, limit.value + 1 - len(data)))):
+        data += more  # it has grown since; files in /proc have no size
     limit.check(len(data), f"`{path}`", kind)
     return data
 

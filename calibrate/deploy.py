@@ -8,11 +8,9 @@ from torch import nn
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.adapters import Adapter, attach_adapter, trainable
 from advcal_edge.calibrate.adapters.lora import merge
-from advcal_edge.consent import Consent
+from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.encoders.base import Encoder, fit_sensor, open_encoder
 from advcal_edge.errors import BundleError
-
-NOTHING = Consent()
 
 
 def deploy_module(encoder_module: nn.Module, adapter: Adapter) -> nn.Module:

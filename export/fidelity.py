@@ -17,10 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from advcal_edge.errors import ExportError, FidelityError
+from advcal_edge.errors import ExportError, FidelityError, first_line
 from advcal_edge.export.dialect import Precision
 from advcal_edge.export.forward import freeze
-from advcal_edge.export.graph_file import first_line
 from advcal_edge.export.vjp import pull_back
 
 Floats = NDArray[np.float32]

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from advcal_edge.errors import ConfigError, ExportError
+from advcal_edge.errors import ConfigError, ExportError, first_line
 from advcal_edge.export.dialect import check_opset
-from advcal_edge.export.graph_file import BATCH, first_line, write_graph
+from advcal_edge.export.graph_file import BATCH, write_graph
 from advcal_edge.export.quiet import quiet
 from advcal_edge.spec import TensorSpec
 

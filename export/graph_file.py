@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 
-from advcal_edge.errors import ExportError
+from advcal_edge.errors import ExportError, first_line
 from advcal_edge.export.dialect import Kind, Precision
 
 EXTERNAL_BYTES = 1_500_000_000
@@ -108,8 +108,3 @@ def name_batch(model: onnx.ModelProto) -> None:
         for dim in value.type.tensor_type.shape.dim[:1]:
             if dim.dim_param:
                 dim.dim_param = BATCH
-
-
-def first_line(error: Exception) -> str:
-    """The first line an exception says, or its type if it says nothing."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

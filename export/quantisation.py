@@ -15,10 +15,10 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from advcal_edge.errors import ExportError
+from advcal_edge.errors import ExportError, first_line
 from advcal_edge.export.anatomy import MATRIX_PRODUCTS, products
 from advcal_edge.export.dialect import Precision
-from advcal_edge.export.graph_file import find_opset, first_line, graph_files, write_graph
+from advcal_edge.export.graph_file import find_opset, graph_files, write_graph
 from advcal_edge.export.precision import kept_nodes
 from advcal_edge.export.quiet import quiet
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.errors import DependencyError, EngineError
+from advcal_edge.errors import DependencyError, EngineError, first_line
 from advcal_edge.limits import GRAPH_NODES
 from advcal_edge.runtime.engine_file import EngineFile, weights_beside
 from advcal_edge.runtime.exporting import export_command
@@ -181,8 +181,3 @@ def check_providers(wanted: Sequence[str], available: Sequence[str]) -> None:
             f" this onnxruntime offers {', '.join(f'`{name}`' for name in available)}",
             hint="for CUDA: pip uninstall onnxruntime, then pip install 'advcal-edge[gpu]'",
         )
-
-
-def first_line(error: Exception) -> str:
-    """The part of a foreign message that people can use."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -10,9 +10,9 @@ import typer
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import BundlePath, EncoderCode, Json, Seed, Weights, terms
-from advcal_edge.cli.victims import BACKWARD, NOTHING
+from advcal_edge.cli.victims import BACKWARD
 from advcal_edge.commands import command
-from advcal_edge.consent import Consent
+from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.report.table import table
 from advcal_edge.stats import MARGIN

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from advcal_edge.cli.plan_probe import any_build, rtx_build, tensorrt_build
+from advcal_edge.errors import first_line
 
 # y = Identity(x) on float (1, 4), IR 8, opset 13: `onnx.helper.make_model(...).SerializeToString().hex()`, made once so
 # that the probe of the runtime needs no `onnx` package
@@ -149,7 +150,7 @@ def probe(name: str) -> Finding:
     except ImportError as error:
         return Finding(name, False, f"not installed: {error}")
     except Exception as error:  # a foreign library that is broken may raise anything, and that is what is looked for
-        return Finding(name, False, (str(error).strip() or type(error).__name__).splitlines()[0])
+        return Finding(name, False, first_line(error))
 
 
 def expect(condition: object, complaint: str) -> None:

@@ -17,7 +17,7 @@ from advcal_edge.cli.victims import (
     reference_victim,
     trunk_victim,
 )
-from advcal_edge.consent import Consent
+from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.errors import BundleError, ConfigError, DependencyError
 from advcal_edge.provenance import package_version
 from advcal_edge.registry import choose
@@ -48,7 +48,7 @@ class Request:
     rebuilds: int = 0
     cross_check: bool = False
     seed: int = 0
-    consent: Consent = field(default=Consent(), compare=False)
+    consent: Consent = field(default=NOTHING, compare=False)
 
     def budget(self) -> Budget:
         """The named budget, with other losses where some were asked for.

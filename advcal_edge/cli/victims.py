@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from advcal_edge.attacks import Victim
 from advcal_edge.bundle import Bundle
 from advcal_edge.commands import command
-from advcal_edge.consent import Consent
+from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.errors import ConfigError, EngineError
 from advcal_edge.registry import choose
 
 if TYPE_CHECKING:
     from advcal_edge.runtime.onnx_session import Backward, OnnxVjp
 
-NOTHING = Consent()
 FORWARD, BACKWARD = "onnx/forward.fp32.onnx", "onnx/vjp.fp32.onnx"
 
 

@@ -12,9 +12,10 @@ from typing import BinaryIO
 
 from advcal_edge.errors import InputError
 from advcal_edge.limits import SENSOR_BYTES, Limit
-from advcal_edge.storage import open_regular
+from advcal_edge.npy_header import MAGIC
+from advcal_edge.storage import open_regular, read_open
 
-NPY = b"\x93NUMPY"
+NPY = MAGIC
 HDF5 = b"\x89HDF\r\n\x1a\n"
 MAGIC_BYTES = 192
 
@@ -53,9 +54,7 @@ def read_sensor_file(path: Path, largest: Limit = SENSOR_BYTES) -> bytes:
         InputError: as for `open_sensor_file`.
     """
     with open_sensor_file(path, largest) as file:
-        data = file.read(largest.value + 1)
-    largest.check(len(data), f"`{path}`", InputError)  # it may have grown since it was opened
-    return data
+        return read_open(file, path, largest, InputError)
 
 
 def read_magic(path: Path, largest: Limit = SENSOR_BYTES) -> bytes:

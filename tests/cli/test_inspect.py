@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from hostile import SECTIONS as WHOLE
 from tiny import SAMPLES, BundleMaker, Linear, report_for
 
 from advcal_edge.cli import main
@@ -20,14 +21,7 @@ def share(accuracy: float) -> dict[str, Any]:
 
 
 SECTIONS: dict[str, Any] = {
-    "encoder": {
-        "name": "bindlite",
-        "modality": "thermal",
-        "weights": None,
-        "weights_sha256": "a" * 64,
-        "license": "Apache-2.0",
-        "metadata": {},
-    },
+    "encoder": WHOLE["encoder"],
     "adapter": {"kind": "lora", "config": {"rank": 2}, "parameters": 100, "trainable_fraction": 0.031},
     "metrics": {
         "threat": {"norm": "linf", "eps": 0.0157, "bounds": [0.0, 1.0]},
