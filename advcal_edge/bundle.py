@@ -1,4 +1,7 @@
-"""One directory that holds everything a calibrated encoder is: manifest, adapter, centers, samples, graphs, reports."""
+"""One directory that holds everything a calibrated encoder is: manifest, adapter, centers, samples, graphs, reports.
+
+What writes bundles and what reads samples is imported where it is used: a robot does neither, and starts faster.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,22 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from advcal_edge import limits
 from advcal_edge.centers import Centers
-from advcal_edge.changes import Staged, change, exclusive, foundation, replace, settle, stage, workshop
 from advcal_edge.commands import command
 from advcal_edge.documents import parse_json, read_object
 from advcal_edge.errors import BundleChangedError, BundleError
-from advcal_edge.leftovers import CHANGING, MANIFEST, foreign, returned
 from advcal_edge.limits import Limit
-from advcal_edge.manifest import SCHEMA, check_manifest
-from advcal_edge.probe import Probe, ProbeFile
+from advcal_edge.manifest import CHANGING, MANIFEST, SCHEMA, check_manifest
 from advcal_edge.spec import Modality
 from advcal_edge.storage import canonical, inside, make_folder, read_bytes, sha256_bytes, sha256_file, write_error
 from advcal_edge.threat import ThreatModel
+
+if TYPE_CHECKING:
+    from advcal_edge.changes import Staged
+    from advcal_edge.probe import Probe, ProbeFile
 
 MISSES = 3  # looks at a bundle without a manifest, each when nobody writes it, before there is none
 REPORT_SCHEMA = "advcal-edge/report/2"  # `verify` writes it, the page is rendered from it, the runtime trusts it
@@ -46,6 +50,8 @@ class Bundle:
             BundleInUseError: another process is writing the bundle there and takes long.
             BundleError: `path` is in use by something that is no bundle, or cannot be written.
         """
+        from advcal_edge.changes import change, exclusive, replace, stage, workshop
+
         check_destination(path)
         whole = path.resolve()
         try:
@@ -85,6 +91,9 @@ class Bundle:
             except BundleError as error:
                 if not isinstance(error.__cause__, FileNotFoundError):
                     raise
+                from advcal_edge.changes import settle
+                from advcal_edge.leftovers import returned
+
                 if not path.exists() and returned(path):
                     continue
                 if misses < MISSES:  # it may be on its way: old and new change places in two steps
@@ -98,6 +107,8 @@ class Bundle:
             changing = manifest.pop(CHANGING, None)
             if changing is None or changing == before:
                 break
+            from advcal_edge.changes import settle
+
             before = changing  # a writer is at it, or has died: nobody holds the lock and this is still the manifest
             settle(path)
         for name in manifest["files"]:
@@ -219,6 +230,8 @@ class Bundle:
             inside(self.path, name)
         if not files:
             return self._change({}, (), sections)
+        from advcal_edge.changes import stage
+
         with self.staging() as folder:
             return self._change(stage(files, folder), (), sections)
 
@@ -236,6 +249,8 @@ class Bundle:
 
     def _change(self, ready: Mapping[str, Staged], gone: Collection[str], sections: Mapping[str, Any]) -> Bundle:
         """Under the lock: read the manifest as it is now, and change it and the files."""
+        from advcal_edge.changes import change, exclusive, foundation
+
         with exclusive(self.path):
             current = Bundle.open(self.path).manifest
             now = foundation(current)
@@ -258,6 +273,8 @@ class Bundle:
             BundleChangedError: another command replaced the bundle meanwhile, and the folder with it.
             BundleError: the disk refuses.
         """
+        from advcal_edge.changes import workshop
+
         try:
             with workshop(self.path, self.path, "staging") as folder:
                 try:
@@ -322,6 +339,8 @@ class Bundle:
         Raises:
             BundleError: the file was changed, or has labels without a center.
         """
+        from advcal_edge.probe import ProbeFile
+
         path = self.file(name)
         found = ProbeFile.open(path, self.modality.input)
         classes = len(self.centers().labels)
@@ -365,6 +384,8 @@ def check_destination(path: Path) -> None:
 
 def is_bundle(path: Path) -> bool:
     """Whether a folder holds a bundle of any version and nothing that neither its manifest lists nor a writer left."""
+    from advcal_edge.leftovers import foreign
+
     try:
         manifest = read_object(path / MANIFEST, limits.MANIFEST_BYTES, BundleError)
         listed = set(manifest["files"])

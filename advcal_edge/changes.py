@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from advcal_edge.errors import BundleError, BundleInUseError
-from advcal_edge.leftovers import CHANGING, LOCK, MANIFEST, discard, encode, put_back, sweep
+from advcal_edge.leftovers import LOCK, discard, encode, put_back, sweep
 from advcal_edge.lock import WAIT, Lock, beside, hold
+from advcal_edge.manifest import CHANGING, MANIFEST
 from advcal_edge.storage import (
     inside,
     move,

@@ -13,11 +13,6 @@ from advcal_edge.errors import AdvcalError
 from advcal_edge.limits import Limit
 from advcal_edge.storage import read_bytes
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 LARGEST_INTEGER = 2**64
 
 
@@ -62,6 +57,11 @@ def read_toml(path: Path, kind: type[AdvcalError]) -> dict[str, Any]:
     Raises:
         kind: unreadable, too large, not TOML, or numbers and nesting out of bounds.
     """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
     data = read_bytes(path, limits.DOCUMENT_BYTES, kind)
     try:
         found = tomllib.loads(data.decode("utf-8"))

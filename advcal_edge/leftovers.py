@@ -16,11 +16,9 @@ from advcal_edge.commands import command
 from advcal_edge.documents import read_object
 from advcal_edge.errors import BundleError
 from advcal_edge.lock import Lock, beside, hold, tell
+from advcal_edge.manifest import CHANGING, MANIFEST
 from advcal_edge.storage import inside, is_temporary, move, sha256_file, tree, write_atomic
 
-MANIFEST = "manifest.json"
-CHANGING = "changing"
-"""Key of a manifest while files move in and out: names, each with the hashes that the file under it may have."""
 LOCK = ".lock"
 """Lock of an unfinished folder, inside it: while it is held, its maker lives."""
 

@@ -13,7 +13,10 @@ from advcal_edge.registry import unknown
 from advcal_edge.spec import MODALITIES, Modality
 from advcal_edge.threat import ThreatModel
 
+MANIFEST = "manifest.json"
 SCHEMA = "advcal-edge/bundle/1"
+CHANGING = "changing"
+"""Key of a manifest while files move in and out: names, each with the hashes that the file under it may have."""
 LONGEST_TEXT = 4096
 OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Characters that a terminal or a page obeys instead of showing: control characters and changes of direction."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from advcal_edge import limits
 from advcal_edge.errors import BundleError, ConfigError, InputError
 
+FLOAT32, BITS = np.dtype(np.float32), np.dtype(np.uint32)
 DEEPEST = 16  # bits per value of any sensor that `runtime.preprocess` reads
 
 
@@ -38,24 +39,16 @@ class TensorSpec:
         Raises:
             InputError: not an array, another shape or dtype, NaN or infinite values, or values outside the bounds.
         """
-        if (
-            not isinstance(x, np.ndarray)
-            or x.ndim != len(self.shape) + 1
-            or x.shape[1:] != self.shape
-            or x.dtype != self.dtype
-        ):
+        if not isinstance(x, np.ndarray) or x.shape[1:] != self.shape or x.dtype != FLOAT32:
             raise self._misfit(x)
-        if x.size and not self._holds(x):
+        low, high = self.bounds
+        # as whole numbers, the bits of positive floats are in the order of the floats, and those of negative ones and
+        # of NaN are larger: one pass, not two. Right after an engine ran, `argmax` starts in a third of `max`'s time
+        if not x.size or (low == 0 and 0 < x.item(x.view(BITS).argmax()) <= high):
+            return x
+        if not (low <= x.min() and x.max() <= high):  # NaN, where there is one, is both
             raise self._outside(x)
         return x
-
-    def _holds(self, x: NDArray[np.float32]) -> bool:
-        """Whether all values lie within the bounds."""
-        # as whole numbers, the bits of floats from zero on are in the order of the floats, and those of negative ones
-        # and of NaN are larger: one pass instead of two
-        if self.bounds[0] == 0 and x.view(np.uint32).max() <= np.float32(self.bounds[1]).view(np.uint32):
-            return True
-        return bool(self.bounds[0] <= x.min() and x.max() <= self.bounds[1])  # NaN, where there is one, is both
 
     def _expected(self) -> str:
         shape = ", ".join(map(str, self.shape))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
 
 MARGIN = 0.02  # largest drop, as a fraction of samples, that counts as parity unless somebody says otherwise
 
@@ -113,7 +112,7 @@ def samples_to_decide(
     gap = abs(first - second - margin)
     at_margin = math.sqrt(score_variance(first, second, margin))
     at_rates = math.sqrt(first + second - (first - second) ** 2)
-    reach = quantile(confidence) * at_margin + NormalDist().inv_cdf(power) * at_rates
+    reach = quantile(confidence) * at_margin + inverse_normal(power) * at_rates
     if gap <= reach / math.sqrt(10_000_000):
         return None
     return math.floor((reach / gap) ** 2) + 1
@@ -145,7 +144,7 @@ def binomial_tail(k: int, n: int, p: float) -> float:
 
 def quantile(confidence: float) -> float:
     """Two-sided normal quantile, 1.96 for 0.95."""
-    return NormalDist().inv_cdf(0.5 + confidence / 2)
+    return inverse_normal(0.5 + confidence / 2)
 
 
 def bisect(function: Callable[[float], float], outside: float, inside: float) -> float:
@@ -157,3 +156,10 @@ def bisect(function: Callable[[float], float], outside: float, inside: float) ->
         else:
             inside = middle
     return inside
+
+
+def inverse_normal(probability: float) -> float:
+    """Where the normal distribution reaches a probability."""
+    from statistics import NormalDist  # with decimal and random behind it: the runtime asks for the margin alone
+
+    return NormalDist().inv_cdf(probability)

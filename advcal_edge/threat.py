@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Literal
 
 from array_api_compat import array_namespace
@@ -103,6 +102,8 @@ def parse_eps(text: str) -> float:
     Raises:
         ConfigError: not a number or a fraction.
     """
+    from fractions import Fraction  # with decimal behind it: a robot reads no eps
+
     try:
         if "e" in text.lower():  # an exponent could name a number of any length
             return float(text)

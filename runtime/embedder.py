@@ -121,7 +121,7 @@ class Embedder:
             InputError: wrong shape or dtype, NaN, or values outside the bounds.
             EngineError: the engine fails or returns NaN.
         """
-        z: NDArray[np.float32] = self.runner(self.spec.check(x))
+        z: NDArray[np.float32] = self.runner.run(self.modality.input.check(x))
         if not math.isfinite(np.vdot(z, z)):  # one pass; squares of finite values may overflow, so look again
             bad = int((~np.isfinite(z).all(axis=1)).sum())
             if bad:

@@ -79,9 +79,11 @@ def plan_cards(bundle: Bundle) -> Mapping[str, PlanCard]:
         BundleError: a card was changed.
         EngineError: a card cannot be read.
     """
+    names = [name for name in bundle.manifest["files"] if name.startswith("engines/") and is_plan(Path(name))]
+    if not names:
+        return {}
     from advcal_edge.runtime.plan_card import card_path, read_card
 
-    names = [name for name in bundle.manifest["files"] if name.startswith("engines/") and is_plan(Path(name))]
     found = {}
     for name in names:
         told = card_path(Path(name)).as_posix()

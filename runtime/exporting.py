@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from advcal_edge.commands import command
-from advcal_edge.leftovers import MANIFEST
+from advcal_edge.manifest import MANIFEST
 
 
 def export_command(engine: Path, options: str = "") -> str:

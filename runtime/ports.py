@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from advcal_edge.errors import InputError
+from advcal_edge.spec import FLOAT32
 
 FLOAT = "tensor(float)"
 
@@ -44,6 +45,6 @@ def check_batch(name: str, x: object, shape: tuple[int, ...]) -> None:
     Raises:
         InputError: not a float32 batch of `shape`.
     """
-    if not (isinstance(x, np.ndarray) and x.dtype == np.float32 and x.ndim == len(shape) + 1 and x.shape[1:] == shape):
+    if not (isinstance(x, np.ndarray) and x.dtype == FLOAT32 and x.shape[1:] == shape):
         found = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
         raise InputError(f"`{name}` is {found}; expected {describe_batch(shape)}")

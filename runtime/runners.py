@@ -47,6 +47,10 @@ class EngineRunner(Runner, Protocol):
         """Hash of the bytes that run."""
         ...
 
+    def run(self, x: Floats) -> Floats:
+        """What a call returns, for a batch that `spec.check` has let pass."""
+        ...
+
     def bare(self, x: Floats) -> object:
         """What a call does without looking at its input, for measuring what the looking costs."""
         ...

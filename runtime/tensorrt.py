@@ -94,13 +94,18 @@ class PlanRunner:
             check_batch("x", x, self._spec.shape)
         elif held.shape[1:] != self._spec.shape:
             raise InputError(f"`x` is {held.shape} on the device; expected {describe_batch(self._spec.shape)}")
-        return self._embed(checked)
+        return self.run(checked)
 
     def bare(self, x: Floats) -> object:
         """What a call does without looking at its input, for measuring what the looking costs."""
         return self.plan.run({"x": x})
 
-    def _embed(self, x: Floats | DeviceArray) -> Floats:
+    def run(self, x: Floats | DeviceArray) -> Floats:
+        """What a call returns, for a batch that `spec.check` has let pass.
+
+        Raises:
+            EngineError: the device fails.
+        """
         count, step = x.shape[0], self.plan.largest
         if 0 < count <= step:
             return self.plan.run({"x": x}, reuse=self._reuse)[0]

@@ -10,7 +10,7 @@ from advcal_edge.cli.console import Console
 from advcal_edge.commands import command
 from advcal_edge.documents import read_object
 from advcal_edge.errors import BundleError, ConfigError
-from advcal_edge.leftovers import MANIFEST
+from advcal_edge.manifest import MANIFEST
 
 
 def audit_report(console: Console, path: Path, bundle: Path | None, engine: Path | None) -> bool:

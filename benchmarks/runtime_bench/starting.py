@@ -1,7 +1,12 @@
-"""What it costs to begin: CPU seconds of fresh processes; a shared processor makes them longer."""
+"""What it costs to begin: CPU seconds of fresh processes; a shared processor makes them longer.
+
+Python may keep compiled modules, as in every installation, and the unmeasured first turn makes it write them. NumPy's
+BLAS gets one thread: it starts one for each core, whose waiting is counted as CPU time, 0.05 s and more on two cores.
+"""
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -24,6 +29,7 @@ SESSION = (
     "(port,) = session.get_inputs()\n"
     "session.run(None, {port.name: numpy.zeros((1, *port.shape[1:]), numpy.float32)})\n"
 )
+UNSET = "PYTHONDONTWRITEBYTECODE"
 IMPORT, FIRST, HELP = Goal(high=0.25), Goal(high=0.5), Goal(high=0.3)
 
 
@@ -73,7 +79,8 @@ def in_turn(calls: Mapping[str, Sequence[str]], repeats: int) -> dict[str, list[
 
 def cpu_seconds(arguments: Sequence[str]) -> float:
     """User and system time of a fresh Python, its children included."""
+    environment = {name: value for name, value in os.environ.items() if name != UNSET} | {"OPENBLAS_NUM_THREADS": "1"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True, env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -23,7 +23,7 @@ from advcal_edge.calibrate.metrics import ResultTable, Row, measure
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.consent import Consent
 from advcal_edge.errors import BundleError, BundleInUseError, ConfigError, InputError
-from advcal_edge.leftovers import MANIFEST
+from advcal_edge.manifest import MANIFEST
 from advcal_edge.probe import Probe
 from advcal_edge.progress import silent
 from advcal_edge.spec import thermal
