@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from advcal_edge.attacks import Attack, Victim, run_attack
 from advcal_edge.bundle import Bundle
-from advcal_edge.calibrate.data.fashion_mnist import fashion_mnist
+from advcal_edge.calibrate.data.builtin import fashion_mnist
 from advcal_edge.calibrate.deploy import module_from_bundle
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.centers import Centers

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from advcal_edge.calibrate.data.basic_motions import basic_motions
-from advcal_edge.calibrate.data.fashion_mnist import fashion_mnist
+from advcal_edge.calibrate.data.builtin import basic_motions, fashion_mnist
 from advcal_edge.encoders.bindlite import Bindlite
 from advcal_edge.encoders.bindlite.encoder import MODALITIES, SCENE
 from advcal_edge.runtime.preprocess import preprocess

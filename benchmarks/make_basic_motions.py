@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.calibrate.data.basic_motions import ACTIVITIES
+from advcal_edge.calibrate.data.builtin import ACTIVITIES
 
-OUT = Path(__file__).parents[1] / "calibrate/data/basic_motions.npz"
+OUT = Path(__file__).parents[1] / "calibrate/data/builtin/basic_motions.npz"
 MEMBER = "aeon/datasets/data/BasicMotions/BasicMotions_{}.ts"
 
 

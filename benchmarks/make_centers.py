@@ -13,9 +13,7 @@ from pathlib import Path
 import numpy as np
 from minilm import MiniLM
 
-from advcal_edge.calibrate.data.basic_motions import ACTIVITIES
-from advcal_edge.calibrate.data.fashion_mnist import NAMES as FASHION
-from advcal_edge.calibrate.data.scenes import NAMES as SCENE
+from advcal_edge.calibrate.data.builtin import ACTIVITIES, CLOTHES as FASHION, OBJECT_NAMES as SCENE
 from advcal_edge.centers import Centers
 from advcal_edge.encoders.bindlite.encoder import FOLDER
 

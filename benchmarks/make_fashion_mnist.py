@@ -9,7 +9,7 @@ import numpy as np
 from fashion_mnist_files import DEBIAN, read_idx
 from numpy.typing import NDArray
 
-OUT = Path(__file__).parents[1] / "calibrate/data/fashion_mnist.npz"
+OUT = Path(__file__).parents[1] / "calibrate/data/builtin/fashion_mnist.npz"
 
 
 def first_of_each_class(labels: NDArray[np.int64], per_class: int) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from advcal_edge.calibrate.data.scenes import scene_samples
+from advcal_edge.calibrate.data.builtin import scene_samples
 from advcal_edge.encoders.bindlite.encoder import MODALITIES, load_centers
 from advcal_edge.encoders.bindlite.trunk import TRUNKS, Trunk
 from advcal_edge.runtime.preprocess import preprocess

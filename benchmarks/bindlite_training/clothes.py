@@ -10,7 +10,7 @@ import torch
 from fashion_mnist_files import read_idx
 from torch.nn import functional as F
 
-from advcal_edge.calibrate.data.fashion_mnist import NAMES, fashion_mnist
+from advcal_edge.calibrate.data.builtin import CLOTHES, fashion_mnist
 from advcal_edge.calibrate.data.samples import Samples
 from advcal_edge.centers import Centers
 from advcal_edge.encoders.bindlite.encoder import MODALITIES, load_centers
@@ -30,7 +30,7 @@ IMAGE = MODALITIES["image"]
 def train_clothes(folder: Path, out: Path, epochs: int, seed: int) -> list[Figures]:
     """Train, store and measure the image trunk; `folder` holds the original files."""
     images, labels = read_idx(folder, "train")
-    data = Samples(tuple(images), labels, NAMES, "Fashion-MNIST train", "MIT")
+    data = Samples(tuple(images), labels, CLOTHES, "Fashion-MNIST train", "MIT")
     torch.manual_seed(seed)
     trunk, centers = Trunk(TRUNKS["image"]), load_centers("image")
     started = time.perf_counter()

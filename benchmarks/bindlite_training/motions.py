@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from advcal_edge.calibrate.data.basic_motions import RATE, WINDOW, WINDOWS_PER_RECORDING, basic_motions, whole_motions
+from advcal_edge.calibrate.data.builtin.datasets import (
+    MOTION_RATE,
+    WINDOW,
+    WINDOWS_PER_RECORDING,
+    basic_motions,
+    whole_motions,
+)
 from advcal_edge.centers import Centers
 from advcal_edge.encoders.bindlite.encoder import MODALITIES, load_centers
 from advcal_edge.encoders.bindlite.trunk import TRUNKS, Trunk
@@ -72,7 +78,7 @@ def _windows() -> tuple[Tensor, Tensor]:
     data = whole_motions("train")
     values = [frame.values for frame in data.frames if isinstance(frame, Recording)]
     starts = range(values[0].shape[1] - WINDOW + 1)
-    frames = [Recording(whole[:, start : start + WINDOW], RATE) for whole in values for start in starts]
+    frames = [Recording(whole[:, start : start + WINDOW], MOTION_RATE) for whole in values for start in starts]
     x = torch.from_numpy(preprocess(IMU, frames))
     return torch.unflatten(x, 0, (len(values), len(starts))), torch.from_numpy(data.labels)
 

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from advcal_edge.calibrate.data.scenes import render
-from advcal_edge.calibrate.data.scenes.objects import NAMES
-from advcal_edge.calibrate.data.scenes.scene import draw_scene, labels_of
+from advcal_edge.calibrate.data.builtin.objects import OBJECT_NAMES
+from advcal_edge.calibrate.data.builtin.rendering import render
+from advcal_edge.calibrate.data.builtin.scene import draw_scene, labels_of
 from advcal_edge.encoders.bindlite.encoder import MODALITIES, SCENE
 from advcal_edge.probe import from_levels
 from advcal_edge.runtime.preprocess import preprocess
@@ -60,7 +60,7 @@ def _render_chunk(seed: int, start: int, folder: Path) -> Path:
         return target
     cv2.setNumThreads(1)
     labels = labels_of(seed, start + CHUNK)
-    scenes = [draw_scene(NAMES[labels[index]], seed, index) for index in range(start, start + CHUNK)]
+    scenes = [draw_scene(OBJECT_NAMES[labels[index]], seed, index) for index in range(start, start + CHUNK)]
     arrays: dict[str, Levels] = {}
     for modality in SCENE:
         x = preprocess(MODALITIES[modality], [render(scene, modality) for scene in scenes])

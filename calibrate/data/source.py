@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from advcal_edge.calibrate.adapters import AdaptedModule
 from advcal_edge.calibrate.batches import embed_all
 from advcal_edge.calibrate.config import CalibrateConfig
+from advcal_edge.calibrate.data.builtin import builtin_samples
 from advcal_edge.calibrate.data.folder import load_folder
-from advcal_edge.calibrate.data.own import own_samples
 from advcal_edge.calibrate.data.samples import Samples
 from advcal_edge.calibrate.data.split import arrays_sha256, split, stratified_order
 from advcal_edge.encoders.base import Encoder, open_encoder
@@ -65,7 +65,7 @@ def load_dataset(config: CalibrateConfig, encoder: Encoder, known: tuple[str, ..
         train, held_out = split(loaded.samples, config.data.held_out, 0, digests=loaded.digests)
         skipped = loaded.skipped
     else:
-        train, held_out = own_samples(encoder, config.train.samples)
+        train, held_out = builtin_samples(encoder, config.train.samples)
     origin = {
         "source": train.source if train.source == held_out.source else f"{train.source}; {held_out.source}",
         "license": train.license,

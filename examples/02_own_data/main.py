@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cv2
 
-from advcal_edge.calibrate.data.fashion_mnist import fashion_mnist
+from advcal_edge.calibrate.data.builtin import fashion_mnist
 from advcal_edge.cli import main as advcal_edge
 
 CLASSES, EACH = ("sneaker", "bag", "dress"), 40

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from advcal_edge.calibrate.data.basic_motions import (
+from advcal_edge.calibrate.data.builtin.datasets import (
     ACTIVITIES,
-    RATE,
+    MOTION_RATE,
     WINDOWS_PER_RECORDING,
     Split,
     basic_motions,
@@ -31,7 +31,7 @@ def test_each_split_holds_ten_recordings_of_each_activity(split: Split) -> None:
     assert stack(samples).shape == (40, 6, 100)
     assert stack(samples).dtype == np.float32
     assert np.bincount(samples.labels).tolist() == [10] * len(ACTIVITIES)
-    assert {frame.rate for frame in samples.frames if isinstance(frame, Recording)} == {RATE}
+    assert {frame.rate for frame in samples.frames if isinstance(frame, Recording)} == {MOTION_RATE}
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

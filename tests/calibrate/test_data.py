@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from advcal_edge.calibrate.data.fashion_mnist import fashion_mnist
+from advcal_edge.calibrate.data.builtin import fashion_mnist
 from advcal_edge.calibrate.data.samples import Samples
 from advcal_edge.errors import InputError
 

@@ -10,12 +10,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
+from advcal_edge.calibrate.data.builtin.rendering import OBJECT_NAMES, SENSORS, render, scene_samples, scenes
+from advcal_edge.calibrate.data.builtin.scene import draw_scene
+from advcal_edge.calibrate.data.builtin.thermal import KELVIN_PER_COUNT, MAX_COUNT, OFFSET_CELSIUS
 from advcal_edge.calibrate.data.samples import Samples
-from advcal_edge.calibrate.data.scenes import NAMES, render, scene_samples, scenes
-from advcal_edge.calibrate.data.scenes.radiometry import KELVIN_PER_COUNT, MAX_COUNT, OFFSET_CELSIUS
-from advcal_edge.calibrate.data.scenes.rendering import SENSORS
-from advcal_edge.calibrate.data.scenes.scene import draw_scene
-from advcal_edge.calibrate.data.thermal_scenes import thermal_scenes
 from advcal_edge.errors import ConfigError
 from advcal_edge.runtime.preprocess import Frame, Recording
 
@@ -53,7 +51,7 @@ def test_thermal_frames_are_those_the_committed_weights_were_trained_on(
     seed: int, n: int, size: int, digests: set[str]
 ) -> None:
     # with AVX-512 NumPy takes sines and exponentials from another library than without: some counts round differently
-    frames = thermal_scenes(seed, n, size).frames
+    frames = scene_samples("thermal", seed, n, size).frames
     assert hashlib.sha256(b"".join(values(frame).tobytes() for frame in frames)).hexdigest() in digests
 
 
@@ -73,7 +71,7 @@ def test_scenes_follow_from_their_seed_and_a_longer_run_begins_with_a_shorter(
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_scenes_are_balanced_and_differ_between_seeds(modality: str) -> None:
     one, other = scene_samples(modality, 1, 16), scene_samples(modality, 2, 16)
-    assert np.bincount(one.labels).tolist() == [2] * len(NAMES)
+    assert np.bincount(one.labels).tolist() == [2] * len(OBJECT_NAMES)
     assert len({values(frame).tobytes() for frame in (*one.frames, *other.frames)}) == 32
 
 

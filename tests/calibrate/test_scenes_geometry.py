@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from advcal_edge.calibrate.data.scenes import Scene, render, scenes
-from advcal_edge.calibrate.data.scenes.depth import distance_metres, object_mask
-from advcal_edge.calibrate.data.scenes.motion import Motion
-from advcal_edge.calibrate.data.scenes.scene import draw_scene
-from advcal_edge.calibrate.data.scenes.shapes import STILL
+from advcal_edge.calibrate.data.builtin.motion import Motion
+from advcal_edge.calibrate.data.builtin.ranging import distance_metres
+from advcal_edge.calibrate.data.builtin.rendering import render, scenes
+from advcal_edge.calibrate.data.builtin.scene import Scene, draw_scene, paint_scene
+from advcal_edge.calibrate.data.builtin.shapes import STILL
 from advcal_edge.runtime.preprocess import Recording
 
 SOLID = ("person", "dog", "car", "truck", "hot machine")
@@ -25,7 +25,14 @@ def values(scene: Scene, modality: str) -> NDArray[Any]:
 
 
 def without_object(scene: Scene) -> Scene:
-    return replace(scene, thing=replace(scene.thing, parts=()))
+    return replace(scene, object=replace(scene.object, parts=()))
+
+
+def object_mask(scene: Scene, side: int, seconds: float = 0.0) -> NDArray[np.bool_]:
+    """Where the object is seen (side, side) after `seconds`: not where clutter hides it."""
+    canvas = np.zeros((side, side, 1), np.float32)
+    paint_scene(canvas, scene, lambda part, placed: None if part.detail else (float(placed is scene.object),), seconds)
+    return canvas[..., 0] > 0
 
 
 def overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
@@ -51,8 +58,8 @@ def test_the_object_stands_before_the_ground_behind_it() -> None:
         mask = object_mask(scene, 64)
         if mask.any():
             distance = distance_metres(scene, 64)[mask]
-            assert abs(np.median(distance) - scene.thing.distance) < 0.3 * scene.metres
-            assert scene.metres * scene.lens / scene.thing.distance == pytest.approx(scene.thing.scale)
+            assert abs(np.median(distance) - scene.object.distance) < 0.3 * scene.metres
+            assert scene.metres * scene.lens / scene.object.distance == pytest.approx(scene.object.scale)
 
 
 def test_depth_noise_is_small_near_and_some_pixels_give_no_answer() -> None:
@@ -84,10 +91,10 @@ def becalmed(motion: Motion) -> Motion:
 @pytest.mark.parametrize("name", ["car", "truck", "dog"])
 def test_an_object_drifts_forward_while_the_camera_follows_it(name: str) -> None:
     for scene in [scene for scene in (draw_scene(name, seed) for seed in range(12)) if scene.active]:
-        facing = -1 if scene.thing.mirror else 1
+        facing = -1 if scene.object.mirror else 1
         assert facing * scene.motion.drift > 0
         assert facing * scene.motion.pan >= 0
-        scene = replace(scene, thing=replace(scene.thing, centre=(0.5, 0.5), scale=0.4), front=(), behind=())
+        scene = replace(scene, object=replace(scene.object, centre=(0.5, 0.5), scale=0.4), front=(), behind=())
         drifting = replace(scene, motion=replace(becalmed(scene.motion), drift=scene.motion.drift))
         before, after = (np.nonzero(object_mask(drifting, 256, seconds))[1].mean() / 256 for seconds in (0.0, 1.0))
         assert after - before == pytest.approx(scene.motion.drift, abs=0.005)
@@ -98,7 +105,7 @@ def test_points_lie_on_the_surface_that_the_depth_camera_sees() -> None:
         points, side = values(scene, "point").astype(float), 160
         distance = distance_metres(scene, side)
         column = (points[:, 0] / points[:, 2] * scene.lens + 0.5) * side
-        row = (points[:, 1] / points[:, 2] * scene.lens + scene.landscape.horizon) * side
+        row = (points[:, 1] / points[:, 2] * scene.lens + scene.background.horizon) * side
         column, row = np.rint(column - 0.5).astype(int), np.rint(row - 0.5).astype(int)
         assert min(column.min(), row.min()) >= 0
         assert max(column.max(), row.max()) < side

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from advcal_edge.calibrate.data.scenes.radiometry import (
+from advcal_edge.calibrate.data.builtin.thermal import (
     KELVIN_PER_COUNT,
     NOISE,
     OFFSET_CELSIUS,

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from advcal_edge.calibrate.data.builtin.rendering import OBJECT_NAMES, render, scene_samples
+from advcal_edge.calibrate.data.builtin.scene import Scene, draw_scene
+from advcal_edge.calibrate.data.builtin.sound import VOICES
 from advcal_edge.calibrate.data.samples import Samples
-from advcal_edge.calibrate.data.scenes import NAMES, Scene, render, scene_samples
-from advcal_edge.calibrate.data.scenes.scene import draw_scene
-from advcal_edge.calibrate.data.scenes.voices import VOICES
 from advcal_edge.runtime.preprocess import Recording
 
 
@@ -52,7 +52,9 @@ def test_classes_are_told_apart_by_the_nearest_mean_spectrum() -> None:
     train, test = scene_samples("audio", 11, 160), scene_samples("audio", 12, 96)
     x, held_out = spectra(train), spectra(test)
     centre, spread = x.mean(axis=0), x.std(axis=0)
-    means = np.stack([((x - centre) / spread)[train.labels == label].mean(axis=0) for label in range(len(NAMES))])
+    means = np.stack(
+        [((x - centre) / spread)[train.labels == label].mean(axis=0) for label in range(len(OBJECT_NAMES))]
+    )
     away = ((((held_out - centre) / spread)[:, None] - means) ** 2).sum(axis=2)
     assert 0.6 < (away.argmin(axis=1) == test.labels).mean() < 1.0  # chance is 1/8
 
@@ -60,7 +62,7 @@ def test_classes_are_told_apart_by_the_nearest_mean_spectrum() -> None:
 @pytest.mark.parametrize("name", ["person", "dog", "truck", "drone", "hot machine"])
 def test_what_is_farther_away_is_quieter(name: str) -> None:
     near = [draw_scene(name, seed) for seed in range(8)]
-    far = [replace(scene, thing=replace(scene.thing, distance=4 * scene.thing.distance)) for scene in near]
+    far = [replace(scene, object=replace(scene.object, distance=4 * scene.object.distance)) for scene in near]
     fall = np.array([loudness(scene) for scene in near]) - [loudness(scene) for scene in far]
     assert (fall > 0).all()
     assert np.median(fall) > 0.5

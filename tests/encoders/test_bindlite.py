@@ -16,10 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advcal_edge.calibrate.data.basic_motions import ACTIVITIES, basic_motions
-from advcal_edge.calibrate.data.fashion_mnist import NAMES as FASHION, fashion_mnist
+from advcal_edge.calibrate.data.builtin import (
+    ACTIVITIES,
+    CLOTHES as FASHION,
+    OBJECT_NAMES as SCENE_NAMES,
+    basic_motions,
+    fashion_mnist,
+    scene_samples,
+)
 from advcal_edge.calibrate.data.samples import Samples
-from advcal_edge.calibrate.data.scenes import NAMES as SCENE_NAMES, scene_samples
 from advcal_edge.encoders.base import Encoder
 from advcal_edge.encoders.bindlite import PARTNER, Bindlite
 from advcal_edge.encoders.bindlite.encoder import FOLDER, MODALITIES, SCENE

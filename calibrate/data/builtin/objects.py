@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from advcal_edge.calibrate.data.scenes.shapes import Joint, Part, Point, bar, box, disc, ring
+from advcal_edge.calibrate.data.builtin.shapes import Joint, Part, Point, bar, box, disc, ring
 
 Rng = np.random.Generator
 
@@ -227,4 +227,4 @@ OBJECTS: dict[str, Callable[[float, Rng], Body]] = {
     "hot machine": hot_machine,
     "empty scene": nothing,
 }
-NAMES = tuple(OBJECTS)
+OBJECT_NAMES = tuple(OBJECTS)

@@ -1,18 +1,30 @@
-"""Outlines of drawn things, and how the joints between them move.
+"""Outlines of drawn objects: how their joints move, where they stand, and how they are painted into maps.
 
-Coordinates: x to the right and y down, a thing's longer side about one unit, its centre at the origin.
+Coordinates: x to the right and y down, an object's longer side about one unit, its centre at the origin.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Outline = NDArray[np.float64]
 Point = tuple[float, float]
+FAR = 40.0
+"""Metres beyond which no depth camera sees."""
+
+Map = NDArray[np.float32]
+"""Values of a scene on a square grid (side, side) or (side, side, channels)."""
+
+SUPERSAMPLING = 2
+"""Cells of a map per pixel of the sensor, along each side."""
+
+SUBPIXEL_BITS = 4  # cv2 takes outlines as integers in sixteenths of a pixel
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +54,7 @@ STILL = Pace(0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Where a thing is at some moment: how far from its place, in shares of the frame, and since when it moves."""
+    """Where an object is at some moment: how far from its place, in shares of the frame, and since when it moves."""
 
     offset: Point = (0.0, 0.0)
     pace: Pace = STILL
@@ -111,3 +123,50 @@ def moved(part: Part, pose: Pose) -> Outline:
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     turned: Outline = (part.outline - joint.pivot) @ turn + joint.pivot
     return turned
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlacedObject:
+    """Parts at their place: `scale` and `centre` in shares of the frame, `angle` in radians."""
+
+    parts: tuple[Part, ...]
+    scale: float
+    angle: float
+    centre: Point
+    mirror: bool
+    distance: float = FAR
+    """Metres to its plane."""
+    depth: float = 0.1
+    """Metres by which its middle stands out of its plane."""
+
+    def outline(self, part: Part, side: int, pose: Pose = AT_REST) -> Outline:
+        """Pixels (k, 2) of a part in a frame of `side` pixels."""
+        turn = np.array([[np.cos(self.angle), np.sin(self.angle)], [-np.sin(self.angle), np.cos(self.angle)]])
+        flip = np.array([-1.0 if self.mirror else 1.0, 1.0])
+        centre = np.asarray((side * (self.centre[0] + pose.offset[0]), side * (self.centre[1] + pose.offset[1])))
+        placed: Outline = centre + self.scale * side * (moved(part, pose) * flip) @ turn
+        return placed
+
+    def base(self) -> float:
+        """Share of the height where it touches the ground."""
+        lowest = [self.outline(part, 1)[:, 1].max() for part in self.parts if not part.detail]
+        return float(max(lowest, default=self.centre[1] + 0.3 * self.scale))
+
+
+Ink = Callable[[Part, PlacedObject], tuple[float, ...] | None]
+"""What a part leaves in each channel of the map; nothing for none."""
+
+
+def fill(canvas: Map, outline: Outline, values: tuple[float, ...]) -> None:
+    """Set the inside of an outline in pixels to `values`, one a channel, in place."""
+    fixed = np.rint(outline * 2**SUBPIXEL_BITS).astype(np.int32)[None]
+    cv2.fillPoly(canvas, fixed, values, shift=SUBPIXEL_BITS)
+
+
+def paint(canvas: Map, objects: Sequence[PlacedObject], ink: Ink, pose: Pose) -> None:
+    """Paint every part of `objects` into the square `canvas` (side, side, channels) in place, back to front."""
+    for placed in objects:
+        for part in placed.parts:
+            values = ink(part, placed)
+            if values is not None:
+                fill(canvas, placed.outline(part, canvas.shape[0], pose), values)

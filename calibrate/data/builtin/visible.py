@@ -1,4 +1,9 @@
-"""The colour camera: radiance under sun and sky, then exposure, noise and eight bits; one frame or several."""
+"""The colour camera and the event camera: radiance under sun and sky, and what either sensor makes of it.
+
+The colour camera exposes, adds noise and rounds to eight bits. A pixel of the event camera fires when its logarithmic
+intensity has changed by a threshold since it last fired; the model is that of ESIM (Rebecq et al. 2018): intensities
+between finely spaced renderings follow straight lines.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.calibrate.data.scenes.canvas import SUPERSAMPLING, Map, fill, paint_scene
-from advcal_edge.calibrate.data.scenes.scene import Scene
-from advcal_edge.calibrate.data.scenes.shapes import Part, Pose
-from advcal_edge.calibrate.data.scenes.thing import Thing
+from advcal_edge.calibrate.data.builtin.scene import Scene, paint_scene
+from advcal_edge.calibrate.data.builtin.shapes import SUPERSAMPLING, Map, Part, PlacedObject, Pose, fill
 from advcal_edge.runtime.preprocess import Recording
 
-STREAM = 1
+COLOUR_STREAM = 1
 VIDEO_FRAMES = 6
 VIDEO_RATE = 4.0
 """Frames a second: six frames last as long as the sound."""
@@ -23,10 +26,25 @@ GREY = 0.2
 """Mean radiance that the exposure aims at, as a share of white."""
 
 ROUNDING = 0.03
-"""Width of a part's rounded edge as a share of its thing's longer side."""
+"""Width of a part's rounded edge as a share of its object's longer side."""
 
 STANDING_OUT = 0.8, 1.0, 1.25
 """Relief of clutter, of a body and of its limbs and details, in widths of the rounded edge."""
+
+EVENT_STREAM = 5
+SECONDS = 1 / VIDEO_RATE
+"""From the first frame of the video to the second."""
+
+RENDERINGS = 9
+THRESHOLD = 0.15
+"""Change of the natural logarithm of intensity that fires an event; each pixel has its own within a few per cent."""
+
+MISMATCH = 0.04
+DARK = 0.02
+"""Radiance below which a pixel no longer tells changes: the logarithm is of the radiance plus this."""
+
+STRAY = 0.1
+"""Events that a pixel fires a second of its own accord."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +53,7 @@ class Stage:
 
     scene: Scene
     backdrop: Map
-    """Ground and sky without things: albedo, and no relief, (side, side, 4)."""
+    """Ground and sky without objects: albedo, and no relief, (side, side, 4)."""
     gain: float
 
     def radiance(self, seconds: float) -> Map:
@@ -52,12 +70,12 @@ def set_up(scene: Scene, side: int) -> Stage:
 
 def image(scene: Scene, size: int = 64) -> NDArray[np.uint8]:
     """One RGB frame (size, size, 3)."""
-    return _expose(set_up(scene, SUPERSAMPLING * size).radiance(0.0), scene, size, scene.stream(STREAM))
+    return _expose(set_up(scene, SUPERSAMPLING * size).radiance(0.0), scene, size, scene.stream(COLOUR_STREAM))
 
 
 def video(scene: Scene, size: int = 64) -> Recording:
     """Frames (t, size, size, 3) a quarter of a second apart; the first is the still image."""
-    stage, noise = set_up(scene, SUPERSAMPLING * size), scene.stream(STREAM)
+    stage, noise = set_up(scene, SUPERSAMPLING * size), scene.stream(COLOUR_STREAM)
     moments = np.arange(VIDEO_FRAMES) / VIDEO_RATE
     return Recording(np.stack([_expose(stage.radiance(float(t)), scene, size, noise) for t in moments]), VIDEO_RATE)
 
@@ -72,21 +90,21 @@ def _expose(radiance: Map, scene: Scene, size: int, noise: np.random.Generator) 
 
 def _radiance(scene: Scene, backdrop: Map, seconds: float) -> Map:
     side = backdrop.shape[0]
-    dx, dy = scene.motion.of_landscape(seconds).offset
+    dx, dy = scene.motion.of_background(seconds).offset
     canvas = backdrop.copy()
     if seconds:
         shift = np.array([[1, 0, dx * side], [0, 1, dy * side]])
         canvas[:] = cv2.warpAffine(backdrop, shift, (side, side), borderMode=cv2.BORDER_REFLECT_101)
 
-    def ink(part: Part, thing: Thing) -> tuple[float, ...]:
-        raised = STANDING_OUT[0] if thing is not scene.thing else STANDING_OUT[1 + (part.joint is not None)]
+    def ink(part: Part, placed: PlacedObject) -> tuple[float, ...]:
+        raised = STANDING_OUT[0] if placed is not scene.object else STANDING_OUT[1 + (part.joint is not None)]
         return (*scene.colours[part.surface], raised)
 
     shadow = _shadow(scene, side, seconds)
     paint_scene(canvas, scene, ink, seconds)
     light, sun = scene.light, np.array(scene.light.sun) / np.linalg.norm(scene.light.sun)
     covered = np.minimum(canvas[..., 3], 1)
-    width = ROUNDING * side * (scene.thing.scale if scene.thing.parts else 0.7)
+    width = ROUNDING * side * (scene.object.scale if scene.object.parts else 0.7)
     relief = cv2.GaussianBlur(canvas[..., 3], (0, 0), width) * np.float32(1.6 * width)
     slope_x, slope_y = cv2.Sobel(relief, -1, 1, 0, scale=1 / 8), cv2.Sobel(relief, -1, 0, 1, scale=1 / 8)
     facing = (sun[2] - sun[0] * slope_x + sun[1] * slope_y) / np.sqrt(1 + slope_x**2 + slope_y**2)
@@ -110,39 +128,75 @@ def _shadow(scene: Scene, side: int, seconds: float) -> Map:
         return shade
     across = float(np.clip(-0.5 * scene.light.sun[0] / scene.light.sun[1], -1.2, 1.2))
     motion = scene.motion
-    casting: list[tuple[Thing, Pose]] = [(thing, motion.of_landscape(seconds)) for thing in scene.behind]
+    casting: list[tuple[PlacedObject, Pose]] = [(placed, motion.of_background(seconds)) for placed in scene.behind]
     if scene.name != "drone":  # its shadow falls far away
-        casting.append((scene.thing, motion.of_object(seconds)))
-    for thing, pose in casting:
-        base = side * (thing.base() + pose.offset[1])
-        for part in thing.parts:
+        casting.append((scene.object, motion.of_object(seconds)))
+    for placed, pose in casting:
+        base = side * (placed.base() + pose.offset[1])
+        for part in placed.parts:
             if not part.detail:
-                outline = thing.outline(part, side, pose)
+                outline = placed.outline(part, side, pose)
                 above = base - outline[:, 1]
                 fill(shade, np.stack([outline[:, 0] + across * above, base - 0.22 * above], axis=1), (0.1,))
-    horizon = int(np.clip(side * (scene.landscape.horizon + motion.of_landscape(seconds).offset[1]), 0, side))
+    horizon = int(np.clip(side * (scene.background.horizon + motion.of_background(seconds).offset[1]), 0, side))
     shade[:horizon] = 1
     return np.asarray(cv2.GaussianBlur(shade, (0, 0), 0.012 * side), np.float32)
 
 
 def _backdrop(scene: Scene, side: int) -> Map:
     """Albedo of ground and sky, and no relief, (side, side, 4)."""
-    land, light, rng = scene.landscape, scene.light, scene.stream(2)
+    background, light, rng = scene.background, scene.light, scene.stream(2)
     rows = np.linspace(0, 1, side, dtype=np.float32)[:, None]
-    fields = land.texture(side)
+    fields = background.texture(side)
     grain = cv2.resize(rng.standard_normal((48, 24), np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
     roughness, patches, cloudiness = rng.uniform(0.03, 0.2), rng.uniform(0.05, 0.25), rng.uniform(0, 1)
-    near = np.clip((rows - land.horizon) * 2, 0.1, 1)  # texture fades with distance
+    near = np.clip((rows - background.horizon) * 2, 0.1, 1)  # texture fades with distance
     ground = np.exp(patches * fields + roughness * near * grain)[..., None] * _rgb(scene, "ground")
     flat = np.array(light.tint, np.float32) * (light.direct * _on_ground(scene)) + light.ambient
     brightness = 0.03 if light.night else 0.6 + 0.5 * light.direct
-    depth = np.clip(rows / max(land.horizon, 0.05), 0, 1)[..., None] ** 2
+    depth = np.clip(rows / max(background.horizon, 0.05), 0, 1)[..., None] ** 2
     sky = (1 - depth) * _rgb(scene, "zenith") + depth * _rgb(scene, "haze")
     clouds = cloudiness * np.clip(fields - 0.3, 0, 1)[..., None]
     sky = (sky * (1 - clouds) + 0.9 * clouds) * (brightness / flat)  # the sky shines and is not lit: undo the light
-    albedo = np.where((rows > land.horizon)[..., None], np.minimum(ground, 1), sky)
+    albedo = np.where((rows > background.horizon)[..., None], np.minimum(ground, 1), sky)
     return np.concatenate([albedo, np.zeros((side, side, 1), np.float32)], axis=2).astype(np.float32)
 
 
 def _rgb(scene: Scene, surface: str) -> Map:
     return np.array(scene.colours[surface], np.float32)
+
+
+def event_stream(scene: Scene, size: int = 64) -> NDArray[np.float64]:
+    """Events (n, 4) in order of time: seconds, x, y in pixels of a (size, size) sensor, and polarity 1 or 0."""
+    stage, noise = set_up(scene, size), scene.stream(EVENT_STREAM)
+    moments = np.linspace(0, SECONDS, RENDERINGS)
+    levels = [_logarithm(stage.radiance(float(t))) for t in moments]
+    thresholds = THRESHOLD * (1 + MISMATCH * noise.standard_normal((size, size)))
+    memory = levels[0] + thresholds * noise.uniform(-0.5, 0.5, (size, size))  # where each pixel last fired
+    fired: list[NDArray[np.float64]] = [_stray(size, noise)]
+    for start, before, after in zip(moments, levels, levels[1:], strict=False):
+        change = after - before
+        rises = change > 0
+        polarity = np.where(rises, 1.0, -1.0)
+        steps = np.maximum(np.floor(polarity * (after - memory) / thresholds), 0)
+        for nth in range(1, int(steps.max()) + 1):
+            y, x = np.nonzero(steps >= nth)
+            crossed = memory[y, x] + nth * polarity[y, x] * thresholds[y, x]
+            share = np.clip((crossed - before[y, x]) / change[y, x], 0, 1)
+            seconds = start + share * (moments[1] - moments[0])
+            fired.append(np.stack([seconds, x, y, rises[y, x]], axis=1).astype(np.float64))
+        memory = memory + polarity * steps * thresholds
+    events = np.concatenate(fired)
+    return events[np.argsort(events[:, 0], kind="stable")]
+
+
+def _logarithm(radiance: NDArray[np.float32]) -> NDArray[np.float64]:
+    grey = cv2.cvtColor(radiance, cv2.COLOR_RGB2GRAY)
+    return np.log(np.maximum(grey, 0).astype(np.float64) + DARK)
+
+
+def _stray(size: int, noise: np.random.Generator) -> NDArray[np.float64]:
+    """Events of the sensor's own noise, at least one."""
+    count = max(1, int(noise.poisson(STRAY * SECONDS * size**2)))
+    x, y = noise.integers(0, size, (2, count))
+    return np.stack([noise.uniform(0, SECONDS, count), x, y, noise.integers(0, 2, count)], axis=1).astype(np.float64)

@@ -1,11 +1,15 @@
-"""What visible light meets in a scene: colours of surfaces, sun and sky, and how the camera exposes them."""
+"""Ground, sky and clutter of a scene, the colours of its surfaces, and the daylight on them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.calibrate.data.builtin.shapes import Outline, Part, PlacedObject, box, disc
 
 Rng = np.random.Generator
 Colour = tuple[float, float, float]
@@ -48,6 +52,60 @@ PALETTE: Mapping[str, tuple[str, ...]] = {
     "haze": ("cfdde8", "e2d9c8", "c2c9cf", "e8c9a6"),
 }
 """What each surface may look like, sRGB."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Background:
+    """Ground, and above `horizon` (share of the height; below 0 there is none) a sky that cools toward the zenith."""
+
+    ambient: float
+    sky: float
+    horizon: float
+    ground: tuple[float, float]
+    """Excess over the ambient temperature at the top, and its growth over the height, in kelvin."""
+    relief: float
+    coarse: NDArray[np.float32]
+    fine: NDArray[np.float32]
+
+    def texture(self, side: int) -> NDArray[np.float32]:
+        """Smooth unit noise (side, side) on two scales: fields and tufts."""
+        large = cv2.resize(self.coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+        small = cv2.resize(self.fine, (side, side), interpolation=cv2.INTER_CUBIC)
+        return (0.7 * large + 0.5 * small).astype(np.float32)
+
+
+def draw_background(ambient: float, sky: float, horizon: float, rng: Rng) -> Background:
+    """A background at an ambient temperature under a sky."""
+    ground = (float(rng.uniform(-3, 6)), float(rng.uniform(-3, 3)))
+    relief = float(rng.uniform(0.2, 1.5))
+    coarse, fine = (rng.normal(size=(cells, cells)).astype(np.float32) for cells in (5, 20))
+    return Background(ambient, sky, horizon, ground, relief, coarse, fine)
+
+
+def draw_clutter(ambient: float, horizon: float, count: int, rng: Rng) -> tuple[PlacedObject, ...]:
+    """Poles, walls, bushes and warm stones, none of which is an object of a class."""
+    objects: list[PlacedObject] = []
+    for _ in range(count):
+        outline, celsius, surface = _shape(ambient, rng)
+        centre = (float(rng.uniform(0, 1)), float(max(horizon, 0.1) + rng.uniform(-0.05, 0.5)))
+        objects.append(
+            PlacedObject((Part(outline, celsius, 0.94, surface),), 1.0, float(rng.normal(0, 0.08)), centre, False)
+        )
+    return tuple(objects)
+
+
+def _shape(ambient: float, rng: Rng) -> tuple[Outline, float, str]:
+    kind = rng.integers(4)
+    if kind == 0:
+        return box(-0.015, -rng.uniform(0.2, 0.6), 0.015, 0.1), ambient + float(rng.uniform(-2, 5)), "pole"
+    if kind == 1:
+        width, height = rng.uniform(0.08, 0.3, 2)
+        return box(-width, -height, width, 0.05), ambient + float(rng.uniform(-3, 6)), "wall"
+    if kind == 2:
+        bush = disc(0, 0, rng.uniform(0.05, 0.15), rng.uniform(0.04, 0.12))
+        return bush + rng.normal(0, 0.012, bush.shape), ambient + float(rng.uniform(-2, 2)), "foliage"
+    stone = disc(0, 0, rng.uniform(0.01, 0.05), rng.uniform(0.01, 0.04))
+    return stone, ambient + float(rng.uniform(2, 25)), "stone"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from advcal_edge.calibrate.data.scenes.shapes import Pace, Point, Pose
+from advcal_edge.calibrate.data.builtin.shapes import Pace, Point, Pose
 
 Rng = np.random.Generator
 
@@ -54,7 +54,7 @@ class Motion:
     drift: float
     """Of the object over the frame, shares a second."""
     pan: float
-    """Of the camera past the landscape, shares a second."""
+    """Of the camera past the background, shares a second."""
     sway: Wave
     bob: Wave
 
@@ -63,7 +63,7 @@ class Motion:
         sway, bob = self.sway(seconds), self.bob(seconds)
         return Pose((self.drift * seconds + sway[0] + bob[0], sway[1] + bob[1]), self.pace, seconds)
 
-    def of_landscape(self, seconds: float) -> Pose:
+    def of_background(self, seconds: float) -> Pose:
         """Pose of everything else: only the camera moves it."""
         x, y = self.sway(seconds)
         return Pose((x - self.pan * seconds, y))

@@ -1,4 +1,4 @@
-"""A synthetic scene: landscape, clutter and one object in heat, colour, distance and motion, before any sensor."""
+"""A synthetic scene: background, clutter and one object in heat, colour, distance and motion, before any sensor."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.calibrate.data.scenes.landscape import Landscape, draw_clutter, draw_landscape
-from advcal_edge.calibrate.data.scenes.light import Colour, Light, daylight, paint_chart
-from advcal_edge.calibrate.data.scenes.motion import Motion, draw_motion
-from advcal_edge.calibrate.data.scenes.objects import NAMES, OBJECTS, Rng
-from advcal_edge.calibrate.data.scenes.shapes import Point
-from advcal_edge.calibrate.data.scenes.thing import FAR, Thing
+from advcal_edge.calibrate.data.builtin.background import (
+    Background,
+    Colour,
+    Light,
+    daylight,
+    draw_background,
+    draw_clutter,
+    paint_chart,
+)
+from advcal_edge.calibrate.data.builtin.motion import Motion, draw_motion
+from advcal_edge.calibrate.data.builtin.objects import OBJECT_NAMES, OBJECTS, Rng
+from advcal_edge.calibrate.data.builtin.shapes import FAR, Ink, Map, PlacedObject, Point, paint
 
 EXTENT = {"drone": (0.25, 0.55), "dog": (0.4, 0.75)}
 USUAL_EXTENT = (0.5, 0.9)
@@ -41,11 +47,11 @@ class Scene:
     """Everything about one moment and place that a sensor can measure, and the random streams of the sensors."""
 
     name: str
-    landscape: Landscape
-    behind: tuple[Thing, ...]
-    thing: Thing
+    background: Background
+    behind: tuple[PlacedObject, ...]
+    object: PlacedObject
     """The object; without parts in the empty scene."""
-    front: tuple[Thing, ...]
+    front: tuple[PlacedObject, ...]
     active: bool
     metres: float
     lens: float
@@ -65,13 +71,21 @@ class Scene:
 
     def ground_distance(self, row: NDArray[np.float64] | float) -> NDArray[np.float64]:
         """Metres to the ground at a share of the height below the horizon, `FAR` at most."""
-        below = np.maximum(np.asarray(row) - self.landscape.horizon, 1e-3)
+        below = np.maximum(np.asarray(row) - self.background.horizon, 1e-3)
         return np.minimum(self.height * self.lens / below, FAR)
+
+
+def paint_scene(canvas: Map, scene: Scene, ink: Ink, seconds: float = 0.0) -> None:
+    """Paint clutter and object as they stand after `seconds`, in place."""
+    background = scene.motion.of_background(seconds)
+    paint(canvas, scene.behind, ink, background)
+    paint(canvas, [scene.object], ink, scene.motion.of_object(seconds))
+    paint(canvas, scene.front, ink, background)
 
 
 def labels_of(seed: int, n: int) -> NDArray[np.int64]:
     """Classes (n,) of the scenes of `seed`: shuffled blocks in which each class occurs once."""
-    kinds = len(NAMES)
+    kinds = len(OBJECT_NAMES)
     blocks = [np.random.default_rng([seed, 0, block]).permutation(kinds) for block in range(-(-n // kinds))]
     return np.concatenate([*blocks, np.empty(0, np.int64)])[:n].astype(np.int64)
 
@@ -79,7 +93,7 @@ def labels_of(seed: int, n: int) -> NDArray[np.int64]:
 def draw_scenes(seed: int, n: int) -> Iterator[Scene]:
     """The scenes of `seed` one by one."""
     for index, label in enumerate(labels_of(seed, n)):
-        yield draw_scene(NAMES[label], seed, index)
+        yield draw_scene(OBJECT_NAMES[label], seed, index)
 
 
 def draw_scene(name: str, seed: int, index: int = 0) -> Scene:
@@ -88,7 +102,7 @@ def draw_scene(name: str, seed: int, index: int = 0) -> Scene:
     ambient = float(heat.uniform(-5, 30))
     sky = ambient - float(heat.uniform(3, 15))
     horizon = float(heat.uniform(-0.3, 0.55))
-    landscape = draw_landscape(ambient, sky, horizon, heat)
+    background = draw_background(ambient, sky, horizon, heat)
     behind = draw_clutter(ambient, horizon, int(heat.integers(0, 4)), heat)
     extent = float(heat.uniform(*EXTENT.get(name, USUAL_EXTENT)))
     row = heat.uniform(0.35, 0.6) if name == "drone" else heat.uniform(0.45, 0.6)
@@ -101,8 +115,8 @@ def draw_scene(name: str, seed: int, index: int = 0) -> Scene:
 
     metres, lens = float(rest.uniform(*METRES[name])), float(rest.uniform(*LENS))
     distance = metres * lens / extent
-    thing = Thing(body.parts, extent, tilt, centre, mirror, distance, 0.12 * metres)
-    touch = max(thing.base() - horizon, 0.05)
+    placed = PlacedObject(body.parts, extent, tilt, centre, mirror, distance, 0.12 * metres)
+    touch = max(placed.base() - horizon, 0.05)
     height = max(0.25, distance * touch / lens) * (float(rest.uniform(1.2, 2.0)) if name == "drone" else 1.0)
     motion = draw_motion(name, body.active, metres, lens / distance, -1.0 if mirror else 1.0, rest)
     light, colours = daylight(rest), paint_chart(rest)
@@ -112,9 +126,9 @@ def draw_scene(name: str, seed: int, index: int = 0) -> Scene:
     eye = (horizon, lens * height)
     return Scene(
         name=name,
-        landscape=landscape,
+        background=background,
         behind=_stand(behind, eye, 1.15 * distance, FAR),
-        thing=thing,
+        object=placed,
         front=_stand(front, eye, 0.4 * distance, 0.85 * distance),
         active=body.active,
         metres=metres,
@@ -129,11 +143,11 @@ def draw_scene(name: str, seed: int, index: int = 0) -> Scene:
     )
 
 
-def _stand(things: tuple[Thing, ...], eye: Point, nearest: float, farthest: float) -> tuple[Thing, ...]:
+def _stand(objects: tuple[PlacedObject, ...], eye: Point, nearest: float, farthest: float) -> tuple[PlacedObject, ...]:
     """Put clutter on the ground where its foot is seen, and what is drawn later no farther than what it hides."""
     horizon, scale = eye
-    standing: list[Thing] = []
-    for thing in things:
-        farthest = float(np.clip(scale / max(thing.base() - horizon, 1e-3), nearest, farthest))
-        standing.append(replace(thing, distance=farthest, depth=0.02 * farthest))
+    standing: list[PlacedObject] = []
+    for placed in objects:
+        farthest = float(np.clip(scale / max(placed.base() - horizon, 1e-3), nearest, farthest))
+        standing.append(replace(placed, distance=farthest, depth=0.02 * farthest))
     return tuple(standing)

@@ -1,4 +1,7 @@
-"""From temperatures to what an uncooled long-wave camera delivers: radiance, optics, noise, 14-bit counts."""
+"""The thermal camera: from temperatures to what an uncooled long-wave sensor delivers.
+
+Radiance, optics, noise and 14-bit counts.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge.calibrate.data.builtin.background import Background
+from advcal_edge.calibrate.data.builtin.scene import Scene, paint_scene
+from advcal_edge.calibrate.data.builtin.shapes import SUPERSAMPLING, Map
 from advcal_edge.runtime.preprocess.thermal import KELVIN_PER_COUNT
-
-Map = NDArray[np.float32]
 
 PLANCK_KELVIN = 1370.0
 """Second radiation constant over the band's effective wavelength, 14388 um K / 10.5 um (8 to 14 um)."""
@@ -20,6 +24,28 @@ OFFSET_CELSIUS = -60.0
 """Temperature of count 0; fourteen bits then reach 103.8 degrees Celsius."""
 
 MAX_COUNT = 2**14 - 1
+
+
+def thermal_counts(scene: Scene, size: int = 64) -> NDArray[np.uint16]:
+    """Raw 14-bit counts (size, size); 10 mK a count, count 0 at -60 degrees Celsius."""
+    canvas = _temperatures(scene.background, SUPERSAMPLING * size)
+    paint_scene(canvas, scene, lambda part, _: None if part.detail else (part.celsius, part.emissivity))
+    noise = np.random.default_rng()
+    noise.bit_generator.state = scene.thermal_stream
+    reflected = (scene.background.ambient + scene.background.sky) / 2
+    return sense(canvas[..., 0], canvas[..., 1], reflected, size, scene.thermal_blur, noise)
+
+
+def _temperatures(background: Background, side: int) -> Map:
+    """Temperature in degrees Celsius and emissivity, (side, side, 2)."""
+    rows = np.linspace(0, 1, side, dtype=np.float32)[:, None]
+    ground = background.ambient + background.ground[0] + background.ground[1] * rows
+    toward_horizon = np.clip(rows / max(background.horizon, 0.05), 0, 1)
+    above = background.sky + (background.ambient - background.sky) * 0.6 * toward_horizon**3
+    relief = background.relief * background.texture(side)
+    celsius = np.where(rows > background.horizon, ground + relief, above + 0.3 * relief).astype(np.float32)
+    emissivity = np.where(rows > background.horizon, 0.95, 1.0).astype(np.float32) * np.ones((1, side), np.float32)
+    return np.stack([celsius, emissivity], axis=2)
 
 
 def radiance(celsius: Map) -> Map:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from advcal_edge.calibrate.data.builtin.objects import OBJECT_NAMES
+from advcal_edge.calibrate.data.builtin.ranging import depth_millimetres, point_cloud
+from advcal_edge.calibrate.data.builtin.scene import Scene, draw_scenes, labels_of
+from advcal_edge.calibrate.data.builtin.sound import sound
+from advcal_edge.calibrate.data.builtin.thermal import thermal_counts
+from advcal_edge.calibrate.data.builtin.visible import event_stream, image, video
 from advcal_edge.calibrate.data.samples import Samples
-from advcal_edge.calibrate.data.scenes.depth import depth_millimetres
-from advcal_edge.calibrate.data.scenes.events import event_stream
-from advcal_edge.calibrate.data.scenes.objects import NAMES
-from advcal_edge.calibrate.data.scenes.points import point_cloud
-from advcal_edge.calibrate.data.scenes.scene import Scene, draw_scenes, labels_of
-from advcal_edge.calibrate.data.scenes.sound import sound
-from advcal_edge.calibrate.data.scenes.thermal import thermal_counts
-from advcal_edge.calibrate.data.scenes.visible import image, video
 from advcal_edge.errors import ConfigError
 from advcal_edge.runtime.preprocess import Frame
 
@@ -61,4 +59,4 @@ def scene_samples(modality: str, seed: int, n: int, size: int = 64) -> Samples:
         ConfigError: no sensor of this modality.
     """
     frames = tuple(render(scene, modality, size) for scene in draw_scenes(seed, n))
-    return Samples(frames, labels_of(seed, n), NAMES, f"synthetic {modality} scenes, seed {seed}", "Apache-2.0")
+    return Samples(frames, labels_of(seed, n), OBJECT_NAMES, f"synthetic {modality} scenes, seed {seed}", "Apache-2.0")
