@@ -11,9 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from advcal_edge.encoders.languagebind.configuration import MODEL_TYPES, read_configuration
-from advcal_edge.encoders.languagebind.text import TextTrunk
-from advcal_edge.encoders.languagebind.tokenizer import END, START
-from advcal_edge.encoders.languagebind.vision import Trunk
+from advcal_edge.encoders.languagebind.text import END, START, TextTrunk
+from advcal_edge.encoders.languagebind.trunk import Trunk
 from advcal_edge.encoders.languagebind.weights import DOWN, UP, updated_maps
 
 Section = dict[str, Any]

@@ -30,8 +30,7 @@ def centers(
     json_output: Json = False,
 ) -> None:
     """Write one center a label: the normalised mean of the prompts' embeddings."""
-    from advcal_edge.encoders.base import open_text_tower
-    from advcal_edge.encoders.text_centers import text_centers
+    from advcal_edge.encoders.base import open_text_tower, text_centers
     from advcal_edge.storage import write_atomic
 
     console = Console(json_output=json_output)

@@ -1,4 +1,4 @@
-"""What a frozen encoder is to the rest of the program, and how one is opened by name."""
+"""What a frozen encoder is to the rest of the program, how one is opened by name, and centers made of words."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.centers import Centers
-from advcal_edge.errors import ConfigError
+from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.registry import TEXT_TOWERS, choose, find_encoder, load
 from advcal_edge.spec import Modality
 
 if TYPE_CHECKING:
     from torch import nn
+
+FIELDS = ("name", "modality", "embedding_dim", "license", "fingerprint", "metadata", "centers", "module")
 
 
 class Encoder(Protocol):
@@ -79,9 +81,6 @@ class TextTower(Protocol):
         ...
 
 
-FIELDS = ("name", "modality", "embedding_dim", "license", "fingerprint", "metadata", "centers", "module")
-
-
 def open_encoder(name: str, modality: str, weights: Path | None) -> Encoder:
     """The encoder `name`, built in or the user's own (`package.module:factory`), for one modality.
 
@@ -129,3 +128,22 @@ def open_text_tower(name: str, weights: Path) -> TextTower:
         DependencyError: the tokenizer's library is not installed.
     """
     return cast(TextTower, load(choose("encoder with a text tower", name, TEXT_TOWERS))(weights))
+
+
+def text_centers(tower: TextTower, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> Centers:
+    """One center a label (k, d): the unit-norm mean of the unit-norm embeddings of its prompts.
+
+    Raises:
+        InputError: fewer than two labels, one twice, or a template without `{}`.
+    """
+    for template in templates:
+        if template.count("{}") != 1:
+            raise InputError(f"the template `{template}` holds no single `{{}}`; expected one place for the label")
+    if len(set(labels)) != len(labels):
+        twice = next(label for label in labels if list(labels).count(label) > 1)
+        raise InputError(f"the label `{twice}` occurs twice; labels must be unique")
+    prompts = [template.replace("{}", label) for label in labels for template in templates]
+    means = tower.embed(prompts).reshape(len(labels), len(templates), -1).mean(axis=1)
+    vectors = (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+    words = "" if tuple(templates) == ("{}",) else f", mean of the prompts {' | '.join(templates)}"
+    return Centers(tuple(labels), vectors, tower.temperature, f"{tower.source}{words}")

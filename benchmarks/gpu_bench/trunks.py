@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from advcal_edge.calibrate.adapters import AdaptedModule
 from advcal_edge.encoders.imagebind.encoder import MODALITIES
-from advcal_edge.encoders.imagebind.sizes import HUGE, TrunkConfig
+from advcal_edge.encoders.imagebind.published import HUGE, TrunkConfig
 from advcal_edge.encoders.imagebind.trunk import Trunk
 from advcal_edge.spec import TensorSpec
 from gpu_bench.device import find_device

@@ -19,7 +19,7 @@ from tiny import Linear, write_bundle
 from torch import nn
 
 from advcal_edge.cli.request import Request
-from advcal_edge.encoders.imagebind.sizes import HUGE
+from advcal_edge.encoders.imagebind.published import HUGE
 from advcal_edge.spec import image
 
 CELL = Cell("backend", "thermal", "torch eager", "fp32", 2)

@@ -16,8 +16,8 @@ from upstream import imagebind, imagebind_wheel
 
 from advcal_edge.encoders.base import TextTower
 from advcal_edge.encoders.imagebind import load_text
-from advcal_edge.encoders.imagebind.sizes import TextConfig
-from advcal_edge.encoders.imagebind.tokens import MERGES, load_tokenizer
+from advcal_edge.encoders.imagebind.published import TextConfig
+from advcal_edge.encoders.imagebind.text import MERGES, load_tokenizer
 from advcal_edge.errors import InputError
 
 PROMPTS = [

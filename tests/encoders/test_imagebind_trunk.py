@@ -10,7 +10,7 @@ from random_imagebind import PUBLISHED, SMALL, TOWER_OF, TOWERS, random_input, r
 from torch import Tensor
 from torch.nn import functional as F
 
-from advcal_edge.encoders.imagebind.sizes import HUGE
+from advcal_edge.encoders.imagebind.published import HUGE
 from advcal_edge.encoders.imagebind.trunk import Trunk, build
 from advcal_edge.errors import InputError
 

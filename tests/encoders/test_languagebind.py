@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from advcal_edge.encoders.base import Encoder, open_encoder
 from advcal_edge.encoders.languagebind import Languagebind
 from advcal_edge.encoders.languagebind.configuration import MODEL_TYPES, read_configuration
-from advcal_edge.encoders.languagebind.vision import CLIP_MEAN, CLIP_STD, Trunk
+from advcal_edge.encoders.languagebind.trunk import CLIP_MEAN, CLIP_STD, Trunk
 from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.runtime.preprocess import preprocess
 from advcal_edge.runtime.preprocess.frame import Recording

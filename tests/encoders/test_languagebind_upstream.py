@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from advcal_edge.encoders.languagebind import Languagebind, load_text
-from advcal_edge.encoders.languagebind.vision import Trunk
+from advcal_edge.encoders.languagebind.trunk import Trunk
 
 pytestmark = pytest.mark.slow
 

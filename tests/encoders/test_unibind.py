@@ -14,7 +14,7 @@ from unibind_folder import DIM, SCALES, pretrained_state, small, tuned_state, wr
 from advcal_edge.encoders.base import Encoder
 from advcal_edge.encoders.unibind import Unibind
 from advcal_edge.encoders.unibind.encoder import CONFIGS, MODALITIES
-from advcal_edge.encoders.unibind.head import Headed
+from advcal_edge.encoders.unibind.published import LinearHead
 from advcal_edge.errors import ConfigError, InputError
 
 every = pytest.mark.parametrize("modality", list(MODALITIES))
@@ -58,7 +58,7 @@ def test_a_fine_tuned_checkpoint_brings_its_head(folder: Path, modality: str) ->
     scaled = SCALES.get(modality, 1.0) * F.normalize(plain.module()(x), dim=-1)
     expected = scaled @ state[f"mlp_for_{modality}.weight"].T + state[f"mlp_for_{modality}.bias"]
     torch.testing.assert_close(tuned.module()(x), expected, rtol=1e-5, atol=1e-5)
-    assert isinstance(tuned.module(), Headed)
+    assert isinstance(tuned.module(), LinearHead)
     assert tuned.metadata["head"]
     assert tuned.metadata["logit_scale"] == pytest.approx(SCALES.get(modality, 1.0))
     assert tuned.fingerprint != plain.fingerprint

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from advcal_edge.encoders.unibind.neighbours import add_up, board_columns, gather, nearest, squared_distances
+from advcal_edge.encoders.unibind.point import add_up, board_columns, gather, nearest, squared_distances
 
 
 def test_distances_of_near_points_keep_their_digits() -> None:

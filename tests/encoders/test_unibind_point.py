@@ -16,7 +16,7 @@ from unibind_folder import DIM, SMALL_POINT, point_state
 
 from advcal_edge import spec
 from advcal_edge.encoders.unibind.point import PointTrunk
-from advcal_edge.encoders.unibind.point_names import is_of_points
+from advcal_edge.encoders.unibind.point_config import is_of_points
 from advcal_edge.errors import InputError
 from advcal_edge.export.fidelity import measure_vjp, run_graph
 from advcal_edge.export.forward import export_forward

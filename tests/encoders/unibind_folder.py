@@ -9,13 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from advcal_edge.encoders.imagebind.keys import published_names as imagebind_names
-from advcal_edge.encoders.imagebind.sizes import HUGE, TrunkConfig
+from advcal_edge.encoders.imagebind.published import HUGE, TrunkConfig, published_names as imagebind_names
 from advcal_edge.encoders.imagebind.trunk import Trunk
 from advcal_edge.encoders.unibind.encoder import CONFIGS
 from advcal_edge.encoders.unibind.point import PointTrunk
-from advcal_edge.encoders.unibind.point_names import PROJECTION, published_names
-from advcal_edge.encoders.unibind.point_sizes import Level, PointConfig
+from advcal_edge.encoders.unibind.point_config import PROJECTION, Level, PointConfig, published_names
 
 State = dict[str, Tensor]
 DIM = 20

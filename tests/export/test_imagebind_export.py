@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advcal_edge.encoders.imagebind.encoder import MODALITIES, trunk_config
-from advcal_edge.encoders.imagebind.sizes import TrunkConfig
+from advcal_edge.encoders.imagebind.published import TrunkConfig
 from advcal_edge.encoders.imagebind.trunk import Trunk
 from advcal_edge.export.fidelity import FORWARD_LIMITS, VJP_LIMITS, check_fidelity, measure_forward, measure_vjp
 from advcal_edge.export.forward import export_forward

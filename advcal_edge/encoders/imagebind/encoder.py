@@ -9,8 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advcal_edge import spec
-from advcal_edge.encoders.imagebind.keys import logit_scale_name, of_tower
-from advcal_edge.encoders.imagebind.sizes import CHECKPOINT, EMBEDDING_DIM, HUGE, MAX_LOGIT_SCALE, TrunkConfig
+from advcal_edge.encoders.imagebind.published import (
+    CHECKPOINT,
+    EMBEDDING_DIM,
+    HUGE,
+    MAX_LOGIT_SCALE,
+    TrunkConfig,
+    logit_scale_name,
+    of_tower,
+)
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.spec import Modality
 

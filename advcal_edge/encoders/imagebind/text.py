@@ -1,25 +1,59 @@
-"""The text tower of the user's checkpoint, which makes semantic centers from prompts."""
+"""The text tower of the user's checkpoint, which makes semantic centers from prompts, and CLIP's tokenizer before it.
+
+The tokenizer cleans text, lower-cases it, cuts it into words, and merges each word from its bytes. Upstream cleans with
+ftfy first. Here the part of it that prompts can meet is done without it: HTML entities, curly quotes, ligatures,
+full-width letters, control characters, NFC. Left out is the repair of text that was decoded wrongly ("schÃ¶n"), of
+terminal escapes and of lone surrogates: such a prompt gets other tokens than upstream gives it.
+"""
 
 from __future__ import annotations
 
+import gzip
+import html
+import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.encoders.imagebind.keys import logit_scale_name, of_tower, published_names
-from advcal_edge.encoders.imagebind.sizes import MAX_LOGIT_SCALE, TextConfig
-from advcal_edge.encoders.imagebind.tokens import load_tokenizer
+from advcal_edge.encoders.imagebind.published import (
+    MAX_LOGIT_SCALE,
+    TextConfig,
+    logit_scale_name,
+    of_tower,
+    published_names,
+)
 from advcal_edge.errors import DependencyError, InputError
 
 if TYPE_CHECKING:
-    from advcal_edge.encoders.imagebind.text_trunk import TextTrunk
+    from advcal_edge.encoders.imagebind.trunk import TextTrunk
 
 BATCH = 32
+MERGES = Path(__file__).with_name("bpe_simple_vocab_16e6.txt.gz")
+START, END = "<|startoftext|>", "<|endoftext|>"
+CONTEXT = 77
+VOCABULARY = 49152  # of merges, bytes and bytes that end a word; start and end come on top, less two merges
+
+# upstream ignores case, and the long s is an s then
+WORD = rf"{re.escape(START)}|{re.escape(END)}|'[sſ]|'t|'re|'ve|'m|'ll|'d|\p{{L}}+|\p{{N}}|[^\s\p{{L}}\p{{N}}]+"
+LIGATURES = "ĲĳŉǱǲǳǄǅǆǇǈǉǊǋǌﬀﬁﬂﬃﬄﬆ"
+WIDE = "".join(map(chr, (0x3000, *range(0xFF01, 0xFFF0))))
+CONTROLS = (*range(0x09), 0x0B, *range(0x0E, 0x20), 0x7F, *range(0x206A, 0x2070), 0xFEFF, *range(0xFFF9, 0xFFFD))
+QUOTES = {**dict.fromkeys(map(ord, "\u02bc\u2018\u2019\u201a\u201b"), "'"), **dict.fromkeys(range(0x201C, 0x2020), '"')}
+WINDOWS = bytes(set(range(0x80, 0xA0)) - {0x81, 0x8D, 0x8F, 0x90, 0x9D})  # Latin-1's controls, letters in cp1252
+
+PLAIN: dict[int, str] = {
+    **{ord(letter): unicodedata.normalize("NFKC", letter) for letter in LIGATURES + WIDE},
+    **QUOTES,
+    **dict.fromkeys(CONTROLS, ""),
+    **dict(zip(WINDOWS, WINDOWS.decode("cp1252").translate(QUOTES), strict=True)),
+}
+"""Characters that are spelled in plainer ones, as ftfy does."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +99,7 @@ def load_text(weights: Path, config: TextConfig | None = None) -> TextTower:
     import torch
 
     from advcal_edge.encoders.checkpoint import digest, load_exactly, read_tensors
-    from advcal_edge.encoders.imagebind.text_trunk import TextTrunk
+    from advcal_edge.encoders.imagebind.trunk import TextTrunk
 
     tokens = load_tokenizer()
     scale = logit_scale_name("text")
@@ -79,3 +113,57 @@ def load_text(weights: Path, config: TextConfig | None = None) -> TextTower:
     temperature = 1 / min(float(logarithm.exp()), MAX_LOGIT_SCALE)
     source = f"text tower of ImageBind {digest(tensors)[:12]}"
     return TextTower(temperature, source, trunk.eval().requires_grad_(False), tokens)
+
+
+def clean(text: str) -> str:
+    """Plain spelling, one blank between words, lower case."""
+    if "<" not in text:  # where there are tags, ftfy leaves entities to whoever reads them
+        text = html.unescape(html.unescape(text))
+    text = unicodedata.normalize("NFC", text.translate(PLAIN))
+    text = html.unescape(html.unescape(text))
+    return re.sub(r"\s+", " ", text).strip().lower()
+
+
+def load_tokenizer() -> Callable[[str], list[int]]:
+    """From text to 77 token numbers: start, words, end, zeros; too long a text is cut before its end.
+
+    Raises:
+        DependencyError: the package `tokenizers` is not installed.
+    """
+    try:
+        from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+    except ModuleNotFoundError as error:
+        raise DependencyError("tokenizers", extra="text", purpose="making centers from prompts") from error
+
+    vocabulary, merges = _table()
+    tokenizer: Any = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, end_of_word_suffix="</w>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(WORD), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.add_special_tokens([START, END])
+
+    def tokens(text: str) -> list[int]:
+        words = tokenizer.encode(clean(text)).ids[: CONTEXT - 2]
+        filled = [vocabulary[START], *words, vocabulary[END]]
+        return filled + [0] * (CONTEXT - len(filled))
+
+    return tokens
+
+
+def _table() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """The number of every token, and the merges in their order; the file's first line is its version."""
+    lines = gzip.decompress(MERGES.read_bytes()).decode().split("\n")
+    letters = _byte_letters()
+    merges = [(left, right) for left, right in map(str.split, lines[1 : VOCABULARY - 2 * len(letters) + 255])]
+    names = [*letters, *(f"{letter}</w>" for letter in letters), *map("".join, merges), START, END]
+    return {name: number for number, name in enumerate(names)}, merges
+
+
+def _byte_letters() -> list[str]:
+    """A visible letter for each byte: printable bytes are themselves, the others take letters from 256 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = len(set(range(256)) - set(printable))
+    return [chr(code) for code in (*printable, *range(256, 256 + others))]

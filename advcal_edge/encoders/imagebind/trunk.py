@@ -1,16 +1,15 @@
-"""One sensor's network, from physical x to the embedding."""
+"""The networks: from a sensor's physical x, or from token numbers, to the embedding."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from advcal_edge.encoders.checkpoint import load_exactly
-from advcal_edge.encoders.imagebind.keys import of_tower, published_names
-from advcal_edge.encoders.imagebind.sizes import HUGE, TrunkConfig
-from advcal_edge.encoders.imagebind.stems import Patches, Windows
+from advcal_edge.encoders.imagebind.published import HUGE, TextConfig, TrunkConfig, of_tower, published_names
 from advcal_edge.encoders.transformer import EPS, stack
 
 
@@ -63,3 +62,54 @@ class Trunk(nn.Module):
 def build(modality: str, config: TrunkConfig | None = None) -> Trunk:
     """The trunk of `modality` with random weights, of the published size unless `config` says otherwise."""
     return Trunk(config or HUGE[modality])
+
+
+class Windows(nn.Module):
+    """Windows of a series (n, c, length), as many values of each channel as the kernel is long."""
+
+    def __init__(self, config: TrunkConfig) -> None:
+        super().__init__()
+        self.count = config.grid[0]
+        self.project = nn.Linear(config.shape[0] * config.kernel[0], config.width, bias=False)
+        self.norm = nn.LayerNorm(config.width) if config.stem_norm else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        windows = torch.unflatten(x, -1, (self.count, -1)).transpose(1, 2).flatten(2)
+        out: Tensor = self.norm(self.project(windows))
+        return out
+
+
+class Patches(nn.Module):
+    """Patches of a plane (n, c, h, w) or a clip (n, c, t, h, w), row by row; they overlap where strides are short."""
+
+    def __init__(self, config: TrunkConfig) -> None:
+        super().__init__()
+        convolution: type[nn.Conv2d | nn.Conv3d] = nn.Conv2d if len(config.kernel) == 2 else nn.Conv3d
+        sizes: Any = {"kernel_size": config.kernel, "stride": config.stride}
+        self.repeats = config.repeats
+        self.project = convolution(config.shape[0], config.width, bias=False, **sizes)
+        self.norm = nn.LayerNorm(config.width) if config.stem_norm else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.repeats > 1:
+            x = torch.cat([x.unsqueeze(2)] * self.repeats, dim=2)  # stacked, its backward pass would be a gather
+        out: Tensor = self.norm(self.project(x).flatten(2).transpose(1, 2))
+        return out
+
+
+class TextTrunk(nn.Module):
+    """Token numbers (n, context) to an embedding (n, d), not yet of unit length."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.words = nn.Embedding(config.vocabulary, config.width)
+        self.position = nn.Parameter(torch.zeros(1, config.context, config.width))
+        self.blocks = stack(config.depth, config.width, config.heads, causal=True)
+        self.norm = nn.LayerNorm(config.width, eps=EPS)
+        self.head = nn.Linear(config.width, config.embedding_dim, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        states = self.blocks(self.words(tokens) + self.position)
+        ends = tokens.argmax(dim=-1)  # the end of text has the highest number there is
+        embedding: Tensor = self.head(self.norm(states[torch.arange(len(tokens)), ends]))
+        return embedding

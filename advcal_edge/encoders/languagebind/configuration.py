@@ -1,15 +1,18 @@
-"""What `config.json` of a published folder says, with the defaults and the precedence of LanguageBind's own reader."""
+"""What `config.json` of a published folder says: the sizes of both towers.
+
+Defaults and precedence are those of LanguageBind's own reader.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from advcal_edge import limits
 from advcal_edge.documents import read_object
-from advcal_edge.encoders.languagebind.fields import DEEPEST, Fields
-from advcal_edge.encoders.languagebind.sizes import Configuration, TextSizes, Transformer, VisionSizes
 from advcal_edge.errors import InputError
 
 MODEL_TYPES = {
@@ -19,6 +22,7 @@ MODEL_TYPES = {
     "depth": "LanguageBindDepth",
     "thermal": "LanguageBindThermal",
 }
+
 ACTIVATIONS = ("gelu", "quick_gelu")
 
 TEXT_DEFAULTS: Mapping[str, Any] = {
@@ -31,6 +35,7 @@ TEXT_DEFAULTS: Mapping[str, Any] = {
     "vocab_size": 49408,
     "max_position_embeddings": 77,
 }
+
 VISION_DEFAULTS: Mapping[str, Any] = {
     "hidden_size": 768,
     "intermediate_size": 3072,
@@ -52,6 +57,65 @@ VISION_DEFAULTS: Mapping[str, Any] = {
     "audio_mean": 0.5,
     "audio_std": 0.5,
 }
+
+MOST = 2**18  # of anything counted; the largest in the published files is a vocabulary of 49,408
+DEEPEST = 1024  # layers: each is built, in Python, before its weights are looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Transformer:
+    """Sizes that both towers have."""
+
+    width: int
+    hidden: int
+    depth: int
+    heads: int
+    activation: str
+    norm_eps: float
+
+
+@dataclass(frozen=True, slots=True)
+class TextSizes:
+    """The text tower."""
+
+    transformer: Transformer
+    vocabulary: int
+    context: int
+
+
+@dataclass(frozen=True, slots=True)
+class VisionSizes:
+    """The tower of a sensor: a grid of patches, and what its modality adds."""
+
+    transformer: Transformer
+    height: int
+    width: int
+    patch: int
+    frames: int
+    time_attention: bool
+    time_mlp: bool
+    class_token_a_frame: bool
+    lora_rank: int
+    lora_alpha: float
+    max_depth: float
+    sample_rate: float
+    audio_mean: float
+    audio_std: float
+
+    @property
+    def tokens(self) -> int:
+        """Patches of one frame and the class token."""
+        return (self.height // self.patch) * (self.width // self.patch) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """One folder."""
+
+    modality: str
+    embedding_dim: int
+    text: TextSizes
+    vision: VisionSizes
 
 
 def read_configuration(folder: Path) -> Configuration:
@@ -156,3 +220,40 @@ def _transformer(fields: Fields) -> Transformer:
         activation=str(fields.values["hidden_act"]),
         norm_eps=fields.number("layer_norm_eps", positive=True),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """One object of the file at `path`, its defaults filled in."""
+
+    path: Path
+    values: Mapping[str, Any]
+
+    def refuse(self, name: str, expected: str) -> NoReturn:
+        """Raise an InputError that says what a field is and what it should be."""
+        found = repr(self.values.get(name))[:80]
+        raise InputError(f"`{name}` in `{self.path}` is {found}; expected {expected}", hint="download the folder again")
+
+    def number(self, name: str, *, positive: bool = False) -> float:
+        """A finite number, above zero where only such a one makes sense."""
+        value = self.values[name]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            self.refuse(name, "a number")
+        if positive and not value > 0:
+            self.refuse(name, "a number above zero")
+        return float(value)
+
+    def count(self, name: str, *, least: int = 1, most: int = MOST) -> int:
+        """A whole number, which upstream's files may write as 0.0."""
+        value = self.number(name)
+        if value != int(value) or not least <= value <= most:
+            self.refuse(name, f"a whole number from {least} to {most}")
+        return int(value)
+
+    def size(self, name: str) -> tuple[int, int]:
+        """Height and width: one number for both, or a list of two."""
+        value = self.values[name]
+        if isinstance(value, list) and len(value) == 2:
+            height, width = (Fields(self.path, {name: side}).count(name) for side in value)
+            return height, width
+        return self.count(name), self.count(name)

@@ -1,18 +1,17 @@
-"""LanguageBind as an `Encoder`: from a published folder to a frozen trunk, and to its text tower."""
+"""LanguageBind as an `Encoder`: from a published folder to its sensor, its frozen trunk, and its text tower."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from advcal_edge.encoders.languagebind.configuration import MODEL_TYPES, read_configuration
-from advcal_edge.encoders.languagebind.sensors import modality_of
-from advcal_edge.encoders.languagebind.sizes import Configuration
+from advcal_edge import spec
+from advcal_edge.encoders.languagebind.configuration import MODEL_TYPES, Configuration, read_configuration
 from advcal_edge.errors import ConfigError, DependencyError, InputError
-from advcal_edge.spec import Modality
+from advcal_edge.spec import Modality, TensorSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -101,8 +100,7 @@ def load_text(weights: Path | None) -> LanguagebindText:
     import torch
 
     from advcal_edge.encoders.checkpoint import load_exactly
-    from advcal_edge.encoders.languagebind.text import LanguagebindText, TextTrunk
-    from advcal_edge.encoders.languagebind.tokenizer import read_tokenizer
+    from advcal_edge.encoders.languagebind.text import LanguagebindText, TextTrunk, read_tokenizer
 
     tokenizer = read_tokenizer(folder, configuration.text)
     tensors = _read(folder, (*TEXT, SCALE))
@@ -151,7 +149,7 @@ def _trunk(configuration: Configuration, tensors: dict[str, Tensor], folder: Pat
     import torch
 
     from advcal_edge.encoders.checkpoint import load_exactly
-    from advcal_edge.encoders.languagebind.vision import Trunk
+    from advcal_edge.encoders.languagebind.trunk import Trunk
     from advcal_edge.encoders.languagebind.weights import merge_updates
 
     merge_updates(tensors, configuration.vision, folder)
@@ -162,3 +160,44 @@ def _trunk(configuration: Configuration, tensors: dict[str, Tensor], folder: Pat
         trunk = Trunk(configuration)
     load_exactly(trunk, tensors, f"`{folder}`")
     return trunk.eval().requires_grad_(False)
+
+
+def modality_of(configuration: Configuration, folder: Path) -> Modality:
+    """The input of a folder's tower.
+
+    Raises:
+        InputError: a camera's tower for frames that are not square.
+    """
+    sizes = configuration.vision
+    if configuration.modality == "audio":
+        return audio(sizes.height, sizes.width, sizes.sample_rate)
+    if sizes.height != sizes.width:
+        raise InputError(
+            f"`config.json` in `{folder}` asks for {configuration.modality} frames of {sizes.height} x {sizes.width};"
+            " expected square ones"
+        )
+    if configuration.modality == "depth":
+        return depth(sizes.height, sizes.max_depth)
+    if configuration.modality == "video":
+        return video(sizes.height, sizes.frames)
+    return spec.thermal(sizes.height) if configuration.modality == "thermal" else spec.image(sizes.height)
+
+
+def video(size: int, frames: int) -> Modality:
+    """One clip over the whole recording (`seconds` 0), its frames spread evenly from the first to the last."""
+    return replace(spec.video(size, frames), settings={"clips": 1.0, "seconds": 0.0})
+
+
+def audio(mels: int, frames: int, rate: float) -> Modality:
+    """One spectrogram; a recording that is shorter than it repeats (`repeat` 1) rather than being padded.
+
+    LanguageBind stacks three spectrograms, which differ only where a recording is longer than one of them. Here one
+    serves as all three, so that an attack changes one sound, and `clips` says how many a longer recording gives.
+    """
+    return replace(spec.audio(mels, frames), settings={"rate": rate, "clips": 1.0, "repeat": 1.0})
+
+
+def depth(size: int, far: float) -> Modality:
+    """Distance (n, 1, size, size) as a share of `far_m` metres, beyond which everything is as far."""
+    tensor = TensorSpec("x", (1, size, size), "float32", "chw", (0.0, 1.0), "share of the farthest distance")
+    return Modality("depth", tensor, "range", 16, {"far_m": far})

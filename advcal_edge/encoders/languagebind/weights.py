@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from advcal_edge.encoders.checkpoint import read_tensors
-from advcal_edge.encoders.languagebind.sizes import VisionSizes
+from advcal_edge.encoders.languagebind.configuration import VisionSizes
 from advcal_edge.errors import InputError
 
 FILES = ("model.safetensors", "pytorch_model.bin")

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from advcal_edge import spec
 from advcal_edge.centers import Centers
 from advcal_edge.encoders.imagebind.encoder import MODALITIES as OF_IMAGEBIND
-from advcal_edge.encoders.imagebind.sizes import HUGE, TrunkConfig
-from advcal_edge.encoders.unibind.layout import find_centre_embeddings, find_checkpoint
-from advcal_edge.encoders.unibind.point_sizes import PointConfig
+from advcal_edge.encoders.imagebind.published import HUGE, TrunkConfig
+from advcal_edge.encoders.unibind.point_config import PointConfig
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.spec import Modality
 
@@ -81,20 +80,20 @@ class Unibind:
             )
         if find_spec("torch") is None:
             raise DependencyError("torch", extra="calibrate", purpose="the encoder unibind")
-        from advcal_edge.encoders.unibind.published import assemble, read_share
+        from advcal_edge.encoders.unibind.published import assemble, find_checkpoint, read_part
 
         config = config or CONFIGS[modality]
         checkpoint = find_checkpoint(weights, modality)
-        share = read_share(checkpoint, modality, config)
-        assemble(share, modality, config)  # complains now, not when the work begins
+        part = read_part(checkpoint, modality, config)
+        assemble(part, modality, config)  # complains now, not when the work begins
         metadata = {
             "checkpoint": checkpoint.name,
-            "head": bool(share.head),
-            "logit_scale": share.scale,
-            "text_logit_scale": share.text_scale,
+            "head": bool(part.head),
+            "logit_scale": part.scale,
+            "text_logit_scale": part.text_scale,
         }
         sensor = _resized(MODALITIES[modality], config)
-        return cls(sensor, share.fingerprint, weights, checkpoint, metadata, config)
+        return cls(sensor, part.fingerprint, weights, checkpoint, metadata, config)
 
     def centers(self) -> Centers | None:
         """The published centers (k, c, d), several a class; None where the folder has none for this modality.
@@ -102,11 +101,11 @@ class Unibind:
         Raises:
             InputError: a pickle, several files, or a file that holds no centers.
         """
+        from advcal_edge.encoders.unibind.published import find_centre_embeddings, read_centre_embeddings
+
         path = find_centre_embeddings(self.weights, self.modality.name)
         if path is None:
             return None
-        from advcal_edge.encoders.unibind.centre_embeddings import read_centre_embeddings
-
         return read_centre_embeddings(path, self.embedding_dim, 1 / self.metadata["text_logit_scale"])
 
     def module(self) -> nn.Module:
@@ -115,11 +114,11 @@ class Unibind:
         Raises:
             InputError: the checkpoint was replaced since `load`, by one that does not fit.
         """
-        from advcal_edge.encoders.unibind.published import assemble, read_share
+        from advcal_edge.encoders.unibind.published import assemble, read_part
 
         name = self.modality.name
-        share = read_share(self.checkpoint, name, self.config)
-        return assemble(share, name, self.config)
+        part = read_part(self.checkpoint, name, self.config)
+        return assemble(part, name, self.config)
 
 
 def _resized(modality: Modality, config: TrunkConfig | PointConfig) -> Modality:

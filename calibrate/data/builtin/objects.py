@@ -227,4 +227,5 @@ OBJECTS: dict[str, Callable[[float, Rng], Body]] = {
     "hot machine": hot_machine,
     "empty scene": nothing,
 }
+
 OBJECT_NAMES = tuple(OBJECTS)

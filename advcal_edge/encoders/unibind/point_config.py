@@ -1,14 +1,19 @@
-"""What the checkpoint calls the point encoder's tensors, and its batch norms, which are affine maps once frozen."""
+"""The published point encoder: I2P-MAE (arXiv:2212.06785) as Point-Bind (arXiv:2309.00615) has it.
+
+Its sizes, what the checkpoint calls its tensors, and its batch norms, which are affine maps once frozen.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from advcal_edge.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ENCODER = "point_encoder."
 HEAD = "bind.modality_head_point."
@@ -30,6 +35,40 @@ PLACES = (
     (r"head\.", rf"{HEAD}2."),
 )
 """Beginnings of our names, each with the published one; the first that fits counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One scale: so many groups of neighbours, and a transformer over the groups."""
+
+    groups: int
+    neighbours: int
+    patch: tuple[int, int, int]
+    """Widths inside a group: hidden and described point, hidden after the group is known."""
+
+    width: int
+    radius: float
+    """Groups attend to those nearer than this, in radii of the cloud."""
+
+
+@dataclass(frozen=True, slots=True)
+class PointConfig:
+    """Levels from fine to coarse; each takes its groups out of the centers of the one before."""
+
+    points: int = 8192
+    levels: tuple[Level, ...] = (
+        Level(512, 48, (128, 256, 512), 96, 0.24),
+        Level(256, 24, (96, 96, 192), 192, 0.48),
+        Level(64, 24, (192, 192, 384), 384, 0.96),
+    )
+    depth: int = 5
+    """Blocks in each level."""
+
+    heads: int = 6
+    bridge: int = 512
+    """Width between encoder and the projection into ImageBind's space."""
+
+    embedding_dim: int = 1024
 
 
 def is_of_points(name: str) -> bool:
@@ -72,7 +111,7 @@ def _merge(tensors: dict[str, Tensor], stem: str, where: str) -> None:
     weight, bias = (_take(tensors, f"{stem}.0.{part}", where) for part in ("weight", "bias"))
     if weight.ndim != 2 or len({weight.shape[0], *(len(part) for part in (bias, gain, shift, mean, variance))}) != 1:
         raise InputError(f"the batch norm `{stem}.1` of {where} does not fit the map `{stem}.0` before it")
-    scale = gain / torch.sqrt(variance + NORM_EPS)
+    scale = gain / (variance + NORM_EPS).sqrt()
     tensors[f"{stem}.0.weight"] = (weight.double() * scale[:, None]).float()
     tensors[f"{stem}.0.bias"] = ((bias.double() - mean) * scale + shift).float()
 
