@@ -29,11 +29,12 @@ from advcal_edge.spec import thermal
 from advcal_edge.stats import Interval
 from advcal_edge.storage import canonical, sha256_bytes
 from advcal_edge.threat import ThreatModel
-from advcal_edge.verify.check import Check, at_most, skipped
+from advcal_edge.verify.check import NO_GRADIENT, Check, Measurement
+from advcal_edge.verify.checks.endpoints import huge_eps
+from advcal_edge.verify.checks.masking import black_box_not_stronger
 from advcal_edge.verify.gate import decide
 
 MARGIN = 0.02
-GRAPH = "no gradient graph: export without `--no-gradient`"
 LABELS = ("person", "background", "car", "dog", "cat")
 ENVIRONMENT = {"python": "3.11.9", "system": "Linux 6.8 x86_64", "onnxruntime": "1.22.0", "cores": "2"}
 
@@ -45,13 +46,13 @@ def passing(n: int = 1000) -> dict[str, Any]:
 
 def failing(n: int = 1000) -> dict[str, Any]:
     """A report on an engine that loses robustness and whose gradients mislead."""
-    broken = at_most("black_box_not_stronger", 0.034, 0.01, "share broken by Square and by no white-box attack")
+    broken = black_box_not_stronger.settle(Measurement(0.034, "share broken by Square and by no white-box attack"))
     return document(n, lost=0.08, gained=0.004, changed={"black_box_not_stronger": broken})
 
 
 def inconclusive(n: int = 200) -> dict[str, Any]:
     """A report on few samples and without a gradient graph."""
-    return document(n, lost=0.03, gained=0.02, changed={"huge_eps": skipped("huge_eps", "<= 0", GRAPH)})
+    return document(n, lost=0.03, gained=0.02, changed={"huge_eps": huge_eps.settle(Measurement(None, NO_GRADIENT))})
 
 
 def paired(n: int = 500) -> dict[str, Any]:

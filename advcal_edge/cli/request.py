@@ -154,7 +154,7 @@ def lineup(bundle: Bundle, request: Request, paths: list[Path], samples: HeldOut
         ConfigError: unknown sources, or engines that cannot be rebuilt.
     """
     from advcal_edge.verify import Lineup, Player
-    from advcal_edge.verify.examination import enlist
+    from advcal_edge.verify.examination import detect_randomness
 
     victim, info = reference_victim(bundle, request.reference, request.consent)
     reference = Player(victim, info)
@@ -164,7 +164,7 @@ def lineup(bundle: Bundle, request: Request, paths: list[Path], samples: HeldOut
         found, told = engine_victim(bundle, path, backward, request.consent)
         if request.cross_check:
             told = {**told, "cross_check": second_opinion(bundle, found.runner)}
-        candidates[engine_name(told)] = enlist(found, told, samples)
+        candidates[engine_name(told)] = Player(found, told, detect_randomness(found, samples))
     sources = {}
     for name in source_names(bundle, request.sources, info["kind"]):
         if name in candidates and candidates[name].info["listed"]:
@@ -187,7 +187,8 @@ def lineup(bundle: Bundle, request: Request, paths: list[Path], samples: HeldOut
                 if digest not in names_of:
                     names_of[digest] = f"{name} build {len(names_of) + 1}"
                     found, told = engine_victim(bundle, path, backward, replace(request.consent, built=True))
-                    candidates[names_of[digest]] = enlist(found, {**told, "path": player.info["path"]}, samples)
+                    calls = detect_randomness(found, samples)
+                    candidates[names_of[digest]] = Player(found, {**told, "path": player.info["path"]}, calls)
                 builds[name].append(names_of[digest])
     return Lineup(reference, candidates, sources, builds)
 

@@ -16,14 +16,8 @@ from advcal_edge.provenance import environment
 from advcal_edge.spec import Modality
 from advcal_edge.verify.block import Block
 from advcal_edge.verify.budget import Budget
-from advcal_edge.verify.checks.drift import Drift, drift_within_margin
-from advcal_edge.verify.checks.masking import (
-    black_box_not_stronger,
-    independent_reference,
-    not_more_robust,
-    transfer_not_stronger,
-)
-from advcal_edge.verify.checks.rounding import survives_rounding
+from advcal_edge.verify.checks import run_checks
+from advcal_edge.verify.checks.drift import Drift
 from advcal_edge.verify.comparison import Comparison
 from advcal_edge.verify.crafting import attack_block, attacks_per_block
 from advcal_edge.verify.evidence import ROUTES, Evidence, broken, flips, gather, matrix
@@ -123,19 +117,17 @@ class Verification:
             comparisons += retrieval.comparisons(self.margin)
         examination = Examination.from_json(self.state.note(engine) or {})
         drift = Drift(*np.concatenate([block.drift[engine] for block in blocks], axis=1))
-        found = [block.winners[engine] for block in blocks]
-        checks = [
-            *examination.checks,
-            black_box_not_stronger(evidence),
-            transfer_not_stronger(evidence),
-            not_more_robust(worst.reference, worst.engine, self.margin),
-            drift_within_margin(drift),
-            independent_reference(player.info, self.lineup.reference.info),
-            survives_rounding(
-                self.modality,
-                *(np.concatenate([getattr(w, slot) for w in found]) for slot in ("fooled", "survived", "moved")),
-            ),
-        ]
+        winners = [block.winners[engine] for block in blocks]
+        facts = {
+            "evidence": evidence,
+            "worst": worst,
+            "drift": drift,
+            "engine_info": player.info,
+            "reference_info": self.lineup.reference.info,
+            "modality": self.modality,
+            **{slot: np.concatenate([getattr(w, slot) for w in winners]) for slot in ("fooled", "survived", "moved")},
+        }
+        checks = [*examination.checks, *run_checks("results", facts, self.margin)]
         verdict, reasons = decide(comparisons, checks)
         others = self.lineup.others(engine)
         return Report(

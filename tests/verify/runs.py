@@ -10,7 +10,7 @@ from advcal_edge.probe import Probe
 from advcal_edge.spec import Modality
 from advcal_edge.threat import ThreatModel
 from advcal_edge.verify import Budget, HeldOut, Lineup, Player, State, Verification
-from advcal_edge.verify.examination import enlist
+from advcal_edge.verify.examination import detect_randomness
 
 TEST_BUDGET = Budget("test", 5, 1, 4, 1, ("ce", "margin"), 0, 3, 20, 0)
 HASHES: Mapping[str, str | None] = dict.fromkeys(("engine", "graph", "gradient", "bundle", "data", "centers"))
@@ -34,7 +34,7 @@ def verify_all(
     held_out = HeldOut.of(probe, threat, seed=0)
     lineup = Lineup(
         Player(reference, {"kind": "torch", "fingerprint": "test"}),
-        {name: enlist(victim, info, held_out) for name, (victim, info) in engines.items()},
+        {name: Player(victim, info, detect_randomness(victim, held_out)) for name, (victim, info) in engines.items()},
         {name: Player(victim, info) for name, (victim, info) in (sources or {}).items()},
     )
     with State.temporary() as state:

@@ -6,8 +6,10 @@ import numpy as np
 from hypothesis import given, strategies as st
 
 from advcal_edge.centers import Centers
-from advcal_edge.verify.check import at_most, not_ahead, skipped
+from advcal_edge.verify.check import Measurement, lead
 from advcal_edge.verify.checks.drift import Drift, drift_within_margin, measure_drift
+from advcal_edge.verify.checks.effort import noise_harmless
+from advcal_edge.verify.checks.stability import unit_norm
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 2)), min_size=1, max_size=40))
@@ -36,16 +38,16 @@ def test_a_decision_that_turned_is_a_near_tie() -> None:
 
 
 def test_a_check_names_its_page_in_the_report() -> None:
-    for check in (at_most("unit_norm", 0.0, 1.0, "why"), skipped("unit_norm", "<= 1", "why")):
+    for check in (unit_norm.settle(Measurement(value, "why")) for value in (0.0, None)):
         assert check.to_json()["page"] == check.page == "docs/checks/unit_norm.md"
 
 
 def test_a_lead_is_judged_by_its_lower_bound() -> None:
     first, second = np.arange(30) < 20, np.arange(30) < 8
-    ahead = not_ahead("unit_norm", first, second, 0.05, "one over the other")
+    ahead = noise_harmless.settle(lead(first, second, "one over the other"))
     assert (ahead.status, ahead.why) == (
         "fail",
         "95 % lower bound of the lead of one over the other: +12 / -0 of 30 samples",
     )
-    assert not_ahead("unit_norm", second, first, 0.05, "the other over one").status == "pass"
-    assert not_ahead("unit_norm", np.arange(30) < 10, second, 0.05, "two more").status == "pass"
+    assert noise_harmless.settle(lead(second, first, "the other over one")).status == "pass"
+    assert noise_harmless.settle(lead(np.arange(30) < 10, second, "two more")).status == "pass"

@@ -72,7 +72,7 @@ def test_noise_that_repeats_itself_fails(exported: Bundle) -> None:
     runner = Hashed(engine.runner, 0.02)
     backward = OnnxVjp(exported.file("onnx/vjp.fp32.onnx"), exported.modality.input)
     hashed = replace(engine, runner=runner, gradient=EngineGradient(runner, backward))
-    assert repeatable(hashed, samples.x).status == "pass"
+    assert repeatable(hashed, samples).status == "pass"
     assert gradient_norms(hashed, samples).status == "fail"
     assert finite_differences(hashed, samples).status == "fail"
 

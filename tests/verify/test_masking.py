@@ -15,6 +15,7 @@ from advcal_edge.verify.checks.masking import (
     transfer_not_stronger,
 )
 from advcal_edge.verify.checks.rounding import round_to_grid, survives_rounding
+from advcal_edge.verify.comparison import Comparison
 from advcal_edge.verify.evidence import Evidence
 
 N = 300
@@ -45,7 +46,8 @@ def test_transfer(lead: int, status: str) -> None:
 @pytest.mark.parametrize(("gain", "status"), [(-10, "pass"), (2, "pass"), (20, "fail")])
 def test_gain_over_the_source_is_suspicious(gain: int, status: str) -> None:
     reference, engine = np.arange(N) < 150, np.arange(N) < 150 + gain
-    assert not_more_robust(reference, engine, margin=0.02).status == status
+    worst = Comparison("worst case", reference, engine, 0.02, decides=True)
+    assert not_more_robust(worst, margin=0.02).status == status
 
 
 def test_a_reference_that_is_the_engine_is_named() -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from advcal_edge.centers import Centers
 from advcal_edge.stats import wilson
-from advcal_edge.verify.check import Check, at_most
+from advcal_edge.verify.check import Measurement, check
 
 NEAR_TIE_LIMIT = 0.05  # bindlite image, n = 200: 0.02 for int8, 0.09 for weights cut to 4 bits
 
@@ -54,11 +54,12 @@ def measure_drift(z_reference: NDArray[np.float32], z_engine: NDArray[np.float32
     return Drift(cosine, change, top[:, -1] - top[:, -2])
 
 
-def drift_within_margin(drift: Drift) -> Check:
+@check(order=40, at_most=NEAR_TIE_LIMIT)
+def drift_within_margin(drift: Drift) -> Measurement:
     """Share of clean samples whose decision the drift could turn."""
     ties, n = int(drift.near_ties.sum()), len(drift.margin)
     why = (
         f"95 % lower bound of the share whose drift could turn the decision ({ties} of {n});"
         f" mean cosine {drift.cosine.mean():.6f}"
     )
-    return at_most("drift_within_margin", wilson(ties, n).low, NEAR_TIE_LIMIT, why)
+    return Measurement(wilson(ties, n).low, why)

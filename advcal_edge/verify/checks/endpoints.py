@@ -5,29 +5,31 @@ from __future__ import annotations
 import numpy as np
 
 from advcal_edge.attacks import PGD, Victim, run_attack
-from advcal_edge.verify.check import Check, at_most, skipped
+from advcal_edge.verify.check import NO_GRADIENT, Measurement, check
 from advcal_edge.verify.lineup import predict
 from advcal_edge.verify.samples import Samples
 
 HUGE_EPS = 1.0  # of the bounds' width: every sample can be turned into any other, one of another class among them
 
 
-def eps_zero(engine: Victim, samples: Samples) -> Check:
+@check(order=40, at_most=0)
+def eps_zero(engine: Victim, samples: Samples) -> Measurement:
     """With no room to move, an attack must leave the clean labels as they are; one that does not has left its ball."""
     why = "share of labels that an attack of eps 0 changes"
     if engine.gradient is None:
-        return skipped("eps_zero", "<= 0", "no gradient graph: export without `--no-gradient`")
+        return Measurement(None, NO_GRADIENT)
     still = samples.threat.with_eps(0.0)
     outcome = run_attack(PGD(steps=1), engine, samples.x, samples.y, still, route="check", seed=samples.seed)
     right = predict(engine, samples.x) == samples.y
-    return at_most("eps_zero", float((outcome.success == right).mean()), 0.0, why)
+    return Measurement(float((outcome.success == right).mean()), why)
 
 
-def huge_eps(engine: Victim, samples: Samples) -> Check:
+@check(order=50, at_most=0)
+def huge_eps(engine: Victim, samples: Samples) -> Measurement:
     """With room for anything, nothing may withstand; what does reveals an attack that does not reach the engine."""
     why = f"share of samples that withstand eps {HUGE_EPS:g}"
     if engine.gradient is None:
-        return skipped("huge_eps", "<= 0", "no gradient graph: export without `--no-gradient`")
+        return Measurement(None, NO_GRADIENT)
     ball = samples.threat.with_eps(HUGE_EPS)
     standing = np.ones(len(samples), dtype=np.bool_)
     for loss in ("ce", "margin"):
@@ -38,4 +40,4 @@ def huge_eps(engine: Victim, samples: Samples) -> Check:
                 attack, engine, samples.x[rows], samples.y[rows], ball, route="check", seed=samples.seed
             )
             standing[rows] = ~outcome.success
-    return at_most("huge_eps", float(standing.mean()), 0.0, why)
+    return Measurement(float(standing.mean()), why)

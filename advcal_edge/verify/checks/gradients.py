@@ -9,7 +9,7 @@ from advcal_edge.attacks import Victim
 from advcal_edge.attacks.base import to_numpy
 from advcal_edge.attacks.losses import Loss, cross_entropy, margin
 from advcal_edge.threat import ThreatModel
-from advcal_edge.verify.check import Check, at_most, skipped
+from advcal_edge.verify.check import NO_GRADIENT, Measurement, check
 from advcal_edge.verify.lineup import embed
 from advcal_edge.verify.samples import Samples
 
@@ -19,19 +19,21 @@ SHORTER = (1, 1 / 4, 1 / 16)  # bindlite imu, n = 32: 0.64, 0.18 and 0.02 for fp
 STEP = 1 / 255  # of the bounds' width: far above int8 noise, and small enough that the encoder is nearly straight
 
 
-def gradients_alive(engine: Victim, samples: Samples) -> Check:
+@check(order=60, at_most=ZERO_LIMIT)
+def gradients_alive(engine: Victim, samples: Samples) -> Measurement:
     """Share of samples whose input gradient vanishes: a dead backward pass defeats every white-box attack."""
     if engine.gradient is None:
-        return skipped("gradients_alive", f"<= {ZERO_LIMIT:g}", "no gradient graph: export without `--no-gradient`")
+        return Measurement(None, NO_GRADIENT)
     dead = []
     for loss in (cross_entropy, margin):  # a saturated softmax kills the one and spares the other
         _, g = gradient_of(loss, engine, samples)
         dead.append(~(np.abs(g).reshape(len(g), -1).max(axis=1) >= 1e-12))  # NaN is dead too
     share = float(max(zero.mean() for zero in dead))
-    return at_most("gradients_alive", share, ZERO_LIMIT, "share of samples whose input gradient vanishes or is NaN")
+    return Measurement(share, "share of samples whose input gradient vanishes or is NaN")
 
 
-def finite_differences(engine: Victim, samples: Samples) -> Check:
+@check(order=70, at_most=SLOPE_LIMIT)
+def finite_differences(engine: Victim, samples: Samples) -> Measurement:
     """Predicted against measured change of the margin when the engine steps along its gradient's sign.
 
     Measured per sample as |f(x + h) - f(x - h) - 2 <g, h>| / |2 <g, h>| with |h| one grey level of 255, or eps where
@@ -40,7 +42,7 @@ def finite_differences(engine: Victim, samples: Samples) -> Check:
     the limit: a gradient that is wrong for some is wrong.
     """
     if engine.gradient is None:
-        return skipped("finite_differences", f"<= {SLOPE_LIMIT:g}", "no gradient graph: export without `--no-gradient`")
+        return Measurement(None, NO_GRADIENT)
     v, g = gradient_of(margin, engine, samples)
     best = np.inf
     for share in SHORTER:
@@ -48,12 +50,7 @@ def finite_differences(engine: Victim, samples: Samples) -> Check:
         best = error if not error >= best else best  # NaN, which nothing exceeds, is taken over
         if not best > SLOPE_LIMIT:
             break
-    return at_most(
-        "finite_differences",
-        best,
-        SLOPE_LIMIT,
-        "relative error of the gradient against differences of the engine itself, upper quartile",
-    )
+    return Measurement(best, "relative error of the gradient against differences of the engine itself, upper quartile")
 
 
 def slope_error(

@@ -9,59 +9,64 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.stats import tango, wilson
-from advcal_edge.verify.check import Check, at_most, skipped
+from advcal_edge.verify.check import Measurement, check
+from advcal_edge.verify.comparison import Comparison
 from advcal_edge.verify.evidence import Evidence
 
 BLACK_BOX_LIMIT = 0.01
 TRANSFER_LIMIT = 0.05
+NO_ROUTE = "no gradient route to compare with"
 
 
-def black_box_not_stronger(evidence: Sequence[Evidence]) -> Check:
+@check(order=10, at_most=BLACK_BOX_LIMIT)
+def black_box_not_stronger(evidence: Sequence[Evidence]) -> Measurement:
     """Share of samples that only the black box breaks; it sees less, so it must find less.
 
     The lower bound of the share's interval is held against the limit: a few samples are no evidence of masking.
     """
     if not any(e.route == "gradient" for e in evidence):
-        return skipped("black_box_not_stronger", f"<= {BLACK_BOX_LIMIT:g}", "no gradient route to compare with")
+        return Measurement(None, NO_ROUTE)
     own = [e for e in evidence if e.crafted_on == "engine"]
     white, black = fooled(evidence, "gradient", "transfer", "difference"), fooled(own, "black box", "label only")
     alone = black & ~white
     bound = wilson(int(alone.sum()), len(alone)).low
     why = f"95 % lower bound of the share that only scores or labels broke ({int(alone.sum())} of {len(alone)})"
-    return at_most("black_box_not_stronger", bound, BLACK_BOX_LIMIT, why)
+    return Measurement(bound, why)
 
 
-def transfer_not_stronger(evidence: Sequence[Evidence]) -> Check:
+@check(order=20, at_most=TRANSFER_LIMIT)
+def transfer_not_stronger(evidence: Sequence[Evidence]) -> Measurement:
     """The first attack crafted on the reference against the same crafted on the engine, both judged by the engine."""
     own = [e for e in evidence if e.route == "gradient"]
     if not own:
-        return skipped("transfer_not_stronger", f"<= {TRANSFER_LIMIT:g}", "no gradient route to compare with")
+        return Measurement(None, NO_ROUTE)
     transfer = next(e for e in evidence if e.route == "transfer" and e.crafted_on == "reference")
     # right on either side, so that clean errors count nowhere
     both = transfer.attacked & own[0].attacked
     if not both.any():
-        return skipped("transfer_not_stronger", f"<= {TRANSFER_LIMIT:g}", "no sample is right on both sides")
+        return Measurement(None, "no sample is right on both sides")
     foreign, native = transfer.fools_engine[both], own[0].fools_engine[both]
     lead = tango(int((foreign & ~native).sum()), int((native & ~foreign).sum()), int(both.sum())).low
     why = "95 % lower bound of the lead of transferred inputs over inputs crafted on the engine"
-    return at_most("transfer_not_stronger", lead, TRANSFER_LIMIT, why)
+    return Measurement(lead, why)
 
 
-def not_more_robust(reference: NDArray[np.bool_], engine: NDArray[np.bool_], margin: float) -> Check:
+@check(order=30, at_most=0.5, of_margin=True)
+def not_more_robust(worst: Comparison) -> Measurement:
     """Lower bound of the engine's gain over its source: export makes no encoder robust, only its gradients worse."""
-    only_engine, only_reference = int((engine & ~reference).sum()), int((reference & ~engine).sum())
-    bound = tango(only_engine, only_reference, len(engine)).low
+    bound = tango(worst.only_engine, worst.only_reference, len(worst.engine)).low
     why = "95 % lower bound of the engine's gain in worst-case accuracy: suspected gradient masking"
-    return at_most("not_more_robust", bound, margin / 2, why)
+    return Measurement(bound, why)
 
 
-def independent_reference(engine: Mapping[str, Any], reference: Mapping[str, Any]) -> Check:
+@check(order=50, at_most=0, required=False)
+def independent_reference(engine_info: Mapping[str, Any], reference_info: Mapping[str, Any]) -> Measurement:
     """Whether the engine is held against something other than itself; advisory, for where there is no torch."""
-    same = engine.get("sha256") is not None and engine.get("sha256") == reference.get("sha256")
+    same = engine_info.get("sha256") is not None and engine_info.get("sha256") == reference_info.get("sha256")
     why = "the reference is another model than the engine"
     if same:
         why = "engine and reference are one graph at two levels of optimisation: what the export lost cannot show"
-    return at_most("independent_reference", float(same), 0.0, why, required=False)
+    return Measurement(float(same), why)
 
 
 def fooled(evidence: Sequence[Evidence], *routes: str) -> NDArray[np.bool_]:

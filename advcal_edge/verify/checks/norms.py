@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from advcal_edge.attacks import Victim
 from advcal_edge.attacks.losses import margin
-from advcal_edge.verify.check import Check, at_most, skipped
+from advcal_edge.verify.check import NO_GRADIENT, Measurement, check
 from advcal_edge.verify.checks.gradients import gradient_of, step_of
 from advcal_edge.verify.lineup import embed
 from advcal_edge.verify.samples import Samples
@@ -25,7 +25,8 @@ SCALES = (
 )  # of the step: int8 rounds away what small random steps change, and large ones meet curvature
 
 
-def gradient_norms(engine: Victim, samples: Samples) -> Check:
+@check(order=80, at_most=NORM_LIMIT)
+def gradient_norms(engine: Victim, samples: Samples) -> Measurement:
     """Length of the gradient against the slopes that the engine shows in random directions.
 
     For random signs u the mean of ((f(x + hu) - f(x - hu)) / 2h)^2 estimates |grad f|^2, and so does the mean of
@@ -36,7 +37,7 @@ def gradient_norms(engine: Victim, samples: Samples) -> Check:
     the first that suffices counts.
     """
     if engine.gradient is None:
-        return skipped("gradient_norms", f"<= {NORM_LIMIT:g}", "no gradient graph: export without `--no-gradient`")
+        return Measurement(None, NO_GRADIENT)
     v, g = gradient_of(margin, engine, samples)
     best, shown = np.inf, ""
     for scale in SCALES:
@@ -49,7 +50,7 @@ def gradient_norms(engine: Victim, samples: Samples) -> Check:
         if not best > NORM_LIMIT:
             break
     why = f"slopes in {DIRECTIONS} random directions over what the gradient predicts, the farther quartile ({shown})"
-    return at_most("gradient_norms", best, NORM_LIMIT, why)
+    return Measurement(best, why)
 
 
 def slopes_over_gradient(
