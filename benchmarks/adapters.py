@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from advcal_edge.calibrate.calibration import CalibrationResult, calibrate
 from advcal_edge.calibrate.config import CalibrateConfig
-from advcal_edge.calibrate.metrics import Row
+from advcal_edge.calibrate.evaluate import Row
+from advcal_edge.calibrate.run import CalibrationResult, calibrate
 from advcal_edge.config import Layer, parse_settings, resolve
 from advcal_edge.provenance import environment
 from advcal_edge.report.table import percent, percent_interval, table

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import unknown
 from advcal_edge.spec import MODALITIES
 
-ADAPTERS = ("identity", "head", "lora")
-"""Kinds that `adapter.kind` may join with `+`."""
+AdapterKind = Literal["identity", "head", "lora"]
+"""Kinds that `adapter.kind` may join with `+`; `adapters.py` says what each does."""
+
+ObjectiveKind = Literal["ce", "l2", "infonce"]
+"""Kinds of `objective.kind`; `objectives.py` says what each is."""
 
 SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "video": {"train": {"samples": 1200, "epochs": 5}},  # a scene takes 30 ms to render: fewer of them, seen more often
@@ -69,8 +72,8 @@ class AdapterConfig:
 
     def __post_init__(self) -> None:
         for part in self.parts:
-            if part not in ADAPTERS:
-                error = unknown("adapter", part, ADAPTERS)
+            if part not in get_args(AdapterKind):
+                error = unknown("adapter", part, get_args(AdapterKind))
                 raise ConfigError(error.message, hint=error.hint or "join kinds with `+`: `--adapter head+lora`")
         if len(set(self.parts)) != len(self.parts) or ("identity" in self.parts and len(self.parts) > 1):
             raise ConfigError(f"`--adapter {self.kind}` repeats a part or mixes it with `identity`")
@@ -88,7 +91,7 @@ class AdapterConfig:
 class ObjectiveConfig:
     """What training minimises."""
 
-    kind: Literal["ce", "l2", "infonce"] = "ce"
+    kind: ObjectiveKind = "ce"
     """Against the frozen centers, or against the frozen encoder's clean embeddings."""
     clean: float = 0.5
     """Weight of the same objective on clean input."""

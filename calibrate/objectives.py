@@ -7,7 +7,7 @@ modality-consistent alignment; the formulas below are this program's reading of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,24 +15,49 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from advcal_edge.attacks.losses import INFO_NCE_TEMPERATURE
-from advcal_edge.calibrate.config import ObjectiveConfig
+from advcal_edge.calibrate.config import ObjectiveConfig, ObjectiveKind
 from advcal_edge.centers import Centers
 from advcal_edge.registry import choose
 
-Objective = Callable[[Tensor, Tensor, Tensor, Centers], Tensor]
+Loss = Callable[[Tensor, Tensor, Tensor, Centers], Tensor]
 
 
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What training lowers, and the loss of `advcal_edge.attacks` that raises it."""
+
+    loss: Loss
+    attack_loss: str
+
+
+OBJECTIVES: dict[str, Objective] = {}
+"""By kind; `objective` fills it."""
+
+
+def objective(kind: ObjectiveKind, *, attack_loss: str) -> Callable[[Loss], Loss]:
+    """Register a function as what `objective.kind` means by `kind`."""
+
+    def register(loss: Loss) -> Loss:
+        OBJECTIVES[kind] = Objective(loss, attack_loss)
+        return loss
+
+    return register
+
+
+@objective("ce", attack_loss="ce")
 def cross_entropy(z: Tensor, anchor: Tensor, y: Tensor, centers: Centers) -> Tensor:
     """mean_i -log softmax(z_i C^T / temperature)_{y_i}."""
     scores: Tensor = centers.smooth_scores(z)
     return F.cross_entropy(scores, y)
 
 
+@objective("l2", attack_loss="push")
 def squared_distance(z: Tensor, anchor: Tensor, y: Tensor, centers: Centers) -> Tensor:
     """mean_i |z_i - anchor_i|^2 = mean_i 2 - 2 <z_i, anchor_i>; needs no labels."""
     return (z - anchor).square().sum(dim=-1).mean()
 
 
+@objective("infonce", attack_loss="infonce")
 def info_nce(z: Tensor, anchor: Tensor, y: Tensor, centers: Centers) -> Tensor:
     """mean_i -log softmax(z_i anchor^T / 0.07)_i, the other samples of the batch being the negatives; no labels."""
     return F.cross_entropy(z @ anchor.T / INFO_NCE_TEMPERATURE, torch.arange(len(z), device=z.device))
@@ -48,12 +73,6 @@ def consistency(z: Tensor, anchor: Tensor) -> Tensor:
     return (difference.square().sum() - difference.diagonal().square().sum()) / max(pairs, 1)
 
 
-OBJECTIVES: Mapping[str, Objective] = {"ce": cross_entropy, "l2": squared_distance, "infonce": info_nce}
-
-ATTACK_LOSSES: Mapping[str, str] = {"ce": "ce", "l2": "push", "infonce": "infonce"}
-"""Which loss of `advcal_edge.attacks` raises which objective."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Total:
     """objective(z_adv) + clean * objective(z_clean) + consistency * regulariser(z_adv), weights from `config`."""
@@ -64,12 +83,12 @@ class Total:
     def __call__(self, embed: Callable[[Tensor], Tensor], attacked: Tensor, clean: Tensor, anchor: Tensor,
                  y: Tensor) -> Tensor:  # fmt: skip
         """The loss of one batch; `embed` maps inputs to z and is asked once for attacked and clean together."""
-        objective = choose("objective", self.config.kind, OBJECTIVES)
+        measure = choose("objective", self.config.kind, OBJECTIVES).loss
         n = len(attacked)
         z = embed(torch.cat([attacked, clean]) if self.config.clean else attacked)
-        loss = objective(z[:n], anchor, y, self.centers)
+        loss = measure(z[:n], anchor, y, self.centers)
         if self.config.clean:
-            loss = loss + self.config.clean * objective(z[n:], anchor, y, self.centers)
+            loss = loss + self.config.clean * measure(z[n:], anchor, y, self.centers)
         if self.config.consistency:
             loss = loss + self.config.consistency * consistency(z[:n], anchor)
         return loss

@@ -47,9 +47,9 @@ def make_bundle(tmp_path: Path) -> BundleMaker:
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """bindlite's image encoder, calibrated for a moment and exported for real in three precisions with its gradient."""
-    from advcal_edge.calibrate.calibration import calibrate
     from advcal_edge.calibrate.config import CalibrateConfig
     from advcal_edge.calibrate.deploy import module_from_bundle
+    from advcal_edge.calibrate.run import calibrate
     from advcal_edge.config import Layer, resolve
     from advcal_edge.export.graphs import export_graphs
 

@@ -18,9 +18,9 @@ from advcal_edge.threat import format_eps
 
 if TYPE_CHECKING:
     from advcal_edge.bundle import Bundle
-    from advcal_edge.calibrate.calibration import CalibrationResult
     from advcal_edge.calibrate.config import CalibrateConfig
-    from advcal_edge.calibrate.metrics import ResultTable
+    from advcal_edge.calibrate.evaluate import ResultTable
+    from advcal_edge.calibrate.run import CalibrationResult
 
 PAPER_LIMIT = 0.01  # arXiv 2505.11895 trains less than one per cent of the encoder's parameters
 HEADINGS = {
@@ -107,7 +107,7 @@ def run(chosen: CalibrateConfig, console: Console, *, resume: bool = False) -> C
     """Calibrate, show everything, and return what came out; `demo` runs this too."""
     keep_decoders_quiet()
     try:
-        from advcal_edge.calibrate.calibration import calibrate as run_calibration
+        from advcal_edge.calibrate.run import calibrate as run_calibration
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise

@@ -53,7 +53,7 @@ def torch_victim(bundle: Bundle, consent: Consent = NOTHING) -> tuple[Victim, di
 
 def trunk_victim(bundle: Bundle, consent: Consent = NOTHING) -> tuple[Victim, dict[str, Any]]:
     """The frozen encoder as it was before calibration: what an attacker who knows only the published model attacks."""
-    from advcal_edge.calibrate.adapters.base import AdaptedModule
+    from advcal_edge.calibrate.adapters import AdaptedModule
     from advcal_edge.calibrate.deploy import encoder_of
     from advcal_edge.calibrate.torch_runner import TorchRunner
 

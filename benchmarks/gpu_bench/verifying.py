@@ -42,9 +42,9 @@ def open_bundle(settings: Settings) -> Bundle:
     path = settings.bundle or settings.workshop / "bundle"
     if settings.bundle is not None or path.exists():
         return Bundle.open(path)
-    from advcal_edge.calibrate.calibration import calibrate
     from advcal_edge.calibrate.config import CalibrateConfig
     from advcal_edge.calibrate.deploy import module_from_bundle
+    from advcal_edge.calibrate.run import calibrate
     from advcal_edge.config import Layer, resolve
     from advcal_edge.export.graphs import export_graphs
 

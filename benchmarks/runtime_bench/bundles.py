@@ -10,9 +10,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from advcal_edge.bundle import Bundle
-from advcal_edge.calibrate.calibration import calibrate
 from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.calibrate.deploy import module_from_bundle
+from advcal_edge.calibrate.run import calibrate
 from advcal_edge.config import Layer, resolve
 from advcal_edge.export.graphs import export_graphs
 from advcal_edge.probe import Probe

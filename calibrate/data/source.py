@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from advcal_edge.calibrate.adapters import AdaptedModule
-from advcal_edge.calibrate.batches import embed_all
+from advcal_edge.calibrate.adapters import AdaptedModule, embed_all
 from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.calibrate.data.builtin import builtin_samples
 from advcal_edge.calibrate.data.folder import load_folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -12,10 +13,10 @@ from safetensors.torch import save
 from small_encoder import DIM, Small
 from torch import Tensor, nn
 
-from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, attach_adapter, frozen, trainable
-from advcal_edge.calibrate.adapters.attach import PARTS
-from advcal_edge.calibrate.config import ADAPTERS, AdapterConfig
+from advcal_edge.calibrate.adapters import ADAPTERS, AdaptedModule, Adapter, attach_adapter, trainable
+from advcal_edge.calibrate.config import AdapterConfig, AdapterKind
 from advcal_edge.calibrate.deploy import deploy_module
+from advcal_edge.calibrate.train import frozen
 from advcal_edge.errors import BundleError, ConfigError
 
 KINDS = ("identity", "head", "lora", "head+lora")
@@ -124,7 +125,7 @@ def test_frozen_lets_only_the_input_have_a_gradient() -> None:
 
 def test_the_settings_know_every_part() -> None:
     """They keep names of their own so that reading a configuration loads no torch."""
-    assert set(ADAPTERS) == set(PARTS)
+    assert set(get_args(AdapterKind)) == set(ADAPTERS)
 
 
 @pytest.mark.parametrize("kind", ["", "hed", "head+head", "identity+lora", "head+"])

@@ -16,10 +16,10 @@ from small_encoder import Small, make_centers
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.adapters import AdaptedModule
-from advcal_edge.calibrate.calibration import calibrate
 from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.calibrate.deploy import module_from_bundle
-from advcal_edge.calibrate.metrics import ResultTable, Row, measure
+from advcal_edge.calibrate.evaluate import ResultTable, Row, measure
+from advcal_edge.calibrate.run import calibrate
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.consent import Consent
 from advcal_edge.errors import BundleError, BundleInUseError, ConfigError, InputError

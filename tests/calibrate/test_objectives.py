@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from advcal_edge.attacks import LOSSES
 from advcal_edge.attacks.losses import INFO_NCE_TEMPERATURE
 from advcal_edge.calibrate.config import ObjectiveConfig
-from advcal_edge.calibrate.objectives import ATTACK_LOSSES, OBJECTIVES, Total, consistency
+from advcal_edge.calibrate.objectives import OBJECTIVES, Total, consistency
 from advcal_edge.centers import Centers
 
 N, DIM, CLASSES = 5, 4, 3
@@ -41,22 +41,22 @@ def by_hand(kind: str, z: Tensor) -> float:
 
 @pytest.mark.parametrize("kind", OBJECTIVES)
 def test_formula(kind: str) -> None:
-    assert OBJECTIVES[kind](Z, ANCHOR, Y, CENTERS).item() == pytest.approx(by_hand(kind, Z), rel=1e-9)
+    assert OBJECTIVES[kind].loss(Z, ANCHOR, Y, CENTERS).item() == pytest.approx(by_hand(kind, Z), rel=1e-9)
 
 
 @pytest.mark.parametrize("kind", OBJECTIVES)
 def test_gradient(kind: str) -> None:
     z = Z.clone().requires_grad_()
-    assert torch.autograd.gradcheck(lambda value: OBJECTIVES[kind](value, ANCHOR, Y, CENTERS), (z,))
+    assert torch.autograd.gradcheck(lambda value: OBJECTIVES[kind].loss(value, ANCHOR, Y, CENTERS), (z,))
 
 
 @pytest.mark.parametrize("kind", OBJECTIVES)
 def test_the_attack_raises_what_training_lowers(kind: str) -> None:
     """On the sphere the attack's gradient is n times the objective's, up to a positive factor."""
     z = Z.clone().requires_grad_()
-    OBJECTIVES[kind](z, ANCHOR, Y, CENTERS).backward()  # type: ignore[no-untyped-call]
+    OBJECTIVES[kind].loss(z, ANCHOR, Y, CENTERS).backward()  # type: ignore[no-untyped-call]
     assert z.grad is not None
-    _, slope = LOSSES[ATTACK_LOSSES[kind]](Z, Y, ANCHOR, CENTERS)
+    _, slope = LOSSES[OBJECTIVES[kind].attack_loss](Z, Y, ANCHOR, CENTERS)
     radial = (z.grad * Z).sum(dim=-1, keepdim=True) * Z, (slope * Z).sum(dim=-1, keepdim=True) * Z
     torch.testing.assert_close(
         F.normalize(z.grad - radial[0], dim=-1), F.normalize(slope - radial[1], dim=-1), atol=1e-6, rtol=1e-6
@@ -78,6 +78,6 @@ def test_total(clean: float, weight: float) -> None:
     total = Total(ObjectiveConfig("l2", clean, weight), CENTERS)
     other = unit(4, N)
     found = total(lambda x: x, Z, other, ANCHOR, Y).item()
-    l2 = OBJECTIVES["l2"]
+    l2 = OBJECTIVES["l2"].loss
     expected = l2(Z, ANCHOR, Y, CENTERS) + clean * l2(other, ANCHOR, Y, CENTERS) + weight * consistency(Z, ANCHOR)
     assert found == pytest.approx(expected.item())

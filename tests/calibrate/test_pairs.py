@@ -11,8 +11,8 @@ from conftest import ConfigMaker
 from small_encoder import Small, write_folder
 
 from advcal_edge.calibrate.adapters import AdaptedModule
-from advcal_edge.calibrate.calibration import calibrate
 from advcal_edge.calibrate.data.folder import load_folder
+from advcal_edge.calibrate.run import calibrate
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.retrieval import recall

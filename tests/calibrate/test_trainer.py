@@ -11,13 +11,11 @@ from conftest import ConfigMaker
 from small_encoder import DIM, Small, make_centers, make_frames
 from torch import Tensor
 
-from advcal_edge.calibrate.adapters import AdaptedModule, attach_adapter, trainable
-from advcal_edge.calibrate.batches import embed_all
+from advcal_edge.calibrate.adapters import AdaptedModule, attach_adapter, embed_all, trainable
 from advcal_edge.calibrate.checkpoint import Checkpoint
 from advcal_edge.calibrate.config import AdapterConfig, ObjectiveConfig, TrainConfig
-from advcal_edge.calibrate.crafting import AdaptiveCrafter, StaticCrafter
 from advcal_edge.calibrate.objectives import OBJECTIVES, Total
-from advcal_edge.calibrate.trainer import Material, schedule, train
+from advcal_edge.calibrate.train import AdaptiveCrafter, Material, StaticCrafter, schedule, train
 from advcal_edge.errors import ConfigError
 from advcal_edge.progress import silent
 from advcal_edge.runtime.preprocess import preprocess
@@ -41,7 +39,7 @@ def test_training_lowers_its_objective(kind: str, tmp_path: Path) -> None:
     attacked = (data.x + noise).clamp(0, 1)
 
     def value() -> float:
-        return OBJECTIVES[kind](embed_all(model, attacked), data.anchor, data.y, CENTERS).item()
+        return OBJECTIVES[kind].loss(embed_all(model, attacked), data.anchor, data.y, CENTERS).item()
 
     before = value()
     train(

@@ -15,8 +15,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from advcal_edge.bundle import Bundle
-from advcal_edge.calibrate.calibration import calibrate
 from advcal_edge.calibrate.config import CalibrateConfig
+from advcal_edge.calibrate.run import calibrate
 from advcal_edge.cli import main
 from advcal_edge.cli.graph_ladder import ladder_text, outcome
 from advcal_edge.cli.ladder import Ladder, Unchanged, climb

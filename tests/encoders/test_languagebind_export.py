@@ -10,7 +10,7 @@ import pytest
 from languagebind_folder import write_folder
 from numpy.typing import NDArray
 
-from advcal_edge.calibrate.adapters.base import AdaptedModule
+from advcal_edge.calibrate.adapters import AdaptedModule
 from advcal_edge.encoders.languagebind import Languagebind
 from advcal_edge.export.fidelity import measure_forward, measure_vjp, run_graph
 from advcal_edge.export.forward import export_forward

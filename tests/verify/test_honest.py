@@ -8,9 +8,9 @@ import pytest
 from runs import failed, verify_all
 
 from advcal_edge.bundle import Bundle
-from advcal_edge.calibrate.calibration import calibrate
 from advcal_edge.calibrate.config import PRESETS, CalibrateConfig
 from advcal_edge.calibrate.deploy import module_from_bundle
+from advcal_edge.calibrate.run import calibrate
 from advcal_edge.cli.victims import backward_graph, engine_victim, torch_victim, trunk_victim
 from advcal_edge.config import Layer, resolve
 from advcal_edge.export.graphs import export_graphs

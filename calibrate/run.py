@@ -8,31 +8,32 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from advcal_edge import __version__
 from advcal_edge.bundle import Bundle, check_destination
-from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, attach_adapter, trainable
-from advcal_edge.calibrate.batches import embed_all
+from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, attach_adapter, embed_all, trainable
 from advcal_edge.calibrate.checkpoint import Checkpoint, reserved
-from advcal_edge.calibrate.class_means import class_means
 from advcal_edge.calibrate.config import CalibrateConfig
-from advcal_edge.calibrate.crafting import AdaptiveCrafter, Crafter, StaticCrafter, craft_once
 from advcal_edge.calibrate.data.source import CALIBRATION, Dataset, load_dataset, weights_of
 from advcal_edge.calibrate.deploy import deploy_module
-from advcal_edge.calibrate.metrics import ResultTable, measure
+from advcal_edge.calibrate.evaluate import ResultTable, measure
 from advcal_edge.calibrate.objectives import Total
 from advcal_edge.calibrate.torch_runner import TorchRunner
-from advcal_edge.calibrate.trainer import Material, train
+from advcal_edge.calibrate.train import AdaptiveCrafter, Crafter, Material, StaticCrafter, craft_once, train
 from advcal_edge.centers import Centers
 from advcal_edge.commands import command
 from advcal_edge.encoders.base import Encoder, fit_sensor, open_encoder
-from advcal_edge.errors import ConfigError
+from advcal_edge.errors import ConfigError, InputError
+from advcal_edge.probe import Probe
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import environment
 from advcal_edge.spec import TensorSpec
 from advcal_edge.threat import ThreatModel
+
+TEMPERATURE = 0.07  # where no text tower brought one: the value that CLIP and ImageBind begin with
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,15 +79,52 @@ def calibrate(
         return _calibrate(config, out, progress, resume, opened)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    """What training and evaluation start from."""
+
+    config: CalibrateConfig
+    encoder: Encoder
+    threat: ThreatModel
+    centers: Centers
+    data: Dataset
+
+    @property
+    def spec(self) -> TensorSpec:
+        return self.encoder.modality.input
+
+
 def _calibrate(
     config: CalibrateConfig, out: Path, progress: Progress, resume: bool, opened: Callable[[Encoder], None]
 ) -> CalibrationResult:
     """Calibrate as the only one who writes `out`."""
     started = time.perf_counter()
+    task = _prepare(config, opened)
+    checkpoint = Checkpoint.beside(out, _identity(task))
+    adapter = _train(task, checkpoint, resume, progress)
+    trained = time.perf_counter()
+    table = _evaluate(task, adapter, progress)
+    bundle = Bundle.create(
+        out,
+        _manifest(task, adapter, table),
+        {
+            "adapter.safetensors": adapter.to_bytes(),
+            "centers.safetensors": task.centers.to_bytes(),
+            "probe.npz": task.data.held_out.to_bytes(task.spec),
+            "calibration.npz": task.data.train.head(CALIBRATION).to_bytes(task.spec),
+        },
+    )
+    checkpoint.remove()
+    finished = time.perf_counter()
+    seconds = {"train": trained - started, "evaluate": finished - trained, "total": finished - started}
+    return CalibrationResult(bundle, table, adapter.trainable_fraction, seconds)
+
+
+def _prepare(config: CalibrateConfig, opened: Callable[[Encoder], None]) -> _Task:
+    """Open the encoder, read the data, and choose or make the centers."""
     encoder = fit_sensor(open_encoder(config.encoder, config.modality, weights_of(config)), config.input)
     opened(encoder)
-    spec = encoder.modality.input
-    threat = ThreatModel("linf", config.threat.eps, spec.bounds)
+    threat = ThreatModel("linf", config.threat.eps, encoder.modality.input.bounds)
     given = encoder.centers() if config.centers is None else Centers.load(Path(config.centers))
     if given is not None and given.dim != encoder.embedding_dim:
         raise ConfigError(
@@ -96,56 +134,24 @@ def _calibrate(
         )
     data = load_dataset(config, encoder, None if given is None else given.labels)
     centers = class_means(encoder, data.train, data.names) if given is None else given.subset(data.names)
-    checkpoint = Checkpoint.beside(out, _identity(config, encoder, data))
+    return _Task(config, encoder, threat, centers, data)
 
+
+def _train(task: _Task, checkpoint: Checkpoint, resume: bool, progress: Progress) -> Adapter:
+    """Train what the adapter may change; a head alone, against a static adversary, sees cached features, not inputs."""
+    config, encoder = task.config, task.encoder
     model = attach_adapter(encoder.module(), config.adapter, encoder.embedding_dim, config.seed)
-    if trainable(model):
-        _fit(model, config, spec, centers, threat, data, checkpoint, resume, progress)
-    adapter = Adapter.of(model, config.adapter, encoder.embedding_dim)
-    trained = time.perf_counter()
-
-    before = TorchRunner(AdaptedModule(encoder.module()), spec)
-    after = TorchRunner(deploy_module(encoder.module(), adapter), spec)
-    probe = data.held_out.head(config.evaluate.samples)
-    table = measure(before, after, centers, probe, threat, config.evaluate, seed=config.seed, progress=progress)
-
-    bundle = Bundle.create(
-        out,
-        _manifest(config, encoder, threat, adapter, centers, data, table),
-        {
-            "adapter.safetensors": adapter.to_bytes(),
-            "centers.safetensors": centers.to_bytes(),
-            "probe.npz": data.held_out.to_bytes(spec),
-            "calibration.npz": data.train.head(CALIBRATION).to_bytes(spec),
-        },
-    )
-    checkpoint.remove()
-    finished = time.perf_counter()
-    seconds = {"train": trained - started, "evaluate": finished - trained, "total": finished - started}
-    return CalibrationResult(bundle, table, adapter.trainable_fraction, seconds)
-
-
-def _fit(
-    model: AdaptedModule,
-    config: CalibrateConfig,
-    spec: TensorSpec,
-    centers: Centers,
-    threat: ThreatModel,
-    data: Dataset,
-    checkpoint: Checkpoint,
-    resume: bool,
-    progress: Progress,
-) -> None:
-    """Train `model` in place; a head alone, against a static adversary, sees cached features instead of inputs."""
-    x, y = torch.from_numpy(data.train.x), torch.from_numpy(data.train.y)
+    if not trainable(model):
+        return Adapter.of(model, config.adapter, encoder.embedding_dim)
+    x, y = torch.from_numpy(task.data.train.x), torch.from_numpy(task.data.train.y)
     anchor = embed_all(model, x)  # every adapter starts as the identity: this is the frozen encoder
     embed: Callable[[Tensor], Tensor] = model
     epochs = config.train.epochs
     crafter: Crafter
     if config.threat.kind == "adaptive":
-        crafter = AdaptiveCrafter.build(config, model, spec, centers, threat)
+        crafter = AdaptiveCrafter.build(config, model, task.spec, task.centers, task.threat)
     else:
-        attacked = craft_once(config, model, spec, centers, threat, data.train, progress)
+        attacked = craft_once(config, model, task.spec, task.centers, task.threat, task.data.train, progress)
         if config.adapter.parts == ("head",):
             x, attacked = embed_all(model.trunk, x), embed_all(model.trunk, attacked)
             embed, epochs = model.readout, config.train.cached_epochs
@@ -155,7 +161,7 @@ def _fit(
         trainable(model),
         Material(x, y, anchor),
         crafter,
-        Total(config.objective, centers),
+        Total(config.objective, task.centers),
         config.train,
         epochs=epochs,
         seed=config.seed,
@@ -163,30 +169,35 @@ def _fit(
         resume=resume,
         progress=progress,
     )
+    return Adapter.of(model, config.adapter, encoder.embedding_dim)
 
 
-def _identity(config: CalibrateConfig, encoder: Encoder, data: Dataset) -> dict[str, Any]:
+def _evaluate(task: _Task, adapter: Adapter, progress: Progress) -> ResultTable:
+    """Attack the encoder without and with the adapter."""
+    config, encoder = task.config, task.encoder
+    before = TorchRunner(AdaptedModule(encoder.module()), task.spec)
+    after = TorchRunner(deploy_module(encoder.module(), adapter), task.spec)
+    probe = task.data.held_out.head(config.evaluate.samples)
+    return measure(
+        before, after, task.centers, probe, task.threat, config.evaluate, seed=config.seed, progress=progress
+    )
+
+
+def _identity(task: _Task) -> dict[str, Any]:
     """What a run and its resumption must share: the settings that training reads, the data and the weights."""
-    settings = asdict(config)
+    settings = asdict(task.config)
     for name in ("out", "evaluate", "weights"):
         del settings[name]
     return {
         **settings,
-        "data": {**settings["data"], "train_sha256": data.to_json()["train_sha256"]},
-        "weights_sha256": encoder.fingerprint,
+        "data": {**settings["data"], "train_sha256": task.data.to_json()["train_sha256"]},
+        "weights_sha256": task.encoder.fingerprint,
     }
 
 
-def _manifest(
-    config: CalibrateConfig,
-    encoder: Encoder,
-    threat: ThreatModel,
-    adapter: Adapter,
-    centers: Centers,
-    data: Dataset,
-    table: ResultTable,
-) -> dict[str, Any]:
+def _manifest(task: _Task, adapter: Adapter, table: ResultTable) -> dict[str, Any]:
     """The sections that describe the bundle; `Bundle` adds schema and files."""
+    config, encoder, centers = task.config, task.encoder, task.centers
     return {
         "tool": {"version": __version__},
         "encoder": {
@@ -198,7 +209,7 @@ def _manifest(
             "metadata": dict(encoder.metadata),
         },
         "modality": encoder.modality.to_json(),
-        "threat": threat.to_json(),
+        "threat": task.threat.to_json(),
         "adapter": {
             "kind": adapter.kind,
             "config": asdict(adapter.config),
@@ -206,9 +217,25 @@ def _manifest(
             "trainable_fraction": adapter.trainable_fraction,
         },
         "centers": {"labels": list(centers.labels), "source": centers.source, "temperature": centers.temperature},
-        "data": data.to_json(),
+        "data": task.data.to_json(),
         "config": asdict(config),
         "seed": config.seed,
         "metrics": table.to_json(),
         "environment": environment(),
     }
+
+
+def class_means(encoder: Encoder, samples: Probe, names: tuple[str, ...]) -> Centers:
+    """Unit-norm means (k, d) of the unit-norm embeddings of each class.
+
+    Raises:
+        InputError: a class whose embeddings cancel or are not finite.
+    """
+    z = embed_all(AdaptedModule(encoder.module()), torch.from_numpy(samples.x)).numpy()
+    means = np.stack([z[samples.y == label].mean(axis=0) for label in range(len(names))])
+    norms = np.linalg.norm(means, axis=1, keepdims=True)
+    for name, norm in zip(names, norms[:, 0], strict=True):
+        if not norm > 1e-6:
+            raise InputError(f"the embeddings of the class `{name}` have a mean of norm {norm:g}; expected above zero")
+    vectors = (means / norms).astype(np.float32)
+    return Centers(names, vectors, TEMPERATURE, f"class means of {len(samples)} training samples")

@@ -1,24 +1,39 @@
-"""The training loop: craft, compare, step; the same bits from the same seed, interrupted or not."""
+"""The training loop: craft, compare, step; the same bits from the same seed, interrupted or not.
+
+Adversarial examples are fresh ones through the adapter at each step, or one set that was crafted on the frozen encoder.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
+from advcal_edge.attacks import PGD, run_attack
+from advcal_edge.calibrate.adapters import AdaptedModule, trainable
 from advcal_edge.calibrate.checkpoint import Checkpoint
-from advcal_edge.calibrate.config import TrainConfig
-from advcal_edge.calibrate.crafting import Crafter
-from advcal_edge.calibrate.objectives import Total
+from advcal_edge.calibrate.config import CalibrateConfig, TrainConfig
+from advcal_edge.calibrate.objectives import OBJECTIVES, Total
+from advcal_edge.calibrate.torch_runner import TorchRunner
+from advcal_edge.centers import Centers
 from advcal_edge.errors import ConfigError
+from advcal_edge.probe import Probe
 from advcal_edge.progress import Progress
+from advcal_edge.registry import choose
+from advcal_edge.spec import TensorSpec
+from advcal_edge.threat import ThreatModel
 
 WARM_UP = 0.1  # share of the steps over which the learning rate rises
+
+Crafter = Callable[[Tensor, Tensor, Tensor, np.random.Generator], Tensor]
+"""From the rows, x (n, ...) and y (n,) of a batch and a random stream to attacked x, shaped alike."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,3 +109,80 @@ def schedule(step: int, steps: int) -> float:
     if step < rise:
         return (step + 1) / rise
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(steps - rise, 1)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AdaptiveCrafter:
+    """PGD through encoder and adapter as they are now, raising what training lowers."""
+
+    model: AdaptedModule
+    spec: TensorSpec
+    centers: Centers
+    threat: ThreatModel
+    attack: PGD
+
+    @classmethod
+    def build(
+        cls, config: CalibrateConfig, model: AdaptedModule, spec: TensorSpec, centers: Centers, threat: ThreatModel
+    ) -> AdaptiveCrafter:
+        """With the steps of `config.craft` and the loss that matches the objective."""
+        loss = choose("objective", config.objective.kind, OBJECTIVES).attack_loss
+        attack = PGD(steps=config.craft.steps, step=config.craft.step, loss=loss, select="last")
+        return cls(model, spec, centers, threat, attack)
+
+    def __call__(self, rows: Tensor, x: Tensor, y: Tensor, rng: np.random.Generator) -> Tensor:
+        with frozen(self.model):
+            victim = TorchRunner(self.model, self.spec).victim(self.centers)
+            crafted: Tensor = self.attack.propose(victim, x, y, self.threat, rng).x
+        return crafted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StaticCrafter:
+    """Looks attacked samples (n, ...) up by row; they may be inputs or cached features."""
+
+    attacked: Tensor
+
+    def __call__(self, rows: Tensor, x: Tensor, y: Tensor, rng: np.random.Generator) -> Tensor:
+        return self.attacked[rows]
+
+
+def craft_once(
+    config: CalibrateConfig,
+    model: AdaptedModule,
+    spec: TensorSpec,
+    centers: Centers,
+    threat: ThreatModel,
+    samples: Probe,
+    progress: Progress,
+) -> Tensor:
+    """Attacked training samples (n, ...), by PGD on the model as it is: call it before anything is trained."""
+    loss = choose("objective", config.objective.kind, OBJECTIVES).attack_loss
+    attack = PGD(steps=config.craft.static_steps, loss=loss, select="strongest")
+    runner = TorchRunner(model, spec)
+    with frozen(model):
+        outcome = run_attack(
+            attack,
+            runner.victim(centers),
+            samples.x,
+            samples.y,
+            threat,
+            route="craft once",
+            seed=config.seed,
+            progress=progress,
+        )
+    return runner.place(outcome.x_adv)
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Inside, nothing is trainable and each adapted weight is computed once, as an attacker's many passes want it."""
+    moving = list(trainable(module).values())
+    for parameter in moving:
+        parameter.requires_grad_(False)
+    try:
+        with parametrize.cached():
+            yield
+    finally:
+        for parameter in moving:
+            parameter.requires_grad_(True)

@@ -42,8 +42,8 @@ class Row:
 
     def right(self, column: str, top: int = 1) -> Mask:
         """Which samples (n,) have their label among the best `top`."""
-        found: Mask = self.ranks[column] < top
-        return found
+        right: Mask = self.ranks[column] < top
+        return right
 
     def accuracy(self, column: str, top: int = 1) -> float:
         """Share of samples whose label is among the best `top`."""
