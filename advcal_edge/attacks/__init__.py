@@ -1,15 +1,26 @@
-"""Attacks, written once against the array API: numpy, torch and CUDA arrays alike. One attack a file."""
+"""Attacks, written once against the array API: numpy, torch and CUDA arrays alike."""
 
-from advcal_edge.attacks.apgd import APGD
-from advcal_edge.attacks.base import Attack, AttackOutcome, Proposal, Victim, run_attack
-from advcal_edge.attacks.difference import difference_victim
-from advcal_edge.attacks.expectation import expected_victim
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import get_args
+
+from advcal_edge.attacks.apgd import APGD, TargetedAPGD
+from advcal_edge.attacks.base import (
+    PLANS,
+    Attack,
+    AttackOutcome,
+    AttackPlan,
+    Proposal,
+    Route,
+    Victim,
+    planned,
+    run_attack,
+)
 from advcal_edge.attacks.losses import LOSSES
 from advcal_edge.attacks.pgd import PGD
 from advcal_edge.attacks.rays import RayS
 from advcal_edge.attacks.square import Square
-from advcal_edge.attacks.targeted import TargetedAPGD
-from advcal_edge.attacks.transfer import Transfer
+from advcal_edge.attacks.wrappers import Transfer, difference_victim, expected_victim
 
 __all__ = [
     "APGD",
@@ -17,13 +28,26 @@ __all__ = [
     "PGD",
     "Attack",
     "AttackOutcome",
+    "AttackPlan",
     "Proposal",
     "RayS",
+    "Route",
     "Square",
     "TargetedAPGD",
     "Transfer",
     "Victim",
     "difference_victim",
     "expected_victim",
+    "planned",
+    "plans",
     "run_attack",
 ]
+
+
+def plans(route: Route | None = None) -> list[AttackPlan]:
+    """All registered uses of attacks by `verify`, or those of one route, in the order in which they run."""
+    for module in iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+    routes = get_args(Route)
+    found = sorted(PLANS.values(), key=lambda plan: (routes.index(plan.route), plan.order))
+    return [plan for plan in found if route in (None, plan.route)]

@@ -1,10 +1,11 @@
-"""What an attack is, whom it attacks, and who decides whether it won."""
+"""What an attack is, what it may ask of a model, who decides whether it won, and which attacks `verify` plans."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 from array_api_compat import array_namespace, is_torch_array
@@ -14,7 +15,7 @@ from advcal_edge.centers import Centers
 from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.model import Gradient, Runner
 from advcal_edge.progress import Progress, silent
-from advcal_edge.threat import Array, ThreatModel
+from advcal_edge.threat import Array, Norm, ThreatModel
 
 Criterion = Callable[[Array, Array, Centers], Array]
 """From embeddings z (n, d), classes y (n,) and centers to where (n,) an attack has won."""
@@ -67,6 +68,61 @@ class Attack(Protocol):
     def propose(self, victim: Victim, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator) -> Proposal:
         """Candidates for clean samples x (n, ...) of classes y (n,)."""
         ...
+
+
+Route = Literal["first", "gradient", "difference", "black box", "label only"]
+"""How `verify` uses an attack: on every sample and every model; on samples that withstood the first; on the difference
+of two models; with scores alone; with labels alone. The first three need gradients."""
+
+Planner = TypeVar("Planner", bound=Callable[..., "Sequence[Attack]"])
+
+
+@dataclass(frozen=True, slots=True)
+class AttackPlan:
+    """A registered use of an attack by `verify`."""
+
+    name: str
+    route: Route
+    order: int
+    """Place among the attacks of its route."""
+    norms: tuple[Norm, ...]
+    summary: str
+    """One phrase for people, a template over the numbers of the budget; may be empty."""
+    attacks: Callable[..., Sequence[Attack]]
+    needs: tuple[str, ...]
+    """Numbers of the budget that `attacks` takes, and `losses` or `classes`; a number the budget lacks is 0."""
+
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether models without a gradient are left out."""
+        return self.route in ("first", "gradient", "difference")
+
+
+PLANS: dict[str, AttackPlan] = {}
+"""Plans by name, as far as their modules are imported; `attacks.plans` imports all that this package has."""
+
+
+def planned(
+    name: str, *, route: Route, order: int, summary: str = "", norms: tuple[Norm, ...] = ("linf", "l2")
+) -> Callable[[Planner], Planner]:
+    """Register the decorated function, which returns the attacks of a budget, for a route of `verify`.
+
+    Its parameters name numbers of the budget, `losses`, or `classes`, the number of classes.
+
+    Raises:
+        TypeError: a name that is taken, or no such route.
+    """
+
+    def register(attacks: Planner) -> Planner:
+        if name in PLANS:
+            raise TypeError(f"attack `{name}` is planned twice")
+        if route not in get_args(Route):
+            raise TypeError(f"attack `{name}` has the route `{route}`; expected one of {', '.join(get_args(Route))}")
+        needs = tuple(inspect.signature(attacks).parameters)
+        PLANS[name] = AttackPlan(name, route, order, norms, summary, attacks, needs)
+        return attacks
+
+    return register
 
 
 @dataclass(frozen=True, slots=True, eq=False)

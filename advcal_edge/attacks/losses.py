@@ -3,22 +3,26 @@
 Because dL/dz is written out here, one vector-Jacobian product of the encoder serves every loss, with or without torch.
 All take z (n, d), y (n,), the clean embeddings (m, d) and the centers; all return values (n,) and dL/dz (n, d). The
 first n clean embeddings belong to the samples of z; the others, of samples that have left the batch, stay negatives.
+
+Bind-style centers declare temperatures of 0.01 to 0.1. A softmax that sharp is one or zero to float precision for many
+samples, and its gradient is nothing at all: an attack that follows it stands still and reports robustness. Losses on
+scaled scores first bring the scores of each sample to a range of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from array_api_compat import array_namespace, device
 
-from advcal_edge.attacks.logits import gap_to_wrong, one_hot, ratio, softmax_loss
-from advcal_edge.attacks.scaled import difference, scaled_cross_entropy
 from advcal_edge.centers import Centers
 from advcal_edge.errors import ConfigError
 from advcal_edge.threat import Array
 
 Loss = Callable[[Array, Array, Array, Centers], tuple[Array, Array]]
 INFO_NCE_TEMPERATURE = 0.07
+RANGE = 10.0  # kappa: the distance between the best and the worst score after scaling
 
 
 def cross_entropy(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
@@ -79,6 +83,37 @@ def info_nce(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array,
     return value, weights @ clean / INFO_NCE_TEMPERATURE
 
 
+def scaled_cross_entropy(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
+    """-log softmax(s')_y, s' = 10 s / (max s - min s): cross-entropy whatever temperature the centers declare."""
+    scores = centers.smooth_scores(z)
+    value, weights = scaled(softmax_loss, scores, one_hot(y, len(centers.labels), z), centers.temperature)
+    return value, centers.slope(z, weights)
+
+
+def difference(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
+    """p_reference(y) - p_engine(y) on pairs z = [z_engine, z_reference] (n, 2 d): DIVA (arXiv 2204.10933, c = 1).
+
+    The paper's softmax saturates; here either one is taken of scaled scores.
+
+    Raises:
+        ConfigError: z is no pair.
+    """
+    d = centers.dim
+    if z.shape[-1] != 2 * d:
+        raise ConfigError(
+            f"the loss `diva` needs pairs of embeddings, {2 * d} wide; found {z.shape[-1]}",
+            hint="attack `difference_victim(engine, reference)`",
+        )
+    xp = array_namespace(z)
+    target = one_hot(y, len(centers.labels), z)
+    value, slopes = 0.0, []
+    for half, sign in ((z[:, :d], -1.0), (z[:, d:], 1.0)):
+        each, weights = scaled(probability, centers.smooth_scores(half), target, centers.temperature)
+        value = value + sign * each
+        slopes.append(sign * centers.slope(half, weights))
+    return value, xp.concat(slopes, axis=-1)
+
+
 LOSSES: Mapping[str, Loss] = {
     "ce": cross_entropy,
     "ce-scaled": scaled_cross_entropy,
@@ -94,7 +129,121 @@ NEED_CLEAN = frozenset({"push", "infonce"})
 """Losses that look at the clean embeddings; all others may be given none."""
 
 
+def targeted_margin(rank: int) -> Loss:
+    """s_t - s_y, t the `rank`-th best wrong class when clean (from 1)."""
+
+    def loss(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
+        value, weights = gap_to_target(centers.smooth_scores(z), y, clean, centers, rank)
+        return value, centers.slope(z, weights)
+
+    return loss
+
+
+def targeted_dlr(rank: int) -> Loss:
+    """-(s_y - s_t) / (s_1 - (s_3 + s_4) / 2), s sorted (Croce and Hein 2020, eq. 7), t as above.
+
+    The loss raises ConfigError where there are fewer than four classes: the denominator does not exist.
+    """
+
+    def loss(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
+        k = len(centers.labels)
+        if k < 4:
+            raise ConfigError(f"the targeted DLR loss needs at least 4 classes; found {k}", hint='use `loss="margin"`')
+        xp = array_namespace(z)
+        scores = centers.smooth_scores(z)
+        order = xp.argsort(scores, axis=-1)
+        first, third, fourth = (one_hot(order[:, -place], k, z) for place in (1, 3, 4))
+        span = first - (third + fourth) / 2
+        above, numerator = gap_to_target(scores, y, clean, centers, rank)
+        value, weights = ratio(above, numerator, xp.sum(scores * span, axis=-1), span)
+        return value, centers.slope(z, weights)
+
+    return loss
+
+
+def gap_to_target(scores: Array, y: Array, clean: Array, centers: Centers, rank: int) -> tuple[Array, Array]:
+    """The target's score minus the true one (n,), and its gradient (n, k) in the scores.
+
+    Raises:
+        ConfigError: there is no `rank`-th wrong class.
+    """
+    k = scores.shape[-1]
+    if not 1 <= rank < k:
+        raise ConfigError(f"there is no wrong class number {rank} among {k} classes; expected 1 to {k - 1}")
+    xp = array_namespace(scores)
+    true = one_hot(y, k, scores)
+    before = xp.where(true > 0, -xp.inf, centers.scores(clean[: scores.shape[0]]))
+    target = one_hot(xp.argsort(before, axis=-1)[:, -rank], k, scores)
+    return xp.sum(scores * (target - true), axis=-1), target - true
+
+
+TARGETED_LOSSES: Mapping[str, Callable[[int], Loss]] = {"dlr": targeted_dlr, "margin": targeted_margin}
+"""Losses toward the r-th best wrong class of the clean embedding, by name: rank -> loss."""
+
+
 def own_first(clean: Array, mask: Array) -> Array:
     """Clean embeddings (m, d): first those of the samples that `mask` (n,) keeps, then all others, as negatives."""
     n = mask.shape[0]
     return array_namespace(clean).concat((clean[:n][mask], clean[:n][~mask], clean[n:]), axis=0)
+
+
+def scaled(
+    function: Callable[[Array, Array], tuple[Array, Array]], scores: Array, target: Array, temperature: float
+) -> tuple[Array, Array]:
+    """f(s') for s' = kappa s / (max s - min s), and its gradient in s (n, k), through the scale as well.
+
+    With w = df/ds' and r = max s - min s: df/ds = kappa w / r - kappa <w, s> / r^2 (onehot_max - onehot_min). Of two
+    classes the scaled scores would always be kappa apart and f constant; there r is 2 / T, the farthest that scores of
+    unit vectors can be apart.
+    """
+    xp = array_namespace(scores)
+    k = scores.shape[-1]
+    if k == 2:
+        factor = RANGE * temperature / 2
+        value, weights = function(scores * factor, target)
+        return value, factor * weights
+    ends = one_hot(xp.argmax(scores, axis=-1), k, scores) - one_hot(xp.argmin(scores, axis=-1), k, scores)
+    factor = RANGE / xp.clip(xp.sum(scores * ends, axis=-1, keepdims=True), 1e-12, None)
+    value, weights = function(scores * factor, target)
+    along = xp.sum(weights * scores, axis=-1, keepdims=True)
+    return value, factor * weights - factor**2 / RANGE * along * ends
+
+
+def softmax_loss(scores: Array, target: Array) -> tuple[Array, Array]:
+    """Cross-entropy (n,) of `scores` (n, k) against one-hot `target`, and its gradient (n, k) in the scores."""
+    xp = array_namespace(scores)
+    shifted = scores - xp.max(scores, axis=-1, keepdims=True)
+    exponential = xp.exp(shifted)
+    total = xp.sum(exponential, axis=-1, keepdims=True)
+    value = xp.log(total[:, 0]) - xp.sum(shifted * target, axis=-1)
+    return value, exponential / total - target
+
+
+def probability(scores: Array, target: Array) -> tuple[Array, Array]:
+    """softmax(s)_y (n,) for one-hot `target` (n, k), and its gradient p_y (onehot_y - p) (n, k) in the scores."""
+    xp = array_namespace(scores)
+    exponential = xp.exp(scores - xp.max(scores, axis=-1, keepdims=True))
+    share = exponential / xp.sum(exponential, axis=-1, keepdims=True)
+    value = xp.sum(share * target, axis=-1)
+    return value, value[:, None] * (target - share)
+
+
+def gap_to_wrong(scores: Array, y: Array) -> tuple[Array, Array]:
+    """Best wrong score minus the true one (n,), and its gradient (n, k) in the scores."""
+    xp = array_namespace(scores)
+    true = one_hot(y, scores.shape[-1], scores)
+    wrong = one_hot(xp.argmax(xp.where(true > 0, -xp.inf, scores), axis=-1), scores.shape[-1], scores)
+    return xp.sum(scores * (wrong - true), axis=-1), wrong - true
+
+
+def ratio(above: Array, numerator: Array, below: Array, denominator: Array) -> tuple[Array, Array]:
+    """above / below (n,) and its gradient (n, k), from both values (n,) and both gradients (n, k)."""
+    scale = array_namespace(below).clip(below, 1e-12, None)[:, None]
+    return above / scale[:, 0], numerator / scale - (above[:, None] / scale**2) * denominator
+
+
+def one_hot(index: Array, k: int, like: Array) -> Array:
+    """Rows (n, k) with a single one, in the dtype of `like`; a comparison, so that it runs in every array library."""
+    xp: Any = array_namespace(like)
+    columns = xp.arange(k, device=device(like))
+    return xp.astype(columns[None, :] == index[:, None], like.dtype)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from advcal_edge.attacks.base import Proposal, Victim, to_numpy
-from advcal_edge.attacks.best import Best
+from advcal_edge.attacks.base import Attack, Proposal, Victim, planned, to_numpy
 from advcal_edge.attacks.losses import LOSSES, NEED_CLEAN, own_first
-from advcal_edge.attacks.step import ascend, random_start
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import choose
-from advcal_edge.threat import Array, ThreatModel
+from advcal_edge.threat import Array, Norm, ThreatModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,67 +43,85 @@ class PGD:
         if self.select == "last":
             return self._last(victim, x, y, threat, rng)
         clean = victim.runner(x)
-        best = Best.start(x, victim.fooled(clean, y))
+        best = BestIterate.start(x, victim.fooled(clean, y))
         every = xp.arange(x.shape[0], device=device(x))
         queries = every * 0 + 1
         for _ in range(self.restarts):
-            walk = Walk(every, x, y, clean, random_start(rng, x, threat), None)
+            state = PGDState(every, x, y, clean, random_start(rng, x, threat), None)
             if self.select == "best":
-                walk.keep(~best.fooled)
-            self._search(walk, victim, threat, best, queries)
+                state.keep(~best.fooled)
+            self._search(state, victim, threat, best, queries)
         return Proposal(best.x, to_numpy(queries))
 
-    def _search(self, walk: Walk, victim: Victim, threat: ThreatModel, best: Best, queries: Array) -> None:
+    def _search(self, state: PGDState, victim: Victim, threat: ThreatModel, best: BestIterate, queries: Array) -> None:
         """One restart; writes what it found into `best` and what it cost into `queries` (n,)."""
         gradient, loss = victim.white_box(), choose("loss", self.loss, LOSSES)
         for _ in range(self.steps):
-            if not walk.rows.shape[0]:
+            if not state.rows.shape[0]:
                 return
-            queries[walk.rows] += 1
-            z, pullback = gradient.vjp(walk.current)
-            value, slope = loss(z, walk.y, walk.clean, victim.centers)
-            fooled = victim.fooled(z, walk.y)
-            best.update(walk.rows, walk.current, value, fooled)
+            queries[state.rows] += 1
+            z, pullback = gradient.vjp(state.current)
+            value, slope = loss(z, state.y, state.clean, victim.centers)
+            fooled = victim.fooled(z, state.y)
+            best.update(state.rows, state.current, value, fooled)
             leave = self.select == "best" and bool(fooled.any())
             if leave and bool(fooled.all()):
                 return
             slope = pullback(slope)
             del pullback  # and with it what the backward pass had kept, before the next forward pass needs room
-            self._advance(walk, slope, threat)
+            self._advance(state, slope, threat)
             if leave:
-                walk.keep(~fooled)
-        if walk.rows.shape[0]:
-            queries[walk.rows] += 1
-            z = victim.runner(walk.current)
-            value, _ = loss(z, walk.y, walk.clean, victim.centers)
-            best.update(walk.rows, walk.current, value, victim.fooled(z, walk.y))
+                state.keep(~fooled)
+        if state.rows.shape[0]:
+            queries[state.rows] += 1
+            z = victim.runner(state.current)
+            value, _ = loss(z, state.y, state.clean, victim.centers)
+            best.update(state.rows, state.current, value, victim.fooled(z, state.y))
 
     def _last(self, victim: Victim, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator) -> Proposal:
         """All samples for all steps, as cheaply as can be."""
         gradient, loss = victim.white_box(), choose("loss", self.loss, LOSSES)
         looks = int(self.loss in NEED_CLEAN)
         clean = victim.runner(x) if looks else None
-        walk = Walk(None, x, y, clean, random_start(rng, x, threat), None)
+        state = PGDState(None, x, y, clean, random_start(rng, x, threat), None)
         for _ in range(self.steps):
-            z, pullback = gradient.vjp(walk.current)
+            z, pullback = gradient.vjp(state.current)
             slope = pullback(loss(z, y, clean, victim.centers)[1])
             del pullback  # and with it what the backward pass had kept, before the next forward pass needs room
-            self._advance(walk, slope, threat)
-        return Proposal(walk.current, np.full(x.shape[0], self.steps + looks, dtype=np.int64))
+            self._advance(state, slope, threat)
+        return Proposal(state.current, np.full(x.shape[0], self.steps + looks, dtype=np.int64))
 
-    def _advance(self, walk: Walk, slope: Array, threat: ThreatModel) -> None:
+    def _advance(self, state: PGDState, slope: Array, threat: ThreatModel) -> None:
         """One projected step along the input's gradient, or along the velocity that it adds to."""
         direction = ascend(slope, threat.norm)
         if self.momentum:
-            walk.velocity = direction if walk.velocity is None else self.momentum * walk.velocity + direction
-            direction = ascend(walk.velocity, threat.norm)
+            state.velocity = direction if state.velocity is None else self.momentum * state.velocity + direction
+            direction = ascend(state.velocity, threat.norm)
         size = threat.radius * (2.5 / max(self.steps, 1) if self.step is None else self.step)
-        walk.current = threat.project(walk.current + size * direction, walk.x)
+        state.current = threat.project(state.current + size * direction, state.x)
+
+
+@planned("PGD", route="first", order=10, summary="PGD-{pgd_steps}{pgd_restarts}")
+def plan_first(pgd_steps: int) -> list[Attack]:
+    """The attack that meets every sample, whichever model it is crafted on; it goes on after success, to transfer."""
+    return [PGD(steps=pgd_steps, select="strongest")]
+
+
+@planned("PGD restarts", route="gradient", order=10)
+def plan_restarts(pgd_steps: int, pgd_restarts: int) -> list[Attack]:
+    """Further starts for the samples that withstood the first."""
+    return [PGD(steps=pgd_steps, restarts=pgd_restarts - 1)] if pgd_restarts > 1 else []
+
+
+@planned("DIVA", route="difference", order=10, summary="DIVA-{difference_steps}")
+def plan_difference(difference_steps: int) -> list[Attack]:
+    """The attack that wants one model wrong and the other right."""
+    return [PGD(steps=difference_steps, loss="diva")] if difference_steps else []
 
 
 @dataclass(slots=True)
-class Walk:
-    """State of one restart; every array has one row a sample that is still searched."""
+class PGDState:
+    """State of one restart; every array has one row per sample that is still searched."""
 
     rows: Array
     x: Array
@@ -119,3 +136,62 @@ class Walk:
         self.rows, self.x, self.y, self.current = (a[mask] for a in (self.rows, self.x, self.y, self.current))
         if self.velocity is not None:
             self.velocity = self.velocity[mask]
+
+
+@dataclass(slots=True)
+class BestIterate:
+    """Best iterate x (n, ...) of each sample, its loss value (n,) and whether it fools the victim (n,).
+
+    One that fools the victim beats one that does not, then the higher loss wins.
+    """
+
+    x: Array
+    value: Array
+    fooled: Array
+
+    @classmethod
+    def start(cls, x: Array, fooled: Array) -> BestIterate:
+        """Begin with the clean samples, some of which may fool the victim as they are; their loss is the lowest."""
+        xp = array_namespace(x)
+        nothing = xp.astype(fooled, x.dtype) * 0
+        return cls(xp.asarray(x, copy=True), nothing - xp.inf, xp.asarray(fooled, copy=True))
+
+    def update(self, rows: Array, x: Array, value: Array, fooled: Array) -> None:
+        """Take over iterates x (m, ...) of the samples `rows` (m,) where they are better than what they had."""
+        value = array_namespace(value).astype(value, self.value.dtype)
+        had, held = self.fooled[rows], self.value[rows]
+        better = (fooled & ~had) | ((fooled == had) & (value > held))
+        rows = rows[better]
+        self.x[rows], self.value[rows], self.fooled[rows] = x[better], value[better], fooled[better]
+
+
+def ascend(gradient: Array, norm: Norm) -> Array:
+    """Unit step (n, ...) that increases the loss most: the sign for linf, the normalised gradient for l2."""
+    if norm == "linf":
+        # the library's own: the array API's, which torch has not, tells NaN apart and takes five times as long
+        return array_namespace(gradient, use_compat=False).sign(gradient)
+    xp = array_namespace(gradient)
+    axes = tuple(range(1, gradient.ndim))
+    length = xp.sqrt(xp.sum(gradient * gradient, axis=axes, keepdims=True))
+    return gradient / xp.clip(length, 1e-12, None)
+
+
+def random_start(rng: np.random.Generator, x: Array, threat: ThreatModel) -> Array:
+    """A point in the ball around each of x (n, ...), cut by the bounds: any with equal chance in linf.
+
+    In l2 direction and distance are drawn evenly: nearly all of a ball of many dimensions lies at its surface, where a
+    random direction would have used up the radius.
+    """
+    if threat.norm == "linf":
+        return threat.project(x + draw_uniform(rng, x, -threat.radius, threat.radius), x)
+    n = x.shape[0]
+    noise = rng.standard_normal((n, math.prod(x.shape[1:])))
+    noise *= threat.radius * (rng.random(n) / np.linalg.norm(noise, axis=1))[:, None]
+    start = noise.reshape(tuple(x.shape)).astype(np.float32)
+    return threat.project(x + array_namespace(x).asarray(start, device=device(x)), x)
+
+
+def draw_uniform(rng: np.random.Generator, like: Array, low: float, high: float) -> Array:
+    """Uniform noise from a numpy generator, in the library, dtype and place of `like`."""
+    noise = rng.uniform(low, high, size=tuple(like.shape)).astype(np.float32)
+    return array_namespace(like).asarray(noise, device=device(like))

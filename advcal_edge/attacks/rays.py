@@ -10,7 +10,7 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-from advcal_edge.attacks.base import Proposal, Victim, to_numpy
+from advcal_edge.attacks.base import Attack, Proposal, Victim, planned, to_numpy
 from advcal_edge.threat import Array, ThreatModel
 
 
@@ -57,6 +57,12 @@ class RayS:
         step = np.float32(threat.radius * scale) * rays.signs
         result[victim.place(alive)] = threat.project(x + victim.place(step.reshape(tuple(x.shape))), x)
         return Proposal(result, used)
+
+
+@planned("RayS", route="label only", order=10, summary="label only {label_queries}")
+def plan_rays(label_queries: int) -> list[Attack]:
+    """The attack that sees labels alone."""
+    return [RayS(queries=label_queries)] if label_queries else []
 
 
 def within(threat: ThreatModel, x0: Array, x: Array, meant: Array) -> tuple[Array, Array]:

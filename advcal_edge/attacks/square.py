@@ -1,19 +1,29 @@
-"""Square attack (Andriushchenko et al. 2020, arXiv 1912.00049): random windows, scores, no gradient."""
+"""Square attack (Andriushchenko et al. 2020, arXiv 1912.00049): random windows, scores, no gradient.
+
+In linf (algorithm 2) all values lie at the edge of the ball, and a move sets one window to one sign per channel. In l2
+(algorithm 3) a change is a sum of pyramids: two adjacent boxes of opposite sign, each highest in its middle. A move
+takes what length two windows hold, and what the sphere still has room for, into a new pyramid in the first; the second
+is emptied. Both work for any number of axes.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-from advcal_edge.attacks import square_l2, square_linf
-from advcal_edge.attacks.base import Proposal, Victim, to_numpy
+from advcal_edge.attacks.base import Attack, Proposal, Victim, planned, to_numpy
 from advcal_edge.attacks.losses import LOSSES, NEED_CLEAN, own_first
-from advcal_edge.attacks.windows import halvings
 from advcal_edge.registry import choose
 from advcal_edge.threat import Array, ThreatModel
+
+Floats = NDArray[np.float32]
+Index = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +68,138 @@ class Square:
         return Proposal(result, used)
 
 
+@planned("Square", route="black box", order=10, summary="Square {square_queries}")
+def plan_square(square_queries: int) -> list[Attack]:
+    """The attack that sees scores alone."""
+    return [Square(queries=square_queries)] if square_queries else []
+
+
 def first(rng: np.random.Generator, delta: NDArray[np.float32], threat: ThreatModel) -> NDArray[np.float32]:
     """The first change of all samples, shaped like `delta` (n, c, *sides), in units of the radius."""
-    return (square_linf.stripes if threat.norm == "linf" else square_l2.tiles)(rng, delta.shape)
+    return (stripes if threat.norm == "linf" else tiles)(rng, delta.shape)
 
 
 def move(
     rng: np.random.Generator, delta: NDArray[np.float32], threat: ThreatModel, share: float
 ) -> NDArray[np.float32]:
     """What to try next, from the best change so far and the part of the input that windows cover."""
-    return (square_linf.repaint if threat.norm == "linf" else square_l2.shift)(rng, delta, share)
+    return (repaint if threat.norm == "linf" else shift)(rng, delta, share)
+
+
+def stripes(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    """First guess: each channel striped along the last axis, all other places alike, in {-1, 1}."""
+    narrow = (shape[0], shape[1], *(1,) * (len(shape) - 3), shape[-1])
+    return np.broadcast_to(random_signs(rng, narrow), shape).copy()
+
+
+def repaint(rng: np.random.Generator, delta: Floats, share: float) -> Floats:
+    """`delta` (n, c, *sides) with one window a sample, covering `share` of its places, set to one sign a channel."""
+    n, channels, *sides = delta.shape
+    widths = [min(max(round(side * share ** (1 / len(sides))), 1), max(side - 1, 1)) for side in sides]
+    painted = delta.copy()
+    window = random_windows(rng, delta.shape, tuple(widths))
+    painted[window] = random_signs(rng, (n, channels, *(1,) * len(sides)))
+    return painted
+
+
+def tiles(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    """First guess (n, c, *sides), of length one: about five pyramids along each axis, their signs random."""
+    n, channels, *sides = shape
+    widths = [max(side // 5, 1) for side in sides]
+    delta = np.zeros(shape, dtype=np.float32)
+    starts = [range((side % width) // 2, side - width + 1, width) for side, width in zip(sides, widths, strict=True)]
+    for corner in itertools.product(*starts):
+        place = tuple(slice(start, start + width) for start, width in zip(corner, widths, strict=True))
+        delta[(slice(None), slice(None), *place)] = pyramids(rng, n, tuple(widths)) * random_signs(
+            rng, (n, channels, *(1,) * len(sides))
+        )
+    return np.divide(delta, length(delta, 1), dtype=np.float32)
+
+
+def shift(rng: np.random.Generator, delta: Floats, share: float) -> Floats:
+    """`delta` (n, c, *sides), at most one long, with the length of two windows moved into one; exactly one long."""
+    n, channels, *sides = delta.shape
+    widths = tuple(odd(side * share ** (1 / len(sides)), side) for side in sides)
+    first, second = random_windows(rng, delta.shape, widths), random_windows(rng, delta.shape, widths)
+    kept = delta.copy()
+    kept[first], kept[second] = 0, 0
+    held = length(delta, 2) ** 2 - length(kept, 2) ** 2
+    free = np.maximum(1 - length(delta, 1) ** 2, 0)
+    old = delta[first]
+    new = pyramids(rng, n, widths) * random_signs(rng, (n, channels, *(1,) * len(sides))) + old / length(old, 2)
+    kept[first] = new / length(new, 2) * np.sqrt(free / channels + np.maximum(held, 0))
+    vanished = length(kept, 1) < 1e-6  # where a new pyramid has cancelled the only window there is
+    moved: Floats = np.where(vanished, delta / length(delta, 1), kept / length(kept, 1))
+    return moved
+
+
+def pyramids(rng: np.random.Generator, n: int, widths: tuple[int, ...]) -> Floats:
+    """One pyramid of length one for each of n samples, (n, 1, *widths), split along an axis drawn for each."""
+    shapes = np.stack([pyramid(widths, axis) for axis in range(len(widths))])
+    return shapes[rng.integers(0, len(widths), size=n)][:, None]
+
+
+def pyramid(widths: tuple[int, ...], axis: int) -> Floats:
+    """Two halves along `axis`, the second negative; the length of the whole is one (eq. 3)."""
+    half = widths[axis] // 2
+    parts = [box((*widths[:axis], size, *widths[axis + 1 :])) for size in (half, widths[axis] - half)]
+    whole = np.concatenate([parts[0], -parts[1]], axis=axis)
+    unit: Floats = (whole / np.linalg.norm(whole)).astype(np.float32)
+    return unit
+
+
+def box(sides: tuple[int, ...]) -> NDArray[Any]:
+    """Nested boxes about the middle, the m-th adding 1 / (m + 1)^2 where it covers."""
+    if 0 in sides:
+        return np.zeros(sides)
+    deepest = max(side // 2 + 1 for side in sides)
+    layers = 1 / np.arange(1, deepest + 1) ** 2
+    covering = np.cumsum(layers[::-1])[::-1]  # by the distance from the middle
+    distance = np.zeros(sides, dtype=np.int64)
+    for axis, side in enumerate(sides):
+        along = np.abs(np.arange(side) - side // 2).reshape([-1 if a == axis else 1 for a in range(len(sides))])
+        distance = np.maximum(distance, along)
+    return covering[distance]
+
+
+def odd(width: float, side: int) -> int:
+    """`width` rounded to the next odd number of three or more, where the side is that long."""
+    return min(max(2 * math.floor(round(width) / 2) + 1, 3), side)
+
+
+def length(delta: Floats, first: int) -> Floats:
+    """Length over all axes from `first` on, kept as axes of one; never zero."""
+    axes = tuple(range(first, delta.ndim))
+    found: Floats = np.maximum(np.sqrt(np.square(delta).sum(axis=axes, keepdims=True)), np.float32(1e-12))
+    return found
+
+
+def random_windows(rng: np.random.Generator, shape: tuple[int, ...], widths: tuple[int, ...]) -> Index:
+    """An index into arrays of `shape` (n, c, *sides) for a window of `widths` at a random place of each sample."""
+    axes = len(shape)
+    index = [_along(np.arange(shape[0]), 0, axes), _along(np.arange(shape[1]), 1, axes)]
+    for axis, (side, width) in enumerate(zip(shape[2:], widths, strict=True), start=2):
+        start = rng.integers(0, side - width + 1, size=shape[0])
+        index.append(_along(start, 0, axes) + _along(np.arange(width), axis, axes))
+    return tuple(index)
+
+
+def random_signs(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Fair -1 or 1."""
+    return rng.choice(np.array([-1, 1], dtype=np.float32), size=shape)
+
+
+def halvings(query: int, queries: int) -> float:
+    """Factor on the share of a window: halved at fixed points of the paper's schedule of 10,000 queries.
+
+    A longer search stretches the schedule. A shorter one gets through a quarter of it, or as far as it comes: squeezing
+    in the whole, as other programs do, spends most of a small budget on windows of a few values.
+    """
+    horizon = max(queries, min(4 * queries, 10_000))
+    position = query * 10_000 // horizon
+    milestones = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+    return 0.5 ** sum(position > milestone for milestone in milestones)
+
+
+def _along(values: NDArray[Any], axis: int, axes: int) -> NDArray[Any]:
+    return values.reshape([-1 if a == axis else 1 for a in range(axes)])

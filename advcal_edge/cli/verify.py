@@ -178,10 +178,10 @@ def announce(bundle: Bundle, console: Console, request: Request, prepared: Verif
         console.say(f"the bundle holds {len(prepared.samples)} held-out samples, not {request.samples}; all are used")
     if request.engine is None and bundle.has(graph_name("bf16")):
         console.say("forward.bf16.onnx is left out: bf16 needs a GPU")
-    players = prepared.lineup
+    players, threat = prepared.lineup, prepared.samples.threat
     console.say(
         f"verify  {bundle.path}  {', '.join(players.engines)} against {players.reference.info['kind']}"
-        f"  n={len(prepared.samples)}  {prepared.samples.threat}  seed {request.seed}  {prepared.budget.describe()}"
+        f"  n={len(prepared.samples)}  {threat}  seed {request.seed}  {prepared.budget.describe(threat.norm)}"
     )
     if players.sources:
         console.say(f"inputs also from {', '.join(players.sources)}")

@@ -41,6 +41,21 @@ def size(count: int) -> str:
     return f"{count} B"
 
 
+BUDGET = (
+    "name",
+    "losses",
+    "pgd_steps",
+    "pgd_restarts",
+    "apgd_steps",
+    "apgd_restarts",
+    "targets",
+    "difference_steps",
+    "square_queries",
+    "label_queries",
+)
+"""Keys of a budget that have words of their own here."""
+
+
 def budget(found: Mapping[str, Any]) -> str:
     """What every attack was given; those that do not run are left out."""
 
@@ -55,6 +70,7 @@ def budget(found: Mapping[str, Any]) -> str:
         f"DIVA {found['difference_steps']} steps" if found["difference_steps"] else "",
         f"Square {found['square_queries']} queries" if found["square_queries"] else "",
         f"RayS {found['label_queries']} queries" if found["label_queries"] else "",
+        *(f"{name.replace('_', ' ')} {n}" for name, n in found.items() if name not in BUDGET and n),
     ]
     return "; ".join(part for part in parts if part)
 

@@ -3,58 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from advcal_edge.attacks import APGD, LOSSES, PGD, Attack, RayS, Square, TargetedAPGD
+from advcal_edge.attacks import LOSSES, Attack, Route, plans
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import choose
+from advcal_edge.threat import Norm
 
 CHOICE = ("ce", "ce-scaled", "margin", "dlr")
+MANY = 1000  # classes, where a budget is described before a model is known
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Steps, restarts, losses and queries of every route; 0 leaves an attack out."""
+    """Steps, restarts, losses and queries of every attack; a number that is 0 or missing leaves an attack out."""
 
     name: str
-    pgd_steps: int
-    pgd_restarts: int
-    apgd_steps: int
-    apgd_restarts: int
     losses: tuple[str, ...]
-    targets: int  # classes that targeted APGD aims at
-    difference_steps: int
-    square_queries: int
-    label_queries: int
+    """Losses of APGD."""
+    numbers: Mapping[str, int]
+    """Numbers that attack plans ask for, see `attacks.planned`."""
 
-    def first(self) -> Attack:
-        """The attack that every sample meets, whoever it is crafted on; it goes on where it has won, to travel well."""
-        return PGD(steps=self.pgd_steps, select="strongest")
+    def attacks(self, route: Route, norm: Norm, classes: int) -> list[Attack]:
+        """The attacks of one route on a model with this many classes."""
+        known = {**self.numbers, "losses": self.losses, "classes": classes}
+        return [
+            attack
+            for plan in plans(route)
+            if norm in plan.norms
+            for attack in plan.attacks(**{name: known.get(name, 0) for name in plan.needs})
+        ]
 
-    def stronger(self, classes: int) -> list[Attack]:
-        """The attacks for samples that withstood the first; targeted DLR needs four of the `classes`."""
-        found: list[Attack] = []
-        if self.pgd_restarts > 1:
-            found.append(PGD(steps=self.pgd_steps, restarts=self.pgd_restarts - 1))
-        found += [APGD(self.apgd_steps, self.apgd_restarts, loss) for loss in self.losses]
-        if self.targets:
-            found.append(
-                TargetedAPGD(self.apgd_steps, min(self.targets, classes - 1), "dlr" if classes > 3 else "margin")
-            )
-        return found
-
-    def difference(self) -> Attack | None:
-        """The attack that wants one side wrong and the other right."""
-        return PGD(steps=self.difference_steps, loss="diva") if self.difference_steps else None
-
-    def black_box(self) -> Attack | None:
-        """The attack that sees scores only."""
-        return Square(queries=self.square_queries) if self.square_queries else None
-
-    def label_only(self) -> Attack | None:
-        """The attack that sees labels only."""
-        return RayS(queries=self.label_queries) if self.label_queries else None
+    def first(self, norm: Norm) -> Attack:
+        """The attack that meets every sample, whichever model it is crafted on."""
+        (attack,) = self.attacks("first", norm, MANY)
+        return attack
 
     def check(self, classes: int) -> None:
         """Refuse losses that do not exist for this many classes.
@@ -81,21 +65,25 @@ class Budget:
             raise ConfigError(f"`--losses` is empty; expected some of {', '.join(f'`{name}`' for name in CHOICE)}")
         return replace(self, losses=names)
 
-    def describe(self) -> str:
-        """One line for people."""
-        parts = [
-            f"PGD-{self.pgd_steps}{times(self.pgd_restarts)}",
-            f"APGD-{self.apgd_steps}{times(self.apgd_restarts)} ({'+'.join(self.losses)})",
-        ]
-        parts += [f"targeted APGD-{self.apgd_steps} x {self.targets} classes"] if self.targets else []
-        parts += [f"DIVA-{self.difference_steps}"] if self.difference_steps else []
-        parts += [f"Square {self.square_queries}"] if self.square_queries else []
-        parts += [f"label only {self.label_queries}"] if self.label_queries else []
-        return f"{self.name}: {', '.join(parts)}"
+    def describe(self, norm: Norm) -> str:
+        """One line for people: every attack that runs, and those that cannot run in this norm."""
+        known = {**self.numbers, "losses": self.losses, "classes": MANY}
+        shown = {name: times(n) if name.endswith("_restarts") else str(n) for name, n in self.numbers.items()}
+        shown["losses"] = "+".join(self.losses)
+        parts, left_out = [], []
+        for plan in plans():
+            if not plan.attacks(**{name: known.get(name, 0) for name in plan.needs}):
+                continue
+            if norm not in plan.norms:
+                left_out.append(plan.name)
+            elif plan.summary:
+                parts.append(plan.summary.format(**{name: shown.get(name, "0") for name in (*shown, *plan.needs)}))
+        missing = f"; left out, as they do not support {norm}: {', '.join(left_out)}" if left_out else ""
+        return f"{self.name}: {', '.join(parts)}{missing}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for the report."""
-        return {**asdict(self), "losses": list(self.losses)}
+        return {"name": self.name, "losses": list(self.losses), **self.numbers}
 
 
 def times(restarts: int) -> str:
@@ -103,9 +91,27 @@ def times(restarts: int) -> str:
     return f" x {restarts}" if restarts > 1 else ""
 
 
-BUDGETS: Mapping[str, Budget] = {
-    "quick": Budget("quick", 10, 1, 10, 1, ("ce", "margin"), 0, 5, 50, 50),
-    "standard": Budget("standard", 20, 1, 50, 1, ("ce", "margin"), 3, 20, 1000, 1000),
-    "full": Budget("full", 100, 5, 100, 5, ("ce", "margin", "dlr"), 3, 100, 5000, 5000),
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "quick": ("ce", "margin"),
+    "standard": ("ce", "margin"),
+    "full": ("ce", "margin", "dlr"),
 }
-"""`quick` for a build server, `standard` for a release, `full` for a publication."""
+"""Budgets and their losses: `quick` for a build server, `standard` for a release, `full` for a publication."""
+
+NUMBERS: Mapping[str, tuple[int, int, int]] = {
+    # budget: quick, standard, full
+    "pgd_steps": (10, 20, 100),
+    "pgd_restarts": (1, 1, 5),
+    "apgd_steps": (10, 50, 100),
+    "apgd_restarts": (1, 1, 5),
+    "targets": (0, 3, 3),  # classes that targeted APGD aims at
+    "difference_steps": (5, 20, 100),
+    "square_queries": (50, 1000, 5000),
+    "label_queries": (50, 1000, 5000),
+}
+"""One line per number that an attack plan asks for."""
+
+BUDGETS: Mapping[str, Budget] = {
+    name: Budget(name, losses, {number: values[column] for number, values in NUMBERS.items()})
+    for column, (name, losses) in enumerate(NAMES.items())
+}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.attacks import Attack, Victim, difference_victim, run_attack
+from advcal_edge.attacks import Attack, Route, Victim, difference_victim, run_attack
 from advcal_edge.errors import EngineError
 from advcal_edge.retrieval import Rank, gallery, label_rank
 from advcal_edge.spec import Modality
@@ -55,14 +56,15 @@ def attack_block(lineup: Lineup, samples: Samples, budget: Budget, modality: Mod
 
 def attacks_per_block(lineup: Lineup, samples: HeldOut, budget: Budget) -> int:
     """How often `attack_block` ticks."""
-    classes = len(lineup.reference.victim.centers.labels)
-    blind = [budget.black_box() is not None, budget.label_only() is not None]
-    seeing = len(budget.stronger(classes)) + (samples.partner is not None)
+    classes, norm = len(lineup.reference.victim.centers.labels), samples.threat.norm
+    count = {route: len(budget.attacks(route, norm, classes)) for route in get_args(Route)}
+    seeing = count["gradient"] + (samples.partner is not None)
     whites = [player for player in (lineup.reference, *lineup.engines.values()) if player.victim.gradient is not None]
     firsts = sum(player.victim.gradient is not None for player in lineup.players.values())
     sides = 1 + len(lineup.engines)
-    duels = 2 * lineup.duels() if budget.difference() is not None else 0
-    return firsts + seeing * len(whites) + sum(blind) * sides + duels
+    differences = 2 * sum(map(lineup.has_difference, lineup.engines))
+    blind = count["black box"] + count["label only"]
+    return firsts + seeing * len(whites) + blind * sides + count["difference"] * differences
 
 
 @dataclass(slots=True)
@@ -81,20 +83,23 @@ class Crafting:
     def first(self) -> None:
         """The same attack on everybody, judged by everybody it concerns: who is fooled by whose inputs."""
         everybody, few = list(self.lineup.players), [REFERENCE, *self.lineup.sources]
+        attack = self.budget.first(self.samples.threat.norm)
         for name, player in self.lineup.players.items():
             if player.victim.gradient is not None:
                 aimed_at = name if name in self.lineup.engines and name not in self.lineup.sources else None
                 judges = everybody if aimed_at is None else [*few, name]
-                self.craft(FIRST, self.budget.first(), name, self.right(name), aimed_at, judges)
+                self.craft(FIRST, attack, name, self.right(name), aimed_at, judges)
 
     def on_reference(self) -> None:
         """What the engines will meet too; stronger attacks only where earlier ones failed."""
         judges = self.lineup.judges
         if self.lineup.reference.victim.gradient is not None:
-            for attack in self.stronger():
+            for attack in self.attacks("gradient"):
                 self.craft("transfer", attack, REFERENCE, self.standing(REFERENCE, None), None, judges)
-        self.craft("black box", self.budget.black_box(), REFERENCE, self.right(REFERENCE), None, judges)
-        self.craft("label only", self.budget.label_only(), REFERENCE, self.standing(REFERENCE, None), None, judges)
+        for attack in self.attacks("black box"):
+            self.craft("black box", attack, REFERENCE, self.right(REFERENCE), None, judges)
+        for attack in self.attacks("label only"):
+            self.craft("label only", attack, REFERENCE, self.standing(REFERENCE, None), None, judges)
 
     def on_engine(self, engine: str) -> None:
         """White-box attacks (engine forward, exported backward), the difference on either side, and the black boxes.
@@ -104,33 +109,34 @@ class Crafting:
         """
         judges, player = [REFERENCE, engine], self.lineup.engines[engine]
         if player.victim.gradient is not None:
-            for attack in self.stronger():
+            for attack in self.attacks("gradient"):
                 self.craft("gradient", attack, engine, self.standing(engine, engine), engine, judges)
-        if self.lineup.can_duel(engine):
+        if self.lineup.has_difference(engine):
             reference = self.lineup.reference
             for side, wrong, right in ((engine, player, reference), (REFERENCE, reference, player)):
-                both = self.right(REFERENCE, engine) & self.standing(side, engine)
                 pair = difference_victim(wrong.victim, right.victim)
-                self.craft("difference", self.budget.difference(), side, both, engine, judges, pair)
-        self.craft("black box", self.budget.black_box(), engine, self.right(engine), engine, judges)
-        self.craft("label only", self.budget.label_only(), engine, self.standing(engine, engine), engine, judges)
+                for attack in self.attacks("difference"):
+                    both = self.right(REFERENCE, engine) & self.standing(side, engine)
+                    self.craft("difference", attack, side, both, engine, judges, pair)
+        for attack in self.attacks("black box"):
+            self.craft("black box", attack, engine, self.right(engine), engine, judges)
+        for attack in self.attacks("label only"):
+            self.craft("label only", attack, engine, self.standing(engine, engine), engine, judges)
 
     def craft(
         self,
         route: str,
-        attack: Attack | None,
+        attack: Attack,
         crafted_on: str,
         attacked: Bools,
         aimed_at: str | None,
         judges: list[str],
         pair: Victim | None = None,
     ) -> None:
-        """Run one attack on the samples `attacked` (n,) and have it judged; nothing for an attack left out."""
-        if attack is None:
-            return
+        """Run one attack on the samples `attacked` (n,) and have it judged."""
         victim = pair or self.lineup.players[crafted_on].victim
         player = self.lineup.engines[aimed_at] if pair and aimed_at else self.lineup.players[crafted_on]
-        x_adv, fools, queries = self.run(route, player.seen_by(attack, victim), victim, self.samples, attacked)
+        x_adv, fools, queries = self.run(route, player.wrap_attack(attack, victim), victim, self.samples, attacked)
         ranks = {judge: self.judge(judge, x_adv, attacked) for judge in judges}
         # whom it was crafted on has spoken already; in other batches a quantised engine may answer a shade differently
         own = ranks[crafted_on]
@@ -182,9 +188,10 @@ class Crafting:
                 flags &= attempt.rank[side] == 0
         return flags
 
-    def stronger(self) -> list[Attack]:
-        """The attacks for what withstood the first."""
-        return self.budget.stronger(len(self.lineup.reference.victim.centers.labels))
+    def attacks(self, route: Route) -> list[Attack]:
+        """The attacks that the budget has for a route."""
+        classes = len(self.lineup.reference.victim.centers.labels)
+        return self.budget.attacks(route, self.samples.threat.norm, classes)
 
     def remember(self, engine: str, x_adv: NDArray[np.float32], fools: Bools) -> None:
         """Keep the first input a sample that fools `engine`."""
@@ -224,7 +231,7 @@ class Crafting:
                 continue
             seeker = replace(player.victim, centers=centers)
             everything = np.ones(len(pairs), np.bool_)
-            attack = player.seen_by(self.budget.first(), seeker)
+            attack = player.wrap_attack(self.budget.first(self.samples.threat.norm), seeker)
             x_adv, _, _ = self.run("retrieval", attack, seeker, pairs, everything)
             for judge in judges if crafted_on == REFERENCE else (REFERENCE, crafted_on):
                 kept[f"{crafted_on}@{judge}"] = embed(self.lineup.players[judge].victim, x_adv)

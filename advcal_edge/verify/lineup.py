@@ -27,10 +27,10 @@ class Player:
     calls: int = 1
     """Answers averaged for each question of an attack; more than one where the model is random."""
 
-    def seen_by(self, attack: Attack, victim: Victim | None = None) -> Attack:
-        """The attack as it questions this player, or `victim` in its place: several answers where they differ.
+    def wrap_attack(self, attack: Attack, victim: Victim | None = None) -> Attack:
+        """The attack on this model, or on `victim` in its place; it averages answers where the model is random.
 
-        Whether it won is judged by single answers all the same.
+        Single answers still decide whether it has won.
         """
         if self.calls == 1:
             return attack
@@ -57,13 +57,9 @@ class Lineup:
         """Names of those who judge every input: the reference and the engines."""
         return [REFERENCE, *self.engines]
 
-    def can_duel(self, engine: str) -> bool:
+    def has_difference(self, engine: str) -> bool:
         """Whether reference and engine both have gradients, so that their difference can be attacked."""
         return None not in (self.reference.victim.gradient, self.engines[engine].victim.gradient)
-
-    def duels(self) -> int:
-        """How many engines that holds for."""
-        return sum(self.can_duel(engine) for engine in self.engines)
 
     def others(self, engine: str) -> list[str]:
         """Names of the sources that lend inputs against `engine`."""

@@ -112,7 +112,8 @@ class Verification:
         evidence = gather(blocks, engine)
         comparisons = compare(right[REFERENCE], right[ENGINE], evidence, self.margin)
         worst = comparisons[-1]
-        retrieval = measure_retrieval(self._blocks, engine, self.samples.partner, repr(self.budget.first()))
+        first = repr(self.budget.first(self.samples.threat.norm))
+        retrieval = measure_retrieval(self._blocks, engine, self.samples.partner, first)
         if retrieval is not None:
             comparisons += retrieval.comparisons(self.margin)
         examination = Examination.from_json(self.state.note(engine) or {})

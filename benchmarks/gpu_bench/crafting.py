@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from advcal_edge.attacks import PGD
-from advcal_edge.attacks.step import random_start
+from advcal_edge.attacks.pgd import random_start
 from advcal_edge.calibrate.adapters import AdaptedModule
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.centers import Centers

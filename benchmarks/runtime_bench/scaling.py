@@ -20,7 +20,21 @@ from advcal_edge.cli.verify import reports
 from advcal_edge.verify import Budget
 from runtime_bench.rows import Goal, Row
 
-CHEAP = Budget("cheap", 1, 1, 1, 1, ("ce",), 0, 0, 0, 0)  # one step each: what is measured is all that is around them
+# one step each: what is measured is all that is around them
+CHEAP = Budget(
+    "cheap",
+    ("ce",),
+    {
+        "pgd_steps": 1,
+        "pgd_restarts": 1,
+        "apgd_steps": 1,
+        "apgd_restarts": 1,
+        "targets": 0,
+        "difference_steps": 0,
+        "square_queries": 0,
+        "label_queries": 0,
+    },
+)
 LINEAR, FLAT = Goal(0.95, 1.05), Goal(high=1.05)
 
 

@@ -10,8 +10,7 @@ from torch.nn import functional as F
 from toy import DIM, centers
 
 from advcal_edge.attacks import LOSSES
-from advcal_edge.attacks.losses import Loss, own_first
-from advcal_edge.attacks.targeted_losses import targeted_dlr, targeted_margin
+from advcal_edge.attacks.losses import Loss, own_first, targeted_dlr, targeted_margin
 from advcal_edge.centers import Centers
 from advcal_edge.errors import ConfigError
 

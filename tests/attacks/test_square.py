@@ -15,9 +15,7 @@ from toy import DIM, SIDE, SPEC, THREAT, centers, toy
 
 from advcal_edge import spec
 from advcal_edge.attacks import Square, run_attack
-from advcal_edge.attacks.square_l2 import length, odd, pyramid, shift, tiles
-from advcal_edge.attacks.square_linf import repaint, stripes
-from advcal_edge.attacks.windows import halvings, random_windows
+from advcal_edge.attacks.square import halvings, length, odd, pyramid, random_windows, repaint, shift, stripes, tiles
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.spec import TensorSpec
 from advcal_edge.threat import ThreatModel

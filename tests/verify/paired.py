@@ -23,7 +23,20 @@ from advcal_edge.verify import Budget
 
 N, CLASSES, COARSE = 200, 6, 2
 THREAT = ThreatModel("linf", 4 / 255, (0.0, 1.0))
-BUDGET = Budget("toy", 5, 1, 3, 1, ("ce",), 0, 2, 10, 10)
+BUDGET = Budget(
+    "toy",
+    ("ce",),
+    {
+        "pgd_steps": 5,
+        "pgd_restarts": 1,
+        "apgd_steps": 3,
+        "apgd_restarts": 1,
+        "targets": 0,
+        "difference_steps": 2,
+        "square_queries": 10,
+        "label_queries": 10,
+    },
+)
 INFO = {"sha256": "ab" * 32, "precision": "fp32"}
 
 

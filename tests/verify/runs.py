@@ -12,7 +12,20 @@ from advcal_edge.threat import ThreatModel
 from advcal_edge.verify import Budget, HeldOut, Lineup, Player, State, Verification
 from advcal_edge.verify.examination import detect_randomness
 
-TEST_BUDGET = Budget("test", 5, 1, 4, 1, ("ce", "margin"), 0, 3, 20, 0)
+TEST_BUDGET = Budget(
+    "test",
+    ("ce", "margin"),
+    {
+        "pgd_steps": 5,
+        "pgd_restarts": 1,
+        "apgd_steps": 4,
+        "apgd_restarts": 1,
+        "targets": 0,
+        "difference_steps": 3,
+        "square_queries": 20,
+        "label_queries": 0,
+    },
+)
 HASHES: Mapping[str, str | None] = dict.fromkeys(("engine", "graph", "gradient", "bundle", "data", "centers"))
 
 Reports = dict[str, dict[str, Any]]

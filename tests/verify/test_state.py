@@ -250,7 +250,9 @@ samples = HeldOut.open(
     ProbeFile.open(folder / "probe.npz", modality.input), n, ThreatModel("linf", 4 / 255, (0.0, 1.0)), 0
 )
 assert len(samples) == n
-budget = Budget("small", 2, 1, 2, 1, ("ce",), 0, 1, 2, 2)
+steps = dict.fromkeys(("pgd_steps", "apgd_steps", "square_queries", "label_queries"), 2)
+numbers = {{**steps, "pgd_restarts": 1, "apgd_restarts": 1, "targets": 0, "difference_steps": 1}}
+budget = Budget("small", ("ce",), numbers)
 with State.temporary() as state:
     lineup = Lineup(Player(victim, {{}}), {{"fp32": Player(victim, {{}})}})
     run = Verification(lineup, modality, samples, budget, 0.1, state)

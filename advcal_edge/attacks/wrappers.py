@@ -1,0 +1,165 @@
+"""Attacks made of others: transfer, expectation over a randomised model's answers, and the difference of two models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.attacks.base import Attack, Proposal, Victim, to_numpy
+from advcal_edge.centers import Centers
+from advcal_edge.errors import ConfigError
+from advcal_edge.model import Gradient, Pullback, Runner
+from advcal_edge.spec import TensorSpec
+from advcal_edge.threat import Array, ThreatModel
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Crafts on `surrogate` and proposes to the victim, which is asked nothing; the queries are the surrogate's.
+
+    An attack that stops at the first success barely fools the surrogate and often nobody else: prefer
+    `PGD(select="strongest")`.
+    """
+
+    surrogate: Victim = field(repr=False)
+    attack: Attack
+
+    def propose(self, victim: Victim, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator) -> Proposal:
+        """Search within `threat` around x (n, ...) on the surrogate, in its own array library and place."""
+        place = self.surrogate.place
+        found = self.attack.propose(self.surrogate, place(to_numpy(x)), place(to_numpy(y)), threat, rng)
+        return Proposal(victim.place(to_numpy(found.x)), found.queries)
+
+
+def expected_victim(victim: Victim, calls: int) -> Victim:
+    """A victim whose embeddings and gradients are means over `calls` calls of a randomised one.
+
+    Since scores are linear in z, an attack on it follows the expected scores. Each of its queries costs `calls` of the
+    victim's. It is judged by its mean; to have single answers judged, attack the victim itself with
+    `Transfer(expected_victim(victim, calls), attack)`.
+
+    Raises:
+        ConfigError: less than one call.
+    """
+    if calls < 1:
+        raise ConfigError(f"an expectation needs at least one call; found {calls}")
+    gradient = None if victim.gradient is None else ExpectedGradient(victim.gradient, calls)
+    return replace(victim, runner=ExpectedRunner(victim.runner, calls), gradient=gradient)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedRunner:
+    """Mean of several forward passes."""
+
+    runner: Runner
+    calls: int
+
+    @property
+    def spec(self) -> TensorSpec:
+        """The input it takes."""
+        return self.runner.spec
+
+    @property
+    def fingerprint(self) -> str:
+        """What runs, and how often."""
+        return f"mean of {self.calls} calls of {self.runner.fingerprint}"
+
+    def __call__(self, x: Array) -> Array:
+        """Mean embeddings (n, d) of x (n, ...); shorter than one where the calls disagree."""
+        return mean(lambda: self.runner(x), self.calls)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedGradient:
+    """Mean of several backward passes, each of the forward pass it belongs to."""
+
+    gradient: Gradient
+    calls: int
+
+    def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        """Mean embeddings of x, and the mean of J^T v over the same calls."""
+        pairs = [self.gradient.vjp(x) for _ in range(self.calls)]
+        z, pulls = iter([z for z, _ in pairs]), [pull for _, pull in pairs]
+
+        def pullback(v: Array) -> Array:
+            each = iter(pulls)
+            return mean(lambda: next(each)(v), self.calls)
+
+        return mean(lambda: next(z), self.calls), pullback
+
+
+def mean(draw: Callable[[], Array], calls: int) -> Array:
+    """Mean of `calls` arrays, one held at a time."""
+    total = draw()
+    for _ in range(calls - 1):
+        total = total + draw()
+    return total / calls
+
+
+def difference_victim(engine: Victim, reference: Victim) -> Victim:
+    """A victim that is fooled where the engine is and the reference is not.
+
+    Its embeddings are pairs [z_engine, z_reference] (n, 2 d) on the host, as the loss `diva` reads them; both runners
+    must take numpy arrays. It has a gradient if both have one.
+
+    Raises:
+        ConfigError: the two are not scored against the same centers.
+    """
+    ours, theirs = engine.centers, reference.centers
+    if ours.labels != theirs.labels or not np.array_equal(ours.vectors, theirs.vectors):
+        raise ConfigError("engine and reference have different centers; a difference needs the same")
+    d = ours.dim
+
+    def criterion(z: Array, y: Array, centers: Centers) -> Array:
+        return engine.fooled(z[:, :d], y) & ~reference.fooled(z[:, d:], y)
+
+    gradient = None
+    if engine.gradient is not None and reference.gradient is not None:
+        gradient = PairGradient(engine.gradient, reference.gradient, d)
+    return Victim(PairRunner(engine.runner, reference.runner), ours, gradient, criterion=criterion)
+
+
+@dataclass(frozen=True, slots=True)
+class PairRunner:
+    """Both forward passes, side by side."""
+
+    engine: Runner
+    reference: Runner
+
+    @property
+    def spec(self) -> TensorSpec:
+        """The input that both take."""
+        return self.engine.spec
+
+    @property
+    def fingerprint(self) -> str:
+        """What either of them runs."""
+        return f"{self.engine.fingerprint} against {self.reference.fingerprint}"
+
+    def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Embed x (n, ...) to [z_engine, z_reference] (n, 2 d)."""
+        return np.concatenate([self.engine(x), self.reference(x)], axis=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class PairGradient:
+    """Both backward passes, added."""
+
+    engine: Gradient
+    reference: Gradient
+    dim: int
+
+    def vjp(self, x: NDArray[Any]) -> tuple[NDArray[Any], Pullback]:
+        """Embed x and return (z, pullback) with z (n, 2 d) as the runner has it."""
+        (first, pull_first), (second, pull_second) = self.engine.vjp(x), self.reference.vjp(x)
+
+        def pullback(v: NDArray[Any]) -> NDArray[Any]:
+            ahead, behind = np.ascontiguousarray(v[:, : self.dim]), np.ascontiguousarray(v[:, self.dim :])
+            total: NDArray[Any] = pull_first(ahead) + pull_second(behind)
+            return total
+
+        return np.concatenate([first, second], axis=-1), pullback
