@@ -6,8 +6,8 @@ from typing import Any
 
 from advcal_edge.errors import ExportError
 from advcal_edge.export.inspector import Achieved, hold, read_layers
-from advcal_edge.runtime.plan_card import Device
-from advcal_edge.runtime.products import Product, collecting_log
+from advcal_edge.runtime.backends.trt_api import Product, collecting_log
+from advcal_edge.runtime.metadata import Device
 
 
 def judge(

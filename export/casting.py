@@ -17,7 +17,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from advcal_edge.errors import ExportError
 from advcal_edge.export.anatomy import ELEMENTWISE, MATRIX_PRODUCTS, MOVES, constants, products
-from advcal_edge.export.dialect import Precision
 from advcal_edge.export.graph_file import find_opset, write_graph
 from advcal_edge.export.precision import kept_nodes
 
@@ -26,7 +25,7 @@ ELEMENTS: Mapping[str, int] = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.
 
 
 def convert_cast(
-    source: Path, target: Path, precision: Precision, further: Collection[str] = (), step: str | None = None
+    source: Path, target: Path, precision: str, further: Collection[str] = (), step: str | None = None
 ) -> None:
     """Read an fp32 forward graph and write the mixed one; its inputs and outputs stay float32.
 
@@ -53,9 +52,7 @@ def float_values(model: onnx.ModelProto) -> frozenset[str]:
     return frozenset(found | {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT})
 
 
-def choose_half(
-    graph: onnx.GraphProto, floats: frozenset[str], precision: Precision, kept: frozenset[str]
-) -> frozenset[str]:
+def choose_half(graph: onnx.GraphProto, floats: frozenset[str], precision: str, kept: frozenset[str]) -> frozenset[str]:
     """Names of the nodes that run in half precision: products, and what follows them, unless `kept` by the policy."""
     fixed = constants(graph)
     dtype = numpy_type(precision)
@@ -73,7 +70,7 @@ def choose_half(
     return frozenset(half_nodes)
 
 
-def numpy_type(precision: Precision) -> np.dtype[Any]:
+def numpy_type(precision: str) -> np.dtype[Any]:
     """The element type of a precision, as numpy knows it with the types that come with onnx."""
     return helper.tensor_dtype_to_np_dtype(ELEMENTS[precision])
 
@@ -86,7 +83,7 @@ def overflows(tensor: TensorProto, dtype: np.dtype[Any]) -> bool:
     return not bool(np.isfinite(cast).all())
 
 
-def insert_casts(graph: onnx.GraphProto, half: frozenset[str], floats: frozenset[str], precision: Precision) -> None:
+def insert_casts(graph: onnx.GraphProto, half: frozenset[str], floats: frozenset[str], precision: str) -> None:
     """Cast every float that crosses between half and fp32 nodes once, in place; constants are converted instead."""
     element, dtype = ELEMENTS[precision], numpy_type(precision)
     weights = {tensor.name: tensor for tensor in graph.initializer}

@@ -16,10 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from advcal_edge.export.anatomy import MOVES
 from advcal_edge.export.casting import ELEMENTS
-from advcal_edge.export.dialect import Precision
 
 
-def emulate(source: Path, target: Path, precision: Precision) -> None:
+def emulate(source: Path, target: Path, precision: str) -> None:
     """Write the emulation of the graph at `source`, in bf16 or fp16; its inputs and outputs are the same.
 
     The file is for measuring and ends with it: it carries no labels and is no engine.

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from advcal_edge.errors import ExportError, FidelityError, first_line
-from advcal_edge.export.dialect import Precision
 from advcal_edge.export.forward import freeze
 from advcal_edge.export.vjp import pull_back
 
@@ -76,7 +75,7 @@ class Limit:
         return value >= self.bound if self.lower else value <= self.bound
 
 
-FORWARD_LIMITS: dict[Precision, tuple[Limit, ...]] = {
+FORWARD_LIMITS: dict[str, tuple[Limit, ...]] = {
     "fp32": (Limit("relative_l2", 1e-4, "only the order of sums differs: 3e-7 when measured, 2e-6 on large encoders"),),
     "fp16": (Limit("relative_l2", 5e-2, "11 bits give about 2e-4; an overflow or a lost norm gives 0.1 and more"),),
     "bf16": (Limit("relative_l2", 0.1, "8 bits give 2e-3 on bindlite, depth adds to it; a lost part gives more"),),

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 from advcal_edge.errors import ExportError, first_line
-from advcal_edge.export.dialect import Kind, Precision
+from advcal_edge.export.dialect import Kind
 
 EXTERNAL_BYTES = 1_500_000_000
 """A protobuf file ends at 2 GB; weights beyond this go to a `.data` file beside it."""
@@ -26,7 +26,7 @@ def write_graph(
     model: onnx.ModelProto,
     path: Path,
     *,
-    precision: Precision,
+    precision: str,
     kind: Kind,
     opset: int,
     step: str | None = None,

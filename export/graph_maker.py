@@ -15,7 +15,7 @@ from torch import nn
 from advcal_edge.bundle import Bundle
 from advcal_edge.export.anatomy import products
 from advcal_edge.export.casting import ELEMENTS, convert_cast
-from advcal_edge.export.dialect import Kind, Precision
+from advcal_edge.export.dialect import Kind
 from advcal_edge.export.emulation import emulate
 from advcal_edge.export.fidelity import (
     FORWARD_LIMITS,
@@ -47,7 +47,7 @@ class GraphMaker:
     folder: Path
     opset: int
 
-    def make(self, kind: Kind, precision: Precision, step: Step | None = None) -> ExportedGraph:
+    def make(self, kind: Kind, precision: str, step: Step | None = None) -> ExportedGraph:
         """Write and measure one graph, at a `step` of the ladder where one is climbed.
 
         Raises:
@@ -70,7 +70,7 @@ class GraphMaker:
             step=None if step is None else step.name,
         )
 
-    def write(self, path: Path, kind: Kind, precision: Precision, step: Step | None = None) -> None:
+    def write(self, path: Path, kind: Kind, precision: str, step: Step | None = None) -> None:
         """Write one graph; reduced precisions are made from the fp32 graph, which is made first where it is missing."""
         if kind == "vjp":
             spec, dim = self.bundle.modality.input, self.bundle.centers().dim
@@ -94,12 +94,12 @@ class GraphMaker:
             export_forward(self.module, self.bundle.modality.input, path, self.opset)
         return path
 
-    def reduced(self, precision: Precision, step: Step) -> frozenset[str]:
+    def reduced(self, precision: str, step: Step) -> frozenset[str]:
         """Names of the matrix products in reduced precision at a step: where they are the same, so is the graph."""
         graph = onnx.load(str(self.reference()), load_external_data=False).graph
         return products(graph) - kept_nodes(graph, precision, step.further)
 
-    def measure(self, path: Path, kind: Kind, precision: Precision) -> ForwardFidelity | VjpFidelity:
+    def measure(self, path: Path, kind: Kind, precision: str) -> ForwardFidelity | VjpFidelity:
         """Measure one graph on the first samples of the probe, and hold it to its limits.
 
         bf16 and fp16 graphs are measured by their emulation: a CPU runs the one not at all, and hides what overflows in
@@ -118,13 +118,13 @@ class GraphMaker:
             check_fidelity(path.name, forward, FORWARD_LIMITS[precision])
         return forward
 
-    def measure_emulated(self, path: Path, precision: Precision, x: NDArray[np.float32]) -> ForwardFidelity:
+    def measure_emulated(self, path: Path, precision: str, x: NDArray[np.float32]) -> ForwardFidelity:
         """Measure the emulation of a graph."""
         with TemporaryDirectory(dir=self.folder, prefix=".emulation.") as folder:
             emulation = Path(folder) / path.name
             emulate(path, emulation, precision)
             return replace(measure_forward(emulation, self.module, x, reference=True), emulated=True)
 
-    def path(self, kind: Kind, precision: Precision) -> Path:
+    def path(self, kind: Kind, precision: str) -> Path:
         """Where a graph is written."""
         return self.folder / f"{kind}.{precision}.onnx"

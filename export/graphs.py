@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import ConfigError
 from advcal_edge.export.dependencies import check_dependencies
-from advcal_edge.export.dialect import DEFAULT_PRECISIONS, PRECISIONS, Kind, Precision, check_opset
+from advcal_edge.export.dialect import Kind, check_opset
 from advcal_edge.export.result import ExportResult
+from advcal_edge.precision import DEFAULT_PRECISIONS, PRECISIONS
 from advcal_edge.registry import unknown
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def remove_graph(bundle: Bundle, name: str) -> Bundle:
     return bundle.remove((name, f"{name}.data"), graphs=told)
 
 
-def choose_graphs(precisions: Sequence[str], gradient: bool) -> list[tuple[Kind, Precision]]:
+def choose_graphs(precisions: Sequence[str], gradient: bool) -> list[tuple[Kind, str]]:
     """Kind and precision of the graphs to make, each once.
 
     Raises:
@@ -99,7 +100,7 @@ def choose_graphs(precisions: Sequence[str], gradient: bool) -> list[tuple[Kind,
     for name in precisions:
         if name not in PRECISIONS:
             raise unknown("precision", name, PRECISIONS)
-    chosen: list[tuple[Kind, Precision]] = [("forward", name) for name in PRECISIONS if name in precisions]
+    chosen: list[tuple[Kind, str]] = [("forward", name) for name in PRECISIONS if name in precisions]
     if gradient:
         chosen.append(("vjp", "fp32"))
     if not chosen:

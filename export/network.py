@@ -8,9 +8,9 @@ from typing import Any
 
 from advcal_edge.errors import ExportError
 from advcal_edge.export.inspector import NODE
+from advcal_edge.runtime.backends.graph_check import check_graph
+from advcal_edge.runtime.backends.trt_api import Product
 from advcal_edge.runtime.engine_file import EngineFile
-from advcal_edge.runtime.graph_check import check_graph
-from advcal_edge.runtime.products import Product
 
 TYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
 PRODUCTS = ("MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "EINSUM")

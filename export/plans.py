@@ -1,4 +1,4 @@
-"""All plans of a bundle for one target: built from its graphs, each with its card, added together or not at all."""
+"""All plans of a bundle for one target: built from its graphs, each with its metadata, added together or not at all."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from advcal_edge.errors import ConfigError
 from advcal_edge.export.target import BuildOptions
 from advcal_edge.export.tensorrt import build_plan, find_device
 from advcal_edge.export.timing_cache import cache_path, slug
-from advcal_edge.runtime.engine import listed_engine, plan_cards
-from advcal_edge.runtime.plan_card import PlanCard, card_path
-from advcal_edge.runtime.products import Product, dotted
+from advcal_edge.runtime.backends.trt_api import Product, dotted
+from advcal_edge.runtime.engine import listed_engine, plan_metadata
+from advcal_edge.runtime.metadata import EngineMetadata, metadata_path
 
 FOLDER = "engines"
 
@@ -25,22 +25,22 @@ class BuiltPlan:
     """One plan of a bundle."""
 
     path: str
-    card: PlanCard
+    metadata: EngineMetadata
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for the command line."""
-        card = self.card
+        metadata = self.metadata
         return {
             "path": self.path,
-            "graph": card.graph,
-            "kind": card.kind,
-            "product": card.product,
-            "version": list(card.version),
-            "device": None if card.device is None else str(card.device),
-            "precision": {"asked": card.precision, "achieved": card.achieved, "evidence": card.evidence},
-            "sha256": card.sha256,
-            "bytes": card.bytes,
-            "seconds": card.seconds,
+            "graph": metadata.graph,
+            "kind": metadata.kind,
+            "product": metadata.product,
+            "version": list(metadata.version),
+            "device": None if metadata.device is None else str(metadata.device),
+            "precision": {"asked": metadata.precision, "achieved": metadata.achieved, "evidence": metadata.evidence},
+            "sha256": metadata.sha256,
+            "bytes": metadata.bytes,
+            "seconds": metadata.seconds,
         }
 
 
@@ -68,54 +68,54 @@ def build_plans(
         for graph in graphs:
             report(graph)
             staged = folder / f"{Path(graph).stem}.plan"
-            card = build_plan(product, listed_engine(bundle, graph), staged, options, timing_cache=cache)
-            name = f"{FOLDER}/{plan_name(card)}"
+            metadata = build_plan(product, listed_engine(bundle, graph), staged, options, timing_cache=cache)
+            name = f"{FOLDER}/{plan_name(metadata)}"
             files[name] = staged
-            files[card_path(Path(name)).as_posix()] = card_path(staged)
-            built.append(BuiltPlan(name, card))
+            files[metadata_path(Path(name)).as_posix()] = metadata_path(staged)
+            built.append(BuiltPlan(name, metadata))
         older = [name for plan in built for name in superseded(bundle, plan)]
         return bundle.add(files).remove(older), tuple(built)
 
 
-def plan_name(card: PlanCard) -> str:
+def plan_name(metadata: EngineMetadata) -> str:
     """`<gpu>-trt<version>-<sha8>.plan`; `any` for a plan that was built without a device."""
-    place = "any" if card.device is None else slug(card.device.name)
-    product = "trt" if card.product == "tensorrt" else "rtx"
-    return f"{place}-{product}{dotted(card.version)}-{card.sha256[:8]}.plan"
+    place = "any" if metadata.device is None else slug(metadata.device.name)
+    product = "trt" if metadata.product == "tensorrt" else "rtx"
+    return f"{place}-{product}{dotted(metadata.version)}-{metadata.sha256[:8]}.plan"
 
 
 def superseded(bundle: Bundle, plan: BuiltPlan) -> list[str]:
     """Files of earlier plans that were built from the same graph for the same target: nobody would choose them."""
 
-    def target(card: PlanCard) -> tuple[object, ...]:
-        return card.graph, card.product, card.version, card.device, card.targets
+    def target(metadata: EngineMetadata) -> tuple[object, ...]:
+        return metadata.graph, metadata.product, metadata.version, metadata.device, metadata.targets
 
     old = [
         name
-        for name, card in plan_cards(bundle).items()
-        if target(card) == target(plan.card) and card.sha256 != plan.card.sha256
+        for name, metadata in plan_metadata(bundle).items()
+        if target(metadata) == target(plan.metadata) and metadata.sha256 != plan.metadata.sha256
     ]
-    return [file for name in old for file in (name, card_path(Path(name)).as_posix())]
+    return [file for name in old for file in (name, metadata_path(Path(name)).as_posix())]
 
 
-def rebuild_plan(bundle: Bundle, product: Product, card: PlanCard, folder: Path) -> Path:
-    """Build the plan of `card` once more from the bundle's graph, with the same options and no timings, into `folder`.
+def rebuild_plan(bundle: Bundle, product: Product, metadata: EngineMetadata, folder: Path) -> Path:
+    """Build a plan again into `folder`, from the bundle's graph with the same options and no timings.
 
     Raises:
         ExportError: it cannot be built.
     """
-    batch = next(iter(card.profiles.values()))
+    batch = next(iter(metadata.profiles.values()))
     options = BuildOptions(
         batch=(batch[0][0], batch[1][0], batch[2][0]),
-        memory=card.memory,
-        version_compatible=card.version_compatible,
-        hardware=card.hardware,  # type: ignore[arg-type]  # written from the same words
-        capabilities=card.targets,
-        break_fusions=card.unfused,
-        step=card.step,
+        memory=metadata.memory,
+        version_compatible=metadata.version_compatible,
+        hardware=metadata.hardware,  # type: ignore[arg-type]  # written from the same words
+        capabilities=metadata.targets,
+        break_fusions=metadata.unfused,
+        step=metadata.step,
     )
     staged = folder / "again.plan"
-    again = build_plan(product, listed_engine(bundle, card.graph), staged, options)
+    again = build_plan(product, listed_engine(bundle, metadata.graph), staged, options)
     path = folder / plan_name(again)
-    card_path(staged).replace(card_path(path))
+    metadata_path(staged).replace(metadata_path(path))
     return staged.replace(path)

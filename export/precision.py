@@ -20,10 +20,9 @@ from advcal_edge.export.anatomy import (
     residual_sums,
     stem_products,
 )
-from advcal_edge.export.dialect import Precision
 
-CAST: tuple[Precision, ...] = ("fp16", "bf16")
-QUANTISED: tuple[Precision, ...] = ("int8", "fp8")
+CAST: tuple[str, ...] = ("fp16", "bf16")
+QUANTISED: tuple[str, ...] = ("int8", "fp8")
 REDUCED = (*CAST, *QUANTISED)
 
 
@@ -34,7 +33,7 @@ class Part:
     name: str
     what: str
     reason: str
-    precisions: tuple[Precision, ...]
+    precisions: tuple[str, ...]
     find: Callable[[onnx.GraphProto], frozenset[str]]
 
 
@@ -112,7 +111,7 @@ FURTHER = (
 """What stays fp32 only where it is asked for."""
 
 
-def kept_nodes(graph: onnx.GraphProto, precision: Precision, further: Collection[str] = ()) -> frozenset[str]:
+def kept_nodes(graph: onnx.GraphProto, precision: str, further: Collection[str] = ()) -> frozenset[str]:
     """Names of the nodes that stay fp32 in `precision`, `further` parts of `FURTHER` included."""
     parts = (*POLICY, *(part for part in FURTHER if part.name in further))
     return frozenset().union(*(part.find(graph) for part in parts if precision in part.precisions))

@@ -17,7 +17,6 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from advcal_edge.errors import ExportError, first_line
 from advcal_edge.export.anatomy import MATRIX_PRODUCTS, products
-from advcal_edge.export.dialect import Precision
 from advcal_edge.export.graph_file import find_opset, graph_files, write_graph
 from advcal_edge.export.precision import kept_nodes
 from advcal_edge.export.quiet import quiet
@@ -63,7 +62,7 @@ def convert_int8(
 
 
 def quantise(
-    source: Path, calibration: NDArray[np.float32], precision: Precision, further: Collection[str] = ()
+    source: Path, calibration: NDArray[np.float32], precision: str, further: Collection[str] = ()
 ) -> onnx.ModelProto:
     """The fp32 graph at `source` with int8 Q/DQ pairs around the products that the policy of `precision` leaves.
 

@@ -12,7 +12,7 @@ from typing import Literal
 from advcal_edge.config import Layer, read_toml, resolve
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import unknown
-from advcal_edge.runtime.plan_card import Capability
+from advcal_edge.runtime.metadata import Capability
 
 PRESETS = ("jetson-orin", "jetson-thor", "server", "rtx")
 ProductName = Literal["tensorrt", "tensorrt_rtx"]
@@ -72,7 +72,7 @@ class BuildOptions:
     hardware: Hardware = "none"
     capabilities: tuple[Capability, ...] = ()
     break_fusions: bool = False
-    step: str | None = None  # of the ladder, for the card
+    step: str | None = None  # of the precision fallback, for the metadata
 
 
 def load_target(name: str | None, settings: Sequence[Layer] = ()) -> Target:

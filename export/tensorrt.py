@@ -12,10 +12,10 @@ from advcal_edge.export.assertion import judge
 from advcal_edge.export.network import break_fusions, product_precisions, read_network
 from advcal_edge.export.target import BuildOptions
 from advcal_edge.export.timing_cache import attach, keep
-from advcal_edge.runtime.cuda import Cuda
+from advcal_edge.runtime.backends.cuda import Cuda
+from advcal_edge.runtime.backends.trt_api import Product, collecting_log
 from advcal_edge.runtime.engine_file import graph_digest
-from advcal_edge.runtime.plan_card import Device, PlanCard, card_path
-from advcal_edge.runtime.products import Product, collecting_log
+from advcal_edge.runtime.metadata import Device, EngineMetadata, metadata_path
 from advcal_edge.storage import sha256_bytes, write_atomic
 
 MIB = 1 << 20
@@ -39,11 +39,11 @@ def build_plan(
     options: BuildOptions | None = None,
     *,
     timing_cache: Path | None = None,
-) -> PlanCard:
-    """Build the ONNX file `graph`, named like `forward.fp16.onnx`, into the plan `target` with its card beside it.
+) -> EngineMetadata:
+    """Build the ONNX file `graph`, named like `forward.fp16.onnx`, into the plan `target` with its metadata beside it.
 
     TF32 is off. Where this machine has a device the plan is opened again and its layers are read; where it has none,
-    the card says that the precision is that of the typed network.
+    the metadata say that the precision is that of the typed network.
 
     Raises:
         ConfigError: a file name that tells no precision, or options that the product does not have.
@@ -63,7 +63,7 @@ def build_plan(
     kept = keep(product, config, timing_cache)  # before anything can refuse the plan: it was measured
     wanted = product_precisions(product.module, network)
     achieved, evidence = judge(product, device, data, precision, wanted)
-    card = PlanCard(
+    metadata = EngineMetadata(
         sha256=sha256_bytes(data),
         bytes=len(data),
         kind=kind,
@@ -88,8 +88,8 @@ def build_plan(
         seconds=round(seconds, 2),
     )
     write_atomic(target, data)
-    write_atomic(card_path(target), (json.dumps(card.to_json(), indent=1) + "\n").encode())
-    return card
+    write_atomic(metadata_path(target), (json.dumps(metadata.to_json(), indent=1) + "\n").encode())
+    return metadata
 
 
 def build(product: Product, graph: Path, options: BuildOptions, cache: Path | None) -> tuple[bytes, Any, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from advcal_edge.errors import ExportError
 from advcal_edge.limits import TIMINGS_BYTES
-from advcal_edge.runtime.plan_card import Device
-from advcal_edge.runtime.products import Product, dotted
+from advcal_edge.runtime.backends.trt_api import Product, dotted
+from advcal_edge.runtime.metadata import Device
 from advcal_edge.storage import read_bytes, sha256_bytes, write_atomic
 
 

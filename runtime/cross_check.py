@@ -18,14 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.errors import DependencyError, EngineError
-from advcal_edge.runtime.engine_file import is_plan
-from advcal_edge.runtime.plan_card import read_card
-from advcal_edge.runtime.runners import CPU, EngineRunner
+from advcal_edge.runtime.backends import Backend
+from advcal_edge.runtime.backends.onnx import CPU
+from advcal_edge.runtime.model import Runner
 
 Floats = NDArray[np.float32]
 
 LIMIT = 1e-3  # relative L2; the same bytes on the same device agree to 1e-6, another engine does not
 SECONDS = 600
+ARGUMENTS = {"graph": ["--onnxrt"], "plan": ["--trt", "--model-type=engine"]}
 LOADER = "import numpy\n\n\ndef load_data():\n    yield {{'x': numpy.load({path!r}, allow_pickle=False)}}\n"
 # polygraphy knows TensorRT-RTX by the name of the metapackage only
 PROGRAM = (
@@ -51,7 +52,7 @@ class CrossCheck:
         return asdict(self)
 
 
-def cross_check(runner: EngineRunner, x: Floats) -> CrossCheck:
+def cross_check(runner: Runner, x: Floats) -> CrossCheck:
     """Run the file of `runner` in polygraphy on x (n, ...), and compare.
 
     Raises:
@@ -60,13 +61,17 @@ def cross_check(runner: EngineRunner, x: Floats) -> CrossCheck:
     """
     if find_spec("polygraphy") is None:
         raise DependencyError("polygraphy", extra="trt", purpose="`--cross-check`")
-    plan = is_plan(runner.path)
-    if not plan and CPU not in runner.fingerprint:
+    if runner.backend.kind not in ARGUMENTS:
+        raise EngineError(
+            f"polygraphy runs ONNX graphs and plans; `{runner.path}` runs as {runner.fingerprint}",
+            hint="leave out `--cross-check`",
+        )
+    if runner.backend.kind == "graph" and CPU not in runner.fingerprint:
         raise EngineError(
             f"polygraphy runs graphs on the CPU here; `{runner.path}` runs as {runner.fingerprint}",
             hint="leave out `--cross-check`, or check the plan",
         )
-    ours, theirs = runner(x), polygraphy_run(runner.path, x, ["--trt"] if plan else ["--onnxrt"])
+    ours, theirs = runner(x), polygraphy_run(runner.backend, x)
     if theirs.shape != ours.shape:
         raise EngineError(f"polygraphy returned {theirs.shape} for `{runner.path}`; we {ours.shape}")
     scale = max(float(np.linalg.norm(theirs)), 1e-30)
@@ -85,19 +90,19 @@ def cross_check(runner: EngineRunner, x: Floats) -> CrossCheck:
     return found
 
 
-def polygraphy_run(path: Path, x: Floats, backend: list[str]) -> Floats:
+def polygraphy_run(backend: Backend, x: Floats) -> Floats:
     """z (n, d) of an engine as `polygraphy run` computes it, in a process of its own.
 
     Raises:
         EngineError: it fails.
     """
-    card = read_card(path) if is_plan(path) else None
-    rtx = card is not None and card.product == "tensorrt_rtx"
+    path, metadata = backend.path, backend.metadata
+    rtx = metadata is not None and metadata.product == "tensorrt_rtx"
     with tempfile.TemporaryDirectory(prefix="advcal-edge.") as folder:
         samples, loader, results = (Path(folder, name) for name in ("x.npy", "loader.py", "results.json"))
         np.save(samples, x)
         loader.write_text(LOADER.format(path=str(samples)), encoding="utf-8")
-        arguments = [str(path), *backend, *(["--model-type=engine"] if is_plan(path) else [])]
+        arguments = [str(path), *ARGUMENTS[backend.kind]]
         arguments += ["--data-loader-script", str(loader), "--save-outputs", str(results)]
         done = subprocess.run(  # our interpreter, our program, paths as arguments
             [sys.executable, "-c", PROGRAM, "run", *arguments],

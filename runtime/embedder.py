@@ -17,8 +17,9 @@ from advcal_edge.centers import Centers
 from advcal_edge.commands import command
 from advcal_edge.errors import EngineError, InputError
 from advcal_edge.runtime.approval import find_approval
-from advcal_edge.runtime.engine import choose_engine, choose_providers, read_engine
-from advcal_edge.runtime.runners import EngineRunner, open_runner
+from advcal_edge.runtime.backends import OpenOptions
+from advcal_edge.runtime.engine import choose_engine, read_engine
+from advcal_edge.runtime.model import Runner, open_runner
 from advcal_edge.spec import Modality, TensorSpec
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Match:
 class Embedder:
     """An engine with the preprocessing before it and the centers behind it; safe to call from several threads."""
 
-    runner: EngineRunner
+    runner: Runner
     modality: Modality
     centers: Centers
     verified: bool
@@ -71,13 +72,9 @@ class Embedder:
         modality, centers = opened.modality, opened.centers()
         file = read_engine(opened, choose_engine(opened, engine))
         path, approval = file.path, find_approval(opened, file.sha256)  # asked of what was read, not of a path
-        runner = open_runner(
-            file,
-            modality.input,
-            providers=choose_providers(path, approval),
-            threads=threads,
-            allow_plan_code=allow_plan_code,
-        )
+        seen = None if approval is None else approval.provider
+        options = OpenOptions(verified_on=seen, threads=threads, allow_plan_code=allow_plan_code)
+        runner = open_runner(file, modality.input, options)
         verified = approval is not None and approval.covers(runner.fingerprint)
         if require_verified and not verified:
             raise EngineError(

@@ -10,17 +10,12 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.commands import command
 from advcal_edge.errors import DependencyError, EngineError
 from advcal_edge.limits import ENGINE_BYTES
-from advcal_edge.runtime.approval import Approval, find_approval
+from advcal_edge.precision import FASTEST_FIRST, PRECISIONS, speed_of
+from advcal_edge.runtime.approval import find_approval
 from advcal_edge.runtime.engine_file import EngineFile, combine, is_plan, weights_beside
-from advcal_edge.runtime.runners import CUDA, offered_providers
 
 if TYPE_CHECKING:
-    from advcal_edge.runtime.plan_card import PlanCard
-
-FASTEST_FIRST = ("int8", "fp16", "fp32")
-PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
-CPU_PRECISIONS = ("fp32", "fp16", "int8", "fp8")
-"""What ONNX Runtime runs on a CPU; fp8 is simulated there, and slower than fp32."""
+    from advcal_edge.runtime.metadata import EngineMetadata
 
 
 def choose_engine(bundle: Bundle, name: str) -> Path:
@@ -32,12 +27,12 @@ def choose_engine(bundle: Bundle, name: str) -> Path:
 
     Raises:
         EngineError: no such engine.
-        BundleError: a report or a card of a plan was changed.
+        BundleError: a report or the metadata of a plan were changed.
     """
     if name == "auto":
-        return choose_plan(bundle) or choose_verified(bundle) or listed_path(bundle, graph_name("fp32"))
+        return choose_plan(bundle) or choose_verified(bundle) or listed_path(bundle, PRECISIONS["fp32"].graph)
     if name in PRECISIONS:
-        return listed_path(bundle, graph_name(name))
+        return listed_path(bundle, PRECISIONS[name].graph)
     if bundle.has(name):
         return listed_path(bundle, name)
     path = Path(name)
@@ -52,76 +47,69 @@ def choose_engine(bundle: Bundle, name: str) -> Path:
 def choose_verified(bundle: Bundle) -> Path | None:
     """Path of the fastest graph by convention that has a passing report."""
     for precision in FASTEST_FIRST:
-        name = graph_name(precision)
+        name = PRECISIONS[precision].graph
         if bundle.has(name) and find_approval(bundle, listed_digest(bundle, name)):
             return listed_path(bundle, name)
     return None
 
 
 def choose_plan(bundle: Bundle) -> Path | None:
-    """Path of the fastest plan by convention that has a passing report and whose card fits this machine."""
-    cards = plan_cards(bundle)
+    """Path of the fastest plan by convention that has a passing report and whose metadata fit this machine."""
+    plans = plan_metadata(bundle)
     verified = [
-        (card.precision, name)
-        for name, card in cards.items()
-        if card.kind == "forward" and find_approval(bundle, card.sha256)
+        (-speed_of(metadata.precision), name)
+        for name, metadata in plans.items()
+        if metadata.kind == "forward" and find_approval(bundle, metadata.sha256)
     ]  # the reports are asked first: to ask the device takes a driver
-    order = sorted(
-        verified, key=lambda item: (FASTEST_FIRST.index(item[0]) if item[0] in FASTEST_FIRST else 0, item[1])
-    )
-    return next((listed_path(bundle, name) for _, name in order if fits_here(cards[name])), None)
+    return next((listed_path(bundle, name) for _, name in sorted(verified) if fits_here(plans[name])), None)
 
 
-def plan_cards(bundle: Bundle) -> Mapping[str, PlanCard]:
-    """The card of each plan in the bundle, by the plan's name.
+def plan_metadata(bundle: Bundle) -> Mapping[str, EngineMetadata]:
+    """The metadata of each plan in the bundle that has some, by the plan's name.
 
     Raises:
-        BundleError: a card was changed.
-        EngineError: a card cannot be read.
+        BundleError: the file beside a plan was changed.
+        EngineError: it cannot be read.
     """
     names = [name for name in bundle.manifest["files"] if name.startswith("engines/") and is_plan(Path(name))]
     if not names:
         return {}
-    from advcal_edge.runtime.plan_card import card_path, read_card
+    from advcal_edge.runtime.metadata import metadata_path, read_metadata
 
-    found = {}
+    plans = {}
     for name in names:
-        told = card_path(Path(name)).as_posix()
-        card = read_card(bundle.file(told).with_suffix(Path(name).suffix)) if bundle.has(told) else None
-        if card is not None:
-            found[name] = card
-    return found
+        beside = metadata_path(Path(name)).as_posix()
+        metadata = read_metadata(bundle.file(beside).with_suffix(Path(name).suffix)) if bundle.has(beside) else None
+        if metadata is not None:
+            plans[name] = metadata
+    return plans
 
 
-def fits_here(card: PlanCard) -> bool:
+def fits_here(metadata: EngineMetadata) -> bool:
     """Whether product and device of this machine are those a plan was built for."""
-    from advcal_edge.runtime.cuda import Cuda
-    from advcal_edge.runtime.plan_card import Device
-    from advcal_edge.runtime.products import find_product
+    from advcal_edge.runtime.backends.cuda import Cuda
+    from advcal_edge.runtime.backends.trt_api import find_product
+    from advcal_edge.runtime.metadata import Device
 
     try:
         cuda = Cuda()
         device = Device(cuda.device_name(), cuda.compute_capability())
-        return card.misfit(find_product(card.product), device) is None
+        return metadata.misfit(find_product(metadata.product), device) is None
     except (DependencyError, EngineError):
         return False
 
 
-def runs_here(card: PlanCard) -> bool:
+def runs_here(metadata: EngineMetadata) -> bool:
     """Whether this is a forward plan for this machine."""
-    return card.kind == "forward" and fits_here(card)
+    return metadata.kind == "forward" and fits_here(metadata)
 
 
 def runnable_precisions() -> tuple[str, ...]:
     """Precisions of graphs that ONNX Runtime may run on this machine."""
-    return PRECISIONS if CUDA in offered_providers() else CPU_PRECISIONS
+    from advcal_edge.runtime.backends.onnx import CUDA, offered_providers
 
-
-def choose_providers(path: Path, approval: Approval | None) -> tuple[str, ...]:
-    """Where ONNX Runtime runs a graph: where a passing report saw it run, then CUDA before the CPU; none for a plan."""
-    if is_plan(path):
-        return ()
-    return tuple(sorted(offered_providers(), key=lambda name: approval is None or not approval.covers(name)))
+    cuda = CUDA in offered_providers()
+    return tuple(name for name, precision in PRECISIONS.items() if cuda or precision.on_cpu)
 
 
 def read_engine(bundle: Bundle, path: Path) -> EngineFile:
@@ -207,14 +195,9 @@ def listed_path(bundle: Bundle, name: str) -> Path:
 
 def unusual(name: str) -> tuple[str, ...]:
     """The words that export a graph which no export writes unasked."""
-    return next((("--precision", p) for p in PRECISIONS if name == graph_name(p) and p not in FASTEST_FIRST), ())
+    return next((("--precision", p.name) for p in PRECISIONS.values() if name == p.graph and not p.default), ())
 
 
 def graphs(bundle: Bundle) -> list[str]:
     """Names of the forward graphs that the manifest lists."""
     return [n for n in bundle.manifest["files"] if n.startswith("onnx/forward.") and n.endswith(".onnx")]
-
-
-def graph_name(precision: str) -> str:
-    """Where a bundle keeps its forward graph of `precision`."""
-    return f"onnx/forward.{precision}.onnx"

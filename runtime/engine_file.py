@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from advcal_edge.commands import command
 from advcal_edge.errors import EngineError
 from advcal_edge.limits import ENGINE_BYTES
+from advcal_edge.manifest import MANIFEST
 from advcal_edge.storage import read_bytes, sha256_bytes, sha256_file
 
 PLANS = frozenset({".plan", ".engine", ".trt"})
@@ -60,10 +62,16 @@ def combine(graph: str, weights: str) -> str:
 
 
 def is_plan(path: Path) -> bool:
-    """Whether a file is a plan by its name; else it is a graph."""
+    """Whether a file is a plan of TensorRT by its name."""
     return path.suffix in PLANS
 
 
 def weights_beside(path: Path) -> Path:
     """Where an exporter puts the weights of a graph that is too large for one file."""
     return path.with_name(path.name + ".data")
+
+
+def export_command(engine: Path, options: str = "") -> str:
+    """`advcal-edge export` for the bundle that `engine` lies in, quoted; with BUNDLE where it lies in none."""
+    bundle = next((folder for folder in engine.parents[:2] if (folder / MANIFEST).is_file()), "BUNDLE")
+    return f"`{command('export', bundle, *options.split())}`"

@@ -23,7 +23,7 @@ import onnxruntime as ort
 import pytest
 from host_builder import building, inspector_json
 
-from advcal_edge.runtime.plan_card import Device, PlanCard, card_path
+from advcal_edge.runtime.metadata import Device, EngineMetadata, metadata_path
 from advcal_edge.storage import sha256_bytes
 
 MAGIC = b"host plan\n"
@@ -35,7 +35,7 @@ ALL = -7  # in `waited`: the whole device
 
 @dataclass
 class HostGpu:
-    """Backend of the CUDA runtime: allocations are counted, copies outside of them are refused."""
+    """Stands for the library of the CUDA runtime: allocations are counted, copies outside of them are refused."""
 
     memory: int = 1 << 40
     blocks: dict[int, ctypes.Array[ctypes.c_char]] = field(default_factory=dict)
@@ -294,8 +294,10 @@ def host_plan(
     return MAGIC + json.dumps([profile, list(outputs), *([code] if code else [])]).encode() + b"\n" + graph
 
 
-def host_card(plan: bytes, graph: bytes, precision: str = "fp16", kind: str = "forward", **changes: Any) -> PlanCard:
-    """The card of a plan of the stand-in."""
+def host_metadata(
+    plan: bytes, graph: bytes, precision: str = "fp16", kind: str = "forward", **changes: Any
+) -> EngineMetadata:
+    """The metadata of a plan of the stand-in."""
     told: dict[str, Any] = {
         "sha256": sha256_bytes(plan),
         "bytes": len(plan),
@@ -320,16 +322,16 @@ def host_card(plan: bytes, graph: bytes, precision: str = "fp16", kind: str = "f
         "unfused": False,
         "seconds": 1.0,
     }
-    return PlanCard(**{**told, **changes})
+    return EngineMetadata(**{**told, **changes})
 
 
 def write_plan(
     path: Path, graph: bytes, profile: tuple[int, int, int] = (1, 4, 8), code: str = "", **changes: Any
 ) -> Path:
-    """A plan and its card on disk."""
+    """A plan and its metadata on disk."""
     data = host_plan(graph, profile, code=code)
     path.write_bytes(data)
-    card_path(path).write_text(json.dumps(host_card(data, graph, **changes).to_json()))
+    metadata_path(path).write_text(json.dumps(host_metadata(data, graph, **changes).to_json()))
     return path
 
 
@@ -338,5 +340,5 @@ def host_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostGpu]:
     """This process has a device and TensorRT for a while."""
     gpu = HostGpu()
     monkeypatch.setitem(__import__("sys").modules, "tensorrt", host_module(gpu))
-    monkeypatch.setattr("advcal_edge.runtime.cuda.find_backend", lambda: gpu)
+    monkeypatch.setattr("advcal_edge.runtime.backends.cuda.find_library", lambda: gpu)
     yield gpu

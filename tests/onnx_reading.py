@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import onnx
 from onnx import numpy_helper
 
-from advcal_edge.runtime import graph_scan as scan
+from advcal_edge.runtime.backends import graph_scan as scan
 
 KINDS = {1: "float_data", 6: "int32_data", 7: "int64_data", 11: "double_data"}
 

@@ -16,8 +16,8 @@ from advcal_edge.cli.options import MODALITIES, Json, Seed
 from advcal_edge.cli.request import Request
 from advcal_edge.commands import command
 from advcal_edge.config import Layer, resolve
+from advcal_edge.precision import FASTEST_FIRST
 
-SMALLEST_FIRST = ("int8", "fp16", "fp32")
 SAMPLES = 240  # no flips in 189 already settle a margin of two points; the rest is room for a few
 
 
@@ -39,7 +39,7 @@ def demo(
     flags = {"modality": modality, "out": str(out or f"bundles/demo-{modality}"), "seed": seed}
     config = resolve(CalibrateConfig, [Layer("preset", PRESETS.get(modality, {})), Layer("command line", flags)])
     calibration = calibrate.run(config, console.step("1 calibrate"))
-    bundle, _ = export.run(calibration.bundle, console.step("2 export"), SMALLEST_FIRST[::-1])
+    bundle, _ = export.run(calibration.bundle, console.step("2 export"), FASTEST_FIRST[::-1])
     bundle, reports = verify.run(bundle, console.step("3 verify"), Request(samples=SAMPLES, seed=seed))
     console.result(summary_table(reports))
     chosen = smallest_passing(reports)
@@ -68,7 +68,7 @@ def demo(
 def smallest_passing(reports: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """The report of the smallest precision that passed."""
     passed = {report["engine"]["precision"]: report for report in reports if report["verdict"] == "pass"}
-    return next((passed[precision] for precision in SMALLEST_FIRST if precision in passed), None)
+    return next((passed[precision] for precision in FASTEST_FIRST if precision in passed), None)
 
 
 def engine_entry(bundle: Bundle, report: dict[str, Any]) -> dict[str, Any]:

@@ -10,26 +10,24 @@ import typer
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import BundlePath, EncoderCode, Json, Seed, Weights, terms
-from advcal_edge.cli.victims import BACKWARD
 from advcal_edge.commands import command
 from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.errors import ConfigError, DependencyError
+from advcal_edge.precision import BACKWARD_GRAPH, DEFAULT_PRECISIONS, PRECISIONS
 from advcal_edge.report.table import table
 from advcal_edge.stats import MARGIN
 
 if TYPE_CHECKING:
     from advcal_edge.export.result import ExportedGraph, ExportResult
 
-PRECISIONS = "fp32,fp16,int8"
+DEFAULT = ",".join(DEFAULT_PRECISIONS)
 
 
 def export(
     bundle: BundlePath,
     precision: Annotated[
         str | None,
-        typer.Option(
-            "--precision", help="Forward graphs: some of fp32, fp16, bf16, int8, fp8; default fp32,fp16,int8."
-        ),
+        typer.Option("--precision", help=f"Forward graphs: some of {', '.join(PRECISIONS)}; default {DEFAULT}."),
     ] = None,
     no_gradient: Annotated[
         bool, typer.Option("--no-gradient", help="Leave out the backward graph; `verify` is then inconclusive.")
@@ -90,11 +88,11 @@ def export(
     `--until-parity` exits with 1 where no engine of some precision passes.
     """
     console, consent = Console(json_output=json_output), Consent(encoder, weights)
-    names = words(PRECISIONS if precision is None else precision)
+    names = words(DEFAULT if precision is None else precision)
     if not names:
         raise ConfigError(
-            "`--precision` is empty; expected some of `fp32`, `fp16`, `bf16`, `int8`, `fp8`",
-            hint=f"leave it out for {PRECISIONS}",
+            f"`--precision` is empty; expected some of {', '.join(f'`{name}`' for name in PRECISIONS)}",
+            hint=f"leave it out for {DEFAULT}",
         )
     asked = {
         "batch": batch,
@@ -134,8 +132,8 @@ def export(
     missing = prepared.missing(opened)
     if missing:
         console.say(f"not in the bundle yet: {', '.join(missing)}")
-        forward = tuple(name.split(".")[1] for name in missing if name.startswith("onnx/forward."))
-        opened, _ = run(opened, console, forward, gradient=BACKWARD in missing, opset=opset, consent=consent)
+        forward = tuple(name for name in prepared.precisions if PRECISIONS[name].graph in missing)
+        opened, _ = run(opened, console, forward, gradient=BACKWARD_GRAPH in missing, opset=opset, consent=consent)
     opened, built = prepared.build(opened, console)
     console.document({"plans": [plan.to_json() for plan in built]})
     console.next(command("verify", bundle, "--engine", built[0].path))

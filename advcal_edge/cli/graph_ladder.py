@@ -12,11 +12,10 @@ from advcal_edge.cli.export import closeness
 from advcal_edge.cli.ladder import Ladder, Unchanged, climb
 from advcal_edge.cli.request import Request
 from advcal_edge.cli.verify import run as verify
+from advcal_edge.precision import PRECISIONS
 from advcal_edge.report.table import one_line, table, wrapped
-from advcal_edge.runtime.engine import graph_name
 
 if TYPE_CHECKING:
-    from advcal_edge.export.dialect import Precision
     from advcal_edge.export.graph_maker import GraphMaker
     from advcal_edge.export.ladder import Step
     from advcal_edge.export.result import ExportedGraph
@@ -30,7 +29,7 @@ class GraphLadder:
     path: Path
     console: Console
     maker: GraphMaker
-    precision: Precision
+    precision: str
     request: Request
     made: ExportedGraph | None = None
     """The graph that lies in the bundle now."""
@@ -87,7 +86,7 @@ class GraphLadder:
         from advcal_edge.export.graphs import remove_graph
 
         self.made = None
-        remove_graph(Bundle.open(self.path), graph_name(self.precision))
+        remove_graph(Bundle.open(self.path), PRECISIONS[self.precision].graph)
 
 
 def ladder_text(ladder: Ladder) -> str:

@@ -89,13 +89,13 @@ def describe_graphs(bundle: Bundle) -> dict[str, Any]:
 
 
 def describe_plans(bundle: Bundle) -> dict[str, Any]:
-    """Each plan with what its card says, and whether the graph it was built from is still the bundle's."""
-    from advcal_edge.runtime.engine import listed_digest, plan_cards
+    """Each plan with its metadata, and whether the graph it was built from is still the bundle's."""
+    from advcal_edge.runtime.engine import listed_digest, plan_metadata
 
     found = {}
-    for name, card in plan_cards(bundle).items():
-        current = bundle.has(card.graph) and listed_digest(bundle, card.graph) == card.graph_sha256
-        found[name] = {**card.to_json(), "current": current}
+    for name, metadata in plan_metadata(bundle).items():
+        current = bundle.has(metadata.graph) and listed_digest(bundle, metadata.graph) == metadata.graph_sha256
+        found[name] = {**metadata.to_json(), "current": current}
     return found
 
 

@@ -10,7 +10,7 @@ from advcal_edge.cli.request import Request
 from advcal_edge.cli.victims import BACKWARD
 from advcal_edge.commands import command
 from advcal_edge.errors import ConfigError, EngineError
-from advcal_edge.runtime.cuda import Cuda
+from advcal_edge.runtime.backends.cuda import Cuda
 from advcal_edge.runtime.engine import runnable_precisions
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def climb_all(
     from advcal_edge.calibrate.deploy import module_from_bundle
     from advcal_edge.cli.graph_ladder import GraphLadder
     from advcal_edge.cli.plan_ladder import PlanLadder
-    from advcal_edge.export.dialect import PRECISIONS
     from advcal_edge.export.graph_maker import GraphMaker
+    from advcal_edge.precision import PRECISIONS
 
     ladders, graphs = [], []
     with bundle.staging() as folder:

@@ -10,7 +10,7 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.cli.graph_ladder import GraphLadder, ladder_text
 from advcal_edge.cli.ladder import Ladder, Unchanged, climb
 from advcal_edge.cli.plans import PlanRequest
-from advcal_edge.runtime.plan_card import card_path
+from advcal_edge.runtime.metadata import metadata_path
 
 if TYPE_CHECKING:
     from advcal_edge.export.ladder import Step
@@ -71,5 +71,5 @@ class PlanLadder:
     def take_out(self) -> None:
         """Leave no plan of the steps so far in the bundle."""
         if self.plan is not None:
-            Bundle.open(self.graphs.path).remove((self.plan, card_path(Path(self.plan)).as_posix()))
+            Bundle.open(self.graphs.path).remove((self.plan, metadata_path(Path(self.plan)).as_posix()))
             self.plan = None

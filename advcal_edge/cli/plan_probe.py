@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from advcal_edge.errors import AdvcalError, DependencyError
-from advcal_edge.runtime.products import Product, find_product
+from advcal_edge.runtime.backends.trt_api import Product, find_product
 
 SHAPE = (1, 4)
 
@@ -51,7 +51,7 @@ def build_layer(product: Product) -> bytes:
     Raises:
         AdvcalError: the builder refuses.
     """
-    from advcal_edge.runtime.products import collecting_log
+    from advcal_edge.runtime.backends.trt_api import collecting_log
 
     module: Any = product.module
     log = collecting_log(module)
@@ -74,12 +74,12 @@ def run_layer(product: Product, plan: bytes) -> None:
     """
     import numpy as np
 
-    from advcal_edge.runtime.plan import Plan
+    from advcal_edge.runtime.backends.tensorrt import TensorRTBackend
 
     x = np.array([[-1, 0, 1, 2]], np.float32)
     with tempfile.TemporaryDirectory(prefix="advcal-edge.") as folder:
         path = Path(folder, "relu.plan")
         path.write_bytes(plan)
-        (y,) = Plan(path, product=product).run({"x": x})
+        (y,) = TensorRTBackend(path, product=product).run({"x": x})
     if not np.array_equal(y, np.maximum(x, 0)):
         raise AdvcalError(f"relu of {x.tolist()} came back as {y.tolist()}")

@@ -9,36 +9,35 @@ from typing import TYPE_CHECKING, Any
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
-from advcal_edge.cli.victims import BACKWARD
 from advcal_edge.config import Layer
 from advcal_edge.errors import DependencyError, EngineError
+from advcal_edge.precision import BACKWARD_GRAPH, DEFAULT_PRECISIONS, PRECISIONS
+from advcal_edge.registry import choose
 from advcal_edge.report.table import table
-from advcal_edge.runtime.engine import PRECISIONS, graph_name, graphs
-from advcal_edge.runtime.products import Product, find_product
+from advcal_edge.runtime.backends.trt_api import Product, find_product
 
 if TYPE_CHECKING:
     from advcal_edge.export.plans import BuiltPlan
     from advcal_edge.export.target import BuildOptions
 
-DEFAULT = ("fp32", "fp16", "int8")
-
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """A product, the graphs to build from, and how."""
+    """A product, the forward plans to build by their precisions, whether to build the backward plan, and how."""
 
     product: Product
-    graphs: tuple[str, ...]
+    precisions: tuple[str, ...]
+    gradient: bool
     options: BuildOptions
 
     @property
-    def precisions(self) -> tuple[str, ...]:
-        """Of the forward plans."""
-        return tuple(name.split(".")[1] for name in self.graphs if name != BACKWARD)
+    def graphs(self) -> tuple[str, ...]:
+        """Names of the graphs to build from, the backward graph last."""
+        return (*(PRECISIONS[name].graph for name in self.precisions), *((BACKWARD_GRAPH,) if self.gradient else ()))
 
     def only(self, precisions: Collection[str]) -> PlanRequest:
         """The same for fewer forward plans, the backward plan included."""
-        return replace(self, graphs=tuple(n for n in self.graphs if n == BACKWARD or n.split(".")[1] in precisions))
+        return replace(self, precisions=tuple(name for name in self.precisions if name in precisions))
 
     def missing(self, bundle: Bundle) -> tuple[str, ...]:
         """Graphs that have to be exported first."""
@@ -58,7 +57,7 @@ class PlanRequest:
             bundle, self.product, self.graphs, self.options, report=lambda name: console.say(f"building from {name}")
         )
         console.result(table(["plan", "from", "asked", "achieved", "MB", "s"], [row(plan) for plan in built]))
-        if any(plan.card.evidence == "network" for plan in built):
+        if any(plan.metadata.evidence == "network" for plan in built):
             console.say(
                 "the precision achieved was read from the typed network: nothing here can open a plan, so none was run"
             )
@@ -79,15 +78,11 @@ def prepare(bundle: Bundle, target: str | None, settings: Mapping[str, Any], no_
     chosen = load_target(target, [Layer("options", dict(settings))])
     options = chosen.options()
     product = choose_product(chosen.product, named=target is not None)
-    listed = tuple(sorted(graphs(bundle), key=position)) or tuple(map(graph_name, DEFAULT))
-    forward = tuple(map(graph_name, words(chosen.precisions))) if chosen.precisions else listed
-    backward = (BACKWARD,) if chosen.gradient and not no_gradient else ()
-    return PlanRequest(product, (*forward, *backward), options)
-
-
-def position(graph: str) -> int:
-    """Where a graph comes in the usual order of precisions."""
-    return next((index for index, name in enumerate(PRECISIONS) if graph == graph_name(name)), len(PRECISIONS))
+    listed = tuple(name for name, precision in PRECISIONS.items() if bundle.has(precision.graph))
+    precisions = words(chosen.precisions) or listed or DEFAULT_PRECISIONS
+    for name in precisions:
+        choose("precision", name, PRECISIONS)
+    return PlanRequest(product, precisions, chosen.gradient and not no_gradient, options)
 
 
 def choose_product(name: str, *, named: bool) -> Product:
@@ -109,6 +104,13 @@ def choose_product(name: str, *, named: bool) -> Product:
 
 def row(plan: BuiltPlan) -> list[str]:
     """One plan: where it lies, what it was made of, asked and achieved, size and time."""
-    card = plan.card
-    achieved = f"{card.achieved} ({card.evidence}, {len(card.layers)} products)"
-    return [plan.path, card.graph, card.precision, achieved, f"{card.bytes / 1e6:.2f}", f"{card.seconds:.1f}"]
+    metadata = plan.metadata
+    achieved = f"{metadata.achieved} ({metadata.evidence}, {len(metadata.layers)} products)"
+    return [
+        plan.path,
+        metadata.graph,
+        metadata.precision,
+        achieved,
+        f"{metadata.bytes / 1e6:.2f}",
+        f"{metadata.seconds:.1f}",
+    ]

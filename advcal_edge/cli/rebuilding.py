@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from advcal_edge.cli.request import Request
-    from advcal_edge.export.dialect import Precision
 
 
 def rebuild(bundle: Bundle, engine: Mapping[str, Any], request: Request, workshop: Path) -> Iterator[Path]:
@@ -34,15 +33,15 @@ def rebuild(bundle: Bundle, engine: Mapping[str, Any], request: Request, worksho
 def plans_again(bundle: Bundle, engine: Mapping[str, Any], request: Request, workshop: Path) -> Iterator[Path]:
     """The plan built again from the same graph, without timings of earlier builds."""
     from advcal_edge.export.plans import rebuild_plan
-    from advcal_edge.runtime.engine import plan_cards
-    from advcal_edge.runtime.products import find_product
+    from advcal_edge.runtime.backends.trt_api import find_product
+    from advcal_edge.runtime.engine import plan_metadata
 
-    card = plan_cards(bundle)[engine["path"]]
-    product = find_product(card.product)
+    metadata = plan_metadata(bundle)[engine["path"]]
+    product = find_product(metadata.product)
     for number in range(request.rebuilds):
         folder = workshop / f"plan-{number}"
         folder.mkdir()
-        yield rebuild_plan(bundle, product, card, folder)
+        yield rebuild_plan(bundle, product, metadata, folder)
 
 
 def graphs_again(bundle: Bundle, engine: Mapping[str, Any], request: Request, workshop: Path) -> Iterator[Path]:
@@ -53,7 +52,7 @@ def graphs_again(bundle: Bundle, engine: Mapping[str, Any], request: Request, wo
     from advcal_edge.export.ladder import find_step
 
     check_dependencies()
-    precision = cast("Precision", engine["precision"])
+    precision = engine["precision"]
     opset = int(bundle.section("graphs").get("opset", 20))
     for number in range(request.rebuilds):
         folder = workshop / f"{precision}-{number}"

@@ -19,9 +19,10 @@ from advcal_edge.cli.victims import (
 )
 from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.errors import BundleError, ConfigError, DependencyError
+from advcal_edge.precision import PRECISIONS
 from advcal_edge.provenance import package_version
 from advcal_edge.registry import choose
-from advcal_edge.runtime.engine import CPU_PRECISIONS, graph_name, listed_path
+from advcal_edge.runtime.engine import listed_path
 from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.stats import MARGIN
 from advcal_edge.threat import ThreatModel, parse_eps
@@ -173,7 +174,7 @@ def lineup(bundle: Bundle, request: Request, paths: list[Path], samples: HeldOut
             sources[name] = Player(*trunk_victim(bundle, request.consent))
         else:
             sources[name] = Player(
-                *engine_victim(bundle, listed_path(bundle, graph_name(name)), backward, request.consent)
+                *engine_victim(bundle, listed_path(bundle, PRECISIONS[name].graph), backward, request.consent)
             )
     builds: dict[str, list[str]] = {}
     if request.rebuilds:
@@ -219,7 +220,7 @@ def source_names(bundle: Bundle, asked: str, reference: str) -> list[str]:
         ConfigError: a name that does not exist here.
         DependencyError: the trunk, without torch.
     """
-    graphs = [name for name in CPU_PRECISIONS if bundle.has(graph_name(name))]
+    graphs = [name for name, p in PRECISIONS.items() if p.on_cpu and bundle.has(p.graph)]
     adapted = bundle.section("adapter").get("kind") != "identity" if "adapter" in bundle.manifest else False
     there = ([TRUNK] if adapted and reference == "torch" else []) + graphs
     if asked in ("all", "none"):

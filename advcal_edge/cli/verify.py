@@ -18,7 +18,7 @@ from advcal_edge.cli.victims import BACKWARD
 from advcal_edge.commands import command
 from advcal_edge.consent import Consent
 from advcal_edge.errors import ConfigError, DependencyError
-from advcal_edge.runtime.engine import graph_name
+from advcal_edge.precision import PRECISIONS
 from advcal_edge.stats import MARGIN
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def announce(bundle: Bundle, console: Console, request: Request, prepared: Verif
     """Say what runs, on what, with which budget, and what is done already."""
     if len(prepared.samples) < request.samples:
         console.say(f"the bundle holds {len(prepared.samples)} held-out samples, not {request.samples}; all are used")
-    if request.engine is None and bundle.has(graph_name("bf16")):
+    if request.engine is None and bundle.has(PRECISIONS["bf16"].graph):
         console.say("forward.bf16.onnx is left out: bf16 needs a GPU")
     players, threat = prepared.lineup, prepared.samples.threat
     console.say(

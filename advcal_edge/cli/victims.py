@@ -10,10 +10,12 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.commands import command
 from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.errors import ConfigError, EngineError
+from advcal_edge.precision import PRECISIONS
 from advcal_edge.registry import choose
 
 if TYPE_CHECKING:
-    from advcal_edge.runtime.onnx_session import Backward, OnnxVjp
+    from advcal_edge.runtime.metadata import EngineMetadata
+    from advcal_edge.runtime.model import Vjp
 
 FORWARD, BACKWARD = "onnx/forward.fp32.onnx", "onnx/vjp.fp32.onnx"
 
@@ -32,12 +34,13 @@ def reference_victim(bundle: Bundle, kind: str, consent: Consent = NOTHING) -> t
         except ModuleNotFoundError as error:
             if kind == "torch" or error.name != "torch":
                 raise EngineError("`--reference torch` needs torch", hint="use `--reference onnx`") from error
+    from advcal_edge.runtime.backends.onnx import OnnxBackend
     from advcal_edge.runtime.engine import read_listed
-    from advcal_edge.runtime.onnx_session import EngineGradient, OnnxRunner, OnnxVjp
+    from advcal_edge.runtime.model import EngineGradient, Runner, open_vjp
 
     spec = bundle.modality.input
-    runner = OnnxRunner(read_listed(bundle, FORWARD), spec, optimization="basic")
-    gradient = EngineGradient(runner, OnnxVjp(read_listed(bundle, BACKWARD), spec))
+    runner = Runner(OnnxBackend(read_listed(bundle, FORWARD), optimization="basic"), spec)
+    gradient = EngineGradient(runner, open_vjp(read_listed(bundle, BACKWARD), spec))
     info = {"kind": "onnx", "fingerprint": runner.fingerprint, "sha256": runner.sha256}
     return Victim(runner, bundle.centers(), gradient), info
 
@@ -61,28 +64,28 @@ def trunk_victim(bundle: Bundle, consent: Consent = NOTHING) -> tuple[Victim, di
     return runner.victim(bundle.centers()), {"kind": "torch", "fingerprint": runner.fingerprint}
 
 
-def backward_graph(bundle: Bundle) -> OnnxVjp | None:
+def backward_graph(bundle: Bundle) -> Vjp | None:
     """The bundle's backward graph, which serves all its engines; None where it was exported without."""
     from advcal_edge.runtime.engine import read_listed
-    from advcal_edge.runtime.onnx_session import OnnxVjp
+    from advcal_edge.runtime.model import open_vjp
 
-    return OnnxVjp(read_listed(bundle, BACKWARD), bundle.modality.input) if bundle.has(BACKWARD) else None
+    return open_vjp(read_listed(bundle, BACKWARD), bundle.modality.input) if bundle.has(BACKWARD) else None
 
 
 def engine_victim(
-    bundle: Bundle, path: Path, backward: Backward | None = None, consent: Consent = NOTHING
+    bundle: Bundle, path: Path, backward: Vjp | None = None, consent: Consent = NOTHING
 ) -> tuple[Victim, dict[str, Any]]:
     """An engine with a backward half behind it, the bundle's own where none is given; without one a black box."""
     from advcal_edge.cli.backward import choose_backward
+    from advcal_edge.runtime.backends import OpenOptions
     from advcal_edge.runtime.engine import read_engine
-    from advcal_edge.runtime.engine_file import is_plan
-    from advcal_edge.runtime.onnx_session import EngineGradient
-    from advcal_edge.runtime.runners import open_runner
+    from advcal_edge.runtime.model import EngineGradient, open_runner
 
     file = read_engine(bundle, path)
-    runner = open_runner(file, bundle.modality.input, allow_plan_code=consent.plan_code or consent.built)
+    options = OpenOptions(allow_plan_code=consent.plan_code or consent.built)
+    runner = open_runner(file, bundle.modality.input, options)
     backward = backward or backward_graph(bundle)
-    plan = is_plan(path)
+    plan = runner.backend.kind == "plan"
     backward, backward_sha256 = (
         choose_backward(bundle, runner, backward, consent.plan_code) if plan else (backward, None)
     )
@@ -95,31 +98,28 @@ def engine_victim(
         "bytes": len(file.data),
         "fingerprint": runner.fingerprint,
         "gradient": None if gradient is None else gradient.backward.fingerprint,
-        **(describe_plan(path, backward_sha256) if plan else {}),
+        **describe_plan(runner.backend.metadata, backward_sha256),
     }
     if runner.step is not None:
         info["step"] = runner.step
     return Victim(runner, bundle.centers(), gradient), info
 
 
-def describe_plan(path: Path, backward: str | None) -> dict[str, Any]:
-    """What the card of a plan tells a report; nothing for a plan without one."""
-    from advcal_edge.runtime.plan_card import read_card
-
-    card = read_card(path)
-    if card is None:
+def describe_plan(metadata: EngineMetadata | None, backward: str | None) -> dict[str, Any]:
+    """What a report repeats of the metadata beside a plan; nothing where there are none."""
+    if metadata is None:
         return {}
-    told = {
-        "product": card.product,
-        "version": list(card.version),
-        "device": None if card.device is None else str(card.device),
-        "graph": card.graph,
-        "graph_sha256": card.graph_sha256,
-        "asked": card.precision,
-        "evidence": card.evidence,
+    plan = {
+        "product": metadata.product,
+        "version": list(metadata.version),
+        "device": None if metadata.device is None else str(metadata.device),
+        "graph": metadata.graph,
+        "graph_sha256": metadata.graph_sha256,
+        "asked": metadata.precision,
+        "evidence": metadata.evidence,
         "backward_sha256": backward,
     }
-    return {"plan": told}
+    return {"plan": plan}
 
 
 def engines(bundle: Bundle, name: str | None) -> list[Path]:
@@ -131,19 +131,18 @@ def engines(bundle: Bundle, name: str | None) -> list[Path]:
     """
     from advcal_edge.runtime.engine import (
         choose_engine,
-        graph_name,
         listed_path,
-        plan_cards,
+        plan_metadata,
         runnable_precisions,
         runs_here,
     )
 
     if name is not None:
         return [choose_engine(bundle, name)]
-    listed = [graph_name(precision) for precision in runnable_precisions()]
+    listed = [PRECISIONS[name].graph for name in runnable_precisions()]
     found = [listed_path(bundle, graph) for graph in listed if bundle.has(graph)]
-    found += [listed_path(bundle, plan) for plan, card in plan_cards(bundle).items() if runs_here(card)]
-    if not found and bundle.has(graph_name("bf16")):
+    found += [listed_path(bundle, plan) for plan, one in plan_metadata(bundle).items() if runs_here(one)]
+    if not found and bundle.has(PRECISIONS["bf16"].graph):
         return [choose_engine(bundle, "bf16")]  # and be told what it needs
     if not found:
         raise ConfigError(f"bundle `{bundle.path}` has no engine to verify", hint=command("export", bundle.path))

@@ -8,8 +8,8 @@ from time import perf_counter
 import torch
 
 from advcal_edge.errors import EngineError
-from advcal_edge.runtime.graph import import_onnxruntime
-from advcal_edge.runtime.onnx_session import CPU, OnnxRunner
+from advcal_edge.runtime.backends.onnx import CPU, OnnxBackend, import_onnxruntime
+from advcal_edge.runtime.model import Runner
 from gpu_bench.clock import Clock
 from gpu_bench.device import find_device
 from gpu_bench.rows import Cell, Row, Spread
@@ -42,7 +42,7 @@ def measure(cell: Cell, settings: Settings) -> Row:
     note = "" if cuda else f"CPU provider: {why} has no CUDA"
     started = perf_counter()
     graph = find_graph(settings, cell.modality, cell.precision)
-    runner = OnnxRunner(graph, spec(cell.modality), providers=CUDA if cuda else CPU)
+    runner = Runner(OnnxBackend(graph, providers=CUDA if cuda else CPU), spec(cell.modality))
     x = inputs(cell.modality, cell.batch).cpu().numpy()
     place = "cuda" if cuda else "cpu"
     binding = runner.graph.session.io_binding()

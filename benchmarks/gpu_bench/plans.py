@@ -36,7 +36,7 @@ def cells(settings: Settings, product: str) -> list[Cell]:
 
 def measure(cell: Cell, settings: Settings, product: str) -> Row:
     """Latency of a call that returns when its embeddings are on the host."""
-    from advcal_edge.runtime.products import find_product
+    from advcal_edge.runtime.backends.trt_api import find_product
 
     find_product(product)
     graph = find_graph(settings, cell.modality, cell.precision)
@@ -45,11 +45,12 @@ def measure(cell: Cell, settings: Settings, product: str) -> Row:
     device = find_device()
     if device.type != "cuda":
         raise EngineError(f"{TITLES[product]} builds this plan, in {built:.0f} s, and needs a CUDA device to run it")
-    from advcal_edge.runtime.tensorrt import PlanRunner
+    from advcal_edge.runtime.backends.tensorrt import TensorRTBackend
+    from advcal_edge.runtime.model import Runner
 
     started = perf_counter()
     graphed = cell.backend.endswith(GRAPHED)  # it is replayed on the plan's own buffer, into which x is copied there
-    runner = PlanRunner(path, spec(cell.modality), cuda_graph=graphed, reuse=True)
+    runner = Runner(TensorRTBackend(path, cuda_graph=graphed, reuse=True), spec(cell.modality))
     x: Any = inputs(cell.modality, cell.batch)
     z = to_cpu(runner(x))
     prepared = perf_counter() - started
@@ -81,7 +82,7 @@ def build(product: str, graph: Path, batch: tuple[int, int, int]) -> tuple[Path,
 def try_build(product: str, graph: Path, batch: tuple[int, int, int]) -> tuple[Path, float] | Exception:
     """The same, with a failure remembered: the graph would fail again for the same reason, and take as long."""
     from advcal_edge.export.tensorrt import BuildOptions, build_plan
-    from advcal_edge.runtime.products import find_product
+    from advcal_edge.runtime.backends.trt_api import find_product
 
     target = graph.with_suffix(f".{product}.plan")
     started = perf_counter()

@@ -9,7 +9,7 @@ from time import perf_counter
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.request import Request, verification
 from advcal_edge.cli.verify import reports
-from advcal_edge.runtime.engine import graph_name
+from advcal_edge.precision import PRECISIONS
 from gpu_bench.plans import TITLES
 from gpu_bench.rows import Cell, Row, Spread
 from gpu_bench.settings import Settings
@@ -29,7 +29,7 @@ def measure(cell: Cell, settings: Settings) -> Row:
     """Seconds of a whole verification, once: it takes too long for more."""
     product = next((product for product, name in PLANS.items() if name == cell.backend), None)
     if product is not None:
-        from advcal_edge.runtime.products import find_product
+        from advcal_edge.runtime.backends.trt_api import find_product
 
         find_product(product)  # before a bundle is made for nothing
     bundle = open_bundle(settings)
@@ -60,10 +60,10 @@ def open_bundle(settings: Settings) -> Bundle:
 def plan(product: str, bundle: Bundle, workshop: Path) -> Path:
     """The bundle's fp16 graph as a plan."""
     from advcal_edge.export.tensorrt import BuildOptions, build_plan
-    from advcal_edge.runtime.products import find_product
+    from advcal_edge.runtime.backends.trt_api import find_product
 
     target = workshop / f"verify.{product}.plan"
-    build_plan(find_product(product), bundle.file(graph_name("fp16")), target, BuildOptions(batch=PLAN_BATCH))
+    build_plan(find_product(product), bundle.file(PRECISIONS["fp16"].graph), target, BuildOptions(batch=PLAN_BATCH))
     return target
 
 

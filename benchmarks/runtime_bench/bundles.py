@@ -15,8 +15,8 @@ from advcal_edge.calibrate.deploy import module_from_bundle
 from advcal_edge.calibrate.run import calibrate
 from advcal_edge.config import Layer, resolve
 from advcal_edge.export.graphs import export_graphs
+from advcal_edge.precision import PRECISIONS
 from advcal_edge.probe import Probe
-from advcal_edge.runtime.engine import graph_name
 
 FEW = {"train": {"samples": 256, "epochs": 1}, "evaluate": {"samples": 50, "steps": 3, "queries": 10}}
 
@@ -70,7 +70,7 @@ def make_heavy(source: Path, path: Path, megabytes: int) -> Path:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.checker.check_model(model)
-    files = {graph_name("fp32"): model.SerializeToString(), "centers.safetensors": centers.to_bytes()}
+    files = {PRECISIONS["fp32"].graph: model.SerializeToString(), "centers.safetensors": centers.to_bytes()}
     kept = {name: section for name, section in bundle.manifest.items() if name not in ("files", "graphs", "schema")}
     return Bundle.create(path, kept, files).path
 

@@ -9,9 +9,11 @@ import torch
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.deploy import module_from_bundle
+from advcal_edge.precision import PRECISIONS
 from advcal_edge.runtime import Embedder
-from advcal_edge.runtime.engine import graph_name, read_listed
-from advcal_edge.runtime.onnx_session import OnnxRunner, OnnxVjp
+from advcal_edge.runtime.backends.onnx import OnnxBackend
+from advcal_edge.runtime.engine import read_listed
+from advcal_edge.runtime.model import Runner, Vjp
 from runtime_bench.pairs import Pairs, median_ratio, tail_ratio, time_in_turn
 from runtime_bench.rows import Goal, Row
 
@@ -55,7 +57,9 @@ def forward(bundle: Bundle, x: np.ndarray, seconds: float) -> list[Row]:
             return module(tensor).numpy()
 
     for precision, goal in FASTER.items():
-        runner = OnnxRunner(read_listed(bundle, graph_name(precision)), bundle.modality.input, threads=THREADS)
+        runner = Runner(
+            OnnxBackend(read_listed(bundle, PRECISIONS[precision].graph), threads=THREADS), bundle.modality.input
+        )
         pairs = time_in_turn(eager, lambda runner=runner: runner(x), seconds)  # type: ignore[misc]
         what = f"forward {precision}, batch {len(x)}, speed"
         rows.append(Row(what, "torch eager", "x", median_ratio(pairs), goal, figures=latencies(pairs, 50)))
@@ -65,7 +69,7 @@ def forward(bundle: Bundle, x: np.ndarray, seconds: float) -> list[Row]:
 def backward(bundle: Bundle, x: np.ndarray, seconds: float) -> Row:
     """How many times as fast as torch autograd the backward graph is, embedding and J^T v both."""
     module, tensor = module_from_bundle(bundle), torch.from_numpy(x)
-    vjp = OnnxVjp(read_listed(bundle, BACKWARD), bundle.modality.input, threads=THREADS)
+    vjp = Vjp(OnnxBackend(read_listed(bundle, BACKWARD), threads=THREADS, optimization="basic"), bundle.modality.input)
     v = np.random.default_rng(0).standard_normal((len(x), vjp.dim)).astype(np.float32)
     slope = torch.from_numpy(v)
 

@@ -14,7 +14,7 @@ from test_ladder import CLIMB, overflow, plain  # noqa: F401  # a fixture
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli import main
-from advcal_edge.runtime.engine import plan_cards
+from advcal_edge.runtime.engine import plan_metadata
 
 Capture = pytest.CaptureFixture[str]
 
@@ -42,7 +42,7 @@ def test_the_plan_of_the_step_that_mends_it_is_kept(
         ("fp32 attention", "pass"),
     ]
     bundle = Bundle.open(target)
-    cards = plan_cards(bundle)
+    cards = plan_metadata(bundle)
     assert sorted((card.kind, card.precision, card.step) for card in cards.values()) == [
         ("forward", "fp16", "fp32 attention"),
         ("vjp", "fp32", None),
@@ -70,7 +70,7 @@ def test_fusions_are_broken_before_precision_is_given_back(
         ("as built", "fail"),
         ("extra outputs", "pass"),
     ]
-    (card,) = (card for card in plan_cards(Bundle.open(target)).values() if card.kind == "forward")
+    (card,) = (card for card in plan_metadata(Bundle.open(target)).values() if card.kind == "forward")
     assert (card.unfused, card.step) == (True, "extra outputs")
 
 

@@ -13,14 +13,14 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from host_trt import HostGpu, host_card, host_gpu, host_plan, write_plan
+from host_trt import HostGpu, host_gpu, host_metadata, host_plan, write_plan
 from tiny import Linear, write_bundle
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli import main
 from advcal_edge.errors import EngineError
 from advcal_edge.runtime import Embedder
-from advcal_edge.runtime.plan_card import Device
+from advcal_edge.runtime.metadata import Device
 from advcal_edge.spec import thermal
 
 Capture = pytest.CaptureFixture[str]
@@ -45,7 +45,7 @@ def add_plan(
     source = bundle.file(f"onnx/{graph}.onnx").read_bytes()
     kind, precision = graph.split(".")
     plan = host_plan(source, profile, code=code)
-    card = host_card(plan, source, precision, kind, **changes)
+    card = host_metadata(plan, source, precision, kind, **changes)
     path = f"engines/{name}-{card.sha256[:8]}"
     bundle.add({f"{path}.plan": plan, f"{path}.json": json.dumps(card.to_json()).encode()})
     return f"{path}.plan"
@@ -182,7 +182,7 @@ def test_a_backward_plan_of_another_model_is_not_used(gpu: HostGpu, tmp_path: Pa
     assert alone["plan"]["backward_sha256"] is None
     other = Linear.random(thermal(8), seed=9).vjp()
     plan = host_plan(other)
-    card = host_card(plan, other, "fp32", "vjp")
+    card = host_metadata(plan, other, "fp32", "vjp")
     bundle = bundle.add({"engines/v.plan": plan, "engines/v.json": json.dumps(card.to_json()).encode()})
     _, strange = engine_victim(bundle, bundle.file(forward))
     assert strange["gradient"].startswith("onnxruntime")

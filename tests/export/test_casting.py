@@ -12,20 +12,19 @@ from small_trunk import SPEC, SmallTrunk
 from advcal_edge.errors import ExportError
 from advcal_edge.export.anatomy import MATRIX_PRODUCTS, head_nodes, products
 from advcal_edge.export.casting import ELEMENTS, convert_cast
-from advcal_edge.export.dialect import Precision
 from advcal_edge.export.fidelity import run_graph
 from advcal_edge.export.forward import export_forward
 from advcal_edge.export.precision import FURTHER
 
 
 @pytest.fixture(scope="module", params=["fp16", "bf16"])
-def precision(request: pytest.FixtureRequest) -> Precision:
-    chosen: Precision = request.param
+def precision(request: pytest.FixtureRequest) -> str:
+    chosen: str = request.param
     return chosen
 
 
 @pytest.fixture(scope="module")
-def path(precision: Precision, fp16_graph: Path, bf16_graph: Path) -> Path:
+def path(precision: str, fp16_graph: Path, bf16_graph: Path) -> Path:
     return fp16_graph if precision == "fp16" else bf16_graph
 
 
@@ -42,7 +41,7 @@ def types(graph: onnx.GraphProto) -> dict[str, int]:
 
 
 def test_matrix_products_before_the_head_are_half(
-    graph: onnx.GraphProto, types: dict[str, int], precision: Precision
+    graph: onnx.GraphProto, types: dict[str, int], precision: str
 ) -> None:
     products = [node for node in graph.node if node.op_type in MATRIX_PRODUCTS]
     head = head_nodes(graph)
@@ -75,7 +74,7 @@ def test_runs_fully_optimised_and_close(fp16_graph: Path, forward_graph: Path, x
     assert 0 < np.linalg.norm(got - want) < 2e-3 * np.linalg.norm(want)
 
 
-def test_halves_the_weights(path: Path, forward_graph: Path, precision: Precision) -> None:
+def test_halves_the_weights(path: Path, forward_graph: Path, precision: str) -> None:
     assert path.stat().st_size < (0.7 if precision == "fp16" else 0.9) * forward_graph.stat().st_size
 
 
@@ -107,7 +106,7 @@ def test_bf16_is_valid_in_every_opset(trunk: SmallTrunk, tmp_path: Path, opset: 
     ("precision", "further"), [("fp16", "attention scores"), ("bf16", "attention scores"), ("fp16", "last blocks")]
 )
 def test_further_parts_stay_fp32_and_nothing_else_changes(
-    forward_graph: Path, tmp_path: Path, precision: Precision, further: str
+    forward_graph: Path, tmp_path: Path, precision: str, further: str
 ) -> None:
     source = onnx.load(str(forward_graph)).graph
     first, more = (half_products(forward_graph, tmp_path, precision, parts) for parts in ((), (further,)))
@@ -116,7 +115,7 @@ def test_further_parts_stay_fp32_and_nothing_else_changes(
     assert first > more
 
 
-def half_products(source: Path, folder: Path, precision: Precision, further: tuple[str, ...]) -> frozenset[str]:
+def half_products(source: Path, folder: Path, precision: str, further: tuple[str, ...]) -> frozenset[str]:
     """Names of the matrix products that are computed in half precision."""
     target = folder / f"{len(further)}.onnx"
     convert_cast(source, target, precision, further, "a step")

@@ -40,7 +40,7 @@ import json, re, sys
 from pathlib import Path
 from advcal_edge.export.target import BuildOptions
 from advcal_edge.export.tensorrt import build_plan
-from advcal_edge.runtime.products import find_product
+from advcal_edge.runtime.backends.trt_api import find_product
 card = build_plan(find_product("tensorrt_rtx"), Path(sys.argv[1]), Path(sys.argv[2]), BuildOptions(batch=(1, 1, 8)))
 status = Path("/proc/self/status").read_text()  # getrusage counts what the parent had before the fork
 peak = int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) * 1024

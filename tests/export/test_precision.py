@@ -6,9 +6,9 @@ import onnx
 import pytest
 
 from advcal_edge.export.anatomy import attention_scores, head_nodes, last_blocks, products, stem_products
-from advcal_edge.export.dialect import PRECISIONS, Precision
 from advcal_edge.export.ladder import STEPS
 from advcal_edge.export.precision import FURTHER, POLICY, REDUCED, kept_nodes
+from advcal_edge.precision import PRECISIONS
 
 DOCS = Path(__file__).parents[2] / "docs" / "precision.md"
 
@@ -18,7 +18,7 @@ def graph(forward_graph: Path) -> onnx.GraphProto:
     return onnx.load(str(forward_graph)).graph
 
 
-def names(precision: Precision) -> list[str]:
+def names(precision: str) -> list[str]:
     return [part.name for part in POLICY if precision in part.precisions]
 
 
@@ -33,7 +33,7 @@ def test_one_policy_with_a_reason_for_each_part() -> None:
 
 
 @pytest.mark.parametrize("precision", REDUCED)
-def test_head_and_stem_are_kept_as_the_policy_says(graph: onnx.GraphProto, precision: Precision) -> None:
+def test_head_and_stem_are_kept_as_the_policy_says(graph: onnx.GraphProto, precision: str) -> None:
     kept = kept_nodes(graph, precision)
     assert head_nodes(graph) <= kept
     assert (stem_products(graph) <= kept) is (precision != "fp16")  # of fp16 alone the stem, a Conv here, is reduced
@@ -41,7 +41,7 @@ def test_head_and_stem_are_kept_as_the_policy_says(graph: onnx.GraphProto, preci
 
 
 @pytest.mark.parametrize("precision", REDUCED)
-def test_further_parts_come_on_top(graph: onnx.GraphProto, precision: Precision) -> None:
+def test_further_parts_come_on_top(graph: onnx.GraphProto, precision: str) -> None:
     kept = kept_nodes(graph, precision)
     assert kept_nodes(graph, precision, ("attention scores",)) == kept | attention_scores(graph)
     assert kept_nodes(graph, precision, ("last blocks",)) == kept | last_blocks(graph)

@@ -20,9 +20,9 @@ from advcal_edge.export.plans import build_plans, rebuild_plan
 from advcal_edge.export.target import BuildOptions, load_target
 from advcal_edge.export.tensorrt import build_error, build_plan, find_device
 from advcal_edge.export.timing_cache import attach, cache_path, slug
-from advcal_edge.runtime.engine import plan_cards
-from advcal_edge.runtime.plan_card import Device, read_card
-from advcal_edge.runtime.products import Product, find_product
+from advcal_edge.runtime.backends.trt_api import Product, find_product
+from advcal_edge.runtime.engine import plan_metadata
+from advcal_edge.runtime.metadata import Device, read_metadata
 from advcal_edge.storage import sha256_file
 
 pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX has no wheel for this platform")
@@ -134,20 +134,20 @@ def test_plans_enter_the_bundle_and_replace_older_ones(exported: Bundle, rtx: Pr
     bundle, identity = Bundle.open(tmp_path / "B"), exported.identity()
     names = ["onnx/forward.fp16.onnx", "onnx/vjp.fp32.onnx"]
     bundle, built = build_plans(bundle, rtx, names, BuildOptions(batch=(1, 1, 2)))
-    cards = plan_cards(bundle)
+    cards = plan_metadata(bundle)
     assert {plan.path for plan in built} == set(cards)
-    assert [plan.card for plan in built] == [cards[plan.path] for plan in built]
+    assert [plan.metadata for plan in built] == [cards[plan.path] for plan in built]
     assert bundle.identity() == identity  # plans are made for devices; what was calibrated stays the same
     bundle, again = build_plans(bundle, rtx, names[:1], BuildOptions(batch=(1, 1, 4)))
-    left = set(plan_cards(bundle))
+    left = set(plan_metadata(bundle))
     assert left == {again[0].path, built[1].path}
     assert {f"engines/{file.name}" for file in (bundle.path / "engines").glob("*.plan")} == left
     with pytest.raises(ConfigError, match="no graph to build from"):
         build_plans(bundle, rtx, [], BuildOptions())
-    copy = rebuild_plan(bundle, rtx, again[0].card, tmp_path)
-    card = read_card(copy)
+    copy = rebuild_plan(bundle, rtx, again[0].metadata, tmp_path)
+    card = read_metadata(copy)
     assert card is not None
-    assert (card.sha256, card.profiles) == (again[0].card.sha256, again[0].card.profiles)
+    assert (card.sha256, card.profiles) == (again[0].metadata.sha256, again[0].metadata.profiles)
 
 
 @pytest.mark.skipif(find_device() is not None, reason="this machine has a CUDA device")

@@ -14,7 +14,7 @@ from advcal_edge.errors import AdvcalError, BundleError
 from advcal_edge.probe import Probe
 from advcal_edge.runtime import Embedder
 from advcal_edge.runtime.approval import find_approval
-from advcal_edge.runtime.plan_card import read_card
+from advcal_edge.runtime.metadata import read_metadata
 from advcal_edge.runtime.preprocess import preprocess_clips, read_frame
 from advcal_edge.spec import Modality
 
@@ -151,5 +151,5 @@ CALLS: Mapping[str, Callable[..., None]] = {
     "data": read_data,
     "report": read_report,
     "render": render_report,
-    "card": lambda path: read_card(Path(path)) and None,
+    "card": lambda path: read_metadata(Path(path)) and None,
 }

@@ -29,7 +29,7 @@ def make_corpus(folder: Path) -> None:
 
 def make_bundle(path: Path) -> None:
     """A tiny bundle with the sections of a calibrated one, two graphs, a plan with its card, a report."""
-    from host_trt import host_card, host_plan
+    from host_trt import host_metadata, host_plan
     from tiny import Linear, write_bundle
 
     from advcal_edge.probe import Probe
@@ -39,7 +39,7 @@ def make_bundle(path: Path) -> None:
     bundle = write_bundle(path, linear, ("fp32",), {}, samples=SAMPLES, gradient=True)
     graph = linear.forward("fp32")
     plan = host_plan(graph)
-    card = {**host_card(plan, graph, "fp32").to_json(), "layers": {"MatMul": "fp32"}}
+    card = {**host_metadata(plan, graph, "fp32").to_json(), "layers": {"MatMul": "fp32"}}
     card["profiles"] = {"x": [[1, 3, 8, 8], [4, 3, 8, 8], [8, 3, 8, 8]]}
     probe = bundle.probe()
     files = {

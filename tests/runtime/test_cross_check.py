@@ -11,7 +11,7 @@ from tiny import Linear
 from advcal_edge.errors import DependencyError, EngineError
 from advcal_edge.runtime import cross_check as second
 from advcal_edge.runtime.cross_check import cross_check
-from advcal_edge.runtime.runners import open_runner
+from advcal_edge.runtime.model import open_runner
 from advcal_edge.spec import thermal
 
 X = np.random.default_rng(0).random((5, 1, 8, 8), dtype=np.float32)

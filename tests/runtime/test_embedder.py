@@ -19,7 +19,7 @@ from advcal_edge.bundle import MANIFEST, Bundle
 from advcal_edge.errors import BundleError, EngineError, InputError
 from advcal_edge.runtime import Embedder, Match
 from advcal_edge.runtime.engine import choose_engine, read_engine
-from advcal_edge.runtime.runners import open_runner
+from advcal_edge.runtime.model import open_runner
 from advcal_edge.spec import image, thermal
 from advcal_edge.storage import sha256_bytes
 
@@ -394,7 +394,8 @@ def test_manifest_that_leaves_the_bundle(make_bundle: BundleMaker) -> None:
 HEAVY = """
 import sys
 import advcal_edge.runtime
-later = {"onnxruntime", "cv2", "importlib.metadata", "advcal_edge.runtime.cuda", "advcal_edge.runtime.tensorrt"}
+backends = {f"advcal_edge.runtime.backends.{name}" for name in ("cuda", "device_array", "onnx", "tensorrt", "trt_api")}
+later = {"onnxruntime", "cv2", "importlib.metadata", *backends}
 assert not later & sys.modules.keys()
 import numpy as np
 from advcal_edge.runtime import Embedder

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tiny import BundleMaker
 
 from advcal_edge.errors import EngineError
-from advcal_edge.runtime.engine_file import EngineFile, graph_digest
+from advcal_edge.runtime.engine_file import EngineFile, export_command, graph_digest
 from advcal_edge.storage import sha256_bytes
 
 
@@ -46,3 +47,10 @@ def test_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(EngineError, match="6 bytes; expected at most 5"):
             EngineFile.of(path)
         (tmp_path / name).write_bytes(b"graph")
+
+
+def test_hints_name_the_bundle_that_an_engine_lies_in(make_bundle: BundleMaker, tmp_path: Path) -> None:
+    bundle = make_bundle().path
+    assert export_command(bundle / "onnx" / "forward.fp32.onnx") == f"`advcal-edge export {bundle}`"
+    assert export_command(bundle / "engines" / "a.plan", "--trt") == f"`advcal-edge export {bundle} --trt`"
+    assert export_command(tmp_path / "elsewhere.onnx") == "`advcal-edge export BUNDLE`"

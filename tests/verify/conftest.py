@@ -22,7 +22,7 @@ from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.cli.victims import engine_victim, torch_victim, trunk_victim
 from advcal_edge.export.casting import convert_cast
 from advcal_edge.export.forward import export_forward
-from advcal_edge.runtime.onnx_session import EngineGradient, OnnxVjp
+from advcal_edge.runtime.model import EngineGradient, open_vjp
 
 HONEST, SABOTAGED = 200, 96  # samples; with fewer than 189 not even an engine without flips could pass
 
@@ -70,9 +70,9 @@ def broken_engines(exported: Bundle, workshop: Path) -> Named:
     stale = StaleBuffer(honest.runner)
     colder = replace(honest.centers, temperature=honest.centers.temperature / 1000)  # softmax is one or zero
     backward = exported.file("onnx/vjp.fp32.onnx")
-    dead = OnnxVjp(sabotage(backward, workshop / "dead.vjp.onnx", dead_gradient), spec)
+    dead = open_vjp(sabotage(backward, workshop / "dead.vjp.onnx", dead_gradient), spec)
     victims = {
-        "stale_buffer": Victim(stale, honest.centers, EngineGradient(stale, OnnxVjp(backward, spec))),
+        "stale_buffer": Victim(stale, honest.centers, EngineGradient(stale, open_vjp(backward, spec))),
         "purification": TorchRunner(Purified(module_from_bundle(exported)), spec).victim(honest.centers),
         "saturated_temperature": replace(honest, centers=colder),
         "nan_gradient": replace(honest, gradient=Bent(honest, times(np.nan))),

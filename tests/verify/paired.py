@@ -16,7 +16,8 @@ from tiny import DIM, Linear
 from advcal_edge.attacks import Victim
 from advcal_edge.centers import Centers
 from advcal_edge.probe import Probe
-from advcal_edge.runtime.onnx_session import EngineGradient, OnnxRunner, OnnxVjp
+from advcal_edge.runtime.backends.onnx import OnnxBackend
+from advcal_edge.runtime.model import EngineGradient, Runner, open_vjp
 from advcal_edge.spec import image
 from advcal_edge.threat import ThreatModel
 from advcal_edge.verify import Budget
@@ -74,8 +75,12 @@ class Toy:
         if edit is not None:
             path = sabotage(path, self.folder / f"{edit.__name__}.onnx", edit)
         spec = self.linear.modality.input
-        runner = OnnxRunner(path, spec)
-        return Victim(runner, self.centers, EngineGradient(runner, OnnxVjp(self.folder / "vjp.onnx", spec)))
+        runner = Runner(OnnxBackend(path), spec)
+        return Victim(
+            runner,
+            self.centers,
+            EngineGradient(runner, open_vjp(self.folder / "vjp.onnx", spec)),
+        )
 
     def verify(self, **engines: Victim) -> Reports:
         """Reports of these engines, held against the honest one."""

@@ -22,7 +22,7 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.deploy import module_from_bundle
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.cli.victims import engine_victim
-from advcal_edge.runtime.onnx_session import EngineGradient, OnnxVjp
+from advcal_edge.runtime.model import EngineGradient, open_vjp
 from advcal_edge.verify.checks.gradients import finite_differences, gradient_of, gradients_alive, step_of
 from advcal_edge.verify.checks.norms import NORM_LIMIT, gradient_norms, slopes_over_gradient
 from advcal_edge.verify.checks.stability import repeatable
@@ -70,7 +70,7 @@ def test_a_purification_that_is_the_identity_fails(exported: Bundle, rounds: int
 def test_noise_that_repeats_itself_fails(exported: Bundle) -> None:
     engine, samples = first(exported, "fp32")
     runner = Hashed(engine.runner, 0.02)
-    backward = OnnxVjp(exported.file("onnx/vjp.fp32.onnx"), exported.modality.input)
+    backward = open_vjp(exported.file("onnx/vjp.fp32.onnx"), exported.modality.input)
     hashed = replace(engine, runner=runner, gradient=EngineGradient(runner, backward))
     assert repeatable(hashed, samples).status == "pass"
     assert gradient_norms(hashed, samples).status == "fail"

@@ -238,14 +238,16 @@ sys.path[:0] = [{tests!r}, {here!r}]
 from tiny import Linear, make_centers
 from advcal_edge.attacks import Victim
 from advcal_edge.probe import ProbeFile
-from advcal_edge.runtime.onnx_session import EngineGradient, OnnxRunner, OnnxVjp
+from advcal_edge.runtime.backends.onnx import OnnxBackend
+from advcal_edge.runtime.model import EngineGradient, Runner, Vjp
 from advcal_edge.spec import image
 from advcal_edge.threat import ThreatModel
 from advcal_edge.verify import Budget, HeldOut, Lineup, Player, State, Verification
 folder, n = Path(sys.argv[1]), int(sys.argv[2])
 modality = image(96)
-runner = OnnxRunner(folder / "forward.onnx", modality.input, threads=1)
-victim = Victim(runner, make_centers(), EngineGradient(runner, OnnxVjp(folder / "vjp.onnx", modality.input, threads=1)))
+runner = Runner(OnnxBackend(folder / "forward.onnx", threads=1), modality.input)
+backward = Vjp(OnnxBackend(folder / "vjp.onnx", threads=1, optimization="basic"), modality.input)
+victim = Victim(runner, make_centers(), EngineGradient(runner, backward))
 samples = HeldOut.open(
     ProbeFile.open(folder / "probe.npz", modality.input), n, ThreatModel("linf", 4 / 255, (0.0, 1.0)), 0
 )

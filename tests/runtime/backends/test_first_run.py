@@ -18,9 +18,11 @@ from tiny import BundleMaker, Linear
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import EngineError
-from advcal_edge.runtime import Embedder, first_run
-from advcal_edge.runtime.first_run import run_bounded
-from advcal_edge.runtime.onnx_session import OnnxRunner
+from advcal_edge.runtime import Embedder
+from advcal_edge.runtime.backends import first_run
+from advcal_edge.runtime.backends.first_run import run_bounded
+from advcal_edge.runtime.backends.onnx import OnnxBackend
+from advcal_edge.runtime.model import Runner
 from advcal_edge.spec import thermal
 
 LINEAR = Linear.random(thermal(8))
@@ -47,20 +49,20 @@ def test_a_loop_without_end_is_stopped(make_bundle: BundleMaker, monkeypatch: py
 
 
 def test_what_is_seen_to_end_runs_without_a_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runner = OnnxRunner(write(tmp_path / "g.onnx", looping(LINEAR, 100, seen=False)), LINEAR.modality.input)
+    runner = Runner(OnnxBackend(write(tmp_path / "g.onnx", looping(LINEAR, 100, seen=False))), LINEAR.modality.input)
     x = np.zeros((2, 1, 8, 8), np.float32) + np.float32(0.5)
     first = runner(x)
 
     def never(*_: object) -> None:
         raise AssertionError("watched again")
 
-    monkeypatch.setattr("advcal_edge.runtime.graph.run_bounded", never)
+    monkeypatch.setattr("advcal_edge.runtime.backends.onnx.run_bounded", never)
     np.testing.assert_array_equal(runner(x), first)
 
 
 def test_memory_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "g.onnx", hungry(LINEAR, 2**27))  # half a GiB of float32
-    runner = OnnxRunner(path, LINEAR.modality.input)
+    runner = Runner(OnnxBackend(path), LINEAR.modality.input)
     monkeypatch.setenv(BYTES, str(2**26))
     with pytest.raises(EngineError, match="GiB of memory and was stopped") as caught:
         runner(np.zeros((1, 1, 8, 8), np.float32))
@@ -68,7 +70,7 @@ def test_memory_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_memory_that_the_machine_does_not_have(tmp_path: Path) -> None:
-    runner = OnnxRunner(write(tmp_path / "g.onnx", hungry(LINEAR, 2**50)), LINEAR.modality.input)
+    runner = Runner(OnnxBackend(write(tmp_path / "g.onnx", hungry(LINEAR, 2**50))), LINEAR.modality.input)
     with pytest.raises(EngineError, match="failed on x"):
         runner(np.zeros((1, 1, 8, 8), np.float32))
 
@@ -81,7 +83,7 @@ def test_loading_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     path = write(tmp_path / "g.onnx", spoil(LINEAR, nodes, {"shape": np.array([2000, 2000])}))
     monkeypatch.setenv(SECONDS, "1")
     with pytest.raises(EngineError, match=r"loading `.*` does not come to an end"):
-        OnnxRunner(path, LINEAR.modality.input)
+        Runner(OnnxBackend(path), LINEAR.modality.input)
 
 
 def test_what_cannot_be_interrupted_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,9 +100,10 @@ def test_ctrl_c_stops_the_run(tmp_path: Path) -> None:
     path = write(tmp_path / "g.onnx", looping(LINEAR, FOREVER, seen=False))
     code = (
         "import sys, threading, os, signal, time, numpy as np\n"
-        "from advcal_edge.runtime.onnx_session import OnnxRunner\n"
+        "from advcal_edge.runtime.backends.onnx import OnnxBackend\n"
+        "from advcal_edge.runtime.model import Runner\n"
         "from advcal_edge.spec import thermal\n"
-        "runner = OnnxRunner(sys.argv[1], thermal(8).input)\n"
+        "runner = Runner(OnnxBackend(sys.argv[1]), thermal(8).input)\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "try:\n"

@@ -13,10 +13,11 @@ from advcal_edge.errors import AdvcalError
 from advcal_edge.export.plans import build_plans
 from advcal_edge.export.target import BuildOptions
 from advcal_edge.export.tensorrt import find_device
+from advcal_edge.runtime.backends.onnx import OnnxBackend
+from advcal_edge.runtime.backends.tensorrt import TensorRTBackend
+from advcal_edge.runtime.backends.trt_api import Product, find_product
 from advcal_edge.runtime.cross_check import cross_check
-from advcal_edge.runtime.onnx_session import OnnxRunner, OnnxVjp
-from advcal_edge.runtime.products import Product, find_product
-from advcal_edge.runtime.tensorrt import PlanRunner, PlanVjp
+from advcal_edge.runtime.model import Runner, Vjp, open_vjp
 
 pytestmark = [
     pytest.mark.gpu,
@@ -43,9 +44,9 @@ def bundle(exported: Bundle, product: Product, tmp_path_factory: pytest.TempPath
 
 
 def plan(bundle: Bundle, graph: str) -> Path:
-    from advcal_edge.runtime.engine import plan_cards
+    from advcal_edge.runtime.engine import plan_metadata
 
-    (name,) = [name for name, card in plan_cards(bundle).items() if card.graph == f"onnx/{graph}.onnx"]
+    (name,) = [name for name, card in plan_metadata(bundle).items() if card.graph == f"onnx/{graph}.onnx"]
     return bundle.file(name)
 
 
@@ -53,8 +54,8 @@ def plan(bundle: Bundle, graph: str) -> Path:
 @pytest.mark.parametrize("cuda_graph", [False, True])
 def test_embeds_like_the_graph(bundle: Bundle, precision: str, cuda_graph: bool) -> None:
     spec, x = bundle.modality.input, bundle.probe().head(20).x
-    ours = PlanRunner(plan(bundle, f"forward.{precision}"), spec, cuda_graph=cuda_graph)
-    want = OnnxRunner(bundle.file(f"onnx/forward.{precision}.onnx"), spec)(x)
+    ours = Runner(TensorRTBackend(plan(bundle, f"forward.{precision}"), cuda_graph=cuda_graph), spec)
+    want = Runner(OnnxBackend(bundle.file(f"onnx/forward.{precision}.onnx")), spec)(x)
     for _ in range(3):
         assert np.linalg.norm(ours(x) - want) <= TOLERANCE[precision] * np.linalg.norm(want)
 
@@ -62,8 +63,8 @@ def test_embeds_like_the_graph(bundle: Bundle, precision: str, cuda_graph: bool)
 def test_gradient_like_the_graph(bundle: Bundle) -> None:
     spec, x = bundle.modality.input, bundle.probe().head(20).x
     v = np.random.default_rng(0).standard_normal((20, bundle.centers().dim), dtype=np.float32)
-    want = OnnxVjp(bundle.file("onnx/vjp.fp32.onnx"), spec).pull(x, v)
-    got = PlanVjp(plan(bundle, "vjp.fp32"), spec).pull(x, v)
+    want = open_vjp(bundle.file("onnx/vjp.fp32.onnx"), spec).pull(x, v)
+    got = Vjp(TensorRTBackend(plan(bundle, "vjp.fp32")), spec).pull(x, v)
     assert np.linalg.norm(got - want) <= 1e-3 * np.linalg.norm(want)
 
 
@@ -72,11 +73,11 @@ def test_reads_torch_tensors_where_they_lie(bundle: Bundle) -> None:
     if not torch.cuda.is_available():
         pytest.skip("torch has no CUDA here")
     x = bundle.probe().head(8).x
-    runner = PlanRunner(plan(bundle, "forward.fp32"), bundle.modality.input)
+    runner = Runner(TensorRTBackend(plan(bundle, "forward.fp32")), bundle.modality.input)
     np.testing.assert_allclose(runner(torch.from_numpy(x).cuda()), runner(x), rtol=0, atol=1e-6)
 
 
 def test_polygraphy_agrees(bundle: Bundle) -> None:
     pytest.importorskip("polygraphy")
-    runner = PlanRunner(plan(bundle, "forward.fp16"), bundle.modality.input)
+    runner = Runner(TensorRTBackend(plan(bundle, "forward.fp16")), bundle.modality.input)
     assert cross_check(runner, bundle.probe().head(8).x).relative_l2 < 1e-3

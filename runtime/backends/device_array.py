@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,15 @@ class DeviceArray:
     shape: tuple[int, ...]
     stream: int | None = None  # where its maker may still be writing; ANY where that is not known
     keep: Any = field(default=None, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, part: slice) -> DeviceArray:
+        """Consecutive samples, without a copy."""
+        start, stop, _ = part.indices(len(self))
+        shape = (max(stop - start, 0), *self.shape[1:])
+        return DeviceArray(self.address + start * ITEM * math.prod(shape[1:]), shape, self.stream, self.keep)
 
 
 class Tensor(ctypes.Structure):

@@ -1,4 +1,4 @@
-"""The card beside a plan: what built it, for which device, from which graph; read before the plan itself is touched."""
+"""The metadata beside a plan: what built it, for which device, from which graph; read before the plan is opened."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from advcal_edge.documents import read_object
 from advcal_edge.errors import EngineError
 from advcal_edge.limits import DOCUMENT_BYTES
-from advcal_edge.runtime.exporting import export_command
-from advcal_edge.runtime.products import SOURCES, Product, Version, dotted
+from advcal_edge.runtime.backends.trt_api import SOURCES, Product, Version, dotted
+from advcal_edge.runtime.engine_file import export_command
 
 SCHEMA = "advcal-edge/plan/1"
 RTX_TARGETS = (8, 0)  # a plan of TensorRT-RTX without named targets runs on this compute capability and later ones
@@ -45,7 +45,7 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
-class PlanCard:
+class EngineMetadata:
     """Everything that decides where a plan runs and what it is; batches in `profiles` are (min, opt, max) shapes."""
 
     sha256: str
@@ -67,7 +67,7 @@ class PlanCard:
     achieved: str
     evidence: str  # `engine`: read from the plan by its inspector; `network`: from the typed network it was built from
     layers: Mapping[str, str]  # matrix product of the graph -> precision
-    step: str | None  # of the ladder; None where none was climbed
+    step: str | None  # of the precision fallback; None where none was taken
     unfused: bool  # softmax and norms are outputs as well, so that no kernel swallows them
     seconds: float
 
@@ -76,7 +76,7 @@ class PlanCard:
         return {"schema": SCHEMA, **asdict(self)}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> PlanCard:
+    def from_json(cls, data: Mapping[str, Any]) -> EngineMetadata:
         """Read what `to_json` wrote.
 
         Raises:
@@ -140,22 +140,22 @@ def pair(value: Any) -> Capability:
     return major, minor
 
 
-def card_path(plan: Path) -> Path:
-    """Where the card of a plan lies."""
+def metadata_path(plan: Path) -> Path:
+    """Where the metadata of a plan lie."""
     return plan.with_suffix(".json")
 
 
-def read_card(plan: Path) -> PlanCard | None:
-    """The card beside a plan; None where there is none.
+def read_metadata(plan: Path) -> EngineMetadata | None:
+    """The metadata beside a plan; None where there are none.
 
     Raises:
-        EngineError: there is one, and it cannot be read.
+        EngineError: the file is there and cannot be read.
     """
-    path = card_path(plan)
+    path = metadata_path(plan)
     if not path.is_file():
         return None
     try:
-        return PlanCard.from_json(read_object(path, DOCUMENT_BYTES, EngineError))
+        return EngineMetadata.from_json(read_object(path, DOCUMENT_BYTES, EngineError))
     except (EngineError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise EngineError(
             f"`{path}` is no description of a plan: {error}", hint=f"build it again: {export_command(path, '--trt')}"

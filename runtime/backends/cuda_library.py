@@ -38,7 +38,7 @@ ENUMS: Mapping[tuple[str, int], str] = {
 """Arguments that cuda-python wants as its own enumerations."""
 
 
-class Backend(Protocol):
+class CudaLibrary(Protocol):
     """One way to reach the CUDA runtime."""
 
     def invoke(self, name: str, *arguments: int) -> tuple[int, tuple[int, ...]]:
@@ -63,7 +63,7 @@ class Bindings:
         self._cudart = runtime
 
     def invoke(self, name: str, *arguments: int) -> tuple[int, tuple[int, ...]]:
-        """See `Backend`."""
+        """See `CudaLibrary`."""
         typed = [
             getattr(self._cudart, ENUMS[name, place])(argument) if (name, place) in ENUMS else argument
             for place, argument in enumerate(arguments)
@@ -72,12 +72,12 @@ class Bindings:
         return int(code), tuple(0 if output is None else int(output) for output in outputs)
 
     def explain(self, code: int) -> str:
-        """See `Backend`."""
+        """See `CudaLibrary`."""
         _, text = self._cudart.cudaGetErrorString(self._cudart.cudaError_t(code))
         return str(text.decode() if isinstance(text, bytes) else text)
 
     def device_name(self, index: int) -> str:
-        """See `Backend`."""
+        """See `CudaLibrary`."""
         code, properties = self._cudart.cudaGetDeviceProperties(index)
         name = properties.name if int(code) == 0 else b""
         return str(name.decode() if isinstance(name, bytes) else name).strip("\0 ")
@@ -91,7 +91,7 @@ class Library:
         self._cudart.cudaGetErrorString.restype = ctypes.c_char_p
 
     def invoke(self, name: str, *arguments: int) -> tuple[int, tuple[int, ...]]:
-        """See `Backend`."""
+        """See `CudaLibrary`."""
         outputs = [kind() for kind in OUTPUTS.get(name, ())]
         pointers = [ctypes.byref(output) for output in outputs]
         # every argument of these functions is a pointer, a size, or a small number: all pass as one machine word
@@ -101,11 +101,11 @@ class Library:
         return int(code), tuple(output.value or 0 for output in outputs)
 
     def explain(self, code: int) -> str:
-        """See `Backend`."""
+        """See `CudaLibrary`."""
         return str(self._cudart.cudaGetErrorString(code).decode())
 
     def device_name(self, index: int) -> str:
-        """See `Backend`."""
+        """See `CudaLibrary`."""
         # the structure differs between versions; in all of them it begins with the name, and none has 8 kB
         properties = ctypes.create_string_buffer(8192)
         function = getattr(self._cudart, "cudaGetDeviceProperties_v2", None) or self._cudart.cudaGetDeviceProperties
@@ -123,7 +123,7 @@ def library_names() -> Iterator[str]:
         yield from map(str, sorted(Path(folder).glob("*/lib/libcudart.so.*")))
 
 
-def backends() -> Iterator[Backend]:
+def libraries() -> Iterator[CudaLibrary]:
     """Every way there is here, cuda-python before libcudart, newer before older."""
     with suppress(ImportError, RuntimeError):  # not installed, or without the driver's library
         yield Bindings()
@@ -134,7 +134,7 @@ def backends() -> Iterator[Backend]:
             continue
 
 
-def find_backend() -> Backend:
+def find_library() -> CudaLibrary:
     """The first way that goes with this driver; where none does, the first at all, which says what is wrong.
 
     A runtime that is newer than the driver counts as no driver, and an older one beside it may still work.
@@ -142,20 +142,20 @@ def find_backend() -> Backend:
     Raises:
         DependencyError: neither cuda-python nor libcudart is there.
     """
-    first: Backend | None = None
-    for backend in backends():
-        first = first or backend
-        if count_devices(backend)[0] != NO_DRIVER:
-            return backend
+    first: CudaLibrary | None = None
+    for library in libraries():
+        first = first or library
+        if count_devices(library)[0] != NO_DRIVER:
+            return library
     if first is None:
         raise DependencyError("cuda-python", extra="trt", purpose="running a plan")
     return first
 
 
-def count_devices(backend: Backend) -> tuple[int, int]:
+def count_devices(library: CudaLibrary) -> tuple[int, int]:
     """Error code and number of devices."""
     try:
-        code, values = backend.invoke("cudaGetDeviceCount")
+        code, values = library.invoke("cudaGetDeviceCount")
     except RuntimeError:  # some versions of cuda-python raise where there is no driver
         return NO_DRIVER, 0
     return code, values[0] if values else 0

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from advcal_edge.errors import DependencyError, EngineError
-from advcal_edge.runtime import cuda, cuda_backends
-from advcal_edge.runtime.cuda import Cuda
-from advcal_edge.runtime.cuda_backends import NO_DRIVER, Library, backends, find_backend
+from advcal_edge.runtime.backends import cuda, cuda_library
+from advcal_edge.runtime.backends.cuda import Cuda
+from advcal_edge.runtime.backends.cuda_library import NO_DRIVER, Library, find_library, libraries
 
 
-@pytest.mark.skipif(not list(backends()), reason="neither cuda-python nor libcudart is installed")
+@pytest.mark.skipif(not list(libraries()), reason="neither cuda-python nor libcudart is installed")
 def test_reaches_the_runtime_and_explains_its_errors() -> None:
-    for backend in backends():
+    for backend in libraries():
         code, values = backend.invoke("cudaDriverGetVersion")
         assert (code, len(values)) == (0, 1)
         assert "out of memory" in backend.explain(2)
@@ -57,17 +57,17 @@ def test_outputs_come_first_but_for_one(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_without_any_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda_backends, "backends", lambda: iter(()))
+    monkeypatch.setattr(cuda_library, "libraries", lambda: iter(()))
     with pytest.raises(DependencyError, match="cuda-python"):
-        find_backend()
+        find_library()
 
 
 def test_a_runtime_newer_than_the_driver_makes_way_for_an_older_one(monkeypatch: pytest.MonkeyPatch) -> None:
     newer, older = Failing(NO_DRIVER, counts=NO_DRIVER), Failing(0)
-    monkeypatch.setattr(cuda_backends, "backends", lambda: iter((newer, older)))
-    assert find_backend() is older
-    monkeypatch.setattr(cuda_backends, "backends", lambda: iter((newer,)))
-    assert find_backend() is newer
+    monkeypatch.setattr(cuda_library, "libraries", lambda: iter((newer, older)))
+    assert find_library() is older
+    monkeypatch.setattr(cuda_library, "libraries", lambda: iter((newer,)))
+    assert find_library() is newer
     with pytest.raises(EngineError, match=f"no CUDA device can be used here: words for {NO_DRIVER}"):
         Cuda(newer)
 

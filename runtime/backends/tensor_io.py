@@ -1,4 +1,4 @@
-"""What a graph declares it takes and returns, and what callers hand to it: both checked before anything runs."""
+"""The inputs and outputs that an engine declares, and the arrays that callers pass: both checked before a run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from advcal_edge.errors import InputError
 from advcal_edge.spec import FLOAT32
 
-FLOAT = "tensor(float)"
+FLOAT = "float32"
 
 
-class Port(NamedTuple):
-    """One input or output as the graph declares it; an axis is an int where it is fixed."""
+class TensorSignature(NamedTuple):
+    """One input or output as the engine declares it; an axis is an int where it is fixed."""
 
     name: str
     type: str
@@ -22,7 +22,7 @@ class Port(NamedTuple):
     def __str__(self) -> str:
         return f"`{self.name}` {self.type} ({', '.join('?' if axis is None else str(axis) for axis in self.shape)})"
 
-    def takes(self, shape: tuple[int, ...]) -> bool:
+    def accepts(self, shape: tuple[int, ...]) -> bool:
         """Whether this is a float32 batch of `shape` with a free batch axis."""
         free = bool(self.shape) and not isinstance(self.shape[0], int)
         return self.type == FLOAT and free and self.shape[1:] == shape

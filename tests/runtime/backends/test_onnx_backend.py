@@ -13,10 +13,11 @@ from hypothesis import given, settings, strategies as st
 from onnx import helper
 from tiny import DIM, Linear, encode
 
+from advcal_edge import model
 from advcal_edge.errors import DependencyError, EngineError, InputError
-from advcal_edge.model import Gradient, Runner
+from advcal_edge.runtime.backends.onnx import OnnxBackend
 from advcal_edge.runtime.engine_file import graph_digest
-from advcal_edge.runtime.onnx_session import EngineGradient, OnnxRunner, OnnxVjp
+from advcal_edge.runtime.model import EngineGradient, Runner, Vjp, open_vjp
 from advcal_edge.spec import TensorSpec, image, thermal
 from advcal_edge.storage import sha256_bytes
 
@@ -31,18 +32,20 @@ def write(path: Path, data: bytes) -> Path:
 
 
 @pytest.fixture
-def runner(linear: Linear, tmp_path: Path) -> OnnxRunner:
-    return OnnxRunner(write(tmp_path / "f.onnx", linear.forward()), linear.modality.input, chunk=4)
+def runner(linear: Linear, tmp_path: Path) -> Runner:
+    return Runner(OnnxBackend(write(tmp_path / "f.onnx", linear.forward()), largest=4), linear.modality.input)
 
 
 @pytest.fixture
-def gradient(linear: Linear, runner: OnnxRunner, tmp_path: Path) -> EngineGradient:
-    backward = OnnxVjp(write(tmp_path / "v.onnx", linear.vjp()), linear.modality.input, chunk=4)
+def gradient(linear: Linear, runner: Runner, tmp_path: Path) -> EngineGradient:
+    backward = Vjp(
+        OnnxBackend(write(tmp_path / "v.onnx", linear.vjp()), largest=4, optimization="basic"), linear.modality.input
+    )
     return EngineGradient(runner, backward)
 
 
 @pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 9])
-def test_embeds_any_batch_like_the_arithmetic(linear: Linear, runner: OnnxRunner, n: int) -> None:
+def test_embeds_any_batch_like_the_arithmetic(linear: Linear, runner: Runner, n: int) -> None:
     x = sample(linear, n)
     z = runner(x)
     assert z.shape == (n, DIM)
@@ -56,11 +59,11 @@ def test_chunks_do_not_show(tmp_path_factory: pytest.TempPathFactory, n: int, ch
     linear = Linear.random(thermal(4))
     path = write(tmp_path_factory.getbasetemp() / "chunks.onnx", linear.forward())
     x = sample(linear, n, seed)
-    whole, parts = (OnnxRunner(path, linear.modality.input, chunk=c)(x) for c in (100, chunk))
+    whole, parts = (Runner(OnnxBackend(path, largest=c), linear.modality.input)(x) for c in (100, chunk))
     np.testing.assert_allclose(whole, parts, atol=1e-6)
 
 
-def test_arrays_are_the_callers_own(linear: Linear, runner: OnnxRunner) -> None:
+def test_arrays_are_the_callers_own(linear: Linear, runner: Runner) -> None:
     x = sample(linear, 2)
     first = runner(x)
     kept = first.copy()
@@ -68,14 +71,16 @@ def test_arrays_are_the_callers_own(linear: Linear, runner: OnnxRunner) -> None:
     np.testing.assert_array_equal(runner(x), kept)
 
 
-def test_takes_views(linear: Linear, runner: OnnxRunner) -> None:
+def test_takes_views(linear: Linear, runner: Runner) -> None:
     x = sample(linear, 6)
     np.testing.assert_array_equal(runner(x[::-2]), runner(np.ascontiguousarray(x[::-2])))
 
 
 def test_says_what_runs(linear: Linear, tmp_path: Path) -> None:
     data = linear.forward()
-    runner = OnnxRunner(write(tmp_path / "f.onnx", data), linear.modality.input, optimization="basic", threads=1)
+    runner = Runner(
+        OnnxBackend(write(tmp_path / "f.onnx", data), optimization="basic", threads=1), linear.modality.input
+    )
     assert runner.sha256 == sha256_bytes(data)
     assert "CPUExecutionProvider basic" in runner.fingerprint
     assert runner.sha256[:12] in runner.fingerprint
@@ -83,8 +88,8 @@ def test_says_what_runs(linear: Linear, tmp_path: Path) -> None:
 
 
 def test_fits_the_protocols(gradient: EngineGradient) -> None:
-    as_runner: Runner = gradient.runner
-    as_gradient: Gradient = gradient
+    as_runner: model.Runner = gradient.runner
+    as_gradient: model.Gradient = gradient
     assert as_runner.spec is gradient.runner.spec
     assert as_gradient is gradient
 
@@ -104,7 +109,7 @@ def test_pullback_is_the_gradient(linear: Linear, gradient: EngineGradient, n: i
 
 
 def test_forward_judges_and_backward_only_guides(linear: Linear, gradient: EngineGradient, tmp_path: Path) -> None:
-    int8 = OnnxRunner(write(tmp_path / "i.onnx", linear.forward("int8")), linear.modality.input)
+    int8 = Runner(OnnxBackend(write(tmp_path / "i.onnx", linear.forward("int8"))), linear.modality.input)
     x = sample(linear, 2)
     z, _ = EngineGradient(int8, gradient.backward).vjp(x)
     np.testing.assert_array_equal(z, int8(x))
@@ -121,7 +126,7 @@ def test_refuses_arrays_it_would_have_to_cast(linear: Linear, gradient: EngineGr
             gradient.backward.pull(bad, v)
     with pytest.raises(InputError, match="expected float32"):
         gradient.backward.pull(x, v[:, 1:])
-    with pytest.raises(InputError, match="one vector an input"):
+    with pytest.raises(InputError, match="one vector per input"):
         gradient.backward.pull(x, v[:1])
 
 
@@ -129,13 +134,13 @@ def test_refuses_arrays_it_would_have_to_cast(linear: Linear, gradient: EngineGr
 def test_truncated_graph(linear: Linear, tmp_path: Path, cut: int) -> None:
     path = write(tmp_path / "f.onnx", linear.forward()[:cut])
     with pytest.raises(EngineError, match="is no ONNX graph"):
-        OnnxRunner(path, linear.modality.input)
+        Runner(OnnxBackend(path), linear.modality.input)
 
 
 def test_unreadable_graph(linear: Linear, tmp_path: Path) -> None:
     for path, complaint in ((tmp_path / "missing.onnx", "cannot read .*No such file"), (tmp_path, "is a folder")):
         with pytest.raises(EngineError, match=complaint):
-            OnnxRunner(path, linear.modality.input)
+            Runner(OnnxBackend(path), linear.modality.input)
 
 
 def test_graph_of_another_kind(linear: Linear, tmp_path: Path) -> None:
@@ -146,18 +151,18 @@ def test_graph_of_another_kind(linear: Linear, tmp_path: Path) -> None:
     wide = write(tmp_path / "wide.onnx", encode([identity], {"x": ("n", 3)}, {"z": ("n", "d")}, {}, "fp32"))
     for path, other in ((vjp, spec), (fixed, spec), (forward, image(9).input), (wide, spec)):
         with pytest.raises(EngineError, match="expected `x` float32") as caught:
-            OnnxRunner(path, other)
+            Runner(OnnxBackend(path), other)
         assert caught.value.hint
     for path, other in ((forward, spec), (vjp, image(9).input)):
         with pytest.raises(EngineError, match="`v` float32"):
-            OnnxVjp(path, other)
+            open_vjp(path, other)
 
 
 def test_graph_with_a_frozen_batch_inside(tmp_path: Path) -> None:
     nodes = [helper.make_node("Slice", ["x", "zero", "one", "zero"], ["z"])]
     constants = {"zero": np.array([0], np.int64), "one": np.array([1], np.int64)}
     path = write(tmp_path / "frozen.onnx", encode(nodes, {"x": ("n", 3)}, {"z": ("n", 3)}, constants, "fp32"))
-    runner = OnnxRunner(path, TensorSpec("x", (3,), "float32", "c", (0.0, 1.0), ""))
+    runner = Runner(OnnxBackend(path), TensorSpec("x", (3,), "float32", "c", (0.0, 1.0), ""))
     assert runner(np.zeros((1, 3), np.float32)).shape == (1, 3)
     with pytest.raises(EngineError, match="for a batch of 2"):
         runner(np.zeros((2, 3), np.float32))
@@ -167,7 +172,7 @@ def test_graph_that_fails_while_running(tmp_path: Path) -> None:
     nodes = [helper.make_node("Reshape", ["x", "shape"], ["z"])]
     constants = {"shape": np.array([1, 3], np.int64)}
     path = write(tmp_path / "reshape.onnx", encode(nodes, {"x": ("n", 3)}, {"z": ("n", 3)}, constants, "fp32"))
-    runner = OnnxRunner(path, TensorSpec("x", (3,), "float32", "c", (0.0, 1.0), ""))
+    runner = Runner(OnnxBackend(path), TensorSpec("x", (3,), "float32", "c", (0.0, 1.0), ""))
     with pytest.raises(EngineError, match=r"failed on x \(2, 3\)"):
         runner(np.zeros((2, 3), np.float32))
 
@@ -176,14 +181,14 @@ def test_never_runs_elsewhere_than_asked(linear: Linear, tmp_path: Path) -> None
     path = write(tmp_path / "f.onnx", linear.forward())
     for providers in (("CUDAExecutionProvider",), ("NoSuchProvider", "CPUExecutionProvider"), ()):
         with pytest.raises(EngineError, match="not available"):
-            OnnxRunner(path, linear.modality.input, providers=providers)
+            Runner(OnnxBackend(path, providers=providers), linear.modality.input)
 
 
 def test_weights_in_a_file_of_their_own(linear: Linear, tmp_path: Path) -> None:
     path, x = tmp_path / "big.onnx", sample(linear, 3)
     model = onnx.load_from_string(linear.forward())
     onnx.save_model(model, str(path), save_as_external_data=True, location="big.onnx.data", size_threshold=64)
-    runner = OnnxRunner(path, linear.modality.input)
+    runner = Runner(OnnxBackend(path), linear.modality.input)
     np.testing.assert_allclose(runner(x), linear.embed(x), atol=1e-5)
     assert runner.sha256 == graph_digest(path)
     data = path.with_name("big.onnx.data")
@@ -202,12 +207,12 @@ def test_without_onnxruntime(linear: Linear, tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(DependencyError, match="`onnxruntime`") as caught:
-        OnnxRunner(path, linear.modality.input)
+        Runner(OnnxBackend(path), linear.modality.input)
     assert caught.value.hint == "pip install 'advcal-edge[cpu]'"
 
 
 @pytest.mark.parametrize("told", ["\x1b[2Jfp32", "fp32\0", "a" * 65, ""])
 def test_a_label_that_no_export_writes_is_not_taken_for_a_name(told: str, linear: Linear, tmp_path: Path) -> None:
     (tmp_path / "g.onnx").write_bytes(linear.forward(told))
-    runner = OnnxRunner(tmp_path / "g.onnx", linear.modality.input)
+    runner = Runner(OnnxBackend(tmp_path / "g.onnx"), linear.modality.input)
     assert runner.precision == "custom"

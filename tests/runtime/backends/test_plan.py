@@ -20,11 +20,12 @@ from tiny import DIM, Linear
 
 from advcal_edge.errors import DependencyError, EngineError, InputError
 from advcal_edge.export.tensorrt import find_device
-from advcal_edge.runtime.cuda import Cuda
-from advcal_edge.runtime.device_array import DeviceArray, find_device_array, read_capsule
-from advcal_edge.runtime.plan_card import Device, PlanCard, card_path, read_card
-from advcal_edge.runtime.products import Product, find_product, integers
-from advcal_edge.runtime.tensorrt import PlanRunner, PlanVjp
+from advcal_edge.runtime.backends.cuda import Cuda
+from advcal_edge.runtime.backends.device_array import DeviceArray, find_device_array, read_capsule
+from advcal_edge.runtime.backends.tensorrt import TensorRTBackend
+from advcal_edge.runtime.backends.trt_api import Product, find_product, integers
+from advcal_edge.runtime.metadata import Device, EngineMetadata, metadata_path, read_metadata
+from advcal_edge.runtime.model import Runner, Vjp
 from advcal_edge.spec import thermal
 
 RTOL = 1e-5
@@ -67,7 +68,9 @@ class OnDevice:
 @pytest.mark.parametrize("cuda_graph", [False, True])
 @pytest.mark.parametrize("n", [0, 1, 3, 8, 9, 21])
 def test_any_batch_like_the_arithmetic(gpu: HostGpu, linear: Linear, tmp_path: Path, n: int, cuda_graph: bool) -> None:
-    runner = PlanRunner(write_plan(tmp_path / "f.plan", linear.forward()), linear.modality.input, cuda_graph=cuda_graph)
+    runner = Runner(
+        TensorRTBackend(write_plan(tmp_path / "f.plan", linear.forward()), cuda_graph=cuda_graph), linear.modality.input
+    )
     for seed in range(3):  # the second round replays what the first recorded
         x = draw(n, seed)
         z = runner(x)
@@ -79,12 +82,14 @@ def test_any_batch_like_the_arithmetic(gpu: HostGpu, linear: Linear, tmp_path: P
 def test_a_profile_that_begins_above_one_is_filled_up(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
     path = write_plan(tmp_path / "f.plan", linear.forward(), (4, 4, 8))
     x = draw(9)
-    np.testing.assert_allclose(PlanRunner(path, linear.modality.input)(x), linear.embed(x), rtol=RTOL, atol=1e-6)
+    np.testing.assert_allclose(
+        Runner(TensorRTBackend(path), linear.modality.input)(x), linear.embed(x), rtol=RTOL, atol=1e-6
+    )
 
 
 def test_arrays_are_the_callers_own_unless_reused(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
     path = write_plan(tmp_path / "f.plan", linear.forward())
-    fresh, shared = (PlanRunner(path, linear.modality.input, reuse=reuse) for reuse in (False, True))
+    fresh, shared = (Runner(TensorRTBackend(path, reuse=reuse), linear.modality.input) for reuse in (False, True))
     first, second = draw(2, 1), draw(2, 2)
     kept = fresh(first)
     fresh(second)
@@ -101,7 +106,7 @@ def test_reads_what_lies_on_the_device(
     gpu: HostGpu, linear: Linear, tmp_path: Path, n: int, offset: int, cuda_graph: bool
 ) -> None:
     path = write_plan(tmp_path / "f.plan", linear.forward())
-    runner = PlanRunner(path, linear.modality.input, cuda_graph=cuda_graph)
+    runner = Runner(TensorRTBackend(path, cuda_graph=cuda_graph), linear.modality.input)
     x = draw(n)
     held = OnDevice(gpu, x, stream=1)
     gpu.addresses[held.address] = x.nbytes
@@ -113,7 +118,7 @@ def test_reads_what_lies_on_the_device(
 
 
 def test_a_maker_that_names_no_stream_is_waited_for(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
-    runner = PlanRunner(write_plan(tmp_path / "f.plan", linear.forward()), linear.modality.input)
+    runner = Runner(TensorRTBackend(write_plan(tmp_path / "f.plan", linear.forward())), linear.modality.input)
     runner(OnDevice(gpu, draw(2)))
     assert ALL not in gpu.waited  # version 3 with no stream: nothing to wait for
     runner(OnDevice(gpu, draw(2), version=2))
@@ -121,7 +126,7 @@ def test_a_maker_that_names_no_stream_is_waited_for(gpu: HostGpu, linear: Linear
 
 
 def test_every_run_is_on_the_device_of_the_plan(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
-    runner = PlanRunner(write_plan(tmp_path / "f.plan", linear.forward()), linear.modality.input)
+    runner = Runner(TensorRTBackend(write_plan(tmp_path / "f.plan", linear.forward())), linear.modality.input)
     gpu.current = 1  # as another library of this thread may leave it
     runner(draw(2))
     assert gpu.current == 0
@@ -132,13 +137,13 @@ def test_a_plan_that_carries_code_takes_consent(gpu: HostGpu, linear: Linear, tm
     """Whatever its card says: what decides is the plan itself, and who opens it."""
     path = write_plan(tmp_path / "f.plan", linear.forward(), code="rm", version_compatible=told)
     with pytest.raises(EngineError, match="carries code") as caught:
-        PlanRunner(path, linear.modality.input)
+        Runner(TensorRTBackend(path), linear.modality.input)
     assert "--allow-plan-code" in str(caught.value.hint)
     assert gpu.executed == []
-    card_path(path).unlink()
+    metadata_path(path).unlink()
     with pytest.raises(EngineError, match="carries code"):
-        PlanRunner(path, linear.modality.input)
-    assert PlanRunner(path, linear.modality.input, allow_plan_code=True)(draw(1)).shape == (1, DIM)
+        Runner(TensorRTBackend(path), linear.modality.input)
+    assert Runner(TensorRTBackend(path, allow_plan_code=True), linear.modality.input)(draw(1)).shape == (1, DIM)
     assert gpu.executed == ["rm"]
 
 
@@ -149,16 +154,16 @@ def test_a_card_alone_allows_no_code(
     path = write_plan(tmp_path / "f.plan", linear.forward(), version_compatible=True)
     monkeypatch.setenv("ADVCAL_ALLOW_HOST_CODE", "1")
     for consent in (False, True):
-        runner = PlanRunner(path, linear.modality.input, allow_plan_code=consent)
+        runner = Runner(TensorRTBackend(path, allow_plan_code=consent), linear.modality.input)
         assert runner(draw(1)).shape == (1, DIM)
-        assert runner.plan._runtime.engine_host_code_allowed is False
+        assert runner.backend._runtime.engine_host_code_allowed is False
     evil = write_plan(tmp_path / "g.plan", linear.forward(), code="rm")
     with pytest.raises(EngineError, match="carries code"):
-        PlanRunner(evil, linear.modality.input)
+        Runner(TensorRTBackend(evil), linear.modality.input)
 
 
 def test_refuses_device_arrays_it_would_have_to_cast(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
-    runner = PlanRunner(write_plan(tmp_path / "f.plan", linear.forward()), linear.modality.input)
+    runner = Runner(TensorRTBackend(write_plan(tmp_path / "f.plan", linear.forward())), linear.modality.input)
     with pytest.raises(InputError, match="expected float32"):
         runner(OnDevice(gpu, draw(2).astype(np.float64)))
     with pytest.raises(InputError, match="on the device; expected"):
@@ -202,7 +207,7 @@ def test_dlpack_comes_before_the_interface_since_it_waits() -> None:
 
 def test_torch_tensors_of_the_host_are_refused_in_words(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    runner = PlanRunner(write_plan(tmp_path / "f.plan", linear.forward()), linear.modality.input)
+    runner = Runner(TensorRTBackend(write_plan(tmp_path / "f.plan", linear.forward())), linear.modality.input)
     with pytest.raises(InputError, match="`x` is a Tensor"):
         runner(torch.zeros(2, 1, 8, 8))
     x = torch.rand(2, 1, 8, 8)
@@ -210,7 +215,7 @@ def test_torch_tensors_of_the_host_are_refused_in_words(gpu: HostGpu, linear: Li
 
 
 def test_gradient_is_that_of_the_graph(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
-    vjp = PlanVjp(write_plan(tmp_path / "v.plan", linear.vjp(), kind="vjp"), linear.modality.input)
+    vjp = Vjp(TensorRTBackend(write_plan(tmp_path / "v.plan", linear.vjp(), kind="vjp")), linear.modality.input)
     x, v = draw(11), np.random.default_rng(3).standard_normal((11, DIM), dtype=np.float32)
     y = x.reshape(11, -1).astype(np.float64) @ linear.weights
     length = np.linalg.norm(y, axis=1, keepdims=True)
@@ -219,12 +224,12 @@ def test_gradient_is_that_of_the_graph(gpu: HostGpu, linear: Linear, tmp_path: P
     np.testing.assert_allclose(vjp.pull(x, v), want, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(vjp.embed(x), z, rtol=RTOL, atol=1e-6)
     assert vjp.pull(x[:0], v[:0]).shape == (0, 1, 8, 8)
-    with pytest.raises(InputError, match="one vector an input"):
+    with pytest.raises(InputError, match="one vector per input"):
         vjp.pull(x, v[:2])
 
 
 def test_threads_take_turns(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
-    runner = PlanRunner(write_plan(tmp_path / "f.plan", linear.forward()), linear.modality.input)
+    runner = Runner(TensorRTBackend(write_plan(tmp_path / "f.plan", linear.forward())), linear.modality.input)
     found: dict[int, NDArray[np.float32]] = {}
 
     def embed(seed: int) -> None:
@@ -241,7 +246,7 @@ def test_threads_take_turns(gpu: HostGpu, linear: Linear, tmp_path: Path) -> Non
 
 def test_memory_is_given_back(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
     path = write_plan(tmp_path / "f.plan", linear.forward())
-    runner = PlanRunner(path, linear.modality.input, cuda_graph=True)
+    runner = Runner(TensorRTBackend(path, cuda_graph=True), linear.modality.input)
     runner(draw(2))
     assert gpu.addresses
     assert gpu.graphs
@@ -255,7 +260,7 @@ def test_says_that_memory_ran_out(gpu: HostGpu, linear: Linear, tmp_path: Path) 
     path = write_plan(tmp_path / "f.plan", linear.forward())
     gpu.memory = 1000
     with pytest.raises(EngineError, match="out of memory") as caught:
-        PlanRunner(path, linear.modality.input)
+        Runner(TensorRTBackend(path), linear.modality.input)
     assert "--batch" in str(caught.value.hint)
 
 
@@ -268,7 +273,7 @@ def test_says_that_memory_ran_out(gpu: HostGpu, linear: Linear, tmp_path: Path) 
             r"built on NVIDIA H100 \(compute capability 9\.0\); this is Host Orin",
         ),
         ({"product": "tensorrt_rtx", "version": (1, 7)}, "TensorRT-RTX"),
-        ({"sha256": "0" * 64}, "not the plan its card speaks of"),
+        ({"sha256": "0" * 64}, "not the plan that `f.json` describes"),
     ],
 )
 def test_refused_in_words_before_it_is_opened(
@@ -279,7 +284,7 @@ def test_refused_in_words_before_it_is_opened(
     product = find_product("tensorrt")  # a card of another product would ask for that one
     product.module.Runtime = None  # opening it would fail
     with pytest.raises(EngineError, match=words) as caught:
-        PlanRunner(path, linear.modality.input, product=product)
+        Runner(TensorRTBackend(path, product=product), linear.modality.input)
     assert "`advcal-edge export BUNDLE --trt`" in str(caught.value.hint)
 
 
@@ -296,7 +301,7 @@ def test_refused_in_words_before_it_is_opened(
     ],
 )
 def test_what_moves(gpu: HostGpu, linear: Linear, tmp_path: Path, changes: dict[str, Any], fits: bool) -> None:
-    card = read_card(write_plan(tmp_path / "f.plan", linear.forward(), **changes))
+    card = read_metadata(write_plan(tmp_path / "f.plan", linear.forward(), **changes))
     assert card is not None
     assert (card.misfit(find_product("tensorrt"), Device(NAME, (8, 7))) is None) == fits
 
@@ -309,25 +314,25 @@ def test_plans_of_rtx_go_by_capability(
     gpu: HostGpu, linear: Linear, tmp_path: Path, targets: Any, capability: Any, fits: bool
 ) -> None:
     path = write_plan(tmp_path / "f.plan", linear.forward(), product="tensorrt_rtx", version=(1, 7), targets=targets)
-    card = read_card(path)
+    card = read_metadata(path)
     assert card is not None
     rtx = Product("tensorrt_rtx", None, (1, 7))
     assert (card.misfit(rtx, Device("RTX", capability)) is None) == fits
 
 
 def test_cards_survive_json(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
-    card = read_card(write_plan(tmp_path / "f.plan", linear.forward()))
+    card = read_metadata(write_plan(tmp_path / "f.plan", linear.forward()))
     assert card is not None
     full = replace(card, targets=((8, 6),), profiles={"x": ((1, 2), (4, 2), (8, 2))}, flags=("STRICT_NANS",))
-    assert PlanCard.from_json(json.loads(json.dumps(full.to_json()))) == full
+    assert EngineMetadata.from_json(json.loads(json.dumps(full.to_json()))) == full
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": "advcal-edge/plan/1"}', "null", '{"schema": "x"}'])
 def test_damaged_cards_are_refused(gpu: HostGpu, linear: Linear, tmp_path: Path, text: str) -> None:
     path = write_plan(tmp_path / "f.plan", linear.forward())
-    card_path(path).write_text(text)
+    metadata_path(path).write_text(text)
     with pytest.raises(EngineError, match="no description of a plan"):
-        PlanRunner(path, linear.modality.input)
+        Runner(TensorRTBackend(path), linear.modality.input)
 
 
 NULLS = (
@@ -370,35 +375,38 @@ def test_cards_of_wrong_values_are_refused(
     gpu: HostGpu, linear: Linear, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     path = write_plan(tmp_path / "f.plan", linear.forward())
-    told = json.loads(card_path(path).read_text())
-    card_path(path).write_text(json.dumps({**told, **changes}))
+    told = json.loads(metadata_path(path).read_text())
+    metadata_path(path).write_text(json.dumps({**told, **changes}))
     with pytest.raises(EngineError, match="no description of a plan") as caught:
-        read_card(path)
+        read_metadata(path)
     assert caught.value.hint
 
 
 def test_a_plan_without_a_card_is_tried(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
     path = write_plan(tmp_path / "f.engine", linear.forward())
-    card_path(path).unlink()
-    runner = PlanRunner(path, linear.modality.input)
+    metadata_path(path).unlink()
+    runner = Runner(TensorRTBackend(path), linear.modality.input)
     assert runner.precision == "custom"
     path.write_bytes(b"no plan")
     with pytest.raises(EngineError, match=r"cannot load the plan .* magicTag failed"):
-        PlanRunner(path, linear.modality.input)
+        Runner(TensorRTBackend(path), linear.modality.input)
 
 
 def test_another_shape_is_a_misfit(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
     forward = write_plan(tmp_path / "f.plan", linear.forward())
     backward = write_plan(tmp_path / "v.plan", linear.vjp(), kind="vjp")
-    for wrong in (lambda: PlanRunner(forward, thermal(16).input), lambda: PlanRunner(backward, thermal(8).input)):
+    for wrong in (
+        lambda: Runner(TensorRTBackend(forward), thermal(16).input),
+        lambda: Runner(TensorRTBackend(backward), thermal(8).input),
+    ):
         with pytest.raises(EngineError, match="expected `x`"):
             wrong()
     with pytest.raises(EngineError, match="`v` float32"):
-        PlanVjp(forward, thermal(8).input)
+        Vjp(TensorRTBackend(forward), thermal(8).input)
 
 
 def test_fingerprint_says_what_runs_where(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
-    runner = PlanRunner(write_plan(tmp_path / "f.plan", linear.forward()), linear.modality.input)
+    runner = Runner(TensorRTBackend(write_plan(tmp_path / "f.plan", linear.forward())), linear.modality.input)
     assert runner.fingerprint == f"TensorRT 10.3.0 {NAME} sha256:{runner.sha256[:12]}"
     assert runner.precision == "fp16"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from advcal_edge.errors import EngineError
-from advcal_edge.runtime.cuda_backends import Backend, count_devices, find_backend
+from advcal_edge.runtime.backends.cuda_library import CudaLibrary, count_devices, find_library
 
 HOST_TO_DEVICE, DEVICE_TO_HOST, DEVICE_TO_DEVICE = 1, 2, 3
 MAJOR, MINOR = 75, 76  # cudaDevAttrComputeCapabilityMajor and Minor
@@ -19,17 +19,17 @@ ALLOCATORS = frozenset({"cudaMalloc", "cudaHostAlloc"})
 class Cuda:
     """The CUDA runtime of this process; every failure is an error in words."""
 
-    def __init__(self, backend: Backend | None = None) -> None:
+    def __init__(self, library: CudaLibrary | None = None) -> None:
         """Find a way to the runtime.
 
         Raises:
             DependencyError: neither cuda-python nor libcudart is there.
             EngineError: no driver, or no device.
         """
-        self._backend = backend or find_backend()
-        code, count = count_devices(self._backend)
+        self._library = library or find_library()
+        code, count = count_devices(self._library)
         if code or not count:
-            reason = self._backend.explain(code) if code else "it counts no device"
+            reason = self._library.explain(code) if code else "it counts no device"
             raise EngineError(
                 f"no CUDA device can be used here: {reason}", hint="run this on the device, or use an ONNX engine"
             )
@@ -45,16 +45,16 @@ class Cuda:
         Raises:
             EngineError: it failed.
         """
-        code, outputs = self._backend.invoke(name, *arguments)
+        code, outputs = self._library.invoke(name, *arguments)
         if not code:
             return outputs
-        self._backend.invoke("cudaGetLastError")  # else whoever shares the runtime, torch say, would meet it next
+        self._library.invoke("cudaGetLastError")  # else whoever shares the runtime, torch say, would meet it next
         if code == OUT_OF_MEMORY:
             wanted = f"{arguments[0]} bytes" if name in ALLOCATORS else name
             raise EngineError(
                 f"the device is out of memory: {wanted} wanted", hint="build the plan with a smaller `--batch`"
             )
-        raise EngineError(f"{name} failed: {self._backend.explain(code)}")
+        raise EngineError(f"{name} failed: {self._library.explain(code)}")
 
     def allocate(self, size: int) -> int:
         """Address of `size` bytes on the device."""
@@ -99,11 +99,11 @@ class Cuda:
     def give_back(self, name: str, handles: Iterable[int]) -> None:
         """Free or destroy handles with the function `name`; what is gone already, as at exit, cannot fail."""
         for handle in handles:
-            self._backend.invoke(name, handle)
+            self._library.invoke(name, handle)
 
     def device_name(self) -> str:
         """What the device calls itself."""
-        return self._backend.device_name(self.device)
+        return self._library.device_name(self.device)
 
     def compute_capability(self) -> tuple[int, int]:
         """Like (8, 7) for Orin."""

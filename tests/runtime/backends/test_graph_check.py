@@ -15,9 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny import Linear
 
 from advcal_edge.errors import EngineError
+from advcal_edge.runtime.backends.graph_check import check_graph
+from advcal_edge.runtime.backends.onnx import OnnxBackend
 from advcal_edge.runtime.engine_file import EngineFile
-from advcal_edge.runtime.graph_check import check_graph
-from advcal_edge.runtime.onnx_session import OnnxRunner
+from advcal_edge.runtime.model import Runner
 from advcal_edge.spec import thermal
 
 LINEAR = Linear.random(thermal(8))
@@ -28,7 +29,7 @@ def refused(path: Path, model: onnx.ModelProto | bytes) -> EngineError:
     """The error that opening it ends in."""
     path.write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
     with pytest.raises(EngineError) as caught:
-        OnnxRunner(path, LINEAR.modality.input)
+        Runner(OnnxBackend(path), LINEAR.modality.input)
     with pytest.raises(EngineError) as checked:
         check_graph(EngineFile.of(path))
     assert checked.value.message == caught.value.message  # it never came to onnxruntime
@@ -134,7 +135,7 @@ def test_functions_within_the_limit_run(tmp_path: Path) -> None:
     path = tmp_path / "g.onnx"
     path.write_bytes(multiplying(LINEAR, 3).SerializeToString())
     x = np.random.default_rng(0).random((2, 1, 8, 8), dtype=np.float32)
-    np.testing.assert_allclose(OnnxRunner(path, LINEAR.modality.input)(x), LINEAR.embed(x), atol=1e-5)
+    np.testing.assert_allclose(Runner(OnnxBackend(path), LINEAR.modality.input)(x), LINEAR.embed(x), atol=1e-5)
 
 
 def test_branches_and_loops_within_the_limit_run(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_branches_and_loops_within_the_limit_run(tmp_path: Path) -> None:
     for name, model in (("b", branching(LINEAR, 4)), ("l", looping(LINEAR, 10, seen=True))):
         path = tmp_path / f"{name}.onnx"
         path.write_bytes(model.SerializeToString())
-        np.testing.assert_allclose(OnnxRunner(path, LINEAR.modality.input)(x), LINEAR.embed(x), atol=1e-5)
+        np.testing.assert_allclose(Runner(OnnxBackend(path), LINEAR.modality.input)(x), LINEAR.embed(x), atol=1e-5)
 
 
 def test_limits_can_be_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +152,7 @@ def test_limits_can_be_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("ADVCAL_MAX_GRAPH_NODES", "500")
     assert "ADVCAL_MAX_GRAPH_NODES=" in str(refused(path, path.read_bytes()).hint)
     monkeypatch.setenv("ADVCAL_MAX_GRAPH_NODES", "2000")
-    assert OnnxRunner(path, LINEAR.modality.input).dim == 6
+    assert Runner(OnnxBackend(path), LINEAR.modality.input).dim == 6
 
 
 def test_refuses_another_format_of_onnxruntime(tmp_path: Path) -> None:

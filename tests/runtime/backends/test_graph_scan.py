@@ -17,8 +17,8 @@ from onnx_reading import listed_values, read_model
 from tiny import Linear
 
 from advcal_edge.errors import EngineError
-from advcal_edge.runtime.first_run import resident_bytes
-from advcal_edge.runtime.graph_scan import Model, Scan
+from advcal_edge.runtime.backends.first_run import resident_bytes
+from advcal_edge.runtime.backends.graph_scan import Model, Scan
 from advcal_edge.spec import thermal
 
 

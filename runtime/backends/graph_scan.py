@@ -8,8 +8,8 @@ from pathlib import Path
 
 from advcal_edge import limits
 from advcal_edge.errors import EngineError
-from advcal_edge.runtime.exporting import export_command
-from advcal_edge.runtime.protobuf import BYTES, EIGHT_BYTES, FOUR_BYTES, VARINT, Reader, Span, signed
+from advcal_edge.runtime.backends.protobuf import BYTES, EIGHT_BYTES, FOUR_BYTES, VARINT, Reader, Span, signed
+from advcal_edge.runtime.engine_file import export_command
 
 FIELDS_A_NODE = 64  # inputs, outputs, attributes, notes of the exporter; a graph from torch has about 30
 FLOAT, INT32, INT64, DOUBLE = 1, 6, 7, 11

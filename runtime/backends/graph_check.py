@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from advcal_edge import limits
 from advcal_edge.errors import EngineError
-from advcal_edge.runtime.engine_file import EngineFile, weights_beside
-from advcal_edge.runtime.exporting import export_command
-from advcal_edge.runtime.graph_scan import Body, Function, Model, Node, Numbers, Scan, Tensor
+from advcal_edge.runtime.backends.graph_scan import Body, Function, Model, Node, Numbers, Scan, Tensor
+from advcal_edge.runtime.engine_file import EngineFile, export_command, weights_beside
 
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 """Those whose operators ONNX Runtime itself has; any other takes a library of code."""

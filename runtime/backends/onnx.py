@@ -1,0 +1,237 @@
+"""ONNX graphs in ONNX Runtime: the bytes that were hashed are the bytes that run, where it was asked to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from advcal_edge.errors import DependencyError, EngineError, first_line
+from advcal_edge.limits import GRAPH_NODES
+from advcal_edge.runtime.backends import Backend, Feeds, Floats, OpenOptions
+from advcal_edge.runtime.backends.first_run import run_bounded
+from advcal_edge.runtime.backends.graph_check import check_graph
+from advcal_edge.runtime.backends.tensor_io import FLOAT, TensorSignature
+from advcal_edge.runtime.engine_file import EngineFile, export_command, weights_beside
+
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+CHUNK = 64  # samples per run: bounds the memory of activations, and larger ones are no faster on a CPU
+Optimization = Literal["basic", "all"]
+FOLDER_OF_WEIGHTS = "session.model_external_initializers_file_folder_path"
+NOWHERE = "/nonexistent"
+EXPANSION = "session.function_expansion_node_limit"
+FORMAT = "session.load_model_format"
+EXACT_INT8 = "session.x64quantprecision"
+"""On x86 without VNNI, sums of int8 products saturate at 16 bits unless this is asked for: a coarser function."""
+PROVIDER_OPTIONS: Mapping[str, Mapping[str, str]] = {
+    CUDA: {"use_tf32": "0"}  # on by default, and then fp32 products keep 10 bits of 23
+}
+BF16_LABEL = b"advcal_edge.precision\x12\x04bf16"
+"""How protobuf writes our label of a bf16 graph: asked of the bytes, since a graph that fails to load has no labels."""
+SILENT = 4
+LEVELS: Mapping[str, str] = {"basic": "ORT_ENABLE_BASIC", "all": "ORT_ENABLE_ALL"}
+
+
+class OnnxBackend(Backend):
+    """A graph in an ONNX Runtime session; safe to run from several threads."""
+
+    kind = "graph"
+
+    def __init__(
+        self,
+        engine: str | Path | EngineFile,
+        *,
+        optimization: Optimization = "all",
+        threads: int | None = None,
+        providers: Sequence[str] = (CPU,),
+        largest: int = CHUNK,
+    ) -> None:
+        """Load a graph from its path, or from the bytes that were read of it.
+
+        Raises:
+            EngineError: missing, unreadable, no ONNX graph, or a provider that this machine does not offer.
+            DependencyError: onnxruntime is not installed.
+        """
+        ort = import_onnxruntime()
+        check_providers(providers, ort.get_available_providers())
+        file = EngineFile.of(engine)
+        check_graph(file)
+        self.session = load_session(ort, file, session_options(ort, file, optimization, threads), providers)
+        check_providers(providers, self.session.get_providers())
+        self._has_run = False
+        self.path, self.sha256, self.largest = file.path, file.sha256, largest
+        provider = self.session.get_providers()[0]
+        self.fingerprint = f"onnxruntime {ort.__version__} {provider} {optimization} sha256:{self.sha256[:12]}"
+        labels = self.session.get_modelmeta().custom_metadata_map
+        self.precision = label(labels.get("advcal_edge.precision")) or "custom"
+        self.step = label(labels.get("advcal_edge.step"))
+        self.inputs = tuple(map(signature, self.session.get_inputs()))
+        self.outputs = tuple(map(signature, self.session.get_outputs()))
+        self._names = [output.name for output in self.outputs]  # else the session asks for them at every call
+
+    def run(self, feeds: Feeds) -> Sequence[Floats]:
+        """All outputs, in freshly allocated arrays.
+
+        Raises:
+            EngineError: the graph fails on these inputs.
+        """
+        try:
+            outputs: Sequence[Floats] = (
+                self.session.run(self._names, feeds) if self._has_run else self._run_first(feeds)
+            )
+        except EngineError:
+            raise
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            shapes = ", ".join(f"{name} {value.shape}" for name, value in feeds.items())
+            raise EngineError(f"`{self.path}` failed on {shapes}: {first_line(error)}") from error
+        return outputs
+
+    def bare(self, feeds: Feeds) -> object:
+        """The session alone."""
+        outputs: object = self.session.run(None, feeds)
+        return outputs
+
+    def remake(self) -> str:
+        """The command that exports the graph again."""
+        return f"export again: {export_command(self.path)}"
+
+    def _run_first(self, feeds: Feeds) -> Sequence[Floats]:
+        """The first run, which may end in nothing but an error: a graph can loop for ever, or take all memory."""
+        options = import_onnxruntime().RunOptions()
+        options.log_severity_level = SILENT
+        outputs: Sequence[Floats] = run_bounded(
+            lambda: self.session.run(self._names, feeds, options),
+            lambda: setattr(options, "terminate", True),
+            f"the first run of `{self.path}`",
+        )
+        self._has_run = True
+        return outputs
+
+
+def open_graph(file: EngineFile, options: OpenOptions) -> OnnxBackend:
+    """Open a graph on the first provider that takes it; a backward graph on the CPU unless another is named.
+
+    Raises:
+        EngineError: it cannot be loaded anywhere.
+        DependencyError: onnxruntime is not installed.
+    """
+    # above `basic`, onnxruntime 1.32 brings the process down on FP16 gradients
+    optimization: Optimization = "basic" if options.backward else options.optimization
+    offered = (CPU,) if options.backward else offered_providers(options.verified_on) or (CPU,)
+    *preferred, last = options.providers or offered
+    for provider in preferred:
+        try:
+            return OnnxBackend(file, optimization=optimization, threads=options.threads, providers=(provider,))
+        except EngineError:
+            continue  # compiled in, but there is no device or no library; the fingerprint says where it runs instead
+    return OnnxBackend(file, optimization=optimization, threads=options.threads, providers=(last,))
+
+
+def offered_providers(first: str | None = None) -> tuple[str, ...]:
+    """What ONNX Runtime offers of CUDA and CPU: `first`, then the faster; none where it is not installed.
+
+    That CUDA is offered means it was compiled in; whether it works here only opening a graph shows.
+    """
+    try:
+        available = import_onnxruntime().get_available_providers()
+    except DependencyError:
+        return ()
+    return tuple(sorted((name for name in (CUDA, CPU) if name in available), key=lambda name: name != first))
+
+
+def session_options(ort: Any, file: EngineFile, optimization: Optimization, threads: int | None) -> Any:
+    """Options of a session: quiet, exact, and with the weights that were hashed."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, LEVELS[optimization])
+    options.log_severity_level = SILENT  # what goes wrong is raised; a library does not print it as well
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    options.add_session_config_entry(FORMAT, "ONNX")  # and nothing that only looks like it
+    options.add_session_config_entry(EXACT_INT8, "1")
+    options.add_session_config_entry(EXPANSION, str(GRAPH_NODES.value))
+    # weights may be in the graph or in the one file beside it; both run from the bytes hashed here, and a graph that
+    # names any other file finds nothing
+    options.add_session_config_entry(FOLDER_OF_WEIGHTS, NOWHERE)
+    return options
+
+
+def load_session(ort: Any, file: EngineFile, options: Any, providers: Sequence[str]) -> Any:
+    """The session, loaded within the limits of time and memory.
+
+    Raises:
+        EngineError: ONNX Runtime refuses the graph, or loading takes too much.
+    """
+    try:
+        if file.weights is not None:
+            name = weights_beside(file.path).name
+            options.add_external_initializers_from_files_in_memory([name], [file.weights], [len(file.weights)])
+        # without `enable_fallback=0` a failing accelerator would be replaced by the CPU after a mere print
+        named = [(name, dict(PROVIDER_OPTIONS.get(name, {}))) for name in providers]
+        return run_bounded(
+            lambda: ort.InferenceSession(file.data, options, providers=named, enable_fallback=0),
+            lambda: cancel_loading(options),
+            f"loading `{file.path}`",
+        )
+    except EngineError:
+        raise
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        if BF16_LABEL in file.data and not set(providers) - {CPU}:
+            raise needs_gpu(file.path) from error
+        raise EngineError(
+            f"`{file.path}` is no ONNX graph that onnxruntime {ort.__version__} can load: {first_line(error)}",
+            hint=f"export again: {export_command(file.path)}",
+        ) from error
+
+
+def signature(node: Any) -> TensorSignature:
+    """An input or output of a session."""
+    kind = FLOAT if node.type == "tensor(float)" else str(node.type)
+    return TensorSignature(node.name, kind, tuple(node.shape))
+
+
+def label(text: str | None) -> str | None:
+    """What a graph says of itself, where it can serve as a name; None for anything that no export writes."""
+    return text if text and text.isprintable() and len(text) <= 64 else None
+
+
+def cancel_loading(options: Any) -> None:
+    """Tell a session that is being made to stop; versions before 1.21 cannot be told."""
+    if hasattr(options, "set_load_cancellation_flag"):
+        options.set_load_cancellation_flag(True)
+
+
+def needs_gpu(path: Path) -> EngineError:
+    """The error for a bf16 graph on a CPU."""
+    return EngineError(
+        f"`{path}` is a bf16 graph, and bf16 needs a GPU: onnxruntime has no bfloat16 products on a CPU",
+        hint=f"build it with TensorRT on the device: {export_command(path, '--trt --precision bf16')}; here use another"
+        " precision, like `--engine fp16`",
+    )
+
+
+def import_onnxruntime() -> Any:
+    """The onnxruntime module.
+
+    Raises:
+        DependencyError: it is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise DependencyError("onnxruntime", extra="cpu", purpose="running an exported graph") from error
+    return onnxruntime
+
+
+def check_providers(wanted: Sequence[str], available: Sequence[str]) -> None:
+    """Refuse to run elsewhere than asked.
+
+    Raises:
+        EngineError: a provider is not available.
+    """
+    missing = [name for name in wanted if name not in available]
+    if missing or not wanted:
+        raise EngineError(
+            f"execution provider {', '.join(f'`{name}`' for name in missing) or 'none'} is not available;"
+            f" this onnxruntime offers {', '.join(f'`{name}`' for name in available)}",
+            hint="for CUDA: pip uninstall onnxruntime, then pip install 'advcal-edge[gpu]'",
+        )

@@ -1,0 +1,222 @@
+"""Engines as models: the forward engine as a `Runner`, the backward engine as a `Vjp`, on top of any backend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge import model
+from advcal_edge.errors import EngineError, InputError
+from advcal_edge.runtime.backends import Backend, OpenOptions, open_backend
+from advcal_edge.runtime.backends.tensor_io import FLOAT, check_batch, describe_batch
+from advcal_edge.runtime.engine_file import EngineFile
+from advcal_edge.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from advcal_edge.runtime.backends.device_array import DeviceArray
+
+Floats = NDArray[np.float32]
+
+
+class Runner:
+    """The forward engine x -> z; safe to call from several threads."""
+
+    def __init__(self, backend: Backend, spec: TensorSpec) -> None:
+        """Check that the engine embeds inputs of `spec`.
+
+        Raises:
+            EngineError: it has other inputs or outputs.
+        """
+        inputs, outputs = backend.inputs, backend.outputs
+        width = outputs[0].width if len(outputs) == 1 else None
+        if width is None or [tensor.name for tensor in inputs] != ["x"] or not inputs[0].accepts(spec.shape):
+            raise misfit(backend, f"`x` {describe_batch(spec.shape)} -> `z` float32 (n, d)")
+        self.backend, self.spec, self.dim = backend, spec, width
+        self._run, self._largest = backend.run, backend.largest
+
+    @property
+    def path(self) -> Path:
+        """The file it was opened from."""
+        return self.backend.path
+
+    @property
+    def precision(self) -> str:
+        """Like `fp16`, as the engine itself says; `custom` where it does not."""
+        return self.backend.precision
+
+    @property
+    def step(self) -> str | None:
+        """Step of the precision fallback at which it was made; None where none was taken."""
+        return self.backend.step
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the bytes that run."""
+        return self.backend.sha256
+
+    @property
+    def fingerprint(self) -> str:
+        """What exactly runs: product, version, where, and the hash."""
+        return self.backend.fingerprint
+
+    def __call__(self, x: object) -> Floats:
+        """Embed x (n, ...) float32, on the host or on the device of a plan, to z (n, d) on the host, in a fresh array.
+
+        Raises:
+            InputError: another shape or dtype; values are the caller's to check.
+            EngineError: the engine fails, or mixes up its batch.
+        """
+        array = self.backend.device_array(x)
+        if array is None:
+            check_batch("x", x, self.spec.shape)
+            return self.run(x)  # type: ignore[arg-type]  # just checked
+        if array.shape[1:] != self.spec.shape:
+            raise InputError(f"`x` is {array.shape} on the device; expected {describe_batch(self.spec.shape)}")
+        return self.run(array)
+
+    def run(self, x: Floats | DeviceArray) -> Floats:
+        """Embed a batch that `spec.check` has accepted.
+
+        Raises:
+            EngineError: as for a call.
+        """
+        n = len(x)
+        if 0 < n <= self._largest:
+            z = self._run({"x": x})[0]
+            if z.shape != (n, self.dim):
+                raise wrong_shape(self.backend, "z", z, (n, self.dim))
+            return z
+        z = np.empty((n, self.dim), np.float32)
+        for start in range(0, n, self._largest):
+            part = x[start : start + self._largest]
+            z[start : start + self._largest] = self.run(part)
+        return z
+
+    def bare(self, x: Floats) -> object:
+        """Run the engine without any check, to measure what the checks cost."""
+        return self.backend.bare({"x": x})
+
+
+class Vjp:
+    """The backward engine (x, v) -> (z, J^T v); safe to call from several threads."""
+
+    def __init__(self, backend: Backend, spec: TensorSpec) -> None:
+        """Check that the engine differentiates at inputs of `spec`.
+
+        Raises:
+            EngineError: it has other inputs or outputs.
+        """
+        inputs = {tensor.name: tensor for tensor in backend.inputs}
+        outputs = {tensor.name: tensor for tensor in backend.outputs}
+        fits = inputs.keys() == {"x", "v"} and outputs.keys() == {"z", "g"} and inputs["x"].accepts(spec.shape)
+        width = inputs["v"].width if fits else None
+        # g may be declared with free axes: decompositions lose them, and `_collect` checks the shape that comes out
+        shaped = fits and outputs["g"].type == FLOAT and len(outputs["g"].shape) == 1 + len(spec.shape)
+        if width is None or not shaped or outputs["z"].width != width:
+            batch = describe_batch(spec.shape)
+            raise misfit(backend, f"`x` {batch}, `v` float32 (n, d) -> `z` float32 (n, d), `g` {batch}")
+        self.backend, self.spec, self.dim = backend, spec, width
+        self._place = {tensor.name: index for index, tensor in enumerate(backend.outputs)}
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the bytes that run."""
+        return self.backend.sha256
+
+    @property
+    def fingerprint(self) -> str:
+        """What exactly runs: product, version, where, and the hash."""
+        return self.backend.fingerprint
+
+    def pull(self, x: Floats, v: Floats) -> Floats:
+        """J^T v at x (n, ...) for v (n, d), both float32, in a fresh array shaped like x.
+
+        Raises:
+            InputError: another shape or dtype.
+            EngineError: the engine fails, or mixes up its batch.
+        """
+        return self._collect("g", x, v)
+
+    def embed(self, x: Floats) -> Floats:
+        """z (n, d) as the backward engine computes it on the way, to compare with the forward engine.
+
+        Raises:
+            InputError: another shape or dtype.
+            EngineError: as for `pull`.
+        """
+        return self._collect("z", x, np.zeros((len(x), self.dim), np.float32))
+
+    def _collect(self, name: str, x: Floats, v: Floats) -> Floats:
+        """One of the two outputs for all of a batch."""
+        check_batch("x", x, self.spec.shape)
+        check_batch("v", v, (self.dim,))
+        if len(x) != len(v):
+            raise InputError(f"found {len(x)} inputs `x` and {len(v)} vectors `v`; expected one vector per input")
+        place, step = self._place[name], self.backend.largest
+        shape = self.spec.shape if name == "g" else (self.dim,)
+        parts = []
+        for start in range(0, len(x), step):
+            part = x[start : start + step]
+            found = self.backend.run({"x": part, "v": v[start : start + step]})[place]
+            if found.shape != (len(part), *shape):
+                raise wrong_shape(self.backend, name, found, (len(part), *shape))
+            parts.append(found)
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts) if parts else np.empty((0, *shape), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineGradient:
+    """Forward by the engine under test, backward by its exported sibling (BPDA), on a machine without torch."""
+
+    runner: model.Runner
+    backward: Vjp
+
+    def vjp(self, x: Floats) -> tuple[Floats, model.Pullback]:
+        """Embed x and return (z, pullback); z is the engine's own."""
+        z: Floats = self.runner(x)
+        return z, lambda v: self.backward.pull(x, v)
+
+
+def open_runner(engine: str | Path | EngineFile, spec: TensorSpec, options: OpenOptions | None = None) -> Runner:
+    """Open a forward engine with the backend for its suffix, where that runs it best.
+
+    Raises:
+        EngineError: it cannot be loaded anywhere, or does not take `spec`.
+        DependencyError: what runs it is not installed.
+    """
+    return Runner(open_backend(engine, options), spec)
+
+
+def open_vjp(engine: str | Path | EngineFile, spec: TensorSpec, options: OpenOptions | None = None) -> Vjp:
+    """Open a backward engine with the backend for its suffix: a graph on the CPU, a plan on its device.
+
+    Raises:
+        EngineError: it cannot be loaded, or does not take `spec`.
+        DependencyError: what runs it is not installed.
+    """
+    return Vjp(open_backend(engine, replace(options or OpenOptions(), backward=True)), spec)
+
+
+def misfit(backend: Backend, expected: str) -> EngineError:
+    """The error for an engine whose inputs or outputs are not the expected ones."""
+    declared = f"{', '.join(map(str, backend.inputs))} -> {', '.join(map(str, backend.outputs))}"
+    return EngineError(
+        f"{backend.kind} `{backend.path}` is {declared}; expected {expected}",
+        hint=f"use the bundle this {backend.kind} was made from, or {backend.remake()}",
+    )
+
+
+def wrong_shape(backend: Backend, name: str, array: Floats, expected: Sequence[int]) -> EngineError:
+    """The error for an engine that breaks what it declares."""
+    return EngineError(
+        f"{backend.kind} `{backend.path}` returned {array.shape} as `{name}` for a batch of {expected[0]};"
+        f" expected {tuple(expected)}",
+        hint=f"its batch size was frozen while exporting; {backend.remake()}",
+    )
