@@ -56,7 +56,7 @@ class Limit:
 JSON_DEPTH = Limit("JSON_DEPTH", 64, "levels of nesting")
 MANIFEST_BYTES = Limit("MANIFEST_BYTES", 16 * MIB, "bytes")
 REPORT_BYTES = Limit("REPORT_BYTES", 256 * MIB, "bytes")  # one of 100,000 samples takes about 20 MB
-DOCUMENT_BYTES = Limit("DOCUMENT_BYTES", 4 * MIB, "bytes")  # any other JSON or TOML: cards, notes, settings
+DOCUMENT_BYTES = Limit("DOCUMENT_BYTES", 4 * MIB, "bytes")  # any other JSON or TOML: metadata, notes, settings
 LABELS_BYTES = Limit("LABELS_BYTES", 16 * MIB, "bytes")
 TENSOR_HEADER_BYTES = Limit("TENSOR_HEADER_BYTES", 16 * MIB, "bytes")  # names, shapes, metadata
 SAMPLES_BYTES = Limit("SAMPLES_BYTES", 4096 * MIB, "bytes")  # unpacked

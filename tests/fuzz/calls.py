@@ -151,5 +151,5 @@ CALLS: Mapping[str, Callable[..., None]] = {
     "data": read_data,
     "report": read_report,
     "render": render_report,
-    "card": lambda path: read_metadata(Path(path)) and None,
+    "metadata": lambda path: read_metadata(Path(path)) and None,
 }

@@ -28,7 +28,7 @@ def make_corpus(folder: Path) -> None:
 
 
 def make_bundle(path: Path) -> None:
-    """A tiny bundle with the sections of a calibrated one, two graphs, a plan with its card, a report."""
+    """A tiny bundle with the sections of a calibrated one, two graphs, a plan with its metadata, a report."""
     from host_trt import host_metadata, host_plan
     from tiny import Linear, write_bundle
 
@@ -39,14 +39,14 @@ def make_bundle(path: Path) -> None:
     bundle = write_bundle(path, linear, ("fp32",), {}, samples=SAMPLES, gradient=True)
     graph = linear.forward("fp32")
     plan = host_plan(graph)
-    card = {**host_metadata(plan, graph, "fp32").to_json(), "layers": {"MatMul": "fp32"}}
-    card["profiles"] = {"x": [[1, 3, 8, 8], [4, 3, 8, 8], [8, 3, 8, 8]]}
+    metadata = {**host_metadata(plan, graph, "fp32").to_json(), "layers": {"MatMul": "fp32"}}
+    metadata["profiles"] = {"x": [[1, 3, 8, 8], [4, 3, 8, 8], [8, 3, 8, 8]]}
     probe = bundle.probe()
     files = {
         "adapter.safetensors": make_adapter(),
         "calibration.npz": Probe(probe.x[:4], probe.y[:4]).to_bytes(linear.modality.input),
         "engines/host-trt10.3.0-0.plan": plan,
-        "engines/host-trt10.3.0-0.json": json.dumps(card).encode(),
+        "engines/host-trt10.3.0-0.json": json.dumps(metadata).encode(),
     }
     bundle.add(files, **sections())
     run_quietly(["verify", str(path), "--engine", "fp32", "--reference", "onnx", "--sources", "none"], {0, 1})

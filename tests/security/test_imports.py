@@ -109,3 +109,18 @@ def test_no_field_at_all_brings_code_in(whole: Bundle, canary: Path, frame: Path
                 run(bundle, frame)
     assert strangers(before) == set()
     assert not canary.exists()
+
+
+def test_no_bundle_has_an_installed_backend_imported(whole: Bundle, canary: Path, frame: Path, tmp_path: Path) -> None:
+    """Only a person who names a file of its suffix does."""
+    installed = tmp_path / "modules" / "toy-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1\n")
+    (installed / "entry_points.txt").write_text("[advcal_edge.backends]\ntoy = canary:factory\n")
+    files = {"onnx/forward.int8.toy": b"x", "engines/a.toy": b"x", "engines/a.json": b"{}"}
+    bundle = whole.add(files)
+    run(bundle.path, frame)
+    assert main(["embed", str(bundle.path), str(frame), "--engine", "auto"]) == 0
+    assert not canary.exists()
+    assert main(["embed", str(bundle.path), str(frame), "--engine", "engines/a.toy"]) == 2
+    assert canary.exists()

@@ -1,4 +1,4 @@
-"""A bundle from elsewhere: its manifest, its reports, its cards, and the half-done run beside it."""
+"""A bundle from elsewhere: its manifest, its reports, its plans, and the half-done run beside it."""
 
 from __future__ import annotations
 
@@ -83,18 +83,18 @@ def write_report(scene: Scene) -> Sequence[Action]:
     return scene.rng.sample(ways, 2) if scene.spoilt else ways
 
 
-def write_card(scene: Scene) -> Sequence[Action]:
-    """The card of a plan, and the plan."""
+def write_metadata(scene: Scene) -> Sequence[Action]:
+    """The metadata of a plan, and the plan."""
     bundle = lay_out(scene)
     (plan,) = (path.relative_to(bundle).as_posix() for path in bundle.glob("engines/*.plan"))
-    card = plan.replace(".plan", ".json")
+    metadata = plan.replace(".plan", ".json")
     if scene.spoilt:
-        document = json.loads((bundle / card).read_text("utf-8"))
-        relist(bundle, {card: spelled(spoil_document(document, scene.rng), scene.rng)})
+        document = json.loads((bundle / metadata).read_text("utf-8"))
+        relist(bundle, {metadata: spelled(spoil_document(document, scene.rng), scene.rng)})
         if scene.rng.random() < 0.1:
             relist(bundle, {plan: spoil((bundle / plan).read_bytes(), scene.rng)})
     ways = (
-        Action("card", (f"{BUNDLE}/{plan}",), KEPT),
+        Action("metadata", (f"{BUNDLE}/{plan}",), KEPT),
         Action("cli", ("inspect", BUNDLE), KEPT),
         Action("embed", (BUNDLE, plan), KEPT, refuses=True),
         Action("cli", ("verify", BUNDLE, "--engine", plan, "--reference", "onnx"), KEPT, refuses=True),
@@ -129,6 +129,6 @@ def spoil_file(path: Path, scene: Scene) -> None:
 TARGETS = (
     Target("manifest", (BUNDLE,), write_manifest, 150),
     Target("report", (BUNDLE,), write_report, 40),
-    Target("card", (BUNDLE,), write_card, 40),
+    Target("metadata", (BUNDLE,), write_metadata, 40),
     Target("state", (BUNDLE,), write_state, 8),
 )
