@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -56,11 +57,13 @@ def test_the_embedder_runs_it(toy: Path, make_bundle: BundleMaker) -> None:
     np.testing.assert_allclose(embedder(x), LINEAR.embed(x), atol=1e-5)
 
 
-def test_verify_attacks_it(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_attacks_it(toy: Path, tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "B", LINEAR, ("fp32",), {}, gradient=True)
     options = ["--engine", str(toy), "--reference", "onnx", "--samples", "8", "--sources", "none"]
     assert main(["verify", str(bundle.path), *options]) in (0, 1)
-    assert "toy 1.0" in capsys.readouterr().out
+    report = json.loads(next(bundle.path.glob("reports/*/report.json")).read_text())
+    assert report["engine"]["fingerprint"].startswith("toy 1.0")
+    assert "onnxruntime" in report["engine"]["gradient"]
 
 
 def test_another_shape_is_a_misfit(toy: Path) -> None:
