@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from advcal_edge.errors import ConfigError, ExportError, first_line
-from advcal_edge.export.dialect import check_opset
-from advcal_edge.export.graph_file import BATCH, write_graph
-from advcal_edge.export.quiet import quiet
+from advcal_edge.export.graph_file import BATCH, suppress_output, write_graph
+from advcal_edge.export.opset import check_opset
 from advcal_edge.spec import TensorSpec
 
 EXAMPLE_BATCH = 2  # tracing with one sample would bake the batch in, as torch treats sizes 0 and 1 as constants
@@ -31,7 +30,7 @@ def export_forward(module: nn.Module, spec: TensorSpec, path: Path, opset: int =
     frozen = freeze(module)
     x = example_input(spec)
     try:
-        with torch.no_grad(), quiet():  # under inference_mode the exporter's own tensors could not be traced
+        with torch.no_grad(), suppress_output():  # under inference_mode the exporter's own tensors could not be traced
             program = torch.onnx.export(
                 frozen,
                 (x,),

@@ -16,9 +16,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from advcal_edge.export.dialect import check_opset
 from advcal_edge.export.graph_file import find_opset, write_graph
-from advcal_edge.export.quantisation import quantise
+from advcal_edge.export.int8 import quantise
+from advcal_edge.export.opset import check_opset
 
 LARGEST = 448.0  # of E4M3; what lies beyond has no code but NaN
 INT8_LARGEST = 127.0  # of the symmetric int8 pairs that ranges are read from
@@ -36,7 +36,7 @@ def convert_fp8(
     """Read an fp32 forward graph and write it with E4M3 Q/DQ pairs scaled to `calibration` (n, *spec.shape).
 
     Each scale is the largest absolute value over 448: of an activation over all samples, of a weight a channel. Zero
-    points are 0. `further` names parts of the policy that stay fp32 too, at a `step` of the ladder.
+    points are 0. `further` names parts of the policy that stay fp32 too, at a `step` of the precision fallback.
 
     Raises:
         ConfigError: opset 18, which has no float8.

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from advcal_edge.errors import ExportError, first_line
-from advcal_edge.export.dialect import Kind
+from advcal_edge.export.opset import Kind
 
 EXTERNAL_BYTES = 1_500_000_000
 """A protobuf file ends at 2 GB; weights beyond this go to a `.data` file beside it."""
@@ -34,7 +38,7 @@ def write_graph(
 ) -> None:
     """Write `model` without traces of its making, label it, and check the file that results.
 
-    `step` is the step of the ladder that it was built at, where one was climbed.
+    `step` names the step of the precision fallback that it was built at, if there was one.
 
     Raises:
         ExportError: another opset than asked for, a fixed batch, or a graph the ONNX checker refuses.
@@ -43,8 +47,8 @@ def write_graph(
     # shapes of intermediates are derived data, and the exporter's symbols in them count up within a process
     del model.graph.value_info[:]
     name_batch(model)
-    told = {"advcal_edge.kind": kind, "advcal_edge.opset": str(opset), "advcal_edge.precision": precision}
-    onnx.helper.set_model_props(model, told if step is None else {**told, "advcal_edge.step": step})
+    labels = {"advcal_edge.kind": kind, "advcal_edge.opset": str(opset), "advcal_edge.precision": precision}
+    onnx.helper.set_model_props(model, labels if step is None else {**labels, "advcal_edge.step": step})
     if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > external_above:
         location = f"{path.name}.data"
         path.with_name(location).unlink(missing_ok=True)  # onnx appends to a file that exists
@@ -55,10 +59,10 @@ def write_graph(
 
 
 def label_step(path: Path, step: str) -> None:
-    """Write into a graph of ours which step of the ladder it was built at; its weights stay where they are."""
+    """Write the step of the precision fallback that it was built at into a graph; its weights stay where they are."""
     model = onnx.load(str(path), load_external_data=False)
-    told = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, {**told, "advcal_edge.step": step})
+    labels = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**labels, "advcal_edge.step": step})
     path.write_bytes(model.SerializeToString())
 
 
@@ -108,3 +112,22 @@ def name_batch(model: onnx.ModelProto) -> None:
         for dim in value.type.tensor_type.shape.dim[:1]:
             if dim.dim_param:
                 dim.dim_param = BATCH
+
+
+@contextmanager
+def suppress_output() -> Iterator[None]:
+    """Swallow warnings, log lines and prints of the exporter inside, and leave the process's logging as it was.
+
+    They are about the exporter's own insides; no user can act on them.
+    """
+    disabled = logging.root.manager.disable
+    handlers = list(logging.root.handlers)
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        # `logging.warning` of the root logger, which ONNX Runtime's quantiser calls, installs a handler unasked
+        logging.root.handlers[:] = handlers

@@ -13,10 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from advcal_edge.bundle import Bundle
-from advcal_edge.export.anatomy import products
-from advcal_edge.export.casting import ELEMENTS, convert_cast
-from advcal_edge.export.dialect import Kind
-from advcal_edge.export.emulation import emulate
+from advcal_edge.export.fallback import Step
 from advcal_edge.export.fidelity import (
     FORWARD_LIMITS,
     VJP_LIMITS,
@@ -28,10 +25,12 @@ from advcal_edge.export.fidelity import (
 )
 from advcal_edge.export.forward import export_forward
 from advcal_edge.export.fp8 import convert_fp8
+from advcal_edge.export.fp16 import ELEMENTS, convert_cast, emulate
 from advcal_edge.export.graph_file import graph_files, label_step
-from advcal_edge.export.ladder import Step
+from advcal_edge.export.graph_regions import products
+from advcal_edge.export.int8 import convert_int8
+from advcal_edge.export.opset import Kind
 from advcal_edge.export.precision import kept_nodes
-from advcal_edge.export.quantisation import convert_int8
 from advcal_edge.export.result import ExportedGraph
 from advcal_edge.export.vjp import export_vjp
 
@@ -48,7 +47,7 @@ class GraphMaker:
     opset: int
 
     def make(self, kind: Kind, precision: str, step: Step | None = None) -> ExportedGraph:
-        """Write and measure one graph, at a `step` of the ladder where one is climbed.
+        """Write and measure one graph, at a `step` of the precision fallback where one is given.
 
         Raises:
             FidelityError: it does not compute what the module computes.

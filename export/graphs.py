@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from advcal_edge.bundle import Bundle
-from advcal_edge.errors import ConfigError
-from advcal_edge.export.dependencies import check_dependencies
-from advcal_edge.export.dialect import Kind, check_opset
+from advcal_edge.errors import ConfigError, DependencyError
+from advcal_edge.export.opset import Kind, check_opset
 from advcal_edge.export.result import ExportResult
 from advcal_edge.precision import DEFAULT_PRECISIONS, PRECISIONS
 from advcal_edge.registry import unknown
 
 if TYPE_CHECKING:
     from torch import nn
+
+PACKAGES = {"torch": "export", "onnx": "export", "onnxscript": "export", "onnxruntime": "cpu"}
+"""Package and the extra that brings it; ONNX Runtime quantises and checks what torch and onnx write."""
 
 
 def silent(message: str) -> None:
@@ -68,11 +71,11 @@ def add_graphs(bundle: Bundle, folder: Path, result: ExportResult) -> Bundle:
     made = [folder / PurePosixPath(graph.path).name for graph in result.graphs]
     files = {f"onnx/{file.name}": file for path in made for file in graph_files(path)}
 
-    def told(graphs: Mapping[str, Any] | None) -> dict[str, Any]:
+    def updated(graphs: Mapping[str, Any] | None) -> dict[str, Any]:
         listed = (graphs or {}).get("files", {})  # another export may have added its own by then
         return {"opset": result.opset, "files": dict(sorted({**listed, **result.to_manifest()}.items()))}
 
-    return bundle.add(files, graphs=told)
+    return bundle.add(files, graphs=updated)
 
 
 def remove_graph(bundle: Bundle, name: str) -> Bundle:
@@ -84,11 +87,11 @@ def remove_graph(bundle: Bundle, name: str) -> Bundle:
     if not bundle.has(name):
         return bundle
 
-    def told(graphs: Mapping[str, Any] | None) -> dict[str, Any]:
+    def updated(graphs: Mapping[str, Any] | None) -> dict[str, Any]:
         listed = (graphs or {}).get("files", {})
         return {**(graphs or {}), "files": {path: entry for path, entry in listed.items() if path != name}}
 
-    return bundle.remove((name, f"{name}.data"), graphs=told)
+    return bundle.remove((name, f"{name}.data"), graphs=updated)
 
 
 def choose_graphs(precisions: Sequence[str], gradient: bool) -> list[tuple[Kind, str]]:
@@ -106,3 +109,14 @@ def choose_graphs(precisions: Sequence[str], gradient: bool) -> list[tuple[Kind,
     if not chosen:
         raise ConfigError("nothing to export: no precision and no gradient", hint="ask for `--precision fp32`")
     return chosen
+
+
+def check_dependencies() -> None:
+    """Make sure that everything an export imports is installed; imports nothing itself.
+
+    Raises:
+        DependencyError: a package is missing; the hint names its extra.
+    """
+    for package, extra in PACKAGES.items():
+        if find_spec(package) is None:
+            raise DependencyError(package, extra=extra, purpose="export")

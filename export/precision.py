@@ -1,7 +1,7 @@
 """The policy of all reduced precisions: which parts of a graph stay fp32, in which precisions, and why.
 
 One list for casts (fp16, bf16) and quantisation (int8, fp8). The names of further parts, which a graph keeps fp32 only
-if that is asked for, are what the steps of the ladder are made of.
+if that is asked for, are what the steps of the precision fallback are made of.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from advcal_edge.export.anatomy import (
+from advcal_edge.export.graph_regions import (
     attention_scores,
     head_nodes,
     input_nodes,

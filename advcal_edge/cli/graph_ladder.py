@@ -16,8 +16,8 @@ from advcal_edge.precision import PRECISIONS
 from advcal_edge.report.table import one_line, table, wrapped
 
 if TYPE_CHECKING:
+    from advcal_edge.export.fallback import Step
     from advcal_edge.export.graph_maker import GraphMaker
-    from advcal_edge.export.ladder import Step
     from advcal_edge.export.result import ExportedGraph
     from advcal_edge.verify import Report
 
@@ -38,7 +38,7 @@ class GraphLadder:
 
     def climb(self) -> Ladder:
         """Climb, and leave in the bundle the graph of this precision that passed, or none."""
-        from advcal_edge.export.ladder import graph_steps
+        from advcal_edge.export.fallback import graph_steps
 
         ladder = climb(self.precision, graph_steps(), self.build, self.judge)
         if ladder.reached is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from advcal_edge.errors import FidelityError
-from advcal_edge.export.ladder import Step
+from advcal_edge.export.fallback import Step
 
 
 @dataclass(frozen=True, slots=True)

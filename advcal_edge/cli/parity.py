@@ -94,9 +94,8 @@ def check(bundle: Bundle, names: tuple[str, ...], gradient: bool, opset: int, pl
         ConfigError: an unknown precision or opset, fp32 alone, or no gradient.
         EngineError: bf16, which ONNX Runtime cannot run on a CPU; plans on a machine that cannot run them.
     """
-    from advcal_edge.export.dependencies import check_dependencies
-    from advcal_edge.export.dialect import check_opset
-    from advcal_edge.export.graphs import choose_graphs
+    from advcal_edge.export.graphs import check_dependencies, choose_graphs
+    from advcal_edge.export.opset import check_opset
 
     choose_graphs(names, gradient)
     check_opset(opset, names)

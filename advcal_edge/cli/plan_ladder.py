@@ -13,7 +13,7 @@ from advcal_edge.cli.plans import PlanRequest
 from advcal_edge.runtime.metadata import metadata_path
 
 if TYPE_CHECKING:
-    from advcal_edge.export.ladder import Step
+    from advcal_edge.export.fallback import Step
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class PlanLadder:
 
     def climb(self) -> Ladder:
         """Climb, and leave in the bundle graph and plan of this precision that passed, or neither."""
-        from advcal_edge.export.ladder import STEPS
+        from advcal_edge.export.fallback import STEPS
 
         ladder = climb(self.graphs.precision, STEPS, self.build, self.judge)
         if ladder.reached is None:
@@ -40,7 +40,7 @@ class PlanLadder:
 
     def build(self, step: Step) -> str | Unchanged:
         """Make the graph of a step, where the step is one of graphs, and a plan of it; the plan's name."""
-        from advcal_edge.export.plans import build_plans
+        from advcal_edge.export.tensorrt.plans import build_plans
 
         if not step.plans_only:
             made = self.graphs.build(step)

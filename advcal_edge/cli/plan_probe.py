@@ -35,7 +35,7 @@ def any_build() -> str:
 
 def build_and_run(product: Product) -> str:
     """Build y = relu(x), run it where there is a device, and say what was done."""
-    from advcal_edge.export.tensorrt import find_device
+    from advcal_edge.export.tensorrt.build import find_device
 
     plan = build_layer(product)
     device = find_device()

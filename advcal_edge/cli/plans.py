@@ -17,8 +17,8 @@ from advcal_edge.report.table import table
 from advcal_edge.runtime.backends.trt_api import Product, find_product
 
 if TYPE_CHECKING:
-    from advcal_edge.export.plans import BuiltPlan
     from advcal_edge.export.target import BuildOptions
+    from advcal_edge.export.tensorrt.plans import BuiltPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class PlanRequest:
 
     def build(self, bundle: Bundle, console: Console) -> tuple[Bundle, tuple[BuiltPlan, ...]]:
         """Build, show what was built, and return it."""
-        from advcal_edge.export.plans import build_plans
-        from advcal_edge.export.tensorrt import find_device
+        from advcal_edge.export.tensorrt.build import find_device
+        from advcal_edge.export.tensorrt.plans import build_plans
 
         device = find_device()
         console.say(

@@ -32,7 +32,7 @@ def rebuild(bundle: Bundle, engine: Mapping[str, Any], request: Request, worksho
 
 def plans_again(bundle: Bundle, engine: Mapping[str, Any], request: Request, workshop: Path) -> Iterator[Path]:
     """The plan built again from the same graph, without timings of earlier builds."""
-    from advcal_edge.export.plans import rebuild_plan
+    from advcal_edge.export.tensorrt.plans import rebuild_plan
     from advcal_edge.runtime.backends.trt_api import find_product
     from advcal_edge.runtime.engine import plan_metadata
 
@@ -47,9 +47,9 @@ def plans_again(bundle: Bundle, engine: Mapping[str, Any], request: Request, wor
 def graphs_again(bundle: Bundle, engine: Mapping[str, Any], request: Request, workshop: Path) -> Iterator[Path]:
     """The graph exported again from the module."""
     from advcal_edge.calibrate.deploy import module_from_bundle
-    from advcal_edge.export.dependencies import check_dependencies
+    from advcal_edge.export.fallback import find_step
     from advcal_edge.export.graph_maker import GraphMaker
-    from advcal_edge.export.ladder import find_step
+    from advcal_edge.export.graphs import check_dependencies
 
     check_dependencies()
     precision = engine["precision"]

@@ -72,7 +72,7 @@ def measure(cell: Cell, settings: Settings) -> Row:
 
 def export(cell: Cell, settings: Settings) -> Row:
     """Write one graph into the workshop, and say how long it took."""
-    from advcal_edge.export.casting import convert_cast
+    from advcal_edge.export.fp16 import convert_cast
 
     path = graph_path(settings, cell.modality, cell.precision)
     path.parent.mkdir(exist_ok=True)

@@ -81,7 +81,7 @@ def build(product: str, graph: Path, batch: tuple[int, int, int]) -> tuple[Path,
 @lru_cache
 def try_build(product: str, graph: Path, batch: tuple[int, int, int]) -> tuple[Path, float] | Exception:
     """The same, with a failure remembered: the graph would fail again for the same reason, and take as long."""
-    from advcal_edge.export.tensorrt import BuildOptions, build_plan
+    from advcal_edge.export.tensorrt.build import BuildOptions, build_plan
     from advcal_edge.runtime.backends.trt_api import find_product
 
     target = graph.with_suffix(f".{product}.plan")

@@ -59,7 +59,7 @@ def open_bundle(settings: Settings) -> Bundle:
 
 def plan(product: str, bundle: Bundle, workshop: Path) -> Path:
     """The bundle's fp16 graph as a plan."""
-    from advcal_edge.export.tensorrt import BuildOptions, build_plan
+    from advcal_edge.export.tensorrt.build import BuildOptions, build_plan
     from advcal_edge.runtime.backends.trt_api import find_product
 
     target = workshop / f"verify.{product}.plan"

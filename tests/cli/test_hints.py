@@ -20,7 +20,7 @@ UNKNOWN = "…"
 INVOKED = re.compile(r"advcal-edge ([a-z]+)((?: (?:--[a-z-]+|[^\s`;,]+))*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 PROSE = {"advcal-edge that", "advcal-edge needs"}
-OTHERS = ("export/inspector.py",)  # of TensorRT's own tool, `trtexec`
+OTHERS = ("export/tensorrt/check_precision.py",)  # of TensorRT's own tool, `trtexec`
 
 
 def sources() -> Iterator[Path]:

@@ -23,7 +23,7 @@ from advcal_edge.cli.ladder import Ladder, Unchanged, climb
 from advcal_edge.config import Layer, resolve
 from advcal_edge.consent import trust
 from advcal_edge.errors import ExportError, FidelityError
-from advcal_edge.export.ladder import STEPS, Step, graph_steps
+from advcal_edge.export.fallback import STEPS, Step, graph_steps
 from advcal_edge.report.schema import report_schema
 from advcal_edge.report.text import verification_table
 

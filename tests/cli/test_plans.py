@@ -161,7 +161,7 @@ def test_builds_that_differ_are_attacked_once_each(
     def another(bundle: Bundle, product: object, card: object, folder: Path) -> Path:
         return write_plan(folder / "again.plan", linear.forward("int8"))
 
-    monkeypatch.setattr("advcal_edge.export.plans.rebuild_plan", another)
+    monkeypatch.setattr("advcal_edge.export.tensorrt.plans.rebuild_plan", another)
     options = ["--engine", plan, "--rebuilds", "2", "--sources", "none", "--reference", "onnx", "--json"]
     main(["verify", str(bundle.path), *options])
     (document,) = json.loads(capsys.readouterr().out)["engines"]

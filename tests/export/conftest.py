@@ -12,10 +12,10 @@ from small_trunk import EMBEDDING_DIM, SPEC, SmallTrunk, build_trunk
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
-from advcal_edge.export.casting import convert_cast
 from advcal_edge.export.forward import export_forward
 from advcal_edge.export.fp8 import convert_fp8
-from advcal_edge.export.quantisation import convert_int8
+from advcal_edge.export.fp16 import convert_cast
+from advcal_edge.export.int8 import convert_int8
 from advcal_edge.export.vjp import export_vjp
 from advcal_edge.probe import Probe
 from advcal_edge.spec import Modality

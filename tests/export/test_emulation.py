@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from advcal_edge.export.casting import ELEMENTS, convert_cast
-from advcal_edge.export.emulation import emulate
 from advcal_edge.export.fidelity import relative_error, run_graph
+from advcal_edge.export.fp16 import ELEMENTS, convert_cast, emulate
 
 BITS: dict[str, int] = {"fp16": 11, "bf16": 8}
 

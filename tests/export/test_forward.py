@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from small_trunk import SPEC, FixedBatch, SmallTrunk, Unexportable
 
 from advcal_edge.errors import ConfigError, ExportError
-from advcal_edge.export.casting import convert_cast
 from advcal_edge.export.fidelity import embed, run_graph
 from advcal_edge.export.forward import export_forward
+from advcal_edge.export.fp16 import convert_cast
 from advcal_edge.export.graph_file import graph_files, write_graph
-from advcal_edge.export.quantisation import convert_int8
+from advcal_edge.export.int8 import convert_int8
 
 
 @pytest.mark.parametrize("n", [1, 3, 8])

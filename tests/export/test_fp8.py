@@ -13,10 +13,10 @@ from onnx.reference import ReferenceEvaluator
 from small_trunk import SPEC, SmallTrunk
 
 from advcal_edge.errors import ConfigError, ExportError
-from advcal_edge.export.anatomy import MATRIX_PRODUCTS
 from advcal_edge.export.fidelity import FORWARD_LIMITS, check_fidelity, measure_forward, relative_error, run_graph
 from advcal_edge.export.forward import export_forward
 from advcal_edge.export.fp8 import LARGEST, convert_fp8, encode
+from advcal_edge.export.graph_regions import MATRIX_PRODUCTS
 
 PAIR = ("QuantizeLinear", "DequantizeLinear")
 

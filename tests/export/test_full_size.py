@@ -39,7 +39,7 @@ BUILD = """
 import json, re, sys
 from pathlib import Path
 from advcal_edge.export.target import BuildOptions
-from advcal_edge.export.tensorrt import build_plan
+from advcal_edge.export.tensorrt.build import build_plan
 from advcal_edge.runtime.backends.trt_api import find_product
 card = build_plan(find_product("tensorrt_rtx"), Path(sys.argv[1]), Path(sys.argv[2]), BuildOptions(batch=(1, 1, 8)))
 status = Path("/proc/self/status").read_text()  # getrusage counts what the parent had before the fork
@@ -60,8 +60,8 @@ def run(program: str, *arguments: str) -> str:
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("tensorrt_rtx_bindings")
     from advcal_edge.encoders.imagebind.encoder import MODALITIES
-    from advcal_edge.export.casting import convert_cast
-    from advcal_edge.export.quantisation import convert_int8
+    from advcal_edge.export.fp16 import convert_cast
+    from advcal_edge.export.int8 import convert_int8
 
     folder = tmp_path_factory.mktemp("imagebind")
     run(EXPORT, str(folder))

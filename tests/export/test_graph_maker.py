@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import FidelityError
+from advcal_edge.export.fallback import find_step, graph_steps
 from advcal_edge.export.graph_maker import GraphMaker
 from advcal_edge.export.graphs import add_graphs, remove_graph
-from advcal_edge.export.ladder import find_step, graph_steps
 from advcal_edge.export.result import ExportResult
 
 BUILT, ATTENTION, LAST, FULL = graph_steps()

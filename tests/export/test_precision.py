@@ -5,8 +5,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from advcal_edge.export.anatomy import attention_scores, head_nodes, last_blocks, products, stem_products
-from advcal_edge.export.ladder import STEPS
+from advcal_edge.export.fallback import STEPS
+from advcal_edge.export.graph_regions import attention_scores, head_nodes, last_blocks, products, stem_products
 from advcal_edge.export.precision import FURTHER, POLICY, REDUCED, kept_nodes
 from advcal_edge.precision import PRECISIONS
 

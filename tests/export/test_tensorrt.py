@@ -15,11 +15,11 @@ from onnx import helper
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import ConfigError, DependencyError, EngineError, ExportError
-from advcal_edge.export.assertion import judge
-from advcal_edge.export.plans import build_plans, rebuild_plan
 from advcal_edge.export.target import BuildOptions, load_target
-from advcal_edge.export.tensorrt import build_error, build_plan, find_device
-from advcal_edge.export.timing_cache import attach, cache_path, slug
+from advcal_edge.export.tensorrt.build import build_error, build_plan, find_device
+from advcal_edge.export.tensorrt.check_precision import check_precision
+from advcal_edge.export.tensorrt.plans import build_plans, rebuild_plan
+from advcal_edge.export.tensorrt.timing_cache import attach_timings, cache_path, slug
 from advcal_edge.runtime.backends.trt_api import Product, find_product
 from advcal_edge.runtime.engine import plan_metadata
 from advcal_edge.runtime.metadata import Device, read_metadata
@@ -118,15 +118,16 @@ def test_the_engine_decides_where_there_is_one(rtx: Product, monkeypatch: pytest
         return json.dumps({"Layers": [layer]})
 
     device = Device("some", (8, 6))
-    monkeypatch.setattr("advcal_edge.export.assertion.inspect", lambda product, data: told("Half"))
-    assert judge(rtx, device, b"", "fp16", {"a": "fp16"})[1] == "engine"
-    monkeypatch.setattr("advcal_edge.export.assertion.inspect", lambda product, data: told("Float"))
+    inspect = "advcal_edge.export.tensorrt.check_precision.inspect"
+    monkeypatch.setattr(inspect, lambda product, data: told("Half"))
+    assert check_precision(rtx, device, b"", "fp16", {"a": "fp16"})[1] == "engine"
+    monkeypatch.setattr(inspect, lambda product, data: told("Float"))
     with pytest.raises(ExportError, match="precision not achieved"):
-        judge(rtx, device, b"", "fp16", {"a": "fp16"})
-    monkeypatch.setattr("advcal_edge.export.assertion.inspect", lambda product, data: told("N/A due to dynamic shapes"))
-    assert judge(rtx, device, b"", "fp16", {"a": "fp16"})[1] == "network"
+        check_precision(rtx, device, b"", "fp16", {"a": "fp16"})
+    monkeypatch.setattr(inspect, lambda product, data: told("N/A due to dynamic shapes"))
+    assert check_precision(rtx, device, b"", "fp16", {"a": "fp16"})[1] == "network"
     with pytest.raises(ExportError, match="precision cannot be asserted"):
-        judge(Product("tensorrt", None, (10, 3)), device, b"", "fp16", {"a": "fp16"})
+        check_precision(Product("tensorrt", None, (10, 3)), device, b"", "fp16", {"a": "fp16"})
 
 
 def test_plans_enter_the_bundle_and_replace_older_ones(exported: Bundle, rtx: Product, tmp_path: Path) -> None:
@@ -200,19 +201,19 @@ def tensorrt(**flags: str) -> Product:
 def test_timings_are_editable_and_a_miss_is_an_error_where_asked(tmp_path: Path) -> None:
     product, path = tensorrt(**{EDITABLE: "editable", MISS: "miss"}), tmp_path / "t.cache"
     first: Any = Config()
-    attach(product, first, path, deterministic=False)
+    attach_timings(product, first, path, deterministic=False)
     assert (first.data, first.flags) == (b"", ["editable"])
     with pytest.raises(ExportError, match="needs timings") as caught:
-        attach(product, Config(), path, deterministic=True)
+        attach_timings(product, Config(), path, deterministic=True)
     assert "without `--deterministic`" in str(caught.value.hint)
     path.write_bytes(b"timings")
     second: Any = Config()
-    attach(product, second, path, deterministic=True)
+    attach_timings(product, second, path, deterministic=True)
     assert (second.data, second.flags) == (b"timings", ["editable", "miss"])
     with pytest.raises(ExportError, match="another version or device"):
-        attach(product, Config(takes=False), path, deterministic=False)
+        attach_timings(product, Config(takes=False), path, deterministic=False)
     with pytest.raises(ExportError, match="has no `EDITABLE_TIMING_CACHE`"):
-        attach(tensorrt(), Config(), path, deterministic=True)
+        attach_timings(tensorrt(), Config(), path, deterministic=True)
 
 
 def test_timings_lie_beside_the_bundle(tmp_path: Path) -> None:

@@ -11,10 +11,9 @@ from small_trunk import EMBEDDING_DIM, SPEC, SmallTrunk
 from torch import Tensor, nn
 
 from advcal_edge.errors import ExportError
-from advcal_edge.export.decomposition import gelu_back
 from advcal_edge.export.fidelity import measure_vjp, run_graph
 from advcal_edge.export.forward import freeze
-from advcal_edge.export.vjp import export_vjp, pull_back
+from advcal_edge.export.vjp import export_vjp, gelu_back, pull_back
 
 
 @pytest.mark.parametrize("n", [1, 3, 8])

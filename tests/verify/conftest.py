@@ -20,8 +20,8 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.deploy import module_from_bundle
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.cli.victims import engine_victim, torch_victim, trunk_victim
-from advcal_edge.export.casting import convert_cast
 from advcal_edge.export.forward import export_forward
+from advcal_edge.export.fp16 import convert_cast
 from advcal_edge.runtime.model import EngineGradient, open_vjp
 
 HONEST, SABOTAGED = 200, 96  # samples; with fewer than 189 not even an engine without flips could pass

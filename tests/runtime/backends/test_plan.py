@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tiny import DIM, Linear
 
 from advcal_edge.errors import DependencyError, EngineError, InputError
-from advcal_edge.export.tensorrt import find_device
+from advcal_edge.export.tensorrt.build import find_device
 from advcal_edge.runtime.backends.cuda import Cuda
 from advcal_edge.runtime.backends.device_array import DeviceArray, find_device_array, read_capsule
 from advcal_edge.runtime.backends.tensorrt import TensorRTBackend

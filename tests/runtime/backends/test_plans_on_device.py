@@ -10,9 +10,9 @@ import pytest
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import AdvcalError
-from advcal_edge.export.plans import build_plans
 from advcal_edge.export.target import BuildOptions
-from advcal_edge.export.tensorrt import find_device
+from advcal_edge.export.tensorrt.build import find_device
+from advcal_edge.export.tensorrt.plans import build_plans
 from advcal_edge.runtime.backends.onnx import OnnxBackend
 from advcal_edge.runtime.backends.tensorrt import TensorRTBackend
 from advcal_edge.runtime.backends.trt_api import Product, find_product

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from advcal_edge.errors import ExportError
-from advcal_edge.export.inspector import NODE
+from advcal_edge.export.tensorrt.check_precision import NODE
 from advcal_edge.runtime.backends.graph_check import check_graph
 from advcal_edge.runtime.backends.trt_api import Product
 from advcal_edge.runtime.engine_file import EngineFile

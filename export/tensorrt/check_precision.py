@@ -1,7 +1,8 @@
-"""What precision a plan was really built in: the engine inspector's JSON, read and held to the graph.
+"""Whether a plan has the precision that was asked for: by the types of its network, and by the layers of the engine.
 
-TensorRT 10 gives each tensor of a layer one text, `Format/Datatype`; TensorRT 11 splits it into `Format` and `DataType`
-(its migration guide). Layers that were fused name the operators of the graph they came from in `Metadata`.
+The layers come from the engine inspector's JSON. TensorRT 10 gives each tensor of a layer one text, `Format/Datatype`;
+TensorRT 11 splits it into `Format` and `DataType` (its migration guide). Layers that were fused name the operators of
+the graph they came from in `Metadata`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from advcal_edge.errors import ExportError
+from advcal_edge.runtime.backends.trt_api import Product, collecting_log
+from advcal_edge.runtime.metadata import Device
 
 WORDS: Sequence[tuple[str, re.Pattern[str]]] = (
     ("bf16", re.compile(r"bf16|bfloat", re.I)),
@@ -21,8 +24,70 @@ WORDS: Sequence[tuple[str, re.Pattern[str]]] = (
     ("int8", re.compile(r"\bint8\b", re.I)),
     ("fp32", re.compile(r"fp32|\bfloat\b|float32", re.I)),
 )
+
 NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
 REDUCED = frozenset({"fp16", "bf16", "int8", "fp8"})
+
+
+def check_precision(
+    product: Product, device: Device | None, data: bytes, precision: str, wanted: dict[str, str]
+) -> tuple[Achieved, str]:
+    """What precision was achieved, and what says so.
+
+    Raises:
+        ExportError: it is not what was asked for.
+    """
+    reduced = [node for node, kind in wanted.items() if kind == precision]
+    strange = sorted(set(wanted.values()) - {precision, "fp32"})
+    if strange or not reduced:
+        raise ExportError(
+            f"precision not achieved: {precision} was asked for and {product} reads the graph's {len(wanted)} matrix"
+            f" products as {', '.join(sorted(set(wanted.values()))) or 'none'}",
+            hint="export the graph again, then build the plan from it with `--trt`",
+        )
+    if device is None:
+        return Achieved(precision, wanted), "network"
+    layers = read_layers(inspect(product, data))
+    achieved = compare_layers(precision, wanted, layers)
+    if any(layer.precisions for layer in layers):
+        return achieved, "engine"
+    if product.name == "tensorrt":
+        raise ExportError(
+            f"precision cannot be asserted: {product} tells no types of the {len(layers)} layers it built"
+        )
+    return Achieved(precision, wanted), "network"  # TensorRT-RTX chooses kernels when a plan is first run
+
+
+def inspect(product: Product, data: bytes) -> str:
+    """The engine inspector's JSON about a plan, with shapes settled: without, TensorRT 10 tells no types.
+
+    Raises:
+        ExportError: the plan that was just built does not load.
+    """
+    module, log = product.module, collecting_log(product.module)
+    runtime = module.Runtime(log)
+    if hasattr(runtime, "engine_host_code_allowed"):
+        runtime.engine_host_code_allowed = True  # it was built a moment ago, by this process
+    engine = runtime.deserialize_cuda_engine(data)
+    if engine is None:
+        raise ExportError(f"{product} does not load the plan it just built: {reason(log)}")
+    # without memory for activations, since nothing is run
+    context = engine.create_execution_context(module.ExecutionContextAllocationStrategy.USER_MANAGED)
+    if context is None:
+        raise ExportError(f"{product} cannot inspect the plan it just built: {reason(log)}")
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        reads = engine.get_tensor_mode(name) == module.TensorIOMode.INPUT
+        if reads and not context.set_input_shape(name, engine.get_tensor_profile_shape(name, 0)[1]):
+            raise ExportError(f"{product} does not take the shapes it was built for, of `{name}`: {reason(log)}")
+    inspector = engine.create_engine_inspector()
+    inspector.execution_context = context
+    return str(inspector.get_engine_information(module.LayerInformationFormat.JSON))
+
+
+def reason(log: Any) -> str:
+    """What the product said went wrong."""
+    return next(iter(log.errors), "it gives no reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +110,7 @@ class Achieved:
 
 
 def read_layers(document: str) -> tuple[EngineLayer, ...]:
-    """Layers of the inspector's engine information, in either dialect.
+    """Layers of the inspector's engine information, of either version.
 
     Raises:
         ExportError: it is no such document, or was made without detailed profiling verbosity.
@@ -89,8 +154,8 @@ def precision_of(text: str) -> str | None:
     return next((name for name, pattern in WORDS if pattern.search(text)), None)
 
 
-def hold(asked: str, wanted: Mapping[str, str], layers: Sequence[EngineLayer]) -> Achieved:
-    """Hold a plan's layers to the types its graph gives the matrix products in `wanted`.
+def compare_layers(asked: str, wanted: Mapping[str, str], layers: Sequence[EngineLayer]) -> Achieved:
+    """Compare a plan's layers with the types its graph gives the matrix products in `wanted`.
 
     A product is kept where some kernel that does it reads or writes in its precision; what no kernel names, or names
     without saying types, is left out, so that `layers` may come back empty. Where kernels do say types, at least one
@@ -103,29 +168,29 @@ def hold(asked: str, wanted: Mapping[str, str], layers: Sequence[EngineLayer]) -
     for layer in layers:
         for node in layer.nodes & wanted.keys():
             seen.setdefault(node, set()).update(layer.precisions)
-    told = {node: precisions for node, precisions in seen.items() if precisions}
-    off = {node: precisions for node, precisions in told.items() if wanted[node] not in precisions}
+    known = {node: precisions for node, precisions in seen.items() if precisions}
+    off = {node: precisions for node, precisions in known.items() if wanted[node] not in precisions}
     if off:
         node, precisions = next(iter(off.items()))
         raise ExportError(
-            f"precision not achieved: {len(off)} of {len(told)} matrix products run in another precision than the graph"
-            f" says; `{node}` is {wanted[node]} in the graph and {'+'.join(sorted(precisions))} in the plan",
+            f"precision not achieved: {len(off)} of {len(known)} matrix products run in another precision than the"
+            f" graph says; `{node}` is {wanted[node]} in the graph and {'+'.join(sorted(precisions))} in the plan",
             hint="build with `--precision fp32`, which has none" if asked != "fp32" else "report it, with the graph",
         )
     if asked == "fp32":
         check_full(layers)
-    elif any(layer.precisions for layer in layers) and not shows(asked, wanted, told, layers):
+    elif any(layer.precisions for layer in layers) and not shows(asked, wanted, known, layers):
         raise ExportError(
             f"precision not achieved: no kernel of the plan shows {asked}, which {count(wanted, asked)} matrix products"
             " of the graph have",
             hint="look at the layers: `trtexec --loadEngine=PLAN --dumpLayerInfo --profilingVerbosity=detailed`",
         )
-    return Achieved(asked, {node: wanted[node] for node in told})
+    return Achieved(asked, {node: wanted[node] for node in known})
 
 
-def shows(asked: str, wanted: Mapping[str, str], told: Mapping[str, set[str]], layers: Sequence[EngineLayer]) -> bool:
+def shows(asked: str, wanted: Mapping[str, str], known: Mapping[str, set[str]], layers: Sequence[EngineLayer]) -> bool:
     """Whether a product has the precision asked for, or, where layers name no operators, any layer."""
-    return any(wanted[node] == asked for node in told) if told else any(asked in layer.precisions for layer in layers)
+    return any(wanted[node] == asked for node in known) if known else any(asked in layer.precisions for layer in layers)
 
 
 def check_full(layers: Sequence[EngineLayer]) -> None:
@@ -143,4 +208,4 @@ def check_full(layers: Sequence[EngineLayer]) -> None:
 
 def count(wanted: Mapping[str, str], precision: str) -> int:
     """How many products have a precision."""
-    return sum(found == precision for found in wanted.values())
+    return sum(kind == precision for kind in wanted.values())

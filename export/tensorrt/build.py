@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from advcal_edge.errors import ConfigError, DependencyError, EngineError, ExportError
-from advcal_edge.export.assertion import judge
-from advcal_edge.export.network import break_fusions, product_precisions, read_network
 from advcal_edge.export.target import BuildOptions
-from advcal_edge.export.timing_cache import attach, keep
+from advcal_edge.export.tensorrt.check_precision import check_precision
+from advcal_edge.export.tensorrt.network import break_fusions, product_precisions, read_network
+from advcal_edge.export.tensorrt.timing_cache import attach_timings, store_timings
 from advcal_edge.runtime.backends.cuda import Cuda
 from advcal_edge.runtime.backends.trt_api import Product, collecting_log
 from advcal_edge.runtime.engine_file import graph_digest
@@ -60,9 +60,9 @@ def build_plan(
     if options.deterministic and product.name == "tensorrt_rtx" and build(product, graph, options, None)[0] != data:
         raise ExportError(f"{product} built `{graph.name}` twice and the plans differ; `--deterministic` was asked for")
     seconds = time.perf_counter() - start
-    kept = keep(product, config, timing_cache)  # before anything can refuse the plan: it was measured
+    kept = store_timings(product, config, timing_cache)  # before anything can refuse the plan: it was measured
     wanted = product_precisions(product.module, network)
-    achieved, evidence = judge(product, device, data, precision, wanted)
+    achieved, evidence = check_precision(product, device, data, precision, wanted)
     metadata = EngineMetadata(
         sha256=sha256_bytes(data),
         bytes=len(data),
@@ -100,7 +100,7 @@ def build(product: Product, graph: Path, options: BuildOptions, cache: Path | No
     if options.break_fusions:
         break_fusions(product.module, network)
     config = configure(product, builder, network, options)
-    timings = attach(product, config, cache, deterministic=options.deterministic)
+    timings = attach_timings(product, config, cache, deterministic=options.deterministic)
     try:
         plan = builder.build_serialized_network(network, config)
     except MemoryError as error:
@@ -116,7 +116,7 @@ def configure(product: Product, builder: Any, network: Any, options: BuildOption
     """Flags, memory and batch profile of a build."""
     module = product.module
     config = builder.create_builder_config()
-    config.clear_flag(module.BuilderFlag.TF32)  # on by default, and then fp32 products keep 10 bits of 23
+    config.clear_flag(module.BuilderFlag.TF32)  # on by default, and then fp32 products store_timings 10 bits of 23
     config.profiling_verbosity = module.ProfilingVerbosity.DETAILED  # without it the inspector tells names only
     if options.version_compatible:
         config.set_flag(module.BuilderFlag.VERSION_COMPATIBLE)

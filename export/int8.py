@@ -1,6 +1,6 @@
 """The int8 graph: static quantisation of the matrix products, in the one form ONNX Runtime and TensorRT both take.
 
-The same calibration run serves fp8, whose graph is made from this one in `fp8.py`.
+`quantise` serves fp8 too, whose graph `fp8.py` makes from what it returns.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from advcal_edge.errors import ExportError, first_line
-from advcal_edge.export.anatomy import MATRIX_PRODUCTS, products
-from advcal_edge.export.graph_file import find_opset, graph_files, write_graph
+from advcal_edge.export.graph_file import find_opset, graph_files, suppress_output, write_graph
+from advcal_edge.export.graph_regions import MATRIX_PRODUCTS, products
 from advcal_edge.export.precision import kept_nodes
-from advcal_edge.export.quiet import quiet
 
 OPTIONS = {
     "ActivationSymmetric": True,  # TensorRT rejects zero points other than 0
@@ -52,7 +51,7 @@ def convert_int8(
     """Read an fp32 forward graph and write it with Q/DQ pairs scaled to `calibration` (n, *spec.shape), real samples.
 
     Activations are symmetric int8 a tensor, weights symmetric int8 a channel. `further` names parts of the policy that
-    stay fp32 too, at a `step` of the ladder.
+    stay fp32 too, at a `step` of the precision fallback.
 
     Raises:
         ExportError: no samples, nothing to quantise, or a graph the quantiser or the ONNX checker refuses.
@@ -80,7 +79,7 @@ def quantise(
     with tempfile.TemporaryDirectory(dir=source.parent, prefix=".quantised.") as folder:
         quantised = Path(folder) / source.name
         try:
-            with quiet():
+            with suppress_output():
                 quantize_static(
                     str(source),
                     str(quantised),

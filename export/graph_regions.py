@@ -1,4 +1,4 @@
-"""The parts of a forward graph that precision passes treat apart: stem, blocks, attention scores, residuals, head."""
+"""The regions of a forward graph that precision passes treat apart: stem, blocks, attention scores, residuals, head."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def constants(graph: onnx.GraphProto) -> frozenset[str]:
 
     Such as a class token expanded to the batch; nodes come in topological order.
     """
-    found = {tensor.name for tensor in graph.initializer}
+    fixed = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
         moved = node.input if node.op_type == "Concat" else node.input[:1]
-        if node.op_type in MOVES and found.issuperset(moved):
-            found.update(node.output)
-    return frozenset(found)
+        if node.op_type in MOVES and fixed.issuperset(moved):
+            fixed.update(node.output)
+    return frozenset(fixed)
 
 
 def input_nodes(graph: onnx.GraphProto) -> frozenset[str]:
@@ -128,8 +128,3 @@ def head_nodes(graph: onnx.GraphProto) -> frozenset[str]:
     factors = [i for i, node in enumerate(nodes) if node.op_type in MATRIX_PRODUCTS]
     start = norms[-1] + 1 if norms else factors[-1] if factors else len(nodes)
     return frozenset(node.name for node in nodes[start:])
-
-
-def head_products(graph: onnx.GraphProto) -> frozenset[str]:
-    """Names of the matrix products in the head."""
-    return head_nodes(graph) & products(graph)

@@ -1,4 +1,4 @@
-"""The engine inspector's JSON in both dialects, and what is held against the graph."""
+"""The engine inspector's JSON of both versions, and what is held against the graph."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from advcal_edge.errors import ExportError
-from advcal_edge.export.inspector import hold, precision_of, read_layers
+from advcal_edge.export.tensorrt.check_precision import compare_layers, precision_of, read_layers
 
 Layer = dict[str, Any]
 
@@ -80,7 +80,7 @@ def test_achieved_is_what_the_kernels_show(told: Any) -> None:
     layers = read_layers(
         document(told("k", ["Half", "Half"], ["a"]), told("h", ["Float", "Float"], ["head"]), told("s", ["Int32"], []))
     )
-    achieved = hold("fp16", {"a": "fp16", "head": "fp32", "unseen": "fp16"}, layers)
+    achieved = compare_layers("fp16", {"a": "fp16", "head": "fp32", "unseen": "fp16"}, layers)
     assert (achieved.precision, achieved.layers) == ("fp16", {"a": "fp16", "head": "fp32"})
 
 
@@ -88,38 +88,38 @@ def test_achieved_is_what_the_kernels_show(told: Any) -> None:
 def test_an_fp32_engine_sold_as_fp16(told: Any) -> None:
     layers = read_layers(document(told("k", ["Float", "Float"], ["a"])))
     with pytest.raises(ExportError, match=r"precision not achieved: 1 of 1 .* `a` is fp16 in the graph and fp32"):
-        hold("fp16", {"a": "fp16"}, layers)
+        compare_layers("fp16", {"a": "fp16"}, layers)
 
 
 @DIALECTS
 def test_reduced_precision_in_an_fp32_engine(told: Any) -> None:
     fine = told("k", ["Float", "Float"], ["a"])
-    assert hold("fp32", {"a": "fp32"}, read_layers(document(fine))).precision == "fp32"
+    assert compare_layers("fp32", {"a": "fp32"}, read_layers(document(fine))).precision == "fp32"
     with pytest.raises(ExportError, match="`reformat` is fp16"):
-        hold("fp32", {"a": "fp32"}, read_layers(document(fine, told("reformat", ["Half"], []))))
+        compare_layers("fp32", {"a": "fp32"}, read_layers(document(fine, told("reformat", ["Half"], []))))
     tf32 = told("k", ["Float", "Float"], ["a"], TacticName="sm80_xmma_gemm_f32f32_tf32f32_f32")
     with pytest.raises(ExportError, match="is tf32"):
-        hold("fp32", {"a": "fp32"}, read_layers(document(tf32)))
+        compare_layers("fp32", {"a": "fp32"}, read_layers(document(tf32)))
 
 
 @DIALECTS
 def test_no_kernel_shows_the_precision(told: Any) -> None:
     layers = read_layers(document(told("h", ["Float", "Float"], ["head"])))
     with pytest.raises(ExportError, match="no kernel of the plan shows int8, which 1 matrix"):
-        hold("int8", {"head": "fp32", "a": "int8"}, layers)
+        compare_layers("int8", {"head": "fp32", "a": "int8"}, layers)
 
 
 @DIALECTS
 def test_layers_that_name_no_operators_are_taken_together(told: Any) -> None:
     layers = read_layers(document(told("ForeignNode", ["Float", "Half"], [])))
-    assert hold("fp16", {"a": "fp16"}, layers).precision == "fp16"
+    assert compare_layers("fp16", {"a": "fp16"}, layers).precision == "fp16"
     with pytest.raises(ExportError, match="no kernel of the plan shows int8"):
-        hold("int8", {"a": "int8"}, layers)
+        compare_layers("int8", {"a": "int8"}, layers)
 
 
 def test_nothing_told_is_no_evidence() -> None:
     layers = read_layers(document(ten("k", ["N/A due to dynamic shapes"], ["a"])))
-    assert hold("fp16", {"a": "fp16"}, layers).layers == {}
+    assert compare_layers("fp16", {"a": "fp16"}, layers).layers == {}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"Layers": [{}]}', '{"Layers": [1]}', "null"])

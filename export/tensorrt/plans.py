@@ -11,8 +11,8 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.commands import command
 from advcal_edge.errors import ConfigError
 from advcal_edge.export.target import BuildOptions
-from advcal_edge.export.tensorrt import build_plan, find_device
-from advcal_edge.export.timing_cache import cache_path, slug
+from advcal_edge.export.tensorrt.build import build_plan, find_device
+from advcal_edge.export.tensorrt.timing_cache import cache_path, slug
 from advcal_edge.runtime.backends.trt_api import Product, dotted
 from advcal_edge.runtime.engine import listed_engine, plan_metadata
 from advcal_edge.runtime.metadata import EngineMetadata, metadata_path

@@ -25,7 +25,7 @@ def slug(name: str) -> str:
     return "-".join(part for part in cleaned.split("-") if part) or "device"
 
 
-def attach(product: Product, config: Any, path: Path | None, *, deterministic: bool) -> Any:
+def attach_timings(product: Product, config: Any, path: Path | None, *, deterministic: bool) -> Any:
     """Give a build the timings in `path`; `deterministic` forbids it to measure anything that is not in them.
 
     What is returned must live as long as the build.
@@ -61,7 +61,7 @@ def attach(product: Product, config: Any, path: Path | None, *, deterministic: b
     return cache
 
 
-def keep(product: Product, config: Any, path: Path | None) -> str | None:
+def store_timings(product: Product, config: Any, path: Path | None) -> str | None:
     """Write what a build has learnt back to `path`; its sha256, None where nothing was timed."""
     if product.name == "tensorrt_rtx":
         return None

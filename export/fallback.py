@@ -1,4 +1,4 @@
-"""The ladder: what to give back to fp32, step by step, where a reduced precision is not on a par with its reference."""
+"""The precision fallback: what returns to fp32, step by step, where an engine is not on a par with its reference."""
 
 from __future__ import annotations
 

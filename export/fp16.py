@@ -2,6 +2,12 @@
 
 TensorRT since 11 takes precision from the types in the graph alone, so the choice is made here, once for every runtime.
 It is an allow-list: converters that go by a block-list round the physical input to fp16 before it is normalised.
+
+An emulation is an fp32 graph that rounds where such a graph rounds, for machines without products of its type. Matrix
+units multiply half precision numbers exactly and sum them in fp32; the sum is rounded once, when it is stored. The
+emulation does the same: every node in half precision is computed in fp32 on rounded inputs, its output is rounded. ONNX
+Runtime has no bfloat16 products on a CPU. Its fp16 ones on x86 prove little: it computes in fp32 and leaves out the
+rounding between neighbours, so that what overflows on a GPU does not overflow there.
 """
 
 from __future__ import annotations
@@ -16,8 +22,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from advcal_edge.errors import ExportError
-from advcal_edge.export.anatomy import ELEMENTWISE, MATRIX_PRODUCTS, MOVES, constants, products
 from advcal_edge.export.graph_file import find_opset, write_graph
+from advcal_edge.export.graph_regions import ELEMENTWISE, MATRIX_PRODUCTS, MOVES, constants, products
 from advcal_edge.export.precision import kept_nodes
 
 ELEMENTS: Mapping[str, int] = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
@@ -29,7 +35,8 @@ def convert_cast(
 ) -> None:
     """Read an fp32 forward graph and write the mixed one; its inputs and outputs stay float32.
 
-    `precision` is fp16 or bf16, `further` names parts of the policy that stay fp32 too, at a `step` of the ladder.
+    `precision` is fp16 or bf16. `further` names parts of the policy that stay fp32 too, at a `step` of the precision
+    fallback.
 
     Raises:
         ExportError: the graph has no matrix product to convert, or the result is not valid ONNX.
@@ -111,3 +118,53 @@ def insert_casts(graph: onnx.GraphProto, half: frozenset[str], floats: frozenset
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
     graph.initializer.extend(kept)
+
+
+def emulate(source: Path, target: Path, precision: str) -> None:
+    """Write the emulation of the graph at `source`, in bf16 or fp16; its inputs and outputs are the same.
+
+    The file is for measuring and ends with it: it carries no labels and is no engine.
+    """
+    model = onnx.load(str(source))
+    graph, element = model.graph, ELEMENTS[precision]
+    rounded = {tensor.name for tensor in graph.initializer if tensor.data_type == element}
+    for tensor in graph.initializer:
+        if tensor.data_type == element:
+            values = numpy_helper.to_array(tensor).astype(np.float32)  # exact: fp32 holds all of either
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type == "Cast":
+            nodes += emulated_cast(node, rounded, element)
+            continue
+        nodes.append(node)
+        if rounded.isdisjoint(node.input):
+            continue
+        for i, name in enumerate(node.output):
+            rounded.add(name)
+            if node.op_type not in MOVES:  # what is only moved is rounded already
+                node.output[i] = f"{name}.exact"
+                nodes += rounding(f"{name}.exact", name, element)
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    data = f"{target.name}.data"
+    onnx.save_model(model, str(target), save_as_external_data=model.ByteSize() > 2**30, location=data)
+
+
+def emulated_cast(node: onnx.NodeProto, rounded: set[str], element: int) -> list[onnx.NodeProto]:
+    """A cast to half precision as a rounding, a cast from it as nothing, any other as it is."""
+    to = next(attribute.i for attribute in node.attribute if attribute.name == "to")
+    if to == element:
+        rounded.update(node.output)
+        return rounding(node.input[0], node.output[0], element)
+    if node.input[0] in rounded and to == TensorProto.FLOAT:
+        return [helper.make_node("Identity", list(node.input), list(node.output), name=node.name)]
+    return [node]
+
+
+def rounding(value: str, name: str, element: int) -> list[onnx.NodeProto]:
+    """Two casts that round `value`, to nearest and ties to even, under `name`."""
+    return [
+        helper.make_node("Cast", [value], [f"{name}.rounded"], name=f"round.{name}", to=element),
+        helper.make_node("Cast", [f"{name}.rounded"], [name], name=f"widen.{name}", to=TensorProto.FLOAT),
+    ]

@@ -10,9 +10,9 @@ from onnx import TensorProto, numpy_helper
 from small_trunk import SPEC
 
 from advcal_edge.errors import ExportError
-from advcal_edge.export.anatomy import MATRIX_PRODUCTS, head_products, stem_products
 from advcal_edge.export.fidelity import run_graph
-from advcal_edge.export.quantisation import convert_int8
+from advcal_edge.export.graph_regions import MATRIX_PRODUCTS, head_nodes, products, stem_products
+from advcal_edge.export.int8 import convert_int8
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_symmetric_int8_everywhere(graph: onnx.GraphProto) -> None:
 
 def test_products_between_stem_and_head_read_dequantised_values(graph: onnx.GraphProto) -> None:
     dequantised = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
-    spared = head_products(graph) | stem_products(graph)
+    spared = head_nodes(graph) & products(graph) | stem_products(graph)
     for node in graph.node:
         if node.op_type in MATRIX_PRODUCTS:
             reads = [name in dequantised for name in node.input[:2]]

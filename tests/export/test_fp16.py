@@ -10,10 +10,10 @@ from onnx import TensorProto
 from small_trunk import SPEC, SmallTrunk
 
 from advcal_edge.errors import ExportError
-from advcal_edge.export.anatomy import MATRIX_PRODUCTS, head_nodes, products
-from advcal_edge.export.casting import ELEMENTS, convert_cast
 from advcal_edge.export.fidelity import run_graph
 from advcal_edge.export.forward import export_forward
+from advcal_edge.export.fp16 import ELEMENTS, convert_cast
+from advcal_edge.export.graph_regions import MATRIX_PRODUCTS, head_nodes, products
 from advcal_edge.export.precision import FURTHER
 
 

@@ -9,7 +9,8 @@ from small_trunk import SPEC, SmallTrunk
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advcal_edge.export.anatomy import (
+from advcal_edge.export.forward import export_forward
+from advcal_edge.export.graph_regions import (
     attention_scores,
     blocks,
     constants,
@@ -19,7 +20,6 @@ from advcal_edge.export.anatomy import (
     products,
     residual_sums,
 )
-from advcal_edge.export.forward import export_forward
 
 
 @pytest.fixture(scope="module")
