@@ -125,7 +125,7 @@ class CraftConfig:
     """How training's adversarial examples are made."""
 
     steps: int = 2
-    """PGD steps a training step (adaptive)."""
+    """PGD steps per training step (adaptive)."""
     step: float = 0.8
     """Size of one such step as a fraction of eps."""
     static_steps: int = 10
@@ -148,7 +148,7 @@ class TrainConfig:
     cached_epochs: int = 60
     """Passes where only a head is trained on embeddings computed once (static)."""
     batch: int = 64
-    """Samples a step."""
+    """Samples per step."""
     learning_rate: float = 1e-2
     """Peak of the schedule: a linear rise over a tenth of the steps, then a cosine to zero."""
     head_learning_rate: float = 1e-3
@@ -175,7 +175,7 @@ class EvaluateConfig:
     steps: int = 20
     """Steps of PGD and of APGD."""
     queries: int = 100
-    """Queries of Square a sample."""
+    """Queries of Square per sample."""
 
     def __post_init__(self) -> None:
         _within("evaluate.samples (`--samples`)", self.samples, 1, 10**8)

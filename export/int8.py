@@ -50,8 +50,8 @@ def convert_int8(
 ) -> None:
     """Read an fp32 forward graph and write it with Q/DQ pairs scaled to `calibration` (n, *spec.shape), real samples.
 
-    Activations are symmetric int8 a tensor, weights symmetric int8 a channel. `further` names parts of the policy that
-    stay fp32 too, at a `step` of the precision fallback.
+    Activations are symmetric int8 per tensor, weights symmetric int8 per channel. `further` names parts of the policy
+    that stay fp32 too, at a `step` of the precision fallback.
 
     Raises:
         ExportError: no samples, nothing to quantise, or a graph the quantiser or the ONNX checker refuses.

@@ -131,7 +131,7 @@ def open_text_tower(name: str, weights: Path) -> TextTower:
 
 
 def text_centers(tower: TextTower, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> Centers:
-    """One center a label (k, d): the unit-norm mean of the unit-norm embeddings of its prompts.
+    """One center per label (k, d): the unit-norm mean of the unit-norm embeddings of its prompts.
 
     Raises:
         InputError: fewer than two labels, one twice, or a template without `{}`.

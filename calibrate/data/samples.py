@@ -45,7 +45,7 @@ class Samples:
     source: str
     license: str
     partners: Sequence[Frame] | None = None
-    """The same moments as another sensor saw them, one a frame."""
+    """The same moments as another sensor saw them, one per frame."""
     partner: str | None = None
     """Modality of that sensor."""
 

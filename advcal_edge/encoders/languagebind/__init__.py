@@ -10,8 +10,8 @@ LanguageBindImage, -Video, -Audio, -Depth and -Thermal:
   `logit_scale`), in float32. Low-rank updates are named as peft names them, behind
   `vision_model.encoder.base_model.model` and with or without `base_layer`, and are added to the weights when they are
   read. Fully fine-tuned folders (`lora_r` 0) have none.
-* Attention over time is that of the video model with one class token, or with one a frame (`clip_type` `vl_new`, tubes
-  of one frame). The other modalities may have it too, for one frame.
+* Attention over time is that of the video model with one class token, or with one per frame (`clip_type` `vl_new`,
+  tubes of one frame). The other modalities may have it too, for one frame.
 
 Refused: shards, half precision, tubes of several frames, a video model without attention over time.
 """

@@ -1,4 +1,4 @@
-"""UniBind (Lyu et al., CVPR 2024, arXiv:2403.12532): ImageBind's trunks, I2P-MAE for points, many text centers a class.
+"""UniBind (Lyu et al., CVPR 2024, arXiv:2403.12532): ImageBind's trunks, I2P-MAE for points, text centers by class.
 
 `weights` is a folder laid out like a checkout of the public repository QC-LY/UniBind once its README was followed:
 

@@ -18,10 +18,10 @@ SPEED: Mapping[str, tuple[float, float]] = {
     "truck": (1.0, 9.0),
     "drone": (0.1, 2.0),
 }
-"""Metres a second of an active object; others stay where they are."""
+"""Metres per second of an active object; others stay where they are."""
 
 DRIFT = 0.12
-"""Shares of the frame a second that an object may move: the camera follows it."""
+"""Shares of the frame per second that an object may move: the camera follows it."""
 
 PAN = 0.5
 
@@ -47,14 +47,14 @@ class Motion:
     """What moves, and how fast; shares are of the frame's side."""
 
     speed: float
-    """Of the object through the world, metres a second."""
+    """Of the object through the world, metres per second."""
     beat: float
-    """Turns or strokes a second of whatever drives the object: engine, rotor, pedals, legs."""
+    """Turns or strokes per second of whatever drives the object: engine, rotor, pedals, legs."""
     pace: Pace
     drift: float
-    """Of the object over the frame, shares a second."""
+    """Of the object over the frame, shares per second."""
     pan: float
-    """Of the camera past the background, shares a second."""
+    """Of the camera past the background, shares per second."""
     sway: Wave
     bob: Wave
 

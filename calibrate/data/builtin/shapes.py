@@ -42,7 +42,7 @@ class Joint:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast an object's joints move: strides and rotor turns a second, and units travelled a second."""
+    """How fast an object's joints move: strides and rotor turns per second, and units travelled per second."""
 
     strides: float
     turns: float
@@ -158,7 +158,7 @@ Ink = Callable[[Part, PlacedObject], tuple[float, ...] | None]
 
 
 def fill(canvas: Map, outline: Outline, values: tuple[float, ...]) -> None:
-    """Set the inside of an outline in pixels to `values`, one a channel, in place."""
+    """Set the inside of an outline in pixels to `values`, one per channel, in place."""
     fixed = np.rint(outline * 2**SUBPIXEL_BITS).astype(np.int32)[None]
     cv2.fillPoly(canvas, fixed, values, shift=SUBPIXEL_BITS)
 

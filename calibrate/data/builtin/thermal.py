@@ -27,7 +27,7 @@ MAX_COUNT = 2**14 - 1
 
 
 def thermal_counts(scene: Scene, size: int = 64) -> NDArray[np.uint16]:
-    """Raw 14-bit counts (size, size); 10 mK a count, count 0 at -60 degrees Celsius."""
+    """Raw 14-bit counts (size, size); 10 mK per count, count 0 at -60 degrees Celsius."""
     canvas = _temperatures(scene.background, SUPERSAMPLING * size)
     paint_scene(canvas, scene, lambda part, _: None if part.detail else (part.celsius, part.emissivity))
     noise = np.random.default_rng()

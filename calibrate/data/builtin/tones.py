@@ -11,7 +11,7 @@ Wave = NDArray[np.float64]
 Rng = np.random.Generator
 
 RATE = 16000.0
-"""Samples a second."""
+"""Samples per second."""
 
 SECONDS = 1.5
 SAMPLES = int(RATE * SECONDS)

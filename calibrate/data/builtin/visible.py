@@ -20,7 +20,7 @@ from advcal_edge.runtime.preprocess import Recording
 COLOUR_STREAM = 1
 VIDEO_FRAMES = 6
 VIDEO_RATE = 4.0
-"""Frames a second: six frames last as long as the sound."""
+"""Frames per second: six frames last as long as the sound."""
 
 GREY = 0.2
 """Mean radiance that the exposure aims at, as a share of white."""
@@ -44,7 +44,7 @@ DARK = 0.02
 """Radiance below which a pixel no longer tells changes: the logarithm is of the radiance plus this."""
 
 STRAY = 0.1
-"""Events that a pixel fires a second of its own accord."""
+"""Events that a pixel fires per second of its own accord."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
