@@ -33,6 +33,7 @@ from advcal_edge.export.opset import Kind
 from advcal_edge.export.precision import kept_nodes
 from advcal_edge.export.result import ExportedGraph
 from advcal_edge.export.vjp import export_vjp
+from advcal_edge.precision import PRECISIONS
 
 FIDELITY_SAMPLES = 32
 
@@ -109,7 +110,7 @@ class GraphMaker:
             backward = measure_vjp(path, self.module, x, self.bundle.modality.input.width)
             check_fidelity(path.name, backward, VJP_LIMITS)
             return backward
-        if precision != "bf16":
+        if PRECISIONS[precision].on_cpu:
             forward = measure_forward(path, self.module, x, reference=precision == "fp32")
             check_fidelity(path.name, forward, FORWARD_LIMITS[precision])
         if precision in ELEMENTS:

@@ -9,7 +9,7 @@ import torch
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.deploy import module_from_bundle
-from advcal_edge.precision import PRECISIONS
+from advcal_edge.precision import BACKWARD_GRAPH, PRECISIONS
 from advcal_edge.runtime import Embedder
 from advcal_edge.runtime.backends.onnx import OnnxBackend
 from advcal_edge.runtime.engine import read_listed
@@ -21,7 +21,6 @@ OVERHEAD = {1: Goal(high=1.03), 8: Goal(high=1.01)}
 FASTER = {"fp32": Goal(low=1.2), "int8": Goal(low=1.8)}
 VJP = Goal(low=1.3)
 THREADS = 1  # the one whose CPU time is taken
-BACKWARD = "onnx/vjp.fp32.onnx"
 
 
 def measure(path: Path, batches: tuple[int, ...], seconds: float) -> list[Row]:
@@ -69,7 +68,9 @@ def forward(bundle: Bundle, x: np.ndarray, seconds: float) -> list[Row]:
 def backward(bundle: Bundle, x: np.ndarray, seconds: float) -> Row:
     """How many times as fast as torch autograd the backward graph is, embedding and J^T v both."""
     module, tensor = module_from_bundle(bundle), torch.from_numpy(x)
-    vjp = Vjp(OnnxBackend(read_listed(bundle, BACKWARD), threads=THREADS, optimization="basic"), bundle.modality.input)
+    vjp = Vjp(
+        OnnxBackend(read_listed(bundle, BACKWARD_GRAPH), threads=THREADS, optimization="basic"), bundle.modality.input
+    )
     v = np.random.default_rng(0).standard_normal((len(x), vjp.dim)).astype(np.float32)
     slope = torch.from_numpy(v)
 

@@ -12,6 +12,7 @@ from advcal_edge.export.target import BuildOptions
 from advcal_edge.export.tensorrt.check_precision import check_precision
 from advcal_edge.export.tensorrt.network import break_fusions, product_precisions, read_network
 from advcal_edge.export.tensorrt.timing_cache import attach_timings, store_timings
+from advcal_edge.precision import BACKWARD_GRAPH, PRECISIONS
 from advcal_edge.runtime.backends.cuda import Cuda
 from advcal_edge.runtime.backends.trt_api import Product, collecting_log
 from advcal_edge.runtime.engine_file import graph_digest
@@ -46,7 +47,7 @@ def build_plan(
     the metadata say that the precision is that of the typed network.
 
     Raises:
-        ConfigError: a file name that tells no precision, or options that the product does not have.
+        ConfigError: a file name that no bundle gives to a graph, or options that the product does not have.
         ExportError: the graph is rejected, memory runs out, or the precision is not achieved.
         EngineError: TensorRT without a CUDA device.
     """
@@ -169,15 +170,18 @@ def set_flags(module: Any, config: Any) -> tuple[str, ...]:
 
 
 def named(graph: Path) -> tuple[str, str]:
-    """Kind and precision of a graph, from its name.
+    """Kind and precision of the graph that a bundle keeps under this name.
 
     Raises:
-        ConfigError: the name tells neither.
+        ConfigError: no bundle keeps a graph under this name.
     """
-    kind, _, precision = graph.name.removesuffix(".onnx").partition(".")
-    if kind not in ("forward", "vjp") or precision not in ("fp32", "fp16", "bf16", "int8", "fp8"):
-        raise ConfigError(f"`{graph.name}` tells no kind and precision; expected a name like `forward.fp16.onnx`")
-    return kind, precision
+    name = f"onnx/{graph.name}"
+    if name == BACKWARD_GRAPH:
+        return "vjp", "fp32"
+    for precision in PRECISIONS.values():
+        if name == precision.graph:
+            return "forward", precision.name
+    raise ConfigError(f"`{graph.name}` is not the name of a graph of a bundle; expected one like `forward.fp16.onnx`")
 
 
 def build_error(product: Product, graph: Path, options: BuildOptions, errors: list[str]) -> ExportError:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from advcal_edge.errors import ExportError
+from advcal_edge.precision import PRECISIONS
 from advcal_edge.runtime.backends.trt_api import Product, collecting_log
 from advcal_edge.runtime.metadata import Device
 
@@ -26,7 +27,7 @@ WORDS: Sequence[tuple[str, re.Pattern[str]]] = (
 )
 
 NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
-REDUCED = frozenset({"fp16", "bf16", "int8", "fp8"})
+REDUCED = frozenset(PRECISIONS) - {"fp32"}
 
 
 def check_precision(

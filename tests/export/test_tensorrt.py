@@ -108,7 +108,7 @@ def test_an_fp32_graph_under_another_name(exported: Bundle, rtx: Product, tmp_pa
     path.write_bytes(exported.file("onnx/forward.fp32.onnx").read_bytes())
     with pytest.raises(ExportError, match=r"precision not achieved: fp16 was asked for .* 26 matrix products as fp32"):
         build_plan(rtx, path, tmp_path / "x.plan")
-    with pytest.raises(ConfigError, match="tells no kind and precision"):
+    with pytest.raises(ConfigError, match="is not the name of a graph of a bundle"):
         build_plan(rtx, path.rename(tmp_path / "some.onnx"), tmp_path / "x.plan")
 
 
