@@ -134,13 +134,29 @@ def _read_int(value: Any) -> int:
 
 
 def _read_float(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+    if isinstance(value, str):
+        return read_number(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError
-    # an exponent could name a number of any length, which a fraction would write out
-    exact = isinstance(value, str) and "e" not in value.lower()
-    number = float(Fraction(value)) if exact else float(value)
-    if not math.isfinite(number):
+    if not math.isfinite(value):
         raise ValueError
+    return float(value)
+
+
+def read_number(text: str) -> float:
+    """Read `0.5`, `1e-3` or `4/255`.
+
+    Raises:
+        ValueError, ZeroDivisionError, OverflowError: it is none, or not finite.
+    """
+    if "e" in text.lower():  # an exponent could name a number of any length, which a fraction would write out
+        number = float(text)
+    else:
+        above, slash, below = text.partition("/")
+        exact = Fraction(above.strip())
+        number = float(exact / Fraction(below.strip()) if slash else exact)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not finite")
     return number
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,8 @@ from advcal_edge.errors import BundleError, ConfigError
 
 Array = Any  # numpy or torch, on any device: everything typed so is written against the array API
 Norm = Literal["linf", "l2"]
+NORMS: Mapping[str, Norm] = {"linf": "linf", "l2": "l2"}
+"""Norms by the names that people type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,9 @@ class ThreatModel:
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise ConfigError(f"bounds must be finite and ascending: [{low:g}, {high:g}]")
         if not math.isfinite(self.eps) or self.eps < 0 or (self.norm == "linf" and self.eps > 1):
+            range_ = "[0, 1]" if self.norm == "linf" else "[0, inf)"
             raise ConfigError(
-                f"eps must lie in [0, 1], a fraction of the width of [{low:g}, {high:g}]: found {self.eps:g}",
+                f"eps must lie in {range_}, a fraction of the width of [{low:g}, {high:g}]: found {self.eps:g}",
                 hint="write pixel budgets as `4/255`",
             )
 
@@ -43,6 +46,35 @@ class ThreatModel:
     def with_eps(self, eps: float) -> ThreatModel:
         """The same ball with another radius."""
         return ThreatModel(self.norm, eps, self.bounds)
+
+    def with_norm(self, norm: Norm, shape: Sequence[int]) -> ThreatModel:
+        """The ball of another norm and the same energy, around inputs of `shape` without the batch axis.
+
+        The l2 radius is the root mean square length of noise drawn evenly from the linf ball, eps sqrt(n / 3) for n
+        values. For (3, 32, 32) and linf 4/255 that is the customary 0.5. Rounded to four digits.
+        """
+        if norm == self.norm:
+            return self
+        length = math.sqrt(math.prod(shape) / 3)
+        eps = self.eps * length if norm == "l2" else min(self.eps / length, 1.0)
+        return ThreatModel(norm, float(f"{eps:.4g}"), self.bounds)
+
+    def farthest(self, shape: Sequence[int]) -> float:
+        """The smallest eps at which every legal input of `shape`, without the batch axis, can become every other."""
+        return 1.0 if self.norm == "linf" else math.sqrt(math.prod(shape))
+
+    def check_reach(self, shape: Sequence[int]) -> None:
+        """Refuse a ball that has no use for its radius.
+
+        Raises:
+            ConfigError: eps lies beyond `farthest`.
+        """
+        if self.eps > self.farthest(shape):
+            raise ConfigError(
+                f"`--eps {self.eps:g}` in {self.norm}: from {self.farthest(shape):.4g} on, every input is in reach of"
+                " every other; expected less",
+                hint=f"leave out `--eps` for the usual radius in {self.norm}",
+            )
 
     def project(self, x: Array, x0: Array) -> Array:
         """A legal point close to `x` around a legal `x0`, both (n, ...), in linf the nearest; the one place that clips.
@@ -76,7 +108,7 @@ class ThreatModel:
         return xp.sqrt(xp.sum(delta * delta, axis=axes, keepdims=True))
 
     def __str__(self) -> str:
-        return f"{self.norm} {format_eps(self.eps)}"
+        return f"{self.norm} {format_eps(self.eps, self.norm)}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for manifests and reports."""
@@ -102,20 +134,17 @@ def parse_eps(text: str) -> float:
     Raises:
         ConfigError: not a number or a fraction.
     """
-    from fractions import Fraction  # with decimal behind it: a robot reads no eps
+    from advcal_edge.config import read_number  # with fractions and decimal behind it: a robot reads no eps
 
     try:
-        if "e" in text.lower():  # an exponent could name a number of any length
-            return float(text)
-        above, slash, below = text.partition("/")
-        return float(Fraction(above.strip()) / Fraction(below.strip())) if slash else float(Fraction(text.strip()))
+        return read_number(text)
     except (ValueError, ZeroDivisionError, OverflowError) as error:
         raise ConfigError(f"eps `{text}` is no number; expected a fraction like `4/255` or `0.0157`") from error
 
 
-def format_eps(eps: float) -> str:
-    """Write 4/255 and 0.25/255 as people say it; other values as decimals."""
+def format_eps(eps: float, norm: Norm = "linf") -> str:
+    """Write 4/255 and 0.25/255 in linf as people say it; other values and lengths in l2 as decimals."""
     of_255 = eps * 255
-    if abs(of_255 - round(of_255, 2)) < 1e-6:
+    if norm == "linf" and abs(of_255 - round(of_255, 2)) < 1e-6:
         return f"{round(of_255, 2):g}/255"
     return f"{eps:.6g}"

@@ -24,14 +24,14 @@ from advcal_edge.storage import write_atomic
 BARE = ["adapter.rank=1", "adapter.alpha=2", "adapter.norms=false", "adapter.stem=false"]
 VARIANTS: dict[str, list[str]] = {
     "lora adaptive ce": ["adapter.kind=lora"],
-    "head static ce": ["adapter.kind=head", "threat.kind=static"],
+    "head static ce": ["adapter.kind=head", "craft.kind=static"],
     "head adaptive ce": ["adapter.kind=head"],
     "lora adaptive l2": ["adapter.kind=lora", "objective.kind=l2"],
     "lora adaptive infonce": ["adapter.kind=lora", "objective.kind=infonce"],
     "lora adaptive ce + consistency": ["adapter.kind=lora", "objective.consistency=1"],
     "head+lora adaptive ce": ["adapter.kind=head+lora", "adapter.head_rank=4", "train.head_learning_rate=1e-2"],
     "lora rank 1, linear maps only": ["adapter.kind=lora", *BARE],
-    "lora static ce": ["adapter.kind=lora", "threat.kind=static"],
+    "lora static ce": ["adapter.kind=lora", "craft.kind=static"],
     "identity": ["adapter.kind=identity"],
 }
 COLUMNS = ("clean", "static", "pgd", "apgd", "square", "worst")

@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import unknown
-from advcal_edge.spec import MODALITIES
+from advcal_edge.spec import MODALITIES, TensorSpec
+from advcal_edge.threat import Norm, ThreatModel
 
 AdapterKind = Literal["identity", "head", "lora"]
 """Kinds that `adapter.kind` may join with `+`; `adapters.py` says what each does."""
@@ -21,9 +22,11 @@ SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "video": {"train": {"samples": 1200, "epochs": 5}},  # a scene takes 30 ms to render: fewer of them, seen more often
     "event": {"train": {"samples": 1200, "epochs": 5}},
     "audio": {"train": {"samples": 1800, "epochs": 3}},
-    # 4/255 of 16 g is 4.9 m/s2, more than walking itself, and this is 0.31; there are 440 windows in all
-    "imu": {"threat": {"eps": 0.25 / 255}, "train": {"epochs": 15, "batch": 32}},
+    "imu": {"train": {"epochs": 15, "batch": 32}},  # there are 440 windows in all
 }
+EPS = 4 / 255
+SMALLER_EPS: Mapping[str, float] = {"imu": 0.25 / 255}
+"""Where the usual radius in linf would be too large: 4/255 of 16 g is 4.9 m/s2, more than walking; this is 0.31."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     modality: {"out": f"bundles/{modality}", **SPECIAL.get(modality, {})} for modality in MODALITIES
 }
@@ -105,17 +108,20 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True, slots=True)
 class ThreatConfig:
-    """The adversary of training and of the figures."""
+    """The ball around each sample, in training and for the figures."""
 
-    kind: Literal["adaptive", "static"] = "adaptive"
-    """Craft through encoder and adapter at each step, or once on the frozen encoder."""
-    eps: float = 4 / 255
-    """Radius of the linf ball as a fraction of the width of the input's bounds."""
+    norm: Norm = "linf"
+    """Norm of the ball, `linf` or `l2`."""
+    eps: float | None = None
+    """Radius as a fraction of the width of the input's bounds; the modality's usual one where left out."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.eps <= 1:
+        if self.eps is None:
+            return
+        if self.eps <= 0 or (self.norm == "linf" and self.eps > 1):
+            most = " and at most 1" if self.norm == "linf" else ""
             raise ConfigError(
-                f"`--eps` is {self.eps:g}; expected a fraction of the input's range, above 0 and at most 1",
+                f"`--eps` is {self.eps:g}; expected a fraction of the input's range, above 0{most}",
                 hint="write pixel budgets as `--eps 4/255`",
             )
 
@@ -124,6 +130,8 @@ class ThreatConfig:
 class CraftConfig:
     """How training's adversarial examples are made."""
 
+    kind: Literal["adaptive", "static"] = "adaptive"
+    """Craft through encoder and adapter at each step, or once on the frozen encoder (`--threat`)."""
     steps: int = 2
     """PGD steps per training step (adaptive)."""
     step: float = 0.8
@@ -208,6 +216,24 @@ class CalibrateConfig:
     craft: CraftConfig = field(default_factory=CraftConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    @property
+    def usual_eps(self) -> float:
+        """The usual radius of this modality in linf."""
+        return SMALLER_EPS.get(self.modality, EPS)
+
+    def threat_model(self, spec: TensorSpec) -> ThreatModel:
+        """The ball around inputs of `spec`; without a radius the usual one, in l2 with the energy of the linf ball.
+
+        Raises:
+            ConfigError: a radius beyond every input.
+        """
+        norm, eps = self.threat.norm, self.threat.eps
+        if eps is None:
+            return ThreatModel("linf", self.usual_eps, spec.bounds).with_norm(norm, spec.shape)
+        threat = ThreatModel(norm, eps, spec.bounds)
+        threat.check_reach(spec.shape)
+        return threat
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:

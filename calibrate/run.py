@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from advcal_edge import __version__
 from advcal_edge.bundle import Bundle, check_destination
 from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, attach_adapter, embed_all, trainable
 from advcal_edge.calibrate.checkpoint import Checkpoint, reserved
-from advcal_edge.calibrate.config import CalibrateConfig
+from advcal_edge.calibrate.config import CalibrateConfig, ThreatConfig
 from advcal_edge.calibrate.data.source import CALIBRATION, Dataset, load_dataset, weights_of
 from advcal_edge.calibrate.deploy import deploy_module
 from advcal_edge.calibrate.evaluate import ResultTable, measure
@@ -124,7 +124,8 @@ def _prepare(config: CalibrateConfig, opened: Callable[[Encoder], None]) -> _Tas
     """Open the encoder, read the data, and choose or make the centers."""
     encoder = fit_sensor(open_encoder(config.encoder, config.modality, weights_of(config)), config.input)
     opened(encoder)
-    threat = ThreatModel("linf", config.threat.eps, encoder.modality.input.bounds)
+    threat = config.threat_model(encoder.modality.input)
+    config = replace(config, threat=ThreatConfig(threat.norm, threat.eps))
     given = encoder.centers() if config.centers is None else Centers.load(Path(config.centers))
     if given is not None and given.dim != encoder.embedding_dim:
         raise ConfigError(
@@ -148,7 +149,7 @@ def _train(task: _Task, checkpoint: Checkpoint, resume: bool, progress: Progress
     embed: Callable[[Tensor], Tensor] = model
     epochs = config.train.epochs
     crafter: Crafter
-    if config.threat.kind == "adaptive":
+    if config.craft.kind == "adaptive":
         crafter = AdaptiveCrafter.build(config, model, task.spec, task.centers, task.threat)
     else:
         attacked = craft_once(config, model, task.spec, task.centers, task.threat, task.data.train, progress)

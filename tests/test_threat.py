@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -86,3 +87,50 @@ def test_json_round_trip_and_malformed_manifest() -> None:
     for broken in ({}, {"norm": "linf", "eps": "x", "bounds": [0, 1]}, {"norm": "linf", "eps": 0.1, "bounds": 3}):
         with pytest.raises(BundleError, match="malformed"):
             ThreatModel.from_json(broken)
+
+
+@given(eps=st.floats(1e-3, 0.2), norm=st.sampled_from(["linf", "l2"]), sides=st.lists(st.integers(1, 40), min_size=1))
+def test_the_other_norm_has_the_same_energy_and_leads_back(eps: float, norm: Norm, sides: list[int]) -> None:
+    threat, shape = ThreatModel(norm, eps, (-2.0, 3.0)), tuple(sides[:3])
+    other = threat.with_norm("l2" if norm == "linf" else "linf", shape)
+    pair = {found.norm: found.eps for found in (threat, other)}
+    assert pair["l2"] == pytest.approx(pair["linf"] * math.sqrt(math.prod(shape) / 3), rel=1e-3)
+    assert other.bounds == threat.bounds
+    assert other.with_norm(norm, shape).eps == pytest.approx(eps, rel=1e-3)
+    assert threat.with_norm(norm, shape) is threat
+
+
+def test_the_l2_radius_is_the_root_mean_square_of_noise_in_the_linf_ball() -> None:
+    threat = ThreatModel("linf", 4 / 255, (0.0, 1.0))
+    noise = np.random.default_rng(0).uniform(-threat.eps, threat.eps, (400, 3 * 32 * 32))
+    radius = threat.with_norm("l2", (3, 32, 32)).eps
+    assert radius == pytest.approx(np.sqrt((noise**2).sum(axis=1).mean()), rel=0.01)
+    assert radius == pytest.approx(0.5, abs=0.005)  # customary on images of this size
+
+
+@given(seed=st.integers(0, 1000), eps=st.floats(0.01, 3))
+def test_the_l2_projection_is_nearest_where_the_bounds_are_far(seed: int, eps: float) -> None:
+    rng = np.random.default_rng(seed)
+    x0 = rng.uniform(-1, 1, (4, 3, 5))
+    x = x0 + rng.normal(0, 2, x0.shape)
+    delta = (x - x0).reshape(4, -1)
+    lengths = np.linalg.norm(delta, axis=1)
+    width, threat = 2000.0, ThreatModel("l2", eps / 2000, (-1000.0, 1000.0))
+    expected = x0 + (delta * np.minimum(1, threat.eps * width / lengths)[:, None]).reshape(x0.shape)
+    np.testing.assert_allclose(threat.project(x, x0), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_beyond_the_farthest_radius_is_refused(norm: Norm) -> None:
+    shape, low, high = (2, 3), np.full((1, 2, 3), -1.0), np.full((1, 2, 3), 2.0)
+    farthest = ThreatModel(norm, 0.1, (-1.0, 2.0)).farthest(shape)
+    whole = ThreatModel(norm, farthest, (-1.0, 2.0))
+    whole.check_reach(shape)
+    assert float(whole.distance(high, low)[0]) == pytest.approx(farthest)
+    with pytest.raises(ConfigError, match=r"eps must lie in|every input is in reach"):
+        ThreatModel(norm, farthest * 1.01, (-1.0, 2.0)).check_reach(shape)
+
+
+def test_lengths_in_l2_are_shown_as_decimals() -> None:
+    assert str(ThreatModel("l2", 0.5, (0.0, 1.0))) == "l2 0.5"
+    assert str(ThreatModel("linf", 0.5 / 255, (0.0, 1.0))) == "linf 0.5/255"

@@ -66,6 +66,9 @@ def calibrate(
         str | None,
         typer.Option("--threat", help="`adaptive`: attack encoder and adapter at each step; `static`: once, before."),
     ] = None,
+    norm: Annotated[
+        str | None, typer.Option("--norm", help="Norm of the ball around a sample: `linf` or `l2`.")
+    ] = None,
     eps: Annotated[
         str | None, typer.Option("--eps", help="Radius as a fraction of the input's range, like `4/255`.")
     ] = None,
@@ -95,7 +98,8 @@ def calibrate(
         "data": {"path": data, "pairs": pairs, "skip_bad": skip_bad or None},
         "adapter": {"kind": adapter},
         "objective": {"kind": objective},
-        "threat": {"kind": threat, "eps": eps},
+        "threat": {"norm": norm, "eps": eps},
+        "craft": {"kind": threat},
         "evaluate": {"samples": samples},
     }
     console = Console(json_output=json_output)
@@ -132,7 +136,7 @@ def run(chosen: CalibrateConfig, console: Console, *, resume: bool = False) -> C
         f" (arXiv 2505.11895 stays below {percent(PAPER_LIMIT)} %)"
     )
     console.document(result.to_json())
-    if chosen.threat.kind == "static":
+    if chosen.craft.kind == "static":
         console.say("static: trained on examples crafted without the adapter; the adaptive columns tell what holds")
     skipped = result.bundle.section("data")["skipped"]
     if skipped:
@@ -175,10 +179,14 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
 
 def _headline(chosen: CalibrateConfig) -> str:
     """What runs on what with which budget."""
+    norm, eps = chosen.threat.norm, chosen.threat.eps
+    ball = f"{norm} eps {format_eps(eps or chosen.usual_eps, norm)}"
+    if eps is None and norm == "l2":
+        ball = f"l2 eps as large as linf {format_eps(chosen.usual_eps)}"
     source = f"data `{chosen.data.path}`" if chosen.data.path else "the encoder's own samples"
     return (
         f"calibrate  {chosen.encoder} {chosen.modality} on {source}  adapter {chosen.adapter.kind},"
-        f" {chosen.objective.kind}, {chosen.threat.kind}  linf eps {format_eps(chosen.threat.eps)}"
+        f" {chosen.objective.kind}, {chosen.craft.kind}  {ball}"
         f"  {chosen.evaluate.samples} held-out samples  seed {chosen.seed}"
     )
 

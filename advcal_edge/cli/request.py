@@ -25,7 +25,7 @@ from advcal_edge.registry import choose
 from advcal_edge.runtime.engine import listed_path
 from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.stats import MARGIN
-from advcal_edge.threat import ThreatModel, parse_eps
+from advcal_edge.threat import NORMS, ThreatModel, parse_eps
 
 if TYPE_CHECKING:
     from advcal_edge.verify import Budget, HeldOut, Lineup, Verification
@@ -40,6 +40,7 @@ class Request:
 
     engine: str | None = None
     attacks: str = "quick"
+    norm: str | None = None
     eps: str | None = None
     samples: int = 500
     margin: float = MARGIN
@@ -63,12 +64,17 @@ class Request:
         return budget if self.losses is None else budget.with_losses(names(self.losses))
 
     def threat(self, bundle: Bundle) -> ThreatModel:
-        """The bundle's threat model, or one of another radius.
+        """The bundle's threat model, or one of another norm or radius; another norm brings a radius of equal energy.
 
         Raises:
-            ConfigError: no radius, or none at all.
+            ConfigError: an unknown norm, a radius that is no number, none at all, or one beyond every input.
         """
-        threat = bundle.threat if self.eps is None else bundle.threat.with_eps(parse_eps(self.eps))
+        threat, shape = bundle.threat, bundle.modality.input.shape
+        if self.norm is not None:
+            threat = threat.with_norm(choose("norm", self.norm, NORMS), shape)
+        if self.eps is not None:
+            threat = threat.with_eps(parse_eps(self.eps))
+        threat.check_reach(shape)
         if threat.eps == 0:
             raise ConfigError(
                 "`--eps 0` leaves nothing to attack; expected a positive radius", hint="like `--eps 4/255`"

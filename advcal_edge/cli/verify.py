@@ -38,6 +38,10 @@ def verify(
         ),
     ] = None,
     attacks: Annotated[str, typer.Option("--attacks", help="Budget: `quick`, `standard` or `full`.")] = "quick",
+    norm: Annotated[
+        str | None,
+        typer.Option("--norm", help="Norm of the ball around a sample, `linf` or `l2`; the bundle's own."),
+    ] = None,
     eps: Annotated[
         str | None, typer.Option("--eps", help="Radius as a fraction of the bounds, like `4/255`; the bundle's own.")
     ] = None,
@@ -78,7 +82,7 @@ def verify(
     """
     console, consent = Console(json_output=json_output), Consent(encoder, weights, allow_plan_code)
     request = Request(
-        engine, attacks, eps, samples, margin, losses, reference, sources, rebuilds, cross_check, seed, consent
+        engine, attacks, norm, eps, samples, margin, losses, reference, sources, rebuilds, cross_check, seed, consent
     )
     modes = {"--shard": shard is not None, "--merge": merge, "--check": check is not None}
     chosen = [name for name, given in modes.items() if given]
@@ -107,7 +111,7 @@ def verify(
         opened, documents = run(opened, console, request, root)
     verdict = max((document["verdict"] for document in documents), key=RANK.index)
     console.document({"verdict": verdict, "seconds": time.perf_counter() - started, "engines": documents})
-    if verdict == "pass":
+    if verdict == "pass" and all(document["threat"]["norm"] == opened.threat.norm for document in documents):
         console.next(command("embed", bundle, "FILE", "--require-verified"))
     raise typer.Exit(0 if verdict == "pass" else 1)
 
@@ -183,6 +187,11 @@ def announce(bundle: Bundle, console: Console, request: Request, prepared: Verif
         f"verify  {bundle.path}  {', '.join(players.engines)} against {players.reference.info['kind']}"
         f"  n={len(prepared.samples)}  {threat}  seed {request.seed}  {prepared.budget.describe(threat.norm)}"
     )
+    if threat.norm != bundle.threat.norm:
+        console.say(
+            f"the bundle was calibrated against {bundle.threat}: reports on {threat.norm} lie beside its own and do not"
+            " count as its verification"
+        )
     if players.sources:
         console.say(f"inputs also from {', '.join(players.sources)}")
     for name, player in players.engines.items():
@@ -227,7 +236,9 @@ def keep(bundle: Bundle, report: Report, console: Console) -> tuple[Bundle, dict
     from advcal_edge.report.html import render_html
 
     document = report.to_json()
-    folder = f"reports/{document['engine']['sha256'][:8]}"
+    norm = document["threat"]["norm"]
+    beside = "" if norm == bundle.threat.norm else f"-{norm}"  # a report on another norm replaces none on the bundle's
+    folder = f"reports/{document['engine']['sha256'][:8]}{beside}"
     files = {f"{folder}/report.json": (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()}
     try:
         files[f"{folder}/report.html"] = render_html(document).encode()
@@ -242,7 +253,7 @@ def keep(bundle: Bundle, report: Report, console: Console) -> tuple[Bundle, dict
 def context(bundle: Bundle) -> dict[str, Any]:
     """Where the engine comes from, as the manifest has it."""
     manifest = bundle.manifest
-    kept = {name: manifest.get(name) for name in ("tool", "encoder", "modality", "adapter", "data")}
+    kept = {name: manifest.get(name) for name in ("tool", "encoder", "modality", "threat", "adapter", "data")}
     listed = {
         name: entry["sha256"]
         for name, entry in manifest["files"].items()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from advcal_edge.threat import format_eps
+from advcal_edge.threat import Norm, format_eps
 
 LEFT, RIGHT = 9.0, 97.0  # percent of the width, so that the text keeps its size on a phone
 GAP = 0.09  # share of the axis between zero, which no logarithm reaches, and the smallest radius
@@ -71,8 +71,8 @@ class CurvePlot:
     height: int = HEIGHT
 
     @classmethod
-    def of(cls, curve: Mapping[str, Any], eps: float) -> CurvePlot:
-        """Lay out the curves of a report that was made at `eps`.
+    def of(cls, curve: Mapping[str, Any], eps: float, norm: Norm = "linf") -> CurvePlot:
+        """Lay out the curves of a report that was made at `eps` in this norm.
 
         Raises:
             ValueError: no radius above zero.
@@ -82,12 +82,12 @@ class CurvePlot:
         axis = RadiusAxis(min(positive), max(*positive, eps))
         by_radius = {side: {float(point["eps"]): point for point in curve[side]["points"]} for side in SIDES}
         rows = [
-            (radius_name(radius), {side: by_radius[side][radius] for side in SIDES if radius in by_radius[side]})
+            (radius_name(radius, norm), {side: by_radius[side][radius] for side in SIDES if radius in by_radius[side]})
             for radius in radii
         ]
         return cls(
             [side_curve(name, curve[name], axis) for name in SIDES],
-            ticks(radii, eps, axis),
+            ticks(radii, eps, axis, norm),
             axis.at(eps),
             axis.cut,
             rows,
@@ -118,7 +118,7 @@ def path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:g} {y:g}" for x, y in points)
 
 
-def ticks(radii: Sequence[float], eps: float, axis: RadiusAxis) -> list[Tick]:
+def ticks(radii: Sequence[float], eps: float, axis: RadiusAxis, norm: Norm) -> list[Tick]:
     """Labels as far as there is room: first the tested radius, then the ends, then the others from small to large."""
     order = dict.fromkeys([eps, radii[0], radii[-1], *radii])
     placed: list[Tick] = []
@@ -126,10 +126,10 @@ def ticks(radii: Sequence[float], eps: float, axis: RadiusAxis) -> list[Tick]:
         at = axis.at(radius)
         if all(abs(at - tick.at) >= APART for tick in placed):
             narrow = all(abs(at - tick.at) >= APART_NARROW for tick in placed if not tick.wide_only)
-            placed.append(Tick(at, radius_name(radius), not narrow))
+            placed.append(Tick(at, radius_name(radius, norm), not narrow))
     return sorted(placed, key=lambda tick: tick.at)
 
 
-def radius_name(eps: float) -> str:
-    """As people write it; the whole width is 1."""
-    return f"{eps:g}" if eps in (0.0, 1.0) else format_eps(eps)
+def radius_name(eps: float, norm: Norm) -> str:
+    """As people write it; in linf the whole width is 1."""
+    return f"{eps:g}" if eps in (0.0, 1.0) else format_eps(eps, norm)

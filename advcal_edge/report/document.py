@@ -55,6 +55,17 @@ def engine_name(report: Mapping[str, Any]) -> str:
     return f"{name} ({', '.join(map(str, told))})" if told else name
 
 
+def foreign_norm(report: Mapping[str, Any]) -> str:
+    """What to say where the attacks had another norm than the bundle's own, else nothing."""
+    stated = report["context"].get("threat")
+    if not isinstance(stated, Mapping):
+        return ""
+    own = ThreatModel.from_json(stated)
+    if own.norm == report["threat"]["norm"]:
+        return ""
+    return f"The bundle was calibrated against {own}. This report is about another norm and does not verify it."
+
+
 def threat_name(report: Mapping[str, Any]) -> str:
     """Norm and radius as people write them, like `linf 4/255`."""
     return str(ThreatModel.from_json(report["threat"]))

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any
 from advcal_edge.errors import DependencyError
 from advcal_edge.report.checks import check_rows, linked
 from advcal_edge.report.curve import CurvePlot
-from advcal_edge.report.document import engine_name, matrix_rows, modality_name, named, partner_name, reading, tally
+from advcal_edge.report.document import (
+    engine_name,
+    foreign_norm,
+    matrix_rows,
+    modality_name,
+    named,
+    partner_name,
+    reading,
+    tally,
+)
 from advcal_edge.report.drift import DriftPlot
 from advcal_edge.report.drops import DropPlot
 from advcal_edge.report.flips import Flips
@@ -56,13 +65,14 @@ def render_html(report: Mapping[str, Any], pages: Mapping[str, Page] | None = No
                 modality=modality_name(report),
                 partner=partner_name(report),
                 threat=threat,
-                eps=format_eps(threat.eps),
+                eps=format_eps(threat.eps, threat.norm),
+                foreign=foreign_norm(report),
                 clean=named(report, "clean"),
                 worst=named(report, "worst case"),
                 tally=tally(report),
                 drops=DropPlot.of(report["comparisons"], report["margin"]),
                 drift=DriftPlot.of(report["drift"]),
-                curve=CurvePlot.of(report["curve"], threat.eps) if "curve" in report else None,
+                curve=CurvePlot.of(report["curve"], threat.eps, threat.norm) if "curve" in report else None,
                 matrix=matrix_rows(report["matrix"]) if "matrix" in report else [],
                 flips=Flips.of(report),
                 checks=checks,

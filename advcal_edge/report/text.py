@@ -6,7 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from advcal_edge.report.document import engine_name, matrix_rows, modality_name, named, reading, tally, threat_name
+from advcal_edge.report.document import (
+    engine_name,
+    foreign_norm,
+    matrix_rows,
+    modality_name,
+    named,
+    reading,
+    tally,
+    threat_name,
+)
 from advcal_edge.report.ranking import RankingRow, ranking, sides
 from advcal_edge.report.table import WIDTH, clipped, one_line, percent, percent_interval, table, wrapped
 
@@ -29,7 +38,9 @@ def verification_table(report: Mapping[str, Any]) -> str:
         parts = [subject(report), table(COMPARISONS, [comparison_row(item) for item in report["comparisons"]])]
         parts += [table(RANKING, ranks)] if ranks else []
         parts += [matrix_table(report["matrix"])] if "matrix" in report else []
+        foreign = foreign_norm(report)
         last = [
+            *([wrapped("norm  ", foreign)] if foreign else []),
             *plan_lines(report),
             *rebuilds_line(report),
             *ladder_line(report),

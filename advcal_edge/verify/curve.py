@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,5 +84,5 @@ def measure_curve(
 
 def radii(threat: ThreatModel, shape: Sequence[int], multiples: Sequence[float]) -> list[float]:
     """Ascending multiples of eps, and last the radius within which every legal input is from every other."""
-    whole = 1.0 if threat.norm == "linf" else math.sqrt(math.prod(shape))
+    whole = threat.farthest(shape)
     return [*sorted({m * threat.eps for m in multiples if m * threat.eps < whole}), whole]

@@ -97,6 +97,10 @@ CASES: list[tuple[str, ThreatModel, Attack, Callable[..., NDArray[Any]], Make]] 
     ("Square art", LINF, Square(queries=200), art_crafted, art_square),
     ("PGD art l2", L2, PGD(steps=10), art_crafted, art_pgd),
     ("PGD foolbox l2", L2, PGD(steps=10), foolbox_crafted, foolbox_pgd),
+    ("APGD ce foolbox l2", L2, APGD(steps=10), foolbox_crafted, foolbox_pgd),
+    ("APGD margin foolbox l2", L2, APGD(steps=10, loss="margin"), foolbox_crafted, foolbox_pgd),
+    ("APGD ce art l2", L2, APGD(steps=20), art_crafted, art_apgd("cross_entropy")),
+    ("APGD dlr art l2", L2, APGD(steps=20, loss="dlr"), art_crafted, art_apgd("difference_logits_ratio")),
 ]
 
 

@@ -41,7 +41,7 @@ def adapter_bytes(bundle: Bundle) -> bytes:
 @pytest.mark.parametrize("kind", ["identity", "head", "lora", "head+lora"])
 @pytest.mark.parametrize("threat", ["static", "adaptive"])
 def test_every_kind(kind: str, threat: str, make_config: ConfigMaker) -> None:
-    config = make_config(adapter={"kind": kind}, threat={"kind": threat})
+    config = make_config(adapter={"kind": kind}, craft={"kind": threat})
     result = calibrate(config)
     bundle = Bundle.open(Path(config.out))
     assert list(result.table.after.ranks) == COLUMNS
@@ -59,7 +59,7 @@ def test_every_kind(kind: str, threat: str, make_config: ConfigMaker) -> None:
 @pytest.mark.parametrize("objective", ["ce", "l2"])
 def test_a_static_head_recovers_static_accuracy(objective: str, make_config: ConfigMaker) -> None:
     config = make_config(
-        adapter={"kind": "head"}, threat={"kind": "static"}, objective={"kind": objective}, craft={"static_steps": 10}
+        adapter={"kind": "head"}, objective={"kind": objective}, craft={"kind": "static", "static_steps": 10}
     )
     table = calibrate(config).table
     assert table.after.accuracy("static") > table.before.accuracy("static")
@@ -80,7 +80,7 @@ def test_manifest(make_config: ConfigMaker) -> None:
         "source": config.data.path, "license": "NOASSERTION", "skipped": 0, "partner": None, "train": 48,
         "held_out": 30, "calibration": 48, "train_sha256": "", "held_out_sha256": "",
     }  # fmt: skip
-    assert manifest["config"]["threat"] == {"kind": "adaptive", "eps": 0.03}
+    assert manifest["config"]["threat"] == {"norm": "linf", "eps": 0.03}
     assert set(manifest) >= {"tool", "modality", "threat", "centers", "seed", "metrics", "environment", "files"}
     assert set(manifest["files"]) == {"adapter.safetensors", "centers.safetensors", "probe.npz", "calibration.npz"}
 
@@ -102,7 +102,7 @@ class Interrupt:
 
 @pytest.mark.parametrize(
     "sections",
-    [{}, {"adapter": {"kind": "head"}, "threat": {"kind": "static"}}, {"threat": {"kind": "static"}}],
+    [{}, {"adapter": {"kind": "head"}, "craft": {"kind": "static"}}, {"craft": {"kind": "static"}}],
     ids=["adaptive lora", "static head", "static lora"],
 )
 def test_resumed_equals_uninterrupted(sections: dict[str, Any], make_config: ConfigMaker) -> None:

@@ -166,3 +166,36 @@ def test_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("thermal", "bundles/thermal", 2, 3, 1),
         ("image", "elsewhere", 0, 1, 1),
     ]
+
+
+def test_calibration_in_l2_gives_a_bundle_of_l2(frames: Path, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "out"
+    base = ["calibrate", "--modality", "thermal", "--data", str(frames), "--out", str(out), *QUICK]
+    assert main([*base, "--norm", "l2"]) == 0
+    stdout, stderr = capsys.readouterr()
+    assert "l2 eps as large as linf 4/255" in stderr.splitlines()[0]
+    threat = Bundle.open(out).threat
+    shape = Bundle.open(out).modality.input.shape
+    assert threat.norm == "l2"
+    assert threat.eps == pytest.approx(4 / 255 * np.sqrt(np.prod(shape) / 3), rel=1e-3)
+    assert f"l2 {threat.eps:.6g}" in stdout
+    assert Bundle.open(out).section("config")["threat"] == {"norm": "l2", "eps": threat.eps}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--norm", "l1"], "unknown value `l1`; expected one of: `linf`, `l2`"),
+        (["--norm", "l2", "--eps", "0"], "above 0"),
+        (["--norm", "l2", "--eps", "1000"], "every input is in reach of every other"),
+        (["--set", "threat.kind=static"], "threat.kind"),
+    ],
+)
+def test_what_calibrate_refuses(
+    frames: Path, tmp_path: Path, arguments: list[str], message: str, capsys: Capture
+) -> None:
+    out = tmp_path / "out"
+    base = ["calibrate", "--modality", "thermal", "--data", str(frames), "--out", str(out), *QUICK]
+    assert main([*base, *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import AdvcalError, BundleError
 from advcal_edge.storage import canonical, sha256_bytes, sha256_file
+from advcal_edge.threat import NORMS
 from advcal_edge.verify.audit.finding import Finding, hold, merged, ok, unchecked, wrong
 from advcal_edge.verify.audit.plan import plan_findings
 from advcal_edge.verify.audit.stated import Stated
@@ -112,10 +114,13 @@ def reference_findings(report: Stated, bundle: Bundle) -> list[Finding]:
 
 
 def threat_findings(report: Stated, bundle: Bundle) -> list[Finding]:
-    """Norm and bounds are the bundle's; the radius, which another may have been asked for, is one of the curves'."""
+    """Bounds are the bundle's; norm and radius, which may have been asked for, are those of the curves."""
     stated, threat = report["threat"], bundle.threat
     bounds = [float(bound) for bound in bundle.modality.input.bounds]
-    findings = [*hold("threat", stated["norm"], threat.norm), *hold("threat", stated["bounds"], bounds)]
+    norm = NORMS.get(stated["norm"].text())
+    if norm is None:
+        raise stated["norm"].expected(f"one of {', '.join(NORMS)}")
+    findings = hold("threat", stated["bounds"], bounds)
     eps = stated["eps"].number()
     if eps <= 0:
         raise stated["eps"].expected("a positive radius")
@@ -123,10 +128,10 @@ def threat_findings(report: Stated, bundle: Bundle) -> list[Finding]:
         curves = [report["curve"][side]["points"].items() for side in ("reference", "engine")]
         if any(eps not in [point["eps"].number() for point in points] for points in curves):
             findings.append(wrong("threat", stated["eps"], "a radius of both curves"))
-    elif eps != threat.eps:
-        findings.append(
-            unchecked("threat", stated["eps"], f"no curve, and another radius than the bundle's {threat.eps:.6g}")
-        )
+        farthest = replace(threat, norm=norm).farthest(bundle.modality.input.shape)
+        findings += [item for points in curves if points for item in hold("threat", points[-1]["eps"], farthest)]
+    elif norm != threat.norm or eps != threat.eps:
+        findings.append(unchecked("threat", stated["eps"], f"no curve, and another ball than the bundle's {threat}"))
     return merged(findings, ok("threat", stated["eps"]))
 
 

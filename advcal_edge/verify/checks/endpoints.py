@@ -9,8 +9,6 @@ from advcal_edge.verify.check import NO_GRADIENT, Measurement, check
 from advcal_edge.verify.lineup import predict
 from advcal_edge.verify.samples import Samples
 
-HUGE_EPS = 1.0  # of the bounds' width: every sample can be turned into any other, one of another class among them
-
 
 @check(order=40, at_most=0)
 def eps_zero(engine: Victim, samples: Samples) -> Measurement:
@@ -27,10 +25,11 @@ def eps_zero(engine: Victim, samples: Samples) -> Measurement:
 @check(order=50, at_most=0)
 def huge_eps(engine: Victim, samples: Samples) -> Measurement:
     """With room for anything, nothing may withstand; what does reveals an attack that does not reach the engine."""
-    why = f"share of samples that withstand eps {HUGE_EPS:g}"
+    eps = samples.threat.farthest(samples.x.shape[1:])  # any sample can become any other, also one of another class
+    why = f"share of samples that withstand eps {eps:.4g}"
     if engine.gradient is None:
         return Measurement(None, NO_GRADIENT)
-    ball = samples.threat.with_eps(HUGE_EPS)
+    ball = samples.threat.with_eps(eps)
     standing = np.ones(len(samples), dtype=np.bool_)
     for loss in ("ce", "margin"):
         if standing.any():
