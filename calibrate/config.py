@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from advcal_edge.config import Layer, resolve
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import unknown
 from advcal_edge.spec import MODALITIES, TensorSpec
@@ -247,6 +248,20 @@ class CalibrateConfig:
                 f"`train.batch` is {self.train.batch}; expected at most `train.samples`, {self.train.samples}",
                 hint=f"`--set train.batch={self.train.samples}`",
             )
+
+
+def configure(layers: Sequence[Layer] = (), **settings: Any) -> CalibrateConfig:
+    """Settings over the preset of their modality: those of `layers`, lowest first, and over them the keywords.
+
+    >>> configure(modality="thermal", out="B", train={"epochs": 2}).train.epochs
+    2
+
+    Raises:
+        ConfigError: an unknown key (with the nearest match), or a value of the wrong type.
+    """
+    upper = [*layers, Layer("keywords", settings)]
+    modality = next((layer.values["modality"] for layer in reversed(upper) if "modality" in layer.values), None)
+    return resolve(CalibrateConfig, [Layer(f"preset `{modality}`", PRESETS.get(str(modality), {})), *upper])
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from advcal_edge.bundle import Bundle
-from advcal_edge.calibrate.adapters import Adapter, attach_adapter, trainable
+from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, attach_adapter, trainable
+from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.encoders.base import Encoder, fit_sensor, open_encoder
 from advcal_edge.errors import BundleError
@@ -79,3 +80,21 @@ def encoder_of(bundle: Bundle, consent: Consent = NOTHING) -> Encoder:
         )
     own = encoder.modality.settings
     return fit_sensor(encoder, {k: v for k, v in bundle.modality.settings.items() if own.get(k) != v})
+
+
+def reference_runner(bundle: Bundle, consent: Consent = NOTHING) -> TorchRunner:
+    """The calibrated model of a bundle: what its engines are compared with.
+
+    Raises:
+        BundleError: as for `module_from_bundle`.
+    """
+    return TorchRunner(module_from_bundle(bundle, consent), bundle.modality.input)
+
+
+def frozen_runner(bundle: Bundle, consent: Consent = NOTHING) -> TorchRunner:
+    """The frozen encoder of a bundle without its adapter.
+
+    Raises:
+        BundleError: as for `encoder_of`.
+    """
+    return TorchRunner(AdaptedModule(encoder_of(bundle, consent).module()), bundle.modality.input)

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advcal_edge import __version__
 from advcal_edge.bundle import Bundle, check_destination
 from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, attach_adapter, embed_all, trainable
 from advcal_edge.calibrate.checkpoint import Checkpoint, reserved
@@ -29,7 +28,7 @@ from advcal_edge.encoders.base import Encoder, fit_sensor, open_encoder
 from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.probe import Probe
 from advcal_edge.progress import Progress, silent
-from advcal_edge.provenance import environment
+from advcal_edge.provenance import environment, package_version
 from advcal_edge.spec import TensorSpec
 from advcal_edge.threat import ThreatModel
 
@@ -65,7 +64,13 @@ def calibrate(
 ) -> CalibrationResult:
     """Train an adapter for a frozen encoder, measure both, and write the bundle `config.out`.
 
-    `opened` is told the encoder before anything is done with it: its license is the user's business.
+    `opened` is called with the encoder before anything is done with it: its license is the user's business.
+
+    >>> from advcal_edge import calibrate, configure
+    >>> quick = {"samples": 8, "steps": 2, "queries": 5}
+    >>> result = calibrate(configure(modality="imu", out="B", train={"samples": 64, "epochs": 1}, evaluate=quick))
+    >>> result.bundle.has("adapter.safetensors")
+    True
 
     Raises:
         ConfigError: unknown encoder, modality or part, or nothing to resume.
@@ -200,7 +205,7 @@ def _manifest(task: _Task, adapter: Adapter, table: ResultTable) -> dict[str, An
     """The sections that describe the bundle; `Bundle` adds schema and files."""
     config, encoder, centers = task.config, task.encoder, task.centers
     return {
-        "tool": {"version": __version__},
+        "tool": {"version": package_version("advcal-edge")},
         "encoder": {
             "name": config.encoder,
             "modality": encoder.modality.name,

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from advcal_edge.export.parity import Search
+    from advcal_edge.export.tensorrt.plans import BuiltPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,15 @@ class ExportedGraph:
     step: str | None = None
     """The step of the ladder that it was built at; None where none was climbed."""
 
+    @property
+    def closeness(self) -> str:
+        """How far it is from the torch module, in the numbers that people compare."""
+        fidelity = self.fidelity
+        if "cosine_min" in fidelity:
+            emulated = ", emulated" if fidelity.get("emulated") else ""
+            return f"cosine >= {fidelity['cosine_min']:.6f}, relative L2 {fidelity['relative_l2']:.1e}{emulated}"
+        return f"relative L2 {fidelity['relative_l2']:.1e}, signs agree {100 * fidelity['sign_agreement']:.2f} %"
+
     def to_json(self) -> dict[str, Any]:
         """Plain types for the command line."""
         return {name: value for name, value in asdict(self).items() if name != "step" or value is not None}
@@ -32,14 +45,24 @@ class ExportedGraph:
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """All graphs of one export, in the order they were made."""
+    """All graphs and plans of one export, in the order they were made, and searches for parity."""
 
     opset: int
     graphs: tuple[ExportedGraph, ...]
+    plans: tuple[BuiltPlan, ...] = ()
+    searches: tuple[Search, ...] = ()
+
+    @property
+    def reached(self) -> bool:
+        """Whether every search ended with an engine that passed."""
+        return all(search.reached is not None for search in self.searches)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types for the command line."""
-        return {"opset": self.opset, "graphs": [graph.to_json() for graph in self.graphs]}
+        """Plain types for the command line: `plans` where any were built, `ladders` where parity was searched."""
+        if self.plans:
+            return {"plans": [plan.to_json() for plan in self.plans]}
+        graphs = {"opset": self.opset, "graphs": [graph.to_json() for graph in self.graphs]}
+        return graphs | ({"ladders": [search.to_json() for search in self.searches]} if self.searches else {})
 
     def to_manifest(self) -> dict[str, dict[str, Any]]:
         """Plain types for the manifest, by path."""

@@ -11,7 +11,7 @@ from advcal_edge.cli.console import Console
 from advcal_edge.cli.decoders import keep_decoders_quiet
 from advcal_edge.cli.options import MODALITIES, Json, terms
 from advcal_edge.commands import command
-from advcal_edge.config import Layer, parse_settings, read_toml, resolve
+from advcal_edge.config import Layer, parse_settings, read_toml
 from advcal_edge.errors import BundleError, DependencyError
 from advcal_edge.report.table import percent, percent_interval, table
 from advcal_edge.threat import format_eps
@@ -162,13 +162,11 @@ def remember(bundle: Bundle, console: Console) -> None:
 
 
 def _configure(flags: dict[str, Any], file: Path | None, settings: list[str]) -> CalibrateConfig:
-    """All layers, lowest first; the preset is that of the modality which the upper layers agree on."""
-    from advcal_edge.calibrate.config import PRESETS, CalibrateConfig
+    """The settings of flags, `--set` and file, the first over the others."""
+    from advcal_edge.calibrate.config import configure
 
-    upper = [read_toml(file)] if file else []
-    upper += [parse_settings(settings), Layer("command line", flags)]
-    modality = next((layer.values["modality"] for layer in reversed(upper) if "modality" in layer.values), None)
-    return resolve(CalibrateConfig, [Layer(f"preset `{modality}`", PRESETS.get(str(modality), {})), *upper])
+    layers = [read_toml(file)] if file else []
+    return configure([*layers, parse_settings(settings), Layer("command line", flags)])
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:

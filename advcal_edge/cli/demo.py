@@ -13,9 +13,7 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.cli import calibrate, export, verify
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import MODALITIES, Json, Seed
-from advcal_edge.cli.request import Request
 from advcal_edge.commands import command
-from advcal_edge.config import Layer, resolve
 from advcal_edge.precision import FASTEST_FIRST
 
 SAMPLES = 240  # no flips in 189 already settle a margin of two points; the rest is room for a few
@@ -31,16 +29,20 @@ def demo(
 
     Exits with 0 where an engine passed verification, else 1.
     """
-    from advcal_edge.calibrate.config import PRESETS, CalibrateConfig
+    from advcal_edge.calibrate.config import configure
+    from advcal_edge.export.run import ExportOptions
     from advcal_edge.report.text import summary_table
+    from advcal_edge.verify import VerifyOptions
 
     started = time.perf_counter()
     console = Console(json_output=json_output)
-    flags = {"modality": modality, "out": str(out or f"bundles/demo-{modality}"), "seed": seed}
-    config = resolve(CalibrateConfig, [Layer("preset", PRESETS.get(modality, {})), Layer("command line", flags)])
+    config = configure(modality=modality, out=str(out or f"bundles/demo-{modality}"), seed=seed)
     calibration = calibrate.run(config, console.step("1 calibrate"))
-    bundle, _ = export.run(calibration.bundle, console.step("2 export"), FASTEST_FIRST[::-1])
-    bundle, reports = verify.run(bundle, console.step("3 verify"), Request(samples=SAMPLES, seed=seed))
+    bundle = calibration.bundle
+    export.run(bundle, console.step("2 export"), ExportOptions())
+    bundle = Bundle.open(bundle.path)
+    reports = verify.run(bundle, console.step("3 verify"), VerifyOptions(samples=SAMPLES, seed=seed))
+    bundle = Bundle.open(bundle.path)
     console.result(summary_table(reports))
     chosen = smallest_passing(reports)
     if chosen is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,14 +12,17 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import BundlePath, EncoderCode, Json, Seed, Weights, terms
 from advcal_edge.commands import command
-from advcal_edge.consent import NOTHING, Consent
-from advcal_edge.errors import ConfigError, DependencyError
-from advcal_edge.precision import BACKWARD_GRAPH, DEFAULT_PRECISIONS, PRECISIONS
-from advcal_edge.report.table import table
+from advcal_edge.consent import Consent
+from advcal_edge.errors import ConfigError
+from advcal_edge.precision import DEFAULT_PRECISIONS, PRECISIONS
+from advcal_edge.report.table import one_line, table, wrapped
 from advcal_edge.stats import MARGIN
 
 if TYPE_CHECKING:
+    from advcal_edge.export.parity import Search
     from advcal_edge.export.result import ExportedGraph, ExportResult
+    from advcal_edge.export.run import ExportOptions
+    from advcal_edge.export.tensorrt.plans import BuiltPlan
 
 DEFAULT = ",".join(DEFAULT_PRECISIONS)
 
@@ -87,13 +91,16 @@ def export(
     With `--trt` or `--for`, also build plans from them on this machine, each held to the precision asked for. With
     `--until-parity` exits with 1 where no engine of some precision passes.
     """
+    from advcal_edge.export.run import ExportOptions
+    from advcal_edge.verify.options import VerifyOptions, words
+
     console, consent = Console(json_output=json_output), Consent(encoder, weights)
-    names = words(DEFAULT if precision is None else precision)
-    if not names:
+    if precision is not None and not words(precision):
         raise ConfigError(
             f"`--precision` is empty; expected some of {', '.join(f'`{name}`' for name in PRECISIONS)}",
             hint=f"leave it out for {DEFAULT}",
         )
+    plans = trt or target is not None
     asked = {
         "batch": batch,
         "memory": memory,
@@ -101,89 +108,81 @@ def export(
         "version_compatible": version_compatible or None,
         "hardware": hardware,
     }
-    settings = {name: value for name, value in asked.items() if value is not None}
-    plans = trt or target is not None
-    if settings and not plans:
-        flags = ", ".join(f"`--{name.replace('_', '-')}`" for name in settings)
-        raise ConfigError(f"{flags} without `--trt`: graphs have no such settings", hint="add `--trt`")
-    opened, gradient = Bundle.open(bundle), not no_gradient
-    if plans:
-        from advcal_edge.cli.plans import prepare
-
-        chosen = {**settings, **({} if precision is None else {"precisions": precision})}
-        prepared = prepare(opened, target, chosen, no_gradient)
-    if until_parity:
-        from advcal_edge.cli.parity import export_until_parity
-        from advcal_edge.cli.request import Request
-
-        request = Request(
-            attacks=attacks, samples=samples, margin=margin, seed=seed, consent=replace(consent, built=plans)
-        )
-        wanted = prepared if plans else None
-        chosen_names = prepared.precisions if plans else names
-        raise typer.Exit(
-            export_until_parity(opened, console, chosen_names, request, gradient=gradient, opset=opset, plans=wanted)
-        )
-    if not plans:
-        _, result = run(opened, console, names, gradient=gradient, opset=opset, consent=consent)
-        console.document(result.to_json())
-        console.next(command("verify", bundle))
-        return
-    missing = prepared.missing(opened)
-    if missing:
-        console.say(f"not in the bundle yet: {', '.join(missing)}")
-        forward = tuple(name for name in prepared.precisions if PRECISIONS[name].graph in missing)
-        opened, _ = run(opened, console, forward, gradient=BACKWARD_GRAPH in missing, opset=opset, consent=consent)
-    opened, built = prepared.build(opened, console)
-    console.document({"plans": [plan.to_json() for plan in built]})
-    console.next(command("verify", bundle, "--engine", built[0].path))
-
-
-def run(
-    bundle: Bundle,
-    console: Console,
-    precisions: tuple[str, ...],
-    *,
-    gradient: bool = True,
-    opset: int = 20,
-    consent: Consent = NOTHING,
-) -> tuple[Bundle, ExportResult]:
-    """Export, show what was written, and return it; `demo` runs this too."""
-    try:
-        from advcal_edge.calibrate.deploy import module_from_bundle
-        from advcal_edge.export.graphs import export_graphs
-    except ModuleNotFoundError as error:
-        if error.name not in ("torch", "onnx", "onnxscript"):
-            raise
-        raise DependencyError(error.name, extra="export", purpose="`export`") from error
-    console.say(f"export  {bundle.path}  {', '.join(precisions)}{' and gradient' if gradient else ''}  opset {opset}")
-    console.say(terms(str(bundle.section("encoder").get("license"))))
-    bundle, result = export_graphs(
-        bundle,
-        module_from_bundle(bundle, consent),
-        precisions=precisions,
-        gradient=gradient,
-        opset=opset,
-        report=lambda name: console.say(f"writing {name}"),
+    built = replace(consent, built=plans)
+    options = ExportOptions(
+        None if precision is None else words(precision),
+        not no_gradient,
+        opset,
+        plans,
+        target,
+        {name: value for name, value in asked.items() if value is not None},
+        VerifyOptions(attacks=attacks, samples=samples, margin=margin, seed=seed, consent=built)
+        if until_parity
+        else None,
+        consent,
     )
-    console.result(table(["graph", "MB", "s", "against torch"], [row(graph) for graph in result.graphs]))
-    console.say(f"wrote {len(result.graphs)} graphs to `{bundle.path / 'onnx'}`")
-    return bundle, result
+    result = run(Bundle.open(bundle), console, options)
+    console.document(result.to_json())
+    if until_parity:
+        console.next(command("bench" if result.reached and len(result.searches) == 1 else "verify", bundle))
+        raise typer.Exit(0 if result.reached else 1)
+    console.next(command("verify", bundle, *(("--engine", result.plans[0].path) if result.plans else ())))
 
 
-def words(text: str) -> tuple[str, ...]:
-    """Words between commas."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def run(bundle: Bundle, console: Console, options: ExportOptions) -> ExportResult:
+    """Export and show what was written; `demo` runs this too."""
+    from advcal_edge.cli.verify import watch as watch_verification
+    from advcal_edge.export.run import Watch, export
+
+    def show_graphs(result: ExportResult) -> None:
+        console.result(table(["graph", "MB", "s", "against torch"], [graph_row(graph) for graph in result.graphs]))
+        console.say(f"wrote {len(result.graphs)} graphs to `{bundle.path / 'onnx'}`")
+
+    def show_plans(plans: Sequence[BuiltPlan]) -> None:
+        console.result(table(["plan", "from", "asked", "achieved", "MB", "s"], [plan_row(plan) for plan in plans]))
+        if any(plan.metadata.evidence == "network" for plan in plans):
+            console.say(
+                "the precision achieved was read from the typed network: nothing here can open a plan, so none was run"
+            )
+        console.say(f"wrote {len(plans)} plans to `{bundle.path / 'engines'}`")
+
+    console.say(terms(str(bundle.section("encoder").get("license"))))
+    watch = Watch(
+        console.say,
+        show_graphs,
+        show_plans,
+        lambda search: console.result(search_text(search) + "\n"),
+        watch_verification(bundle, console, []),
+    )
+    return export(bundle, options, watch=watch)
 
 
-def row(graph: ExportedGraph) -> list[str]:
+def graph_row(graph: ExportedGraph) -> list[str]:
     """One graph: size, time, and how far it is from the module it was made of."""
-    return [graph.path, f"{graph.bytes / 1e6:.2f}", f"{graph.seconds:.1f}", closeness(graph.fidelity)]
+    return [graph.path, f"{graph.bytes / 1e6:.2f}", f"{graph.seconds:.1f}", graph.closeness]
 
 
-def closeness(fidelity: Any) -> str:
-    """The numbers of a fidelity section that people compare."""
-    if "cosine_min" in fidelity:
-        emulated = ", emulated" if fidelity.get("emulated") else ""
-        return f"cosine >= {fidelity['cosine_min']:.6f}, relative L2 {fidelity['relative_l2']:.1e}{emulated}"
-    return f"relative L2 {fidelity['relative_l2']:.1e}, signs agree {100 * fidelity['sign_agreement']:.2f} %"
+def plan_row(plan: BuiltPlan) -> list[str]:
+    """One plan: where it lies, what it was made of, asked and achieved, size and time."""
+    metadata = plan.metadata
+    achieved = f"{metadata.achieved} ({metadata.evidence}, {len(metadata.layers)} products)"
+    size, seconds = f"{metadata.bytes / 1e6:.2f}", f"{metadata.seconds:.1f}"
+    return [plan.path, metadata.graph, metadata.precision, achieved, size, seconds]
+
+
+def search_text(search: Search) -> str:
+    """Every attempt in a row, and what came of the search in words."""
+    rows = [(item.step, (item.engine or "-")[:8], item.verdict.upper()) for item in search.attempts]
+    blocks = [table((f"{search.asked} at step", "engine", "verdict"), rows)]
+    why = [wrapped(f"  {item.step}  ", reason) for item in search.attempts for reason in item.reasons]
+    return "\n".join([*blocks, *why, wrapped("", outcome(search))])
+
+
+def outcome(search: Search) -> str:
+    """What a search ends with, in one sentence."""
+    asked, reached = search.asked, search.reached
+    if reached is None:
+        return f"no step of {asked} is on a par with its reference: the bundle holds no {asked} graph"
+    if reached.fp32:
+        return f"{asked} was not reached: what passes is the fp32 graph, and the bundle holds no {asked} graph"
+    return one_line(f"{asked} passes at step `{reached.name}`: {reached.what}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,16 +11,15 @@ import typer
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import AllowPlanCode, EncoderCode, Json, Seed, Weights
-from advcal_edge.cli.request import Request, state_root, verification
-from advcal_edge.cli.victims import BACKWARD
 from advcal_edge.commands import command
 from advcal_edge.consent import Consent
-from advcal_edge.errors import ConfigError, DependencyError
+from advcal_edge.errors import ConfigError
 from advcal_edge.precision import PRECISIONS
 from advcal_edge.stats import MARGIN
 
 if TYPE_CHECKING:
-    from advcal_edge.verify import Report, Verification
+    from advcal_edge.verify import Verification, VerifyOptions
+    from advcal_edge.verify.run import Watch, Written
 
 RANK = ("pass", "inconclusive", "fail")
 
@@ -80,19 +77,16 @@ def verify(
     An interrupted run goes on where it was. Exits with 0 where every engine passed (or a shard is done, or a report
     holds), 1 where one failed or remained inconclusive.
     """
+    from advcal_edge.verify import VerifyOptions
+
     console, consent = Console(json_output=json_output), Consent(encoder, weights, allow_plan_code)
-    request = Request(
+    options = VerifyOptions(
         engine, attacks, norm, eps, samples, margin, losses, reference, sources, rebuilds, cross_check, seed, consent
     )
     modes = {"--shard": shard is not None, "--merge": merge, "--check": check is not None}
     chosen = [name for name, given in modes.items() if given]
     if len(chosen) > 1:
         raise ConfigError(f"{' and '.join(f'`{name}`' for name in chosen)} exclude each other", hint="use one of them")
-    if shard is not None and rebuilds:
-        raise ConfigError(
-            "`--shard` and `--rebuilds` exclude each other: another machine would build other engines",
-            hint="leave out `--shard`",
-        )
     if check is not None:
         from advcal_edge.cli.auditing import audit_report
 
@@ -102,13 +96,9 @@ def verify(
         raise ConfigError("`verify` needs a bundle", hint=command("verify", "BUNDLE"))
     started = time.perf_counter()
     opened = Bundle.open(bundle)
-    root = state or state_root(opened)
     if shard is not None:
-        raise typer.Exit(run_shard(opened, console, request, root, shard))
-    if merge:
-        opened, documents = merge_shards(opened, console, root, consent)
-    else:
-        opened, documents = run(opened, console, request, root)
+        raise typer.Exit(run_shard(opened, console, options, state, shard))
+    documents = run_merge(opened, console, consent, state) if merge else run(opened, console, options, state)
     verdict = max((document["verdict"] for document in documents), key=RANK.index)
     console.document({"verdict": verdict, "seconds": time.perf_counter() - started, "engines": documents})
     if verdict == "pass" and all(document["threat"]["norm"] == opened.threat.norm for document in documents):
@@ -116,161 +106,74 @@ def verify(
     raise typer.Exit(0 if verdict == "pass" else 1)
 
 
-def run(
-    bundle: Bundle,
-    console: Console,
-    request: Request,
-    root: Path | None = None,
-    finishing: Callable[[Report], Report] | None = None,
-) -> tuple[Bundle, list[dict[str, Any]]]:
-    """Verify, write and show one report for each engine; `demo` and `export --until-parity` run this too.
+def run(bundle: Bundle, console: Console, options: VerifyOptions, state: Path | None = None) -> list[dict[str, Any]]:
+    """Verify and show a report per engine; `demo` runs this too."""
+    from advcal_edge.verify.run import verify
 
-    `finishing` has the last word on each report before it is written.
-
-    Raises:
-        ConfigError: settings that cannot be honoured.
-        BundleError: a file of the bundle was changed, or a report cannot be written.
-    """
-    root = root or state_root(bundle)
-    with verification(bundle, request, root) as prepared:
-        announce(bundle, console, request, prepared)
-        prepared.run(console.progress)
-        return finish(bundle, console, prepared, finishing)
+    documents: list[dict[str, Any]] = []
+    verify(bundle, options, state=state, watch=watch(bundle, console, documents))
+    return documents
 
 
-def run_shard(bundle: Bundle, console: Console, request: Request, root: Path, text: str) -> int:
+def run_shard(bundle: Bundle, console: Console, options: VerifyOptions, state: Path | None, text: str) -> int:
     """Do one part of a run and say what is missing; the exit code."""
     from advcal_edge.verify import Shard
+    from advcal_edge.verify.run import verify_shard
 
-    shard = Shard.parse(text)
-    with verification(bundle, request, root) as prepared:
-        announce(bundle, console, request, prepared)
-        prepared.run(console.progress, shard)
-        missing = prepared.missing()
-        console.say(f"shard {shard} is done, in {prepared.state.folder}")
-        console.say(f"missing: {'; '.join(missing)}" if missing else "all shards are done")
-        console.document({"shard": str(shard), "state": str(prepared.state.folder), "missing": missing})
-        console.next(command("verify", bundle.path, "--merge", "--state", prepared.state.folder))
+    result = verify_shard(bundle, Shard.parse(text), options, state=state, watch=watch(bundle, console, []))
+    console.say(f"shard {result.shard} is done, in {result.state}")
+    console.say(f"missing: {'; '.join(result.missing)}" if result.missing else "all shards are done")
+    console.document(result.to_json())
+    console.next(command("verify", bundle.path, "--merge", "--state", result.state))
     return 0
 
 
-def merge_shards(bundle: Bundle, console: Console, root: Path, consent: Consent) -> tuple[Bundle, list[dict[str, Any]]]:
-    """Decide about a run that shards have done.
+def run_merge(bundle: Bundle, console: Console, consent: Consent, state: Path | None) -> list[dict[str, Any]]:
+    """Decide about a run that shards have done, and show its reports."""
+    from advcal_edge.verify.run import merge_shards
 
-    Raises:
-        ConfigError: no run, several, one that is not complete, or one of another bundle or other engines.
-    """
-    from advcal_edge.verify import State
-
-    state = State.find(root)
-    request = Request.from_json(state.run().get("request"), consent)
-    with verification(bundle, request, state.folder.parent) as prepared:
-        if prepared.state.folder != state.folder:
-            raise ConfigError(
-                f"the run in `{state.folder}` is not one of `{bundle.path}` with this reference on this machine",
-                hint="merge with the bundle, the weights and the versions that the shards had",
-            )
-        if missing := prepared.missing():
-            raise ConfigError(f"the run is not complete; missing: {'; '.join(missing)}", hint="run the other shards")
-        announce(bundle, console, request, prepared)
-        return finish(bundle, console, prepared)
+    documents: list[dict[str, Any]] = []
+    merge_shards(bundle, consent, state=state, watch=watch(bundle, console, documents))
+    return documents
 
 
-def announce(bundle: Bundle, console: Console, request: Request, prepared: Verification) -> None:
+def watch(bundle: Bundle, console: Console, documents: list[dict[str, Any]]) -> Watch:
+    """Show what runs and each report, and collect the documents."""
+    from advcal_edge.report.text import verification_table
+    from advcal_edge.verify.run import Watch
+
+    def show(written: Written) -> None:
+        if written.lacking is not None:
+            console.say(f"report.html was not rendered: {written.lacking.message}; {written.lacking.hint}")
+        for path in written.files:
+            console.say(f"wrote {path}")
+        documents.append(dict(written.document))
+        console.result(verification_table(written.document) + "\n")
+
+    return Watch(console.progress, lambda run, options: announce(bundle, console, options, run), written=show)
+
+
+def announce(bundle: Bundle, console: Console, options: VerifyOptions, run: Verification) -> None:
     """Say what runs, on what, with which budget, and what is done already."""
-    if len(prepared.samples) < request.samples:
-        console.say(f"the bundle holds {len(prepared.samples)} held-out samples, not {request.samples}; all are used")
-    if request.engine is None and bundle.has(PRECISIONS["bf16"].graph):
+    if len(run.samples) < options.samples:
+        console.say(f"the bundle holds {len(run.samples)} held-out samples, not {options.samples}; all are used")
+    if options.engine is None and bundle.has(PRECISIONS["bf16"].graph):
         console.say("forward.bf16.onnx is left out: bf16 needs a GPU")
-    players, threat = prepared.lineup, prepared.samples.threat
+    models, threat = run.lineup, run.samples.threat
     console.say(
-        f"verify  {bundle.path}  {', '.join(players.engines)} against {players.reference.info['kind']}"
-        f"  n={len(prepared.samples)}  {threat}  seed {request.seed}  {prepared.budget.describe(threat.norm)}"
+        f"verify  {bundle.path}  {', '.join(models.engines)} against {models.reference.info['kind']}"
+        f"  n={len(run.samples)}  {threat}  seed {options.seed}  {run.budget.describe(threat.norm)}"
     )
     if threat.norm != bundle.threat.norm:
         console.say(
             f"the bundle was calibrated against {bundle.threat}: reports on {threat.norm} lie beside its own and do not"
             " count as its verification"
         )
-    if players.sources:
-        console.say(f"inputs also from {', '.join(players.sources)}")
-    for name, player in players.engines.items():
-        if player.calls > 1:
-            console.say(f"{name} does not repeat itself: attacks average {player.calls} of its answers")
-    done = sum(prepared.state.done(index) for index in range(prepared.samples.count))
+    if models.sources:
+        console.say(f"adversarial examples also from {', '.join(models.sources)}")
+    for name, model in models.engines.items():
+        if model.calls > 1:
+            console.say(f"{name} does not repeat itself: attacks average {model.calls} of its answers")
+    done = sum(run.state.done(index) for index in range(run.samples.count))
     if done:
-        console.say(f"{done} of {prepared.samples.count} blocks of samples are done already")
-
-
-def finish(
-    bundle: Bundle, console: Console, prepared: Verification, finishing: Callable[[Report], Report] | None = None
-) -> tuple[Bundle, list[dict[str, Any]]]:
-    """Make, keep and show the reports, then forget the state of the run."""
-    from advcal_edge.report.text import verification_table
-
-    documents = []
-    for found in reports(bundle, prepared):
-        report = found if finishing is None else finishing(found)
-        bundle, document = keep(bundle, report, console)
-        documents.append(document)
-        console.result(verification_table(document) + "\n")
-    prepared.state.clear()
-    return bundle, documents
-
-
-def reports(bundle: Bundle, prepared: Verification) -> list[Report]:
-    """One for each engine; what its other builds did is part of it."""
-    about = context(bundle)
-    made = {
-        name: prepared.report(name, context=about, hashes=hashes(bundle, player.info))
-        for name, player in prepared.lineup.engines.items()
-    }
-    builds = prepared.lineup.builds
-    if not builds:
-        return list(made.values())
-    return [made[name].rebuilt([made[other] for other in others]) for name, others in builds.items()]
-
-
-def keep(bundle: Bundle, report: Report, console: Console) -> tuple[Bundle, dict[str, Any]]:
-    """Write report.json and report.html into the bundle."""
-    from advcal_edge.report.html import render_html
-
-    document = report.to_json()
-    norm = document["threat"]["norm"]
-    beside = "" if norm == bundle.threat.norm else f"-{norm}"  # a report on another norm replaces none on the bundle's
-    folder = f"reports/{document['engine']['sha256'][:8]}{beside}"
-    files = {f"{folder}/report.json": (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()}
-    try:
-        files[f"{folder}/report.html"] = render_html(document).encode()
-    except DependencyError as error:
-        console.say(f"report.html was not rendered: {error.message}; {error.hint}")
-    bundle = bundle.add(files)
-    for name in files:
-        console.say(f"wrote {bundle.path / name}")
-    return bundle, document
-
-
-def context(bundle: Bundle) -> dict[str, Any]:
-    """Where the engine comes from, as the manifest has it."""
-    manifest = bundle.manifest
-    kept = {name: manifest.get(name) for name in ("tool", "encoder", "modality", "threat", "adapter", "data")}
-    listed = {
-        name: entry["sha256"]
-        for name, entry in manifest["files"].items()
-        if not name.startswith(("reports/", "engines/"))
-    }
-    return {**kept, "labels": list(bundle.centers().labels), "hashes": listed}
-
-
-def hashes(bundle: Bundle, engine: Mapping[str, Any]) -> dict[str, str | None]:
-    """What exactly was tested, by hash."""
-    files = bundle.manifest["files"]
-    plan = engine.get("plan", {})
-    return {
-        "engine": engine["sha256"],
-        "graph": plan.get("graph_sha256", engine["sha256"]),
-        "gradient": plan.get("backward_sha256") or (files[BACKWARD]["sha256"] if bundle.has(BACKWARD) else None),
-        "bundle": bundle.identity(),
-        "data": files["probe.npz"]["sha256"],
-        "centers": files["centers.safetensors"]["sha256"],
-    }
+        console.say(f"{done} of {run.samples.count} blocks of samples are done already")

@@ -1,9 +1,14 @@
-"""Prove, by attacking the exported engine, that it is as robust as the model that was calibrated."""
+"""Prove, by attacking the exported engine, that it is as robust as the model that was calibrated.
 
+Called, the package runs `advcal_edge.verify.run.verify`.
+"""
+
+from advcal_edge.verb import make_verb
 from advcal_edge.verify.budget import BUDGETS, Budget
 from advcal_edge.verify.check import Check
 from advcal_edge.verify.comparison import Comparison
 from advcal_edge.verify.lineup import Lineup, Player
+from advcal_edge.verify.options import VerifyOptions
 from advcal_edge.verify.rebuild import Rebuilds
 from advcal_edge.verify.report import Report
 from advcal_edge.verify.samples import HeldOut, Samples
@@ -25,4 +30,7 @@ __all__ = [
     "Shard",
     "State",
     "Verification",
+    "VerifyOptions",
 ]
+
+make_verb(__name__, "advcal_edge.verify.run")

@@ -7,9 +7,9 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from advcal_edge.bundle import Bundle
-from advcal_edge.cli.request import Request, verification
-from advcal_edge.cli.verify import reports
 from advcal_edge.precision import PRECISIONS
+from advcal_edge.verify.options import VerifyOptions
+from advcal_edge.verify.run import make_reports, open_run
 from gpu_bench.plans import TITLES
 from gpu_bench.rows import Cell, Row, Spread
 from gpu_bench.settings import Settings
@@ -34,7 +34,7 @@ def measure(cell: Cell, settings: Settings) -> Row:
         find_product(product)  # before a bundle is made for nothing
     bundle = open_bundle(settings)
     engine = "fp16" if product is None else str(plan(product, bundle, settings.workshop))
-    return verify(cell, bundle, Request(engine=engine, samples=settings.verify_samples))
+    return verify(cell, bundle, VerifyOptions(engine=engine, samples=settings.verify_samples))
 
 
 def open_bundle(settings: Settings) -> Bundle:
@@ -67,13 +67,13 @@ def plan(product: str, bundle: Bundle, workshop: Path) -> Path:
     return target
 
 
-def verify(cell: Cell, bundle: Bundle, request: Request) -> Row:
+def verify(cell: Cell, bundle: Bundle, request: VerifyOptions) -> Row:
     """Attack, question, decide; the reports are made and not kept."""
     with TemporaryDirectory() as root:
         started = perf_counter()
-        with verification(bundle, request, Path(root)) as prepared:
+        with open_run(bundle, request, Path(root)) as prepared:
             prepared.run()
-            (report,) = reports(bundle, prepared)
+            (report,) = make_reports(bundle, prepared)
         seconds = perf_counter() - started
     figures = {
         "samples": report.samples,

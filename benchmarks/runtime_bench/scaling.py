@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 from gpu_bench.rows import Spread
 
 from advcal_edge.bundle import Bundle
-from advcal_edge.cli.request import Request, verification
-from advcal_edge.cli.verify import reports
 from advcal_edge.verify import Budget
+from advcal_edge.verify.options import VerifyOptions
+from advcal_edge.verify.run import make_reports, open_run
 from runtime_bench.rows import Goal, Row
 
 # one step each: what is measured is all that is around them
@@ -39,7 +39,7 @@ LINEAR, FLAT = Goal(0.95, 1.05), Goal(high=1.05)
 
 
 @dataclass(frozen=True, slots=True)
-class Cheap(Request):
+class Cheap(VerifyOptions):
     """A request whose attacks cost next to nothing."""
 
     def budget(self) -> Budget:
@@ -62,9 +62,9 @@ def verify(bundle: Path, samples: int) -> Usage:
     before = resource.getrusage(resource.RUSAGE_SELF)
     with TemporaryDirectory() as root:
         request = Cheap(engine="int8", samples=samples, reference="onnx", sources="none")
-        with verification(opened, request, Path(root)) as prepared:
+        with open_run(opened, request, Path(root)) as prepared:
             prepared.run()
-            (report,) = reports(opened, prepared)
+            (report,) = make_reports(opened, prepared)
             json.dumps(report.to_json())
     after = resource.getrusage(resource.RUSAGE_SELF)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

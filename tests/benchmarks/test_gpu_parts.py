@@ -18,9 +18,9 @@ from scipy import stats
 from tiny import Linear, write_bundle
 from torch import nn
 
-from advcal_edge.cli.request import Request
 from advcal_edge.encoders.imagebind.published import HUGE
 from advcal_edge.spec import image
+from advcal_edge.verify.options import VerifyOptions
 
 CELL = Cell("backend", "thermal", "torch eager", "fp32", 2)
 
@@ -153,7 +153,7 @@ def test_compiled_crafting_has_the_plain_gradient(tmp_path: Path) -> None:
 def test_verification_is_timed(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "B", Linear.random(image(8)), ("fp32", "fp16"), {}, samples=16, gradient=True)
     cell = verifying.cells(settings(tmp_path))[0]
-    row = verifying.verify(cell, bundle, Request(engine="fp16", samples=16, reference="onnx"))
+    row = verifying.verify(cell, bundle, VerifyOptions(engine="fp16", samples=16, reference="onnx"))
     assert row.value is not None
     assert row.value.median > 0
     assert row.figures["samples"] == 16

@@ -18,12 +18,12 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.calibrate.run import calibrate
 from advcal_edge.cli import main
-from advcal_edge.cli.graph_ladder import ladder_text, outcome
-from advcal_edge.cli.ladder import Ladder, Unchanged, climb
+from advcal_edge.cli.export import outcome, search_text
 from advcal_edge.config import Layer, resolve
 from advcal_edge.consent import trust
 from advcal_edge.errors import ExportError, FidelityError
 from advcal_edge.export.fallback import STEPS, Step, graph_steps
+from advcal_edge.export.parity import Search, Unchanged, search
 from advcal_edge.report.schema import report_schema
 from advcal_edge.report.text import verification_table
 
@@ -32,15 +32,15 @@ CLIMB = ["--precision", "fp16", "--until-parity", "--samples", "64", "--margin",
 """Of 64 samples without a flip the drop is below 5.7 points."""
 
 
-def judged(verdicts: Mapping[str, str]) -> Callable[[str, Step, Ladder], dict[str, Any]]:
+def judged(verdicts: Mapping[str, str]) -> Callable[[str, Step, Search], dict[str, Any]]:
     """Reports with these verdicts by step."""
 
-    def judge(engine: str, step: Step, ladder: Ladder) -> dict[str, Any]:
+    def judge(engine: str, step: Step, ladder: Search) -> dict[str, Any]:
         assert engine == f"{step.name}.onnx"
         assert all(attempt.verdict != "pass" for attempt in ladder.attempts)
         verdict = verdicts[step.name]
         return {
-            "engine": {"sha256": step.name * 3},
+            "sha256": step.name * 3,
             "verdict": verdict,
             "reasons": [] if verdict == "pass" else ["so it is"],
         }
@@ -52,12 +52,12 @@ def named(step: Step) -> str:
     return f"{step.name}.onnx"
 
 
-def verdicts(ladder: Ladder) -> list[str]:
+def verdicts(ladder: Search) -> list[str]:
     return [attempt.verdict for attempt in ladder.attempts]
 
 
 def test_stops_at_the_first_step_that_passes() -> None:
-    ladder = climb("fp16", STEPS, named, judged({"as built": "fail", "extra outputs": "pass"}))
+    ladder = search("fp16", STEPS, named, judged({"as built": "fail", "extra outputs": "pass"}))
     assert verdicts(ladder) == ["fail", "pass"]
     assert ladder.reached == STEPS[1]
     assert json.loads(json.dumps(ladder.to_json())) == {
@@ -72,7 +72,7 @@ def test_stops_at_the_first_step_that_passes() -> None:
 
 def test_an_inconclusive_verdict_is_no_parity() -> None:
     found = dict.fromkeys((step.name for step in STEPS), "inconclusive")
-    ladder = climb("int8", graph_steps(), named, judged(found))
+    ladder = search("int8", graph_steps(), named, judged(found))
     assert verdicts(ladder) == ["inconclusive"] * 4
     assert ladder.reached is None
     assert outcome(ladder) == "no step of int8 is on a par with its reference: the bundle holds no int8 graph"
@@ -84,14 +84,14 @@ def test_a_broken_engine_is_an_attempt_and_an_unchanged_one_is_not_verified() ->
             raise FidelityError("is nan")
         return Unchanged("the same") if step.further == ("attention scores",) else named(step)
 
-    ladder = climb("fp16", graph_steps(), build, judged({"fp32 last blocks": "fail", "all fp32": "pass"}))
+    ladder = search("fp16", graph_steps(), build, judged({"fp32 last blocks": "fail", "all fp32": "pass"}))
     assert [(attempt.verdict, attempt.reasons) for attempt in ladder.attempts] == [
         ("fail", ("is nan",)),
         ("skipped", ("the same",)),
         ("fail", ("so it is",)),
         ("pass", ()),
     ]
-    assert "fp16 was not reached: what passes is the fp32 graph" in ladder_text(ladder)
+    assert "fp16 was not reached: what passes is the fp32 graph" in search_text(ladder)
 
 
 def test_an_engine_that_cannot_be_built_ends_the_climb() -> None:
@@ -99,7 +99,7 @@ def test_an_engine_that_cannot_be_built_ends_the_climb() -> None:
         raise ExportError("cannot be traced")
 
     with pytest.raises(ExportError, match="cannot be traced"):
-        climb("fp16", STEPS, build, judged({}))
+        search("fp16", STEPS, build, judged({}))
 
 
 @pytest.fixture(scope="module")

@@ -171,24 +171,24 @@ def test_builds_that_differ_are_attacked_once_each(
 
 
 def test_a_backward_plan_of_another_model_is_not_used(gpu: HostGpu, tmp_path: Path) -> None:
-    from advcal_edge.cli.victims import engine_victim
+    from advcal_edge.verify.models import open_engine
 
     linear = Linear.random(thermal(8))
     bundle = write_bundle(tmp_path / "B", linear, ("fp32",), {}, gradient=True)
     forward = add_plan(bundle, "forward.fp32", "host")
     bundle = Bundle.open(bundle.path)
-    _, alone = engine_victim(bundle, bundle.file(forward))
+    _, alone = open_engine(bundle, bundle.file(forward))
     assert alone["gradient"].startswith("onnxruntime")
     assert alone["plan"]["backward_sha256"] is None
     other = Linear.random(thermal(8), seed=9).vjp()
     plan = host_plan(other)
     card = host_metadata(plan, other, "fp32", "vjp")
     bundle = bundle.add({"engines/v.plan": plan, "engines/v.json": json.dumps(card.to_json()).encode()})
-    _, strange = engine_victim(bundle, bundle.file(forward))
+    _, strange = open_engine(bundle, bundle.file(forward))
     assert strange["gradient"].startswith("onnxruntime")
     backward = add_plan(bundle, "vjp.fp32", "host")
     bundle = Bundle.open(bundle.path)
-    _, own = engine_victim(bundle, bundle.file(forward))
+    _, own = open_engine(bundle, bundle.file(forward))
     assert own["plan"]["backward_sha256"] == bundle.manifest["files"][backward]["sha256"]
 
 

@@ -12,13 +12,13 @@ from hostile import poisoned, write_manifest
 
 from advcal_edge.bundle import MANIFEST, Bundle
 from advcal_edge.cli import main
-from advcal_edge.cli.request import state_root
 from advcal_edge.consent import Consent
 from advcal_edge.errors import BundleError
 from advcal_edge.leftovers import strays
 from advcal_edge.lock import hold
 from advcal_edge.storage import sha256_bytes
 from advcal_edge.verify import State
+from advcal_edge.verify.run import state_root
 
 Capture = pytest.CaptureFixture[str]
 DEEPER_THAN_PYTHON = 1500  # folders in each other

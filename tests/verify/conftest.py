@@ -19,10 +19,10 @@ from advcal_edge.attacks import Victim
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.deploy import module_from_bundle
 from advcal_edge.calibrate.torch_runner import TorchRunner
-from advcal_edge.cli.victims import engine_victim, torch_victim, trunk_victim
 from advcal_edge.export.forward import export_forward
 from advcal_edge.export.fp16 import convert_cast
 from advcal_edge.runtime.model import EngineGradient, open_vjp
+from advcal_edge.verify.models import open_engine, open_frozen_encoder, open_torch_reference
 
 HONEST, SABOTAGED = 200, 96  # samples; with fewer than 189 not even an engine without flips could pass
 
@@ -44,16 +44,16 @@ def honest(exported: Bundle, workshop: Path) -> Reports:
     path, half = workshop / "opset18.onnx", workshop / "opset18.fp16.onnx"
     export_forward(module_from_bundle(exported), exported.modality.input, path, opset=18)
     convert_cast(path, half, "fp16")
-    bundled = {p: engine_victim(exported, exported.file(f"onnx/forward.{p}.onnx")) for p in ("fp32", "fp16", "int8")}
+    bundled = {p: open_engine(exported, exported.file(f"onnx/forward.{p}.onnx")) for p in ("fp32", "fp16", "int8")}
     victim, info = bundled["fp32"]
     engines = {
         "fp32": bundled["fp32"],
         "int8": bundled["int8"],
-        "re-exported": engine_victim(exported, half),
+        "re-exported": open_engine(exported, half),
         "blind": (Victim(victim.runner, victim.centers), {**info, "gradient": None}),
     }
-    reference, _ = torch_victim(exported)
-    sources = {"trunk": trunk_victim(exported), **bundled}
+    reference, _ = open_torch_reference(exported)
+    sources = {"trunk": open_frozen_encoder(exported), **bundled}
     probe = exported.probe().head(HONEST)
     return verify_all(reference, engines, exported.modality, probe, exported.threat, sources=sources)
 
@@ -61,11 +61,10 @@ def honest(exported: Bundle, workshop: Path) -> Reports:
 def broken_engines(exported: Bundle, workshop: Path) -> Named:
     """Engines that were broken on purpose, and defences that are masked, by name."""
     source, spec = exported.file("onnx/forward.fp32.onnx"), exported.modality.input
-    honest, info = engine_victim(exported, source)
-    small, small_info = engine_victim(exported, exported.file("onnx/forward.int8.onnx"))
+    honest, info = open_engine(exported, source)
+    small, small_info = open_engine(exported, exported.file("onnx/forward.int8.onnx"))
     engines: dict[str, tuple[Victim, Any]] = {
-        name: engine_victim(exported, sabotage(source, workshop / f"{name}.onnx", edit))
-        for name, edit in GRAPHS.items()
+        name: open_engine(exported, sabotage(source, workshop / f"{name}.onnx", edit)) for name, edit in GRAPHS.items()
     }
     stale = StaleBuffer(honest.runner)
     colder = replace(honest.centers, temperature=honest.centers.temperature / 1000)  # softmax is one or zero
@@ -90,7 +89,7 @@ def broken_engines(exported: Bundle, workshop: Path) -> Named:
 def verify_broken(exported: Bundle, workshop: Path, names: Collection[str]) -> Reports:
     """Reports of some of them."""
     engines = {name: found for name, found in broken_engines(exported, workshop).items() if name in names}
-    reference, _ = torch_victim(exported)
+    reference, _ = open_torch_reference(exported)
     probe = exported.probe().head(SABOTAGED)
     return verify_all(reference, engines, exported.modality, probe, exported.threat)
 

@@ -21,11 +21,11 @@ from advcal_edge.attacks.losses import margin
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.deploy import module_from_bundle
 from advcal_edge.calibrate.torch_runner import TorchRunner
-from advcal_edge.cli.victims import engine_victim
 from advcal_edge.runtime.model import EngineGradient, open_vjp
 from advcal_edge.verify.checks.gradients import finite_differences, gradient_of, gradients_alive, step_of
 from advcal_edge.verify.checks.norms import NORM_LIMIT, gradient_norms, slopes_over_gradient
 from advcal_edge.verify.checks.stability import repeatable
+from advcal_edge.verify.models import open_engine
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
@@ -83,7 +83,7 @@ def test_noise_that_repeats_itself_fails(exported: Bundle) -> None:
 )
 def test_sabotaged_graphs(exported: Bundle, workshop: Path, name: str, caught: Callable[..., Any]) -> None:
     path = sabotage(exported.file("onnx/forward.fp32.onnx"), workshop / f"norms {name}.onnx", GRAPHS[name])
-    engine, _ = engine_victim(exported, path)
+    engine, _ = open_engine(exported, path)
     assert caught(engine, first(exported, "fp32")[1]).status == "fail"
 
 

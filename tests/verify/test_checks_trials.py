@@ -11,13 +11,13 @@ from masks import EPS, SPEC, Bent, Scores, against, barrier, decoy, fragile, lan
 
 from advcal_edge.attacks import PGD, Victim, run_attack
 from advcal_edge.bundle import Bundle
-from advcal_edge.cli.victims import engine_victim
 from advcal_edge.threat import Norm, ThreatModel
 from advcal_edge.verify import Samples
 from advcal_edge.verify.check import CheckDefinition
 from advcal_edge.verify.checks.agreement import losses_agree, targets_agree
 from advcal_edge.verify.checks.effort import more_steps_not_stronger, noise_harmless, one_step_not_stronger
 from advcal_edge.verify.checks.trials import DRAWS, Trials, draw_noise, try_attacks
+from advcal_edge.verify.models import open_engine
 
 JUDGES: tuple[CheckDefinition, ...] = (
     more_steps_not_stronger,
@@ -30,7 +30,7 @@ JUDGES: tuple[CheckDefinition, ...] = (
 
 def first(bundle: Bundle, precision: str, n: int = 32) -> tuple[Victim, Samples]:
     probe = bundle.probe().head(n)
-    engine, _ = engine_victim(bundle, bundle.file(f"onnx/forward.{precision}.onnx"))
+    engine, _ = open_engine(bundle, bundle.file(f"onnx/forward.{precision}.onnx"))
     return engine, Samples(probe.x, probe.y, bundle.threat, seed=0)
 
 

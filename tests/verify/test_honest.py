@@ -11,10 +11,10 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.config import PRESETS, CalibrateConfig
 from advcal_edge.calibrate.deploy import module_from_bundle
 from advcal_edge.calibrate.run import calibrate
-from advcal_edge.cli.victims import backward_graph, engine_victim, torch_victim, trunk_victim
 from advcal_edge.config import Layer, resolve
 from advcal_edge.export.graphs import export_graphs
 from advcal_edge.verify import BUDGETS
+from advcal_edge.verify.models import open_backward_graph, open_engine, open_frozen_encoder, open_torch_reference
 
 SAMPLES = 200
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -34,10 +34,10 @@ def make(modality: str, seed: int, folder: Path) -> Bundle:
 @pytest.mark.parametrize(("modality", "seed"), EXPORTS)
 def test_honest_exports_raise_no_alarm(modality: str, seed: int, tmp_path: Path) -> None:
     bundle = make(modality, seed, tmp_path)
-    backward = backward_graph(bundle)
-    engines = {p: engine_victim(bundle, bundle.file(f"onnx/forward.{p}.onnx"), backward) for p in PRECISIONS}
-    reference, _ = torch_victim(bundle)
-    sources = {"trunk": trunk_victim(bundle), **engines}
+    backward = open_backward_graph(bundle)
+    engines = {p: open_engine(bundle, bundle.file(f"onnx/forward.{p}.onnx"), backward) for p in PRECISIONS}
+    reference, _ = open_torch_reference(bundle)
+    sources = {"trunk": open_frozen_encoder(bundle), **engines}
     probe = bundle.probe().head(SAMPLES)
     reports = verify_all(
         reference, engines, bundle.modality, probe, bundle.threat, sources=sources, budget=BUDGETS["quick"]

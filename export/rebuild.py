@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from advcal_edge.bundle import Bundle
+from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.errors import ConfigError
 
-if TYPE_CHECKING:
-    from advcal_edge.cli.request import Request
 
-
-def rebuild(bundle: Bundle, engine: Mapping[str, Any], request: Request, workshop: Path) -> Iterator[Path]:
-    """Build one engine again `request.rebuilds` times, each from nothing.
+def rebuild(
+    bundle: Bundle, engine: Mapping[str, Any], count: int, workshop: Path, consent: Consent = NOTHING
+) -> Iterator[Path]:
+    """Build one engine again `count` times, each from nothing, into `workshop`; `engine` is what reports say of it.
 
     Raises:
         ConfigError: an engine that is not the bundle's own.
@@ -26,11 +26,12 @@ def rebuild(bundle: Bundle, engine: Mapping[str, Any], request: Request, worksho
             f"`--rebuilds` and `--engine {engine['path']}`: only graphs and plans of the bundle can be built again",
             hint="leave one of the two out",
         )
-    builds = plans_again if "plan" in engine else graphs_again
-    return builds(bundle, engine, request, workshop)
+    if "plan" in engine:
+        return rebuild_plans(bundle, engine, count, workshop)
+    return rebuild_graphs(bundle, engine, count, workshop, consent)
 
 
-def plans_again(bundle: Bundle, engine: Mapping[str, Any], request: Request, workshop: Path) -> Iterator[Path]:
+def rebuild_plans(bundle: Bundle, engine: Mapping[str, Any], count: int, workshop: Path) -> Iterator[Path]:
     """The plan built again from the same graph, without timings of earlier builds."""
     from advcal_edge.export.tensorrt.plans import rebuild_plan
     from advcal_edge.runtime.backends.trt_api import find_product
@@ -38,13 +39,15 @@ def plans_again(bundle: Bundle, engine: Mapping[str, Any], request: Request, wor
 
     metadata = plan_metadata(bundle)[engine["path"]]
     product = find_product(metadata.product)
-    for number in range(request.rebuilds):
+    for number in range(count):
         folder = workshop / f"plan-{number}"
         folder.mkdir()
         yield rebuild_plan(bundle, product, metadata, folder)
 
 
-def graphs_again(bundle: Bundle, engine: Mapping[str, Any], request: Request, workshop: Path) -> Iterator[Path]:
+def rebuild_graphs(
+    bundle: Bundle, engine: Mapping[str, Any], count: int, workshop: Path, consent: Consent
+) -> Iterator[Path]:
     """The graph exported again from the module."""
     from advcal_edge.calibrate.deploy import module_from_bundle
     from advcal_edge.export.fallback import find_step
@@ -54,9 +57,9 @@ def graphs_again(bundle: Bundle, engine: Mapping[str, Any], request: Request, wo
     check_dependencies()
     precision = engine["precision"]
     opset = int(bundle.section("graphs").get("opset", 20))
-    for number in range(request.rebuilds):
+    for number in range(count):
         folder = workshop / f"{precision}-{number}"
         folder.mkdir()
-        maker = GraphMaker(module_from_bundle(bundle, request.consent), bundle, folder, opset)
+        maker = GraphMaker(module_from_bundle(bundle, consent), bundle, folder, opset)
         maker.make("forward", precision, find_step(engine.get("step")))
         yield maker.path("forward", precision)

@@ -1,0 +1,201 @@
+"""Reference and engines of a bundle as models that can be attacked, and the backward pass that each is attacked with.
+
+The torch reference lies in a layer above and needs torch: it is imported by name when it is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.attacks import Victim
+from advcal_edge.bundle import Bundle
+from advcal_edge.commands import command
+from advcal_edge.consent import NOTHING, Consent
+from advcal_edge.errors import ConfigError, DependencyError, EngineError
+from advcal_edge.precision import BACKWARD_GRAPH, PRECISIONS
+from advcal_edge.registry import choose
+from advcal_edge.runtime.backends import OpenOptions
+from advcal_edge.runtime.engine import (
+    choose_engine,
+    fits_here,
+    listed_path,
+    plan_metadata,
+    read_engine,
+    read_listed,
+    runnable_precisions,
+    runs_here,
+)
+from advcal_edge.runtime.engine_file import EngineFile
+from advcal_edge.runtime.metadata import EngineMetadata
+from advcal_edge.runtime.model import EngineGradient, Runner, Vjp, open_runner, open_vjp
+
+TORCH_MODELS = "advcal_edge.calibrate.deploy"
+SAMPLES = 32
+AGREEMENT = 0.9  # mean cosine; int8 against fp32 gave 0.999, and what is below this is the gradient of another model
+
+
+def open_reference(bundle: Bundle, kind: str, consent: Consent = NOTHING) -> tuple[Victim, dict[str, Any]]:
+    """The model that was calibrated: torch where it is installed, else the fp32 graph, barely optimised.
+
+    Raises:
+        ConfigError: an unknown kind.
+        EngineError: `torch` was asked for and is not installed.
+    """
+    choose("reference", kind, {"auto": 0, "torch": 0, "onnx": 0})
+    if kind != "onnx":
+        try:
+            return open_torch_reference(bundle, consent)
+        except ModuleNotFoundError as error:
+            if kind == "torch" or error.name != "torch":
+                raise EngineError("`--reference torch` needs torch", hint="use `--reference onnx`") from error
+    from advcal_edge.runtime.backends.onnx import OnnxBackend
+
+    spec = bundle.modality.input
+    runner = Runner(OnnxBackend(read_listed(bundle, PRECISIONS["fp32"].graph), optimization="basic"), spec)
+    gradient = EngineGradient(runner, open_vjp(read_listed(bundle, BACKWARD_GRAPH), spec))
+    info = {"kind": "onnx", "fingerprint": runner.fingerprint, "sha256": runner.sha256}
+    return Victim(runner, bundle.centers(), gradient), info
+
+
+def open_torch_reference(bundle: Bundle, consent: Consent = NOTHING) -> tuple[Victim, dict[str, Any]]:
+    """The torch module of the bundle, in float32, and what a report says of it.
+
+    Raises:
+        ModuleNotFoundError: torch is not installed.
+        BundleError: its encoder's code or weights may not be loaded, or have changed.
+    """
+    runner = import_module(TORCH_MODELS).reference_runner(bundle, consent)
+    return runner.victim(bundle.centers()), {"kind": "torch", "fingerprint": runner.fingerprint}
+
+
+def open_frozen_encoder(bundle: Bundle, consent: Consent = NOTHING) -> tuple[Victim, dict[str, Any]]:
+    """The frozen encoder as it was before calibration: what an attacker who knows only the published model attacks."""
+    runner = import_module(TORCH_MODELS).frozen_runner(bundle, consent)
+    return runner.victim(bundle.centers()), {"kind": "torch", "fingerprint": runner.fingerprint}
+
+
+def open_backward_graph(bundle: Bundle) -> Vjp | None:
+    """The bundle's backward graph, which serves all its engines; None where it was exported without."""
+    return open_vjp(read_listed(bundle, BACKWARD_GRAPH), bundle.modality.input) if bundle.has(BACKWARD_GRAPH) else None
+
+
+def open_engine(
+    bundle: Bundle, path: Path, backward: Vjp | None = None, consent: Consent = NOTHING
+) -> tuple[Victim, dict[str, Any]]:
+    """An engine with a backward pass, the bundle's own where none is given, and what a report says of it.
+
+    Without a backward pass it is a black box.
+    """
+    file = read_engine(bundle, path)
+    options = OpenOptions(allow_plan_code=consent.plan_code or consent.built)
+    runner = open_runner(file, bundle.modality.input, options)
+    backward = backward or open_backward_graph(bundle)
+    plan = runner.backend.kind == "plan"
+    backward, backward_sha256 = (
+        choose_backward(bundle, runner, backward, consent.plan_code) if plan else (backward, None)
+    )
+    gradient = None if backward is None else EngineGradient(runner, backward)
+    info = {
+        "path": path_in_report(bundle, path),
+        "listed": bundle.has(path_in_report(bundle, path)),
+        "precision": runner.precision,
+        "sha256": runner.sha256,
+        "bytes": len(file.data),
+        "fingerprint": runner.fingerprint,
+        "gradient": None if gradient is None else gradient.backward.fingerprint,
+        **describe_plan(runner.backend.metadata, backward_sha256),
+    }
+    if runner.step is not None:
+        info["step"] = runner.step
+    return Victim(runner, bundle.centers(), gradient), info
+
+
+def describe_plan(metadata: EngineMetadata | None, backward: str | None) -> dict[str, Any]:
+    """What a report repeats of the metadata beside a plan; nothing where there are none."""
+    if metadata is None:
+        return {}
+    plan = {
+        "product": metadata.product,
+        "version": list(metadata.version),
+        "device": None if metadata.device is None else str(metadata.device),
+        "graph": metadata.graph,
+        "graph_sha256": metadata.graph_sha256,
+        "asked": metadata.precision,
+        "evidence": metadata.evidence,
+        "backward_sha256": backward,
+    }
+    return {"plan": plan}
+
+
+def engine_paths(bundle: Bundle, name: str | None) -> list[Path]:
+    """Paths of the engines to verify: the one named, or every forward graph and plan of the bundle that runs here.
+
+    Raises:
+        ConfigError: the bundle has none.
+        EngineError: the one named does not exist.
+    """
+    if name is not None:
+        return [choose_engine(bundle, name)]
+    listed = [PRECISIONS[name].graph for name in runnable_precisions()]
+    found = [listed_path(bundle, graph) for graph in listed if bundle.has(graph)]
+    found += [listed_path(bundle, plan) for plan, one in plan_metadata(bundle).items() if runs_here(one)]
+    if not found and bundle.has(PRECISIONS["bf16"].graph):
+        return [choose_engine(bundle, "bf16")]  # and be told what it needs
+    if not found:
+        raise ConfigError(f"bundle `{bundle.path}` has no engine to verify", hint=command("export", bundle.path))
+    return found
+
+
+def path_in_report(bundle: Bundle, path: Path) -> str:
+    """Path inside the bundle where there is one, else the file's own name: reports travel, folders do not."""
+    resolved, root = path.resolve(), bundle.path.resolve()
+    return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else path.name
+
+
+def choose_backward(
+    bundle: Bundle, runner: Runner, graph: Vjp | None, allow_plan_code: bool = False
+) -> tuple[Vjp | None, str | None]:
+    """The backward half to attack `runner` with, and the hash of its file; `graph` is the bundle's own on the CPU.
+
+    A backward plan is taken where it fits on the device and its own forward pass agrees with that of the engine: the
+    two are compared before anything is attacked.
+
+    Raises:
+        BundleError: a file of the bundle was changed.
+    """
+    for name, metadata in plan_metadata(bundle).items():
+        if metadata.kind == "vjp" and fits_here(metadata):
+            backward = open_backward(bundle, read_listed(bundle, name), allow_plan_code)
+            if backward is not None and agreement(bundle, runner, backward) >= AGREEMENT:
+                return backward, metadata.sha256
+    return graph, None
+
+
+def open_backward(bundle: Bundle, file: EngineFile, allow_plan_code: bool = False) -> Vjp | None:
+    """The backward plan; None where it does not load, such as for want of memory beside the forward plan."""
+    from advcal_edge.runtime.backends import OpenOptions
+    from advcal_edge.runtime.model import open_vjp
+
+    try:
+        return open_vjp(file, bundle.modality.input, OpenOptions(allow_plan_code=allow_plan_code))
+    except (DependencyError, EngineError):
+        return None
+
+
+def agreement(bundle: Bundle, runner: Runner, backward: Vjp) -> float:
+    """Mean cosine between the embeddings of both on the first samples of the probe."""
+    x = bundle.probe(SAMPLES).x
+    forward, other = runner(x), backward.embed(x)
+    return mean_cosine(forward, other)
+
+
+def mean_cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Mean cosine between the rows of a and b (n, d); 0 where either is not finite."""
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosines = (a * b).sum(axis=1) / np.maximum(lengths, 1e-12)
+    return float(np.nan_to_num(cosines, nan=0.0, posinf=0.0, neginf=0.0).mean())

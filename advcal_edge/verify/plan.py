@@ -1,0 +1,135 @@
+"""Who takes part in a verification: the reference, the engines with their rebuilds, and further sources of attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from advcal_edge.bundle import Bundle
+from advcal_edge.errors import DependencyError
+from advcal_edge.precision import PRECISIONS
+from advcal_edge.registry import choose
+from advcal_edge.runtime.engine import listed_path
+from advcal_edge.runtime.engine_file import graph_digest
+from advcal_edge.runtime.model import Vjp
+from advcal_edge.verify.examination import detect_randomness
+from advcal_edge.verify.lineup import Lineup, Player
+from advcal_edge.verify.models import (
+    engine_paths,
+    open_backward_graph,
+    open_engine,
+    open_frozen_encoder,
+    open_reference,
+)
+from advcal_edge.verify.options import VerifyOptions, words
+from advcal_edge.verify.samples import HeldOut
+
+TRUNK = "trunk"
+SECOND_OPINION = 16  # samples that polygraphy runs too
+REBUILD = "advcal_edge.export.rebuild"  # needs torch: imported by name, where an engine is to be built again
+
+
+def choose_models(bundle: Bundle, options: VerifyOptions, samples: HeldOut, workshop: Path) -> Lineup:
+    """Reference, engines with their rebuilds, and sources.
+
+    Raises:
+        ConfigError: unknown sources, or engines that cannot be rebuilt.
+    """
+    paths = engine_paths(bundle, options.engine)
+    reference = Player(*open_reference(bundle, options.reference, options.consent))
+    backward = open_backward_graph(bundle)
+    engines = {}
+    for path in paths:
+        model, info = open_engine(bundle, path, backward, options.consent)
+        if options.cross_check:
+            info = {**info, "cross_check": second_opinion(bundle, model.runner)}
+        engines[engine_name(info)] = Player(model, info, detect_randomness(model, samples))
+    sources = choose_sources(bundle, options, str(reference.info["kind"]), engines, backward)
+    builds = {
+        name: list(rebuild_engine(bundle, options, name, player, backward, samples, engines, workshop))
+        for name, player in (list(engines.items()) if options.rebuilds else ())
+    }
+    return Lineup(reference, engines, sources, builds)
+
+
+def choose_sources(
+    bundle: Bundle, options: VerifyOptions, reference: str, engines: Mapping[str, Player], backward: Vjp | None
+) -> dict[str, Player]:
+    """Other models of the bundle whose adversarial examples are tried; an engine under test serves under its name."""
+    sources = {}
+    for name in source_names(bundle, options.sources, reference):
+        if name in engines and engines[name].info["listed"]:
+            sources[name] = engines[name]
+        elif name == TRUNK:
+            sources[name] = Player(*open_frozen_encoder(bundle, options.consent))
+        else:
+            path = listed_path(bundle, PRECISIONS[name].graph)
+            sources[name] = Player(*open_engine(bundle, path, backward, options.consent))
+    return sources
+
+
+def rebuild_engine(
+    bundle: Bundle,
+    options: VerifyOptions,
+    name: str,
+    player: Player,
+    backward: Vjp | None,
+    samples: HeldOut,
+    engines: dict[str, Player],
+    workshop: Path,
+) -> Iterator[str]:
+    """Build an engine again, add each build with other bytes to `engines`, and give each build's name there.
+
+    A build of the same bytes needs no attack of its own: it has the name of the engine with those bytes.
+    """
+    names = {player.info["sha256"]: name}
+    for path in import_module(REBUILD).rebuild(bundle, player.info, options.rebuilds, workshop, options.consent):
+        digest = graph_digest(path)
+        if digest not in names:
+            names[digest] = f"{name} build {len(names) + 1}"
+            model, info = open_engine(bundle, path, backward, replace(options.consent, built=True))
+            calls = detect_randomness(model, samples)
+            engines[names[digest]] = Player(model, {**info, "path": player.info["path"]}, calls)
+        yield names[digest]
+
+
+def second_opinion(bundle: Bundle, runner: Any) -> dict[str, Any]:
+    """How far polygraphy is from us on the same engine and the first samples of the probe.
+
+    Raises:
+        DependencyError: polygraphy is not installed.
+        EngineError: it cannot run the engine, or disagrees.
+    """
+    from advcal_edge.runtime.cross_check import cross_check
+
+    return cross_check(runner, bundle.probe(SECOND_OPINION).x).to_json()
+
+
+def engine_name(info: Mapping[str, Any]) -> str:
+    """The precision of a graph of the bundle, that and the hash of a plan, else the file, under a name of its own."""
+    if info["listed"] and "plan" in info:
+        return f"plan {info['precision']} {info['sha256'][:8]}"
+    return str(info["precision"]) if info["listed"] else f"file {info['path']}"
+
+
+def source_names(bundle: Bundle, asked: str, reference: str) -> list[str]:
+    """Names of the sources asked for: all there are, those named, or `none`.
+
+    Raises:
+        ConfigError: a name that does not exist here.
+        DependencyError: the trunk, without torch.
+    """
+    graphs = [name for name, p in PRECISIONS.items() if p.on_cpu and bundle.has(p.graph)]
+    adapted = bundle.section("adapter").get("kind") != "identity" if "adapter" in bundle.manifest else False
+    there = ([TRUNK] if adapted and reference == "torch" else []) + graphs
+    if asked in ("all", "none"):
+        return there if asked == "all" else []
+    chosen = words(asked)
+    for name in chosen:
+        if name == TRUNK and adapted and reference != "torch":
+            raise DependencyError("torch", extra="calibrate", purpose="`--sources trunk`")
+        choose("source", name, dict.fromkeys(there))
+    return [name for name in there if name in chosen]

@@ -1,0 +1,257 @@
+"""The verb: open a bundle, choose models, attack them, decide, and write the reports into the bundle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from advcal_edge.bundle import Bundle
+from advcal_edge.consent import NOTHING, Consent
+from advcal_edge.errors import BundleError, ConfigError, DependencyError
+from advcal_edge.precision import BACKWARD_GRAPH
+from advcal_edge.progress import Progress, silent
+from advcal_edge.provenance import package_version
+from advcal_edge.verify.options import VerifyOptions
+from advcal_edge.verify.plan import choose_models
+from advcal_edge.verify.report import Report
+from advcal_edge.verify.samples import HeldOut
+from advcal_edge.verify.shard import Shard
+from advcal_edge.verify.state import State
+from advcal_edge.verify.verification import Verification
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A report in its bundle: the document, the files, and the package without which there is no page."""
+
+    document: Mapping[str, Any]
+    files: tuple[Path, ...]
+    lacking: DependencyError | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardResult:
+    """What one shard did: where its results lie, and what other shards have yet to do, in words."""
+
+    shard: Shard
+    state: Path
+    missing: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types."""
+        return {"shard": str(self.shard), "state": str(self.state), "missing": list(self.missing)}
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Whom to tell what; every call has a default that does nothing."""
+
+    progress: Progress = silent
+    opened: Callable[[Verification, VerifyOptions], None] = lambda run, options: None
+    """Called with all models loaded, before anything is attacked."""
+    amend: Callable[[Report], Report] = lambda report: report
+    """Has the last word on each report before it is written."""
+    written: Callable[[Written], None] = lambda written: None
+    """Called for each report in its bundle."""
+
+
+UNWATCHED = Watch()
+
+
+def verify(
+    bundle: Bundle | str | Path,
+    options: VerifyOptions = VerifyOptions(),  # noqa: B008, frozen
+    *,
+    state: Path | None = None,
+    watch: Watch = UNWATCHED,
+) -> list[Report]:
+    """Attack the engines of a bundle and their reference on the same samples, and write a report per engine into it.
+
+    An interrupted run goes on where it was; what is done lies in `state`, by default beside the bundle.
+
+    >>> from advcal_edge import VerifyOptions, verify
+    >>> report, = verify("B", VerifyOptions(engine="fp32", samples=16))
+    >>> report.verdict  # too few samples to decide
+    'inconclusive'
+
+    Raises:
+        ConfigError: options that cannot be honoured.
+        BundleError: a file of the bundle was changed, or a report cannot be written.
+        EngineError: an engine that does not fit its bundle.
+        DependencyError: a package that the options need is not installed.
+    """
+    opened = open_bundle(bundle)
+    with open_run(opened, options, state or state_root(opened)) as run:
+        watch.opened(run, options)
+        run.run(watch.progress)
+        return finish(opened, run, watch)
+
+
+def verify_shard(
+    bundle: Bundle | str | Path,
+    shard: Shard,
+    options: VerifyOptions = VerifyOptions(),  # noqa: B008
+    *,
+    state: Path | None = None,
+    watch: Watch = UNWATCHED,
+) -> ShardResult:
+    """Do one part of a run; `merge_shards` decides when all parts are done.
+
+    Raises:
+        ConfigError: options that cannot be honoured; rebuilds, which another machine would build otherwise.
+        BundleError, EngineError, DependencyError: as for `verify`.
+    """
+    if options.rebuilds:
+        raise ConfigError(
+            "`--shard` and `--rebuilds` exclude each other: another machine would build other engines",
+            hint="leave out `--shard`",
+        )
+    opened = open_bundle(bundle)
+    with open_run(opened, options, state or state_root(opened)) as run:
+        watch.opened(run, options)
+        run.run(watch.progress, shard)
+        return ShardResult(shard, run.state.folder, tuple(run.missing()))
+
+
+def merge_shards(
+    bundle: Bundle | str | Path, consent: Consent = NOTHING, *, state: Path | None = None, watch: Watch = UNWATCHED
+) -> list[Report]:
+    """Decide about a run that shards have done.
+
+    Raises:
+        ConfigError: no run, several, one that is not complete, or one of another bundle or other engines.
+        BundleError, EngineError, DependencyError: as for `verify`.
+    """
+    opened = open_bundle(bundle)
+    found = State.find(state or state_root(opened))
+    options = VerifyOptions.from_json(found.run().get("request"), consent)
+    with open_run(opened, options, found.folder.parent) as run:
+        if run.state.folder != found.folder:
+            raise ConfigError(
+                f"the run in `{found.folder}` is not one of `{opened.path}` with this reference on this machine",
+                hint="merge with the bundle, the weights and the versions that the shards had",
+            )
+        if missing := run.missing():
+            raise ConfigError(f"the run is not complete; missing: {'; '.join(missing)}", hint="run the other shards")
+        watch.opened(run, options)
+        return finish(opened, run, watch)
+
+
+def open_bundle(bundle: Bundle | str | Path) -> Bundle:
+    """The bundle at a path, or the one given."""
+    return bundle if isinstance(bundle, Bundle) else Bundle.open(Path(bundle))
+
+
+def state_root(bundle: Bundle) -> Path:
+    """Where runs on a bundle keep what they have done, unless told otherwise: beside it, since it is not part of it.
+
+    Raises:
+        BundleError: it is a link.
+    """
+    path = bundle.path.resolve()
+    root = path.with_name(f"{path.name}.verify")
+    if root.is_symlink():  # it may have come with the bundle; a place elsewhere is a person's to name
+        raise BundleError(
+            f"`{root}` is a link; expected a folder", hint=f"name its place: `--state FOLDER`, or remove `{root}`"
+        )
+    return root
+
+
+@contextmanager
+def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Verification]:
+    """A verification with all models loaded and checked; its state lies below `root`.
+
+    Raises:
+        ConfigError: settings that cannot be honoured.
+        BundleError: a file of the bundle was changed.
+    """
+    budget, threat = options.budget(), options.threat(bundle)
+    budget.check(len(bundle.centers().labels))
+    held_out = HeldOut.open(bundle.samples("probe.npz"), options.samples, threat, options.seed)
+    with TemporaryDirectory(prefix="advcal-edge.") as workshop:
+        players = choose_models(bundle, options, held_out, Path(workshop))
+        run = {
+            "request": replace(options, samples=len(held_out)).to_json(),
+            "players": {name: player.victim.runner.fingerprint for name, player in players.players.items()},
+            "budget": budget.to_json(),
+            "threat": threat.to_json(),
+            "bundle": bundle.identity(),
+            "tool": package_version("advcal-edge"),
+        }
+        state = State.open(root, run)
+        try:
+            yield Verification(players, bundle.modality, held_out, budget, options.margin, state)
+        finally:
+            state.close()
+
+
+def finish(bundle: Bundle, run: Verification, watch: Watch = UNWATCHED) -> list[Report]:
+    """Make and write the reports of a run that is done, then forget its state."""
+    reports = [watch.amend(report) for report in make_reports(bundle, run)]
+    for report in reports:
+        watch.written(write_report(bundle, report))
+    run.state.clear()
+    return reports
+
+
+def make_reports(bundle: Bundle, run: Verification) -> list[Report]:
+    """One per engine; what its rebuilds did is part of it."""
+    about = context(bundle)
+    made = {
+        name: run.report(name, context=about, hashes=hashes(bundle, player.info))
+        for name, player in run.lineup.engines.items()
+    }
+    builds = run.lineup.builds
+    if not builds:
+        return list(made.values())
+    return [made[name].rebuilt([made[other] for other in others]) for name, others in builds.items()]
+
+
+def write_report(bundle: Bundle, report: Report) -> Written:
+    """Write report.json, and report.html where Jinja is installed, into the bundle."""
+    from advcal_edge.report.html import render_html
+
+    document = report.to_json()
+    norm = report.threat["norm"]
+    beside = "" if norm == bundle.threat.norm else f"-{norm}"  # a report on another norm replaces none on the bundle's
+    folder = f"reports/{report.engine['sha256'][:8]}{beside}"
+    files = {f"{folder}/report.json": (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()}
+    lacking = None
+    try:
+        files[f"{folder}/report.html"] = render_html(document).encode()
+    except DependencyError as error:
+        lacking = error
+    bundle.add(files)
+    return Written(document, tuple(bundle.path / name for name in files), lacking)
+
+
+def context(bundle: Bundle) -> dict[str, Any]:
+    """Where the engine comes from, as the manifest has it."""
+    manifest = bundle.manifest
+    kept = {name: manifest.get(name) for name in ("tool", "encoder", "modality", "threat", "adapter", "data")}
+    listed = {
+        name: entry["sha256"]
+        for name, entry in manifest["files"].items()
+        if not name.startswith(("reports/", "engines/"))
+    }
+    return {**kept, "labels": list(bundle.centers().labels), "hashes": listed}
+
+
+def hashes(bundle: Bundle, engine: Mapping[str, Any]) -> dict[str, str | None]:
+    """What exactly was tested, by hash."""
+    files = bundle.manifest["files"]
+    plan = engine.get("plan", {})
+    return {
+        "engine": engine["sha256"],
+        "graph": plan.get("graph_sha256", engine["sha256"]),
+        "gradient": plan.get("backward_sha256")
+        or (files[BACKWARD_GRAPH]["sha256"] if bundle.has(BACKWARD_GRAPH) else None),
+        "bundle": bundle.identity(),
+        "data": files["probe.npz"]["sha256"],
+        "centers": files["centers.safetensors"]["sha256"],
+    }

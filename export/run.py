@@ -1,0 +1,222 @@
+"""The verb: from a calibrated bundle to graphs, and from graphs to plans, each held against the torch module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advcal_edge.bundle import Bundle
+from advcal_edge.config import Layer
+from advcal_edge.consent import NOTHING, Consent
+from advcal_edge.errors import ConfigError, DependencyError, EngineError
+from advcal_edge.export.graphs import choose_graphs, export_graphs
+from advcal_edge.export.result import ExportResult
+from advcal_edge.precision import BACKWARD_GRAPH, DEFAULT_PRECISIONS, PRECISIONS
+from advcal_edge.registry import choose
+from advcal_edge.runtime.backends.trt_api import Product, find_product
+from advcal_edge.verify.options import VerifyOptions
+from advcal_edge.verify.run import UNWATCHED, Watch as VerifyWatch, open_bundle
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from advcal_edge.export.parity import Search
+    from advcal_edge.export.target import BuildOptions
+    from advcal_edge.export.tensorrt.plans import BuiltPlan
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """Which engines to make, and how."""
+
+    precisions: tuple[str, ...] | None = None
+    """Of the forward engines; None for fp32, fp16 and int8, and for plans those of the graphs in the bundle."""
+    gradient: bool = True
+    """Whether to write the backward graph, without which no verification passes."""
+    opset: int = 20
+    plans: bool = False
+    """Whether to build TensorRT plans from the graphs on this machine."""
+    target: str | None = None
+    """What to build plans for: a preset like `jetson-orin` or `rtx`, or a TOML file."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the builder, as in a target's TOML file: `batch`, `memory` and the like."""
+    until_parity: VerifyOptions | None = None
+    """How to verify each engine of a reduced precision; more of it stays fp32 until it passes."""
+    consent: Consent = field(default=NOTHING, compare=False)
+    """What may be loaded on this machine that the bundle names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Whom to tell what; every call has a default that does nothing."""
+
+    say: Callable[[str], None] = lambda line: None
+    """A line about what is under way."""
+    graphs: Callable[[ExportResult], None] = lambda result: None
+    plans: Callable[[tuple[BuiltPlan, ...]], None] = lambda plans: None
+    search: Callable[[Search], None] = lambda search: None
+    """A search for parity that has ended."""
+    verification: VerifyWatch = UNWATCHED
+    """For the verifications of a search."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """A product, the forward plans to build by their precisions, whether to build the backward plan, and how."""
+
+    product: Product
+    precisions: tuple[str, ...]
+    gradient: bool
+    options: BuildOptions
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """Names of the graphs to build from, the backward graph last."""
+        return (*(PRECISIONS[name].graph for name in self.precisions), *((BACKWARD_GRAPH,) if self.gradient else ()))
+
+    def only(self, precisions: Collection[str]) -> PlanRequest:
+        """The same for fewer forward plans, the backward plan included."""
+        return replace(self, precisions=tuple(name for name in self.precisions if name in precisions))
+
+
+def export(
+    bundle: Bundle | str | Path,
+    options: ExportOptions = ExportOptions(),
+    *,
+    watch: Watch | None = None,
+) -> ExportResult:
+    """Add the encoder with its adapter merged to a bundle as ONNX graphs, and plans built from them.
+
+    Each graph is checked against the torch module, each plan for the precision that was asked for, before it is kept.
+
+    >>> from advcal_edge import ExportOptions, export
+    >>> result = export("B", ExportOptions(precisions=("fp32",), gradient=False))
+    >>> [graph.path for graph in result.graphs]
+    ['onnx/forward.fp32.onnx']
+
+    Raises:
+        ConfigError: options that cannot be honoured.
+        BundleError: the bundle cannot be written, or its encoder may not be loaded.
+        ExportError: the module cannot be exported, or an engine does not compute what the module computes.
+        DependencyError: a package that the options need is not installed.
+    """
+    opened, watch = open_bundle(bundle), watch or Watch()
+    plans = prepare_plans(opened, options) if options.plans or options.target is not None else None
+    if plans is None and options.settings:
+        flags = ", ".join(f"`--{name.replace('_', '-')}`" for name in options.settings)
+        raise ConfigError(f"{flags} without `--trt`: graphs have no such settings", hint="add `--trt`")
+    precisions = DEFAULT_PRECISIONS if options.precisions is None else options.precisions
+    if options.until_parity is not None:
+        from advcal_edge.export.parity import export_until_parity
+
+        precisions = precisions if plans is None else plans.precisions
+        return export_until_parity(opened, precisions, options.until_parity, options, plans, watch)
+    if plans is None:
+        return add_forward(opened, precisions, options.gradient, options, watch)
+    result = ExportResult(options.opset, ())
+    missing = [name for name in plans.graphs if not opened.has(name)]
+    if missing:
+        watch.say(f"not in the bundle yet: {', '.join(missing)}")
+        forward = tuple(name for name in plans.precisions if PRECISIONS[name].graph in missing)
+        result = add_forward(opened, forward, BACKWARD_GRAPH in missing, options, watch)
+    return replace(result, plans=add_plans(Bundle.open(opened.path), plans, watch))
+
+
+def add_forward(
+    bundle: Bundle, precisions: tuple[str, ...], gradient: bool, options: ExportOptions, watch: Watch
+) -> ExportResult:
+    """Export graphs into the bundle."""
+    choose_graphs(precisions, gradient)
+    watch.say(
+        f"export  {bundle.path}  {', '.join(precisions)}{' and gradient' if gradient else ''}  opset {options.opset}"
+    )
+    _, result = export_graphs(
+        bundle,
+        open_module(bundle, options.consent),
+        precisions=precisions,
+        gradient=gradient,
+        opset=options.opset,
+        report=lambda name: watch.say(f"writing {name}"),
+    )
+    watch.graphs(result)
+    return result
+
+
+def open_module(bundle: Bundle, consent: Consent) -> nn.Module:
+    """The torch module of a bundle: encoder, adapter merged, unit norm.
+
+    Raises:
+        DependencyError: torch is not installed.
+        BundleError: its encoder's code or weights may not be loaded, or have changed.
+    """
+    try:
+        from advcal_edge.calibrate.deploy import module_from_bundle
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise DependencyError("torch", extra="export", purpose="`export`") from error
+    return module_from_bundle(bundle, consent)
+
+
+def prepare_plans(bundle: Bundle, options: ExportOptions) -> PlanRequest:
+    """What to build plans from and how; fails before any work where the product is not there.
+
+    Raises:
+        ConfigError: unknown target or settings.
+        DependencyError: the product is not installed.
+        EngineError: it does not load, or is of a version this code was not written for.
+    """
+    from advcal_edge.export.target import load_target, words
+
+    settings = dict(options.settings)
+    if options.precisions is not None:
+        settings["precisions"] = ",".join(options.precisions)
+    chosen = load_target(options.target, [Layer("options", settings)])
+    build = chosen.options()
+    product = choose_product(chosen.product, named=options.target is not None)
+    listed = tuple(name for name, precision in PRECISIONS.items() if bundle.has(precision.graph))
+    precisions = words(chosen.precisions) or listed or DEFAULT_PRECISIONS
+    for name in precisions:
+        choose("precision", name, PRECISIONS)
+    return PlanRequest(product, precisions, chosen.gradient and options.gradient, build)
+
+
+def choose_product(name: str, *, named: bool) -> Product:
+    """The product asked for; where a bare `--trt` finds TensorRT-RTX alone, the error says how to use that.
+
+    Raises:
+        DependencyError: it is not installed.
+        EngineError: it does not load, or is of a version this code was not written for.
+    """
+    try:
+        return find_product(name)
+    except DependencyError as error:
+        if not named:
+            with suppress(DependencyError, EngineError):
+                other = find_product("tensorrt_rtx")
+                error.hint = f"{error.hint}; or build with {other}, which is installed: `--for rtx`"
+        raise
+
+
+def add_plans(bundle: Bundle, request: PlanRequest, watch: Watch) -> tuple[BuiltPlan, ...]:
+    """Build plans into the bundle."""
+    from advcal_edge.export.tensorrt.build import find_device
+    from advcal_edge.export.tensorrt.plans import build_plans
+
+    device = find_device()
+    watch.say(
+        f"build  {bundle.path}  {request.product} on {device or 'a machine without a CUDA device'}"
+        f"  batch {','.join(map(str, request.options.batch))}"
+    )
+    _, built = build_plans(
+        bundle,
+        request.product,
+        request.graphs,
+        request.options,
+        report=lambda name: watch.say(f"building from {name}"),
+    )
+    watch.plans(built)
+    return built
