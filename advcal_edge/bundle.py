@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from advcal_edge.probe import Probe, ProbeFile
 
 MISSES = 3  # looks at a bundle without a manifest, each when nobody writes it, before there is none
-REPORT_SCHEMA = "advcal-edge/report/2"  # `verify` writes it, the page is rendered from it, the runtime trusts it
+REPORT_SCHEMA = "advcal-edge/report/3"  # `verify` writes it, pages show it, the runtime derives its verdict again
 
 T = TypeVar("T")
 

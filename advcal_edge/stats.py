@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 MARGIN = 0.02  # largest drop, as a fraction of samples, that counts as parity unless somebody says otherwise
 
@@ -35,6 +36,7 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     return Interval(low, (centre + spread) / scale if successes < n else 1.0)
 
 
+@lru_cache(maxsize=4096)  # a report asks for the same counts again and again
 def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     """Exact interval of a share (Clopper and Pearson 1934, Biometrika 26:404-413); [0, 1] where there are no samples.
 
@@ -58,6 +60,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * binomial_tail(most, flips, 0.5))
 
 
+@lru_cache(maxsize=4096)
 def tango(only_first: int, only_second: int, n: int, confidence: float = 0.95) -> Interval:
     """Score interval of a paired difference p1 - p2 (Tango 1998, Statistics in Medicine 17:891-908).
 

@@ -16,10 +16,10 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
 from advcal_edge.commands import command
 from advcal_edge.errors import EngineError, InputError
-from advcal_edge.runtime.approval import find_approval
 from advcal_edge.runtime.backends import OpenOptions
 from advcal_edge.runtime.engine import choose_engine, read_engine
 from advcal_edge.runtime.model import Runner, open_runner
+from advcal_edge.runtime.verified import find_verified
 from advcal_edge.spec import Modality, TensorSpec
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Embedder:
     modality: Modality
     centers: Centers
     verified: bool
-    """Whether a passing report in the bundle speaks of exactly the bytes that run."""
+    """Whether the bundle has a passing report for exactly the bytes that run, at its own threat model and samples."""
 
     @classmethod
     def load(
@@ -71,11 +71,11 @@ class Embedder:
         opened = Bundle.open(Path(bundle))
         modality, centers = opened.modality, opened.centers()
         file = read_engine(opened, choose_engine(opened, engine))
-        path, approval = file.path, find_approval(opened, file.sha256)  # asked of what was read, not of a path
-        seen = None if approval is None else approval.provider
+        path, report = file.path, find_verified(opened, file.sha256)  # by the bytes that were read, not by a path
+        seen = None if report is None else report.provider
         options = OpenOptions(verified_on=seen, threads=threads, allow_plan_code=allow_plan_code)
         runner = open_runner(file, modality.input, options)
-        verified = approval is not None and approval.covers(runner.fingerprint)
+        verified = report is not None and report.covers(runner.fingerprint)
         if require_verified and not verified:
             raise EngineError(
                 f"engine `{path}` ({runner.sha256[:8]}) has no passing report in `{opened.path}`;"
@@ -98,7 +98,7 @@ class Embedder:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What it can tell apart."""
+        """Class labels."""
         return self.centers.labels
 
     @property

@@ -1,4 +1,4 @@
-"""Which engine of a bundle runs: the one that was named, or the best that a passing report speaks of."""
+"""Which engine of a bundle runs: the one that was named, or the best that has a passing report."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from advcal_edge.commands import command
 from advcal_edge.errors import DependencyError, EngineError
 from advcal_edge.limits import ENGINE_BYTES
 from advcal_edge.precision import FASTEST_FIRST, PRECISIONS, speed_of
-from advcal_edge.runtime.approval import find_approval
 from advcal_edge.runtime.engine_file import EngineFile, combine, is_plan, weights_beside
+from advcal_edge.runtime.verified import find_verified
 
 if TYPE_CHECKING:
     from advcal_edge.runtime.metadata import EngineMetadata
@@ -48,7 +48,7 @@ def choose_verified(bundle: Bundle) -> Path | None:
     """Path of the fastest graph by convention that has a passing report."""
     for precision in FASTEST_FIRST:
         name = PRECISIONS[precision].graph
-        if bundle.has(name) and find_approval(bundle, listed_digest(bundle, name)):
+        if bundle.has(name) and find_verified(bundle, listed_digest(bundle, name)):
             return listed_path(bundle, name)
     return None
 
@@ -59,7 +59,7 @@ def choose_plan(bundle: Bundle) -> Path | None:
     verified = [
         (-speed_of(metadata.precision), name)
         for name, metadata in plans.items()
-        if metadata.kind == "forward" and find_approval(bundle, metadata.sha256)
+        if metadata.kind == "forward" and find_verified(bundle, metadata.sha256)
     ]  # the reports are asked first: to ask the device takes a driver
     return next((listed_path(bundle, name) for _, name in sorted(verified) if fits_here(plans[name])), None)
 

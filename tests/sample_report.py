@@ -1,124 +1,143 @@
-"""Realistic report documents, written by hand: random flags first, then every figure counted from them."""
+"""Realistic `measured` documents: random ranks, and everything else that a report holds beside its conclusions."""
 
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sample_checks import quiet_checks
-from sample_counts import (
-    SIDES,
-    comparison,
-    curve,
-    flips,
-    matrix,
-    rankings,
-    rebuilds,
-    retrieval,
-    route,
-    text,
-    top_five,
-)
-from sample_flags import ROUTES, Flags, Outcome, outcome
-from sample_pictures import pictures
+from numpy.typing import NDArray
 
+from advcal_edge.attacks import APGD, PGD, RayS, Square
 from advcal_edge.bundle import REPORT_SCHEMA
+from advcal_edge.report.checks import compare_attacks, judge_survival, judge_value
+from advcal_edge.report.derive import derive
+from advcal_edge.report.results import flag_text
 from advcal_edge.spec import thermal
-from advcal_edge.stats import Interval
 from advcal_edge.storage import canonical, sha256_bytes
 from advcal_edge.threat import ThreatModel
-from advcal_edge.verify.check import NO_GRADIENT, Check, Measurement
-from advcal_edge.verify.checks.endpoints import huge_eps
-from advcal_edge.verify.checks.masking import black_box_not_stronger
-from advcal_edge.verify.gate import decide
+from advcal_edge.verify import BUDGETS
+from advcal_edge.verify.picture import views
+
+Flags = NDArray[np.bool_]
 
 MARGIN = 0.02
+GRAPH = "no gradient graph: export without `--no-gradient`"
 LABELS = ("person", "background", "car", "dog", "cat")
+MANY = (*LABELS, "bird", "cup", "tree", "house", "road", "sign", "boat")
 ENVIRONMENT = {"python": "3.11.9", "system": "Linux 6.8 x86_64", "onnxruntime": "1.22.0", "cores": "2"}
+SIDES = ("reference", "engine")
+SOURCES = ("trunk", "fp32")
+EPS = (0.0, 0.5 / 255, 1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255, 64 / 255, 1.0)
+FIRST = repr(PGD(steps=10, select="strongest"))
+STRONGER = (repr(APGD(10, 1, "ce")), repr(APGD(10, 1, "margin")))
+DIFFERENCE = repr(PGD(steps=5, loss="diva"))
+PLAN: tuple[tuple[str, str, str, float], ...] = (
+    ("transfer", FIRST, "reference", 0.28),
+    ("gradient", FIRST, "engine", 0.29),
+    ("transfer", FIRST, "trunk", 0.10),
+    ("transfer", FIRST, "fp32", 0.27),
+    *(("transfer", attack, "reference", 0.34) for attack in STRONGER),
+    *(("gradient", attack, "engine", 0.345) for attack in STRONGER),
+    ("difference", DIFFERENCE, "engine", 0.25),
+    ("difference", DIFFERENCE, "reference", 0.24),
+    ("black box", repr(Square(queries=50)), "reference", 0.06),
+    ("black box", repr(Square(queries=50)), "engine", 0.06),
+    ("label only", repr(RayS(queries=50)), "reference", 0.04),
+    ("label only", repr(RayS(queries=50)), "engine", 0.04),
+)
+"""Route, attack, the model it was crafted on, and the share of samples it reaches."""
+
+
+def document(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """A report of these measurements, as it is read from disk."""
+    found = {"schema": REPORT_SCHEMA, "measured": measured, "derived": derive(measured)}
+    loaded: dict[str, Any] = json.loads(json.dumps(found, allow_nan=False))
+    return loaded
+
+
+def with_parts(report: Mapping[str, Any], half: str, **parts: object) -> dict[str, Any]:
+    """A report with other parts in one half, whatever the other half says."""
+    return {**report, half: {**report[half], **parts}}
 
 
 def passing(n: int = 1000) -> dict[str, Any]:
     """A report that passes."""
-    return document(n, lost=0.004, gained=0.003)
+    return document(measure(n, lost=0.004, gained=0.003))
 
 
 def failing(n: int = 1000) -> dict[str, Any]:
     """A report on an engine that loses robustness and whose gradients mislead."""
-    broken = black_box_not_stronger.settle(Measurement(0.034, "share broken by Square and by no white-box attack"))
-    return document(n, lost=0.08, gained=0.004, changed={"black_box_not_stronger": broken})
+    return document(measure(n, lost=0.08, gained=0.004, blind=0.06))
 
 
 def inconclusive(n: int = 200) -> dict[str, Any]:
-    """A report on few samples and without a gradient graph."""
-    return document(n, lost=0.03, gained=0.02, changed={"huge_eps": huge_eps.settle(Measurement(None, NO_GRADIENT))})
+    """A report on few samples, with a check that was skipped."""
+    found = measure(n, lost=0.03, gained=0.02)
+    found["checks"]["huge_eps"] = {"skipped": GRAPH}
+    return document(found)
 
 
 def paired(n: int = 500) -> dict[str, Any]:
     """A report that passes, with partners and enough labels for top-5."""
-    return document(n, lost=0.004, gained=0.003, partners=True)
+    return document(measure(n, lost=0.004, gained=0.003, partners=True, labels=MANY))
 
 
 def rebuilt(n: int = 500) -> dict[str, Any]:
     """A report that passes, on the first of three builds."""
-    found = passing(n)
-    hits = next(item for item in found["comparisons"] if item["name"] == "worst case")["engine"]["hits"]
-    return {**found, "rebuilds": rebuilds(found, [hits - 2, hits + 1])}
+    return document(with_builds(measure(n, lost=0.002, gained=0.003), (0.004, 0.0)))
 
 
-def climbed(n: int = 500) -> dict[str, Any]:
-    """A report that passes, at the third step of a ladder."""
-    return laddered(passing(n))
+def fallen_back(n: int = 1000) -> dict[str, Any]:
+    """A report that passes, at the third step of a precision fallback."""
+    return document(with_fallback(measure(n, lost=0.004, gained=0.003)))
 
 
-def laddered(found: dict[str, Any], step: str = "fp32 last blocks") -> dict[str, Any]:
-    """The same report at a step of a ladder, after one broken engine and one step that changed nothing."""
-    last = {key: found[key] for key in ("verdict", "reasons")}
-    attempts = [
-        {
-            "step": "as built",
-            "engine": None,
-            "verdict": "fail",
-            "reasons": ["`g.onnx`: cosine is nan"],
-        },
+def with_builds(measured: Mapping[str, Any], losses: tuple[float, ...]) -> dict[str, Any]:
+    """The same measurements, and further builds of the engine that lose these shares of samples."""
+    names = [measured["engine"]["sha256"], *(f"{k + 1:x}" * 64 for k in range(len(losses)))]
+    n, margin, labels = len(measured["truth"]), measured["margin"], tuple(measured["labels"])
+    builds = {}
+    for sha256, lost in zip(names[1:], losses, strict=True):
+        other = measure(n, lost=lost, gained=0.003, margin=margin, labels=labels, partners="retrieval" in measured)
+        other["engine"] = {**measured["engine"], "sha256": sha256}
+        absent = ("threat", "budget", "seed", "expectation", "hashes", "gallery", "context", "environment", "seconds")
+        builds[sha256] = {key: value for key, value in other.items() if key not in absent}
+    return {**measured, "rebuilds": {"builds": names, "measured": builds}}
+
+
+def with_fallback(measured: Mapping[str, Any], step: str = "fp32 last blocks") -> dict[str, Any]:
+    """The same measurements at a step after one broken engine and one step that changed nothing."""
+    earlier = [
+        {"step": "as built", "engine": None, "verdict": "fail", "reasons": ["`g.onnx`: cosine is nan"]},
         {"step": "fp32 attention", "engine": None, "verdict": "skipped", "reasons": ["it changes nothing"]},
-        {"step": step, "engine": found["engine"]["sha256"], **last},
     ]
-    reached = step if found["verdict"] == "pass" else None
-    ladder = {"asked": found["engine"]["precision"], "attempts": attempts, "reached": reached}
-    return {**found, "engine": {**found["engine"], "step": step}, "ladder": ladder}
+    fallback = {"asked": measured["engine"]["precision"], "earlier": earlier}
+    return {**measured, "engine": {**measured["engine"], "step": step}, "fallback": fallback}
 
 
-def document(
+def measure(
     n: int,
     *,
     lost: float,
     gained: float,
-    changed: dict[str, Check] | None = None,
+    blind: float = 0.0,
+    flipped: float = 0.004,
     partners: bool = False,
     margin: float = MARGIN,
+    labels: tuple[str, ...] = LABELS,
 ) -> dict[str, Any]:
-    """A report whose engine loses and gains these shares of samples under attack."""
+    """Measurements of an engine that loses and gains these shares of samples under attack.
+
+    `blind` is a share that only black boxes break, `flipped` one that differs when clean.
+    """
     rng = np.random.default_rng(7)
-    found = outcome(rng, n, lost=lost, gained=gained)
-    truths = rng.integers(0, len(LABELS), n)
-    sides = compared(found)
-    ranks = rankings(n)
-    if partners:
-        sides |= {f"recall@10 {state}": dict.fromkeys(SIDES, places < 10) for state, places in ranks.items()}
-    comparisons = [
-        comparison(name, flags["reference"], flags["engine"], margin, name not in ROUTES)
-        for name, flags in sides.items()
-    ]
-    drift = drifts(rng, n)
-    checks = [(changed or {}).get(check.name, check) for check in quiet_checks(comparisons, drift, margin)]
-    verdict, reasons = decide([as_object(item) for item in comparisons], checks)
+    truth, clean = rng.integers(0, len(labels), n), rng.random(n) < 0.91
+    right = {"reference": clean, "engine": clean ^ (rng.random(n) < flipped), **dict.fromkeys(SOURCES, clean)}
+    items = attacks(rng, right, len(labels), lost, gained, blind)
+    fooled = np.logical_or.reduce([np.array(item["ranks"]["engine"]) > 0 for item in items])
     made = {
-        "schema": REPORT_SCHEMA,
-        "claim": "observable decision equivalence on the stated inputs",
-        "verdict": verdict,
-        "reasons": reasons,
         "engine": {
             "path": "onnx/forward.int8.onnx",
             "listed": True,
@@ -134,40 +153,17 @@ def document(
             {"name": "fp32", "kind": "onnx", "fingerprint": "onnxruntime 1.22.0 CPUExecutionProvider all sha256:90c1"},
         ],
         "threat": ThreatModel("linf", 4 / 255, (0.0, 1.0)).to_json(),
-        "budget": {
-            "name": "quick",
-            "pgd_steps": 10,
-            "pgd_restarts": 1,
-            "apgd_steps": 10,
-            "apgd_restarts": 1,
-            "losses": ["ce", "margin"],
-            "targets": 0,
-            "difference_steps": 20,
-            "square_queries": 50,
-            "label_queries": 100,
-        },
-        "samples": n,
+        "budget": BUDGETS["quick"].to_json(),
         "seed": 0,
         "margin": margin,
         "expectation": 1,
-        "comparisons": comparisons,
-        "routes": [route(item) for item in found.routes],
-        "matrix": matrix(rng, found),
-        "curve": {side: curve(rng, found.clean[side], scale) for side, scale in zip(SIDES, (0.03, 0.029), strict=True)},
-        "flips": flips(LABELS, truths, found),
-        "checks": [{**check.to_json(), "page": f"docs/checks/{check.name}.md"} for check in checks],
-        "drift": drift,
-        **({"retrieval": retrieval(ranks), "top5": top_five(found, 12)} if partners else {}),
-        "per_sample": {
-            "comparisons": {name: {side: text(flags[side]) for side in SIDES} for name, flags in sides.items()},
-            "routes": [
-                {
-                    "attacked": text(item.attacked),
-                    **{f"fools_{side}": text(item.fools[side]) for side in SIDES},
-                }
-                for item in found.routes
-            ],
-        },
+        "labels": list(labels),
+        "truth": truth.tolist(),
+        "clean": {name: ranks(rng, ~flags, len(labels)) for name, flags in right.items()},
+        "attacks": items,
+        "drift": drift(rng, n),
+        "checks": checks(),
+        "curve": {side: curve(rng, right[side], scale) for side, scale in zip(SIDES, (0.03, 0.029), strict=True)},
         "hashes": {
             "engine": "3f9c2a1b" * 8,
             "graph": "3f9c2a1b" * 8,
@@ -177,45 +173,121 @@ def document(
             "centers": "77" * 32,
             "environment": sha256_bytes(canonical(ENVIRONMENT)),
         },
-        "gallery": pictures(rng, {k: LABELS[int(truths[k])] for k in np.flatnonzero(found.fooled)[:3].tolist()}),
+        "gallery": pictures(rng, {k: labels[truth[k]] for k in np.flatnonzero(fooled)[:3].tolist()}),
         "context": {
             "tool": "0.1.0",
             "encoder": {"name": "bindlite", "sha256": "5d" * 32, "license": "Apache-2.0"},
             "modality": thermal(64).to_json(),
             "adapter": None,
-            "labels": list(LABELS),
             "hashes": {"manifest": "c4" * 32, "probe.npz": "e1" * 32},
         },
         "environment": ENVIRONMENT,
         "seconds": 83.4,
     }
-    loaded: dict[str, Any] = json.loads(json.dumps(made, allow_nan=False))
+    loaded: dict[str, Any] = json.loads(json.dumps({**made, **({"retrieval": retrieval(n)} if partners else {})}))
     return loaded
 
 
-def compared(found: Outcome) -> dict[str, dict[str, Flags]]:
-    """Right or not on either side: clean, each route, the worst case."""
-    sides = {"clean": found.clean}
-    sides |= {name: {side: found.withstood(side, name) for side in SIDES} for name in ROUTES}
-    return {**sides, "worst case": {side: found.withstood(side, *ROUTES) for side in SIDES}}
+def attacks(
+    rng: np.random.Generator, right: Mapping[str, Flags], labels: int, lost: float, gained: float, blind: float
+) -> list[dict[str, Any]]:
+    """Every attack of the budget; later ones meet what earlier ones left standing."""
+    n = len(right["engine"])
+    weak = rng.random(n)
+    flip_lost, flip_gained, only_blind = (rng.random(n) < share for share in (lost, gained, blind))
+    standing = {side: right[side].copy() for side in SIDES}
+    items = []
+    for route, attack, crafted_on, reach in PLAN:
+        own = crafted_on if crafted_on in standing else "reference"
+        attacked = (standing if attack in STRONGER else right)[own].copy()
+        reached = attacked & (weak < reach + 0.01 * rng.standard_normal(n))
+        fools = {
+            "reference": reached & ~flip_gained,
+            "engine": (reached | (attacked & flip_lost)) & ~(flip_gained & (weak < 0.5)) & ~only_blind,
+        }
+        if route == "black box":
+            fools["engine"] |= attacked & only_blind
+        if attack == FIRST:
+            fools |= {name: fools["reference"] & (rng.random(n) < 0.8) for name in SOURCES}
+        found = {name: ranks(rng, flags, labels) for name, flags in fools.items()}
+        queries = 10 * int(attacked.sum())
+        row = {"route": route, "attack": attack, "crafted_on": crafted_on, "attacked": flag_text(attacked)}
+        items.append({**row, "queries": queries, "ranks": found})
+        standing[own] &= ~fools[own]
+    return items
 
 
-def as_object(item: dict[str, Any]) -> Any:
-    """A comparison as the gate reads it."""
-    return SimpleNamespace(**{**item, "interval": Interval(*item["interval"])})
+def ranks(rng: np.random.Generator, wrong: Flags, labels: int) -> list[int]:
+    """Rank of the true label: 0 where it is right, else drawn at random."""
+    found: list[int] = np.where(wrong, rng.integers(1, labels, len(wrong)), 0).tolist()
+    return found
 
 
-def drifts(rng: np.random.Generator, n: int) -> dict[str, Any]:
-    """Small drifts, and margins of which a few are tiny."""
-    change = [float(f"{value:.3g}") for value in 0.004 * rng.lognormal(0, 0.5, n)]
-    margin = [float(f"{value:.3g}") for value in 0.4 * rng.beta(1.6, 3, n)]
-    ties = [k for k in range(n) if 2 * change[k] >= margin[k]]
-    cosine = 1 - np.square(change)
-    return {
-        "cosine_min": float(cosine.min()),
-        "cosine_mean": float(cosine.mean()),
-        "near_ties": len(ties),
-        "near_tie_samples": ties,
-        "change": change,
-        "margin": margin,
+def checks() -> dict[str, Any]:
+    """Every check that is measured on the engine, all of them passed."""
+    ahead, behind = np.zeros(29, np.bool_), np.arange(29) < 1
+    leads = {
+        "more_steps_not_stronger": "20 steps over 10",
+        "one_step_not_stronger": "one step over 10",
+        "noise_harmless": "noise (8 draws break 0) over the gradient (breaks 9)",
+        "losses_agree": "PGD with `margin` over PGD with `ce`",
+        "targets_agree": "targeted over untargeted attacks",
     }
+    found = [
+        judge_value("unit_norm", 2.1e-7, "largest deviation of |z| from one; NaN fails"),
+        judge_value("repeatable", 0.0, "largest change of z between two runs of one batch, another in between"),
+        judge_value("batch_independent", 0.0031, "largest change of z between batch sizes and orders"),
+        judge_value("eps_zero", 0.0, "share of labels that an attack of eps 0 changes"),
+        judge_value("huge_eps", 0.0, "share of samples that withstand eps 1"),
+        judge_value("gradients_alive", 0.0, "share of samples whose input gradient vanishes or is NaN"),
+        judge_value("finite_differences", 0.0684, "relative error of the gradient against differences of the engine"),
+        judge_value("gradient_norms", 1.04, "slopes in random directions over what the gradient predicts"),
+        *(compare_attacks(name, ahead, behind, what) for name, what in leads.items()),
+        judge_survival(50, 44, 1.1, 8),
+    ]
+    return {check.name: dict(check.raw) for check in found}
+
+
+def drift(rng: np.random.Generator, n: int) -> dict[str, Any]:
+    """Small drifts, and margins of which a few are tiny."""
+    change = 0.004 * rng.lognormal(0, 0.5, n)
+    return {
+        "cosine": (1 - np.square(change)).tolist(),
+        "change": change.tolist(),
+        "margin": (0.4 * rng.beta(1.6, 3, n)).tolist(),
+    }
+
+
+def curve(rng: np.random.Generator, clean: Flags, scale: float) -> dict[str, Any]:
+    """Robustness against the radius on the first samples, falling to nothing."""
+    right = clean[:100]
+    room = scale * rng.lognormal(0, 0.8, len(right))  # the radius that each sample withstands
+    points = [{"eps": eps, "right": flag_text(right & (room > eps) & (eps < 1))} for eps in EPS]
+    return {"attack": "PGD(steps=20, loss='margin')", "points": points}
+
+
+def retrieval(n: int) -> dict[str, Any]:
+    """Ranks of partners, clean and crafted on either side, alike on both sides and in both directions."""
+    rng = np.random.default_rng(5)
+    clean = np.minimum(rng.geometric(0.7, n) - 1, n - 1)
+    attacked = np.minimum(clean + rng.geometric(0.2, n) - 1, n - 1)
+
+    def places(found: NDArray[np.int64]) -> dict[str, Any]:
+        return {side: {way: found.tolist() for way in ("forward", "backward")} for side in SIDES}
+
+    return {"attack": FIRST, "clean": places(clean), "crafted": {side: places(attacked) for side in SIDES}}
+
+
+def pictures(rng: np.random.Generator, truths: Mapping[int, str]) -> list[dict[str, Any]]:
+    """Thermal samples and their adversarial twins under their true labels, for the gallery."""
+    modality = thermal(64)
+    yy, xx = np.mgrid[:64, :64]
+    shown = []
+    for (sample, truth), (other, width) in zip(truths.items(), (("person", 6), ("car", 17), ("dog", 9)), strict=False):
+        blob = np.exp(-(((xx - 32) / width) ** 2 + ((yy - 34) / 14) ** 2))
+        clean = (0.15 + 0.7 * blob + 0.05 * rng.standard_normal((64, 64))).astype(np.float32)[None]
+        change = rng.choice([-4 / 255, 4 / 255], (1, 64, 64)).astype(np.float32)
+        after = other if other != truth else "background"
+        item = {"sample": sample, "truth": truth, "before": truth, "after": after}
+        shown.append({**item, **views(clean.clip(0, 1), (clean + change).clip(0, 1), modality)})
+    return shown

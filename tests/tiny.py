@@ -12,15 +12,18 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from sample_report import document, measure
 
-from advcal_edge.bundle import Bundle
+from advcal_edge.bundle import REPORT_SCHEMA, Bundle
 from advcal_edge.centers import Centers
+from advcal_edge.errors import BundleError
 from advcal_edge.probe import Probe
-from advcal_edge.spec import Modality
+from advcal_edge.spec import Modality, thermal
 from advcal_edge.storage import sha256_bytes
 from advcal_edge.threat import ThreatModel
 
 DIM, CLASSES, SAMPLES = 6, 4, 12
+PROVIDER = "CPUExecutionProvider"
 
 BundleMaker = Callable[..., Bundle]
 
@@ -106,22 +109,42 @@ def encode(
     return bytes(model.SerializeToString())
 
 
-def report_for(engine: bytes, verdict: str = "pass", /, **changes: object) -> tuple[str, bytes]:
-    """Name and bytes of a report on an engine."""
+def report_for(
+    engine: bytes,
+    verdict: str = "pass",
+    /,
+    *,
+    schema: str = REPORT_SCHEMA,
+    data: str | None = None,
+    samples: int = 200,
+    lost: float | None = None,
+    **changes: object,
+) -> tuple[str, bytes]:
+    """Name and bytes of a report on an engine of the tiny bundle, whose probe has the hash `data`."""
     sha256 = sha256_bytes(engine)
-    content = {
-        "schema": "advcal-edge/report/2",
-        "verdict": verdict,
-        "engine": {
-            "sha256": sha256,
-            "fingerprint": f"onnxruntime 1.32.0 CPUExecutionProvider all sha256:{sha256[:12]}",
-        },
-        "threat": ThreatModel("linf", 4 / 255, (0.0, 1.0)).to_json(),
-        "margin": 0.02,
-        "hashes": {"centers": sha256_bytes(make_centers().to_bytes())},
-        **changes,
+    share = {"pass": 0.0, "inconclusive": 0.02, "fail": 0.3}[verdict] if lost is None else lost
+    measured = measure(samples, lost=share, gained=0.0, flipped=0.0)
+    measured["engine"] |= {"sha256": sha256, "fingerprint": f"onnxruntime 1.32.0 {PROVIDER} all sha256:{sha256[:12]}"}
+    measured["hashes"] |= {
+        "engine": sha256,
+        "centers": sha256_bytes(make_centers().to_bytes()),
+        "data": data or sha256_bytes(probe_bytes(Linear.random(thermal(8)))),
     }
-    return f"reports/{sha256[:8]}/report.json", json.dumps(content).encode()
+    measured |= changes
+    try:
+        content = document(measured)
+    except BundleError:
+        content = {"measured": measured, "derived": {}}
+    assert changes or content["derived"]["verdict"] == verdict
+    return f"reports/{sha256[:8]}/report.json", json.dumps({**content, "schema": schema}).encode()
+
+
+def probe_bytes(linear: Linear, samples: int = SAMPLES) -> bytes:
+    """The held-out samples of the tiny bundle."""
+    rng = np.random.default_rng(2)
+    shape = linear.modality.input.shape
+    x = rng.integers(0, 256, (samples, *shape)).astype(np.float32) / np.float32(255)
+    return Probe(x, labels(linear, x, rng)).to_bytes(linear.modality.input)
 
 
 def make_centers() -> Centers:
@@ -148,10 +171,10 @@ def write_bundle(
 ) -> Bundle:
     """A bundle with a graph for each precision, the gradient if asked for, and a report for each verdict."""
     modality = linear.modality
-    rng = np.random.default_rng(2)
-    x = rng.integers(0, 256, (samples, *modality.input.shape)).astype(np.float32) / np.float32(255)
+    probe = probe_bytes(linear, samples)
     graphs = {f"onnx/forward.{p}.onnx": linear.forward(p) for p in precisions}
-    reports = dict(report_for(linear.forward(p), verdict) for p, verdict in verdicts.items())
+    data = sha256_bytes(probe)
+    reports = dict(report_for(linear.forward(p), verdict, data=data) for p, verdict in verdicts.items())
     manifest = {
         "modality": modality.to_json(),
         "threat": ThreatModel("linf", 4 / 255, modality.input.bounds).to_json(),
@@ -159,7 +182,7 @@ def write_bundle(
     }
     files = {
         "centers.safetensors": make_centers().to_bytes(),
-        "probe.npz": Probe(x, labels(linear, x, rng)).to_bytes(modality.input),
+        "probe.npz": probe,
         **({"onnx/vjp.fp32.onnx": linear.vjp()} if gradient else {}),
     }
     return Bundle.create(path, manifest, {**files, **graphs, **reports})

@@ -20,7 +20,7 @@ def audit_report(console: Console, path: Path, bundle: Path | None, engine: Path
         ConfigError: no bundle to hold it against.
         BundleError: the report cannot be read, or was changed since the bundle listed it.
     """
-    from advcal_edge.report.findings import render_findings
+    from advcal_edge.report.text import render_findings
     from advcal_edge.verify.audit import audit
 
     document = read_object(path, limits.REPORT_BYTES, BundleError, hint="verify again, or copy the report again")
@@ -35,7 +35,7 @@ def audit_report(console: Console, path: Path, bundle: Path | None, engine: Path
     holds = all(finding.status == "ok" for finding in findings)
     console.document({"holds": holds, "findings": [finding.to_json() for finding in findings]})
     word = "holds" if holds else "does not hold"
-    console.say(f"the report {word}; its verdict is {document.get('verdict')}. Nothing was attacked")
+    console.say(f"the report {word}; its verdict is {document['derived'].get('verdict')}. Nothing was attacked")
     return holds
 
 

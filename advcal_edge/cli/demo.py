@@ -46,12 +46,16 @@ def demo(
     console.result(summary_table(reports))
     chosen = smallest_passing(reports)
     if chosen is not None:
-        console.result("\n" + try_out(bundle, chosen["engine"]["precision"]))
+        console.result("\n" + try_out(bundle, chosen["measured"]["engine"]["precision"]))
     seconds = time.perf_counter() - started
-    verdict = chosen["verdict"] if chosen else max((report["verdict"] for report in reports), key=verify.RANK.index)
+    verdict = (
+        chosen["derived"]["verdict"]
+        if chosen
+        else max((report["derived"]["verdict"] for report in reports), key=verify.RANK.index)
+    )
     document = {
         "modality": modality,
-        "samples": reports[0]["samples"],
+        "samples": reports[0]["derived"]["samples"],
         "seconds": seconds,
         "bundle": str(bundle.path),
         "before": calibration.table.before.to_json(),
@@ -62,35 +66,37 @@ def demo(
     }
     console.document(document)
     best = chosen or reports[0]
-    console.say(f"{verdict.upper()}  {best['engine']['path']}  {bundle.path / report_of(best)}  {seconds:.0f} s")
+    console.say(
+        f"{verdict.upper()}  {best['measured']['engine']['path']}  {bundle.path / report_of(best)}  {seconds:.0f} s"
+    )
     console.next(command("inspect", bundle.path))
     raise typer.Exit(0 if chosen else 1)
 
 
 def smallest_passing(reports: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """The report of the smallest precision that passed."""
-    passed = {report["engine"]["precision"]: report for report in reports if report["verdict"] == "pass"}
+    passed = {
+        report["measured"]["engine"]["precision"]: report
+        for report in reports
+        if report["derived"]["verdict"] == "pass"
+    }
     return next((passed[precision] for precision in FASTEST_FIRST if precision in passed), None)
 
 
 def engine_entry(bundle: Bundle, report: dict[str, Any]) -> dict[str, Any]:
     """One engine of the demo's document: what it is, what was found, where the whole report lies."""
+    measured, derived = report["measured"], report["derived"]
     return {
-        "path": report["engine"]["path"],
-        "precision": report["engine"]["precision"],
-        "sha256": report["engine"]["sha256"],
-        "verdict": report["verdict"],
-        "reasons": report["reasons"],
-        "comparisons": report["comparisons"],
-        "checks": report["checks"],
-        "seconds": report["seconds"],
+        **{name: measured["engine"][name] for name in ("path", "precision", "sha256")},
+        **{name: derived[name] for name in ("verdict", "reasons", "comparisons", "checks")},
+        "seconds": measured["seconds"],
         "report": str(bundle.path / report_of(report)),
     }
 
 
 def report_of(report: dict[str, Any]) -> str:
     """Name of the page inside the bundle."""
-    return f"reports/{report['engine']['sha256'][:8]}/report.html"
+    return f"reports/{report['measured']['engine']['sha256'][:8]}/report.html"
 
 
 def try_out(bundle: Bundle, precision: str) -> str:

@@ -100,16 +100,19 @@ def describe_plans(bundle: Bundle) -> dict[str, Any]:
 
 
 def describe_reports(bundle: Bundle) -> dict[str, Any]:
-    """Each report with its verdict and the graph it speaks of; None where that graph is gone or was replaced."""
+    """Each report with its verdict and its engine's file; None where that file is gone or was replaced."""
+    from advcal_edge.runtime.engine import listed_digest
+
     files = bundle.manifest["files"]
     found = {}
     for name in files:
         if name.endswith("/report.json"):
             report = as_object(read_report(bundle, name))
-            judged = as_word(as_object(report.get("engine")).get("sha256"))
-            speaks_of = [graph for graph, entry in files.items() if entry["sha256"] == judged]
-            verdict = as_word(report.get("verdict"))
-            found[name] = {"verdict": verdict, "engine": judged, "graph": next(iter(speaks_of), None)}
+            engine = as_object(as_object(report.get("measured")).get("engine"))
+            judged = as_word(engine.get("sha256"))
+            graphs = [graph for graph in files if judged is not None and listed_digest(bundle, graph) == judged]
+            verdict = as_word(as_object(report.get("derived")).get("verdict"))
+            found[name] = {"verdict": verdict, "engine": judged, "graph": next(iter(graphs), None)}
     return found
 
 

@@ -99,9 +99,11 @@ def verify(
     if shard is not None:
         raise typer.Exit(run_shard(opened, console, options, state, shard))
     documents = run_merge(opened, console, consent, state) if merge else run(opened, console, options, state)
-    verdict = max((document["verdict"] for document in documents), key=RANK.index)
+    verdict = max((document["derived"]["verdict"] for document in documents), key=RANK.index)
     console.document({"verdict": verdict, "seconds": time.perf_counter() - started, "engines": documents})
-    if verdict == "pass" and all(document["threat"]["norm"] == opened.threat.norm for document in documents):
+    if verdict == "pass" and all(
+        document["measured"]["threat"]["norm"] == opened.threat.norm for document in documents
+    ):
         console.next(command("embed", bundle, "FILE", "--require-verified"))
     raise typer.Exit(0 if verdict == "pass" else 1)
 

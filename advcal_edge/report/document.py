@@ -1,38 +1,47 @@
-"""The JSON document every rendering starts from: which schema it must have, and the facts all of them state."""
+"""The document that every rendering starts from: its schema, the facts that all of them state, and rows of rankings."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from advcal_edge.bundle import REPORT_SCHEMA
 from advcal_edge.errors import AdvcalError, BundleError
+from advcal_edge.report.measured import IDENTITY
 from advcal_edge.threat import ThreatModel
 
-SCHEMA = REPORT_SCHEMA
+Sides = tuple[Mapping[str, Any], Mapping[str, Any]]
+"""A share with its interval on the reference and on the engine."""
+
+DECIDING = "recall@10 to partner"
+DIRECTIONS = {"forward": "to partner", "backward": "from partner"}
 
 
 @contextmanager
-def reading(report: Mapping[str, Any]) -> Iterator[None]:
-    """Refuse another schema, and turn whatever is missing inside into one error.
+def reading(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What a rendering shows: the derived half, and of the measured half what identifies it, in one mapping.
+
+    Another schema is refused, and whatever is missing inside becomes one error.
 
     Raises:
         BundleError: unknown schema, or a field that is missing or of the wrong type.
     """
-    found = report.get("schema")
-    if found != SCHEMA:
+    schema = document.get("schema")
+    if schema != REPORT_SCHEMA:
         raise BundleError(
-            f"the report has schema `{found}`; this version reads `{SCHEMA}`",
+            f"the report has schema `{schema}`; this version reads `{REPORT_SCHEMA}`",
             hint="verify again, or install the version of advcal-edge that wrote it",
         )
     try:
-        yield
+        measured, derived = document["measured"], document["derived"]
+        yield {"schema": schema, **{name: measured[name] for name in IDENTITY}, **derived}
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AdvcalError) as error:
         reason = error.message if isinstance(error, AdvcalError) else repr(error)
         raise BundleError(
-            f"the report has the schema `{SCHEMA}` but is malformed: {reason}", hint="verify again"
+            f"the report has the schema `{REPORT_SCHEMA}` but is malformed: {reason}", hint="verify again"
         ) from error
 
 
@@ -49,7 +58,7 @@ def partner_name(report: Mapping[str, Any]) -> str:
 
 
 def engine_name(report: Mapping[str, Any]) -> str:
-    """The first eight digits of the engine's hash, in brackets its precision and the ladder's step."""
+    """The first eight digits of the engine's hash, in brackets its precision and the step of the precision fallback."""
     told = [report["engine"][key] for key in ("precision", "step") if report["engine"].get(key)]
     name = str(report["engine"]["sha256"])[:8]
     return f"{name} ({', '.join(map(str, told))})" if told else name
@@ -88,3 +97,48 @@ def tally(report: Mapping[str, Any]) -> Mapping[str, int]:
     """How many checks passed, failed and were skipped."""
     counts = Counter(check["status"] for check in report["checks"])
     return {status: counts[status] for status in ("pass", "fail", "skipped")}
+
+
+@dataclass(frozen=True, slots=True)
+class RankingRow:
+    """One depth of one ranking, clean and at worst under attack."""
+
+    name: str
+    clean: Sides
+    attacked: Sides
+
+
+def ranking(report: Mapping[str, Any]) -> list[RankingRow]:
+    """Rows for `top5` and `retrieval`; empty for a report with neither."""
+    return [*top_rows(report), *recall_rows(report)]
+
+
+def headlines(report: Mapping[str, Any]) -> list[RankingRow]:
+    """What belongs to the top of a page: top-5, and the recall that decides."""
+    return [*top_rows(report), *(row for row in recall_rows(report) if row.name == DECIDING)]
+
+
+def top_rows(report: Mapping[str, Any]) -> Iterator[RankingRow]:
+    """The true label among the best five."""
+    if "top5" in report:
+        top = report["top5"]
+        yield RankingRow(f"top-5 of {top['labels']} labels", sides(top["clean"]), sides(top["worst case"]))
+
+
+def recall_rows(report: Mapping[str, Any]) -> Iterator[RankingRow]:
+    """Each direction of retrieval, each depth."""
+    if "retrieval" not in report:
+        return
+    clean, attacked = report["retrieval"]["clean"], report["retrieval"]["attacked"]
+    for direction, words in DIRECTIONS.items():
+        for depth in clean["reference"][direction]:
+            yield RankingRow(
+                f"{depth} {words}",
+                sides({side: found[direction][depth] for side, found in clean.items()}),
+                sides({side: found[direction][depth] for side, found in attacked.items()}),
+            )
+
+
+def sides(found: Mapping[str, Mapping[str, Any]]) -> Sides:
+    """Reference and engine."""
+    return found["reference"], found["engine"]

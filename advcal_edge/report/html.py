@@ -8,30 +8,28 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advcal_edge.errors import DependencyError
-from advcal_edge.report.checks import check_rows, linked
-from advcal_edge.report.curve import CurvePlot
 from advcal_edge.report.document import (
     engine_name,
     foreign_norm,
+    headlines,
     matrix_rows,
     modality_name,
     named,
     partner_name,
+    ranking,
     reading,
     tally,
 )
-from advcal_edge.report.drift import DriftPlot
-from advcal_edge.report.drops import DropPlot
-from advcal_edge.report.flips import Flips
-from advcal_edge.report.pages import Page, load_pages
-from advcal_edge.report.ranking import headlines, ranking
-from advcal_edge.report.sections import sections
+from advcal_edge.report.pages import Page, check_rows, linked, load_pages
+from advcal_edge.report.plots import CurvePlot, DriftPlot, DropPlot
 from advcal_edge.report.typography import FILTERS
 from advcal_edge.threat import ThreatModel, format_eps
 
@@ -39,9 +37,26 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 FOLDER = Path(__file__).parent
+SHOWN = 10  # rows before the rest is folded away
+TITLES = {
+    "tested": "What was tested",
+    "accuracy": "Accuracy",
+    "radius": "Accuracy against the radius",
+    "flips": "Flips",
+    "ranking": "Ranking",
+    "matrix": "Crafted on, judged on",
+    "routes": "Routes of attack",
+    "rebuilds": "Rebuilds",
+    "gallery": "Inputs that fool the engine",
+    "checks": "Checks",
+    "statistics": "Statistics",
+    "explanations": "What the checks ask",
+    "origin": "Hashes and environment",
+}
+"""By the name of the anchor."""
 
 
-def render_html(report: Mapping[str, Any], pages: Mapping[str, Page] | None = None) -> str:
+def render_html(document: Mapping[str, Any], pages: Mapping[str, Page] | None = None) -> str:
     """The page of one report; the same document gives the same bytes.
 
     `pages` explains the checks by name: those of the package unless given.
@@ -55,9 +70,9 @@ def render_html(report: Mapping[str, Any], pages: Mapping[str, Page] | None = No
     except ModuleNotFoundError as error:
         raise DependencyError("jinja2", extra="report", purpose="the report page") from error
     template = environment().get_template("report.html")
-    with reading(report):
+    with reading(document) as report:
         threat = ThreatModel.from_json(report["threat"])
-        checks = check_rows(report["checks"], load_pages() if pages is None else pages)
+        checks = check_rows(report["checks"], packaged_pages() if pages is None else pages)
         try:
             return template.render(
                 report=report,
@@ -71,7 +86,7 @@ def render_html(report: Mapping[str, Any], pages: Mapping[str, Page] | None = No
                 worst=named(report, "worst case"),
                 tally=tally(report),
                 drops=DropPlot.of(report["comparisons"], report["margin"]),
-                drift=DriftPlot.of(report["drift"]),
+                drift=DriftPlot.of(document["measured"]["drift"], frozenset(report["drift"]["near_tie_samples"])),
                 curve=CurvePlot.of(report["curve"], threat.eps, threat.norm) if "curve" in report else None,
                 matrix=matrix_rows(report["matrix"]) if "matrix" in report else [],
                 flips=Flips.of(report),
@@ -83,6 +98,12 @@ def render_html(report: Mapping[str, Any], pages: Mapping[str, Page] | None = No
             )
         except UndefinedError as error:
             raise LookupError(error.message) from error
+
+
+@lru_cache(maxsize=1)
+def packaged_pages() -> Mapping[str, Page]:
+    """The explanations of the package, read once."""
+    return load_pages()
 
 
 @lru_cache(maxsize=1)
@@ -109,3 +130,78 @@ def policy(style: str) -> str:
     """What a browser may load for the page: the style sheet with this text, and pictures that the page holds."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One part of the page."""
+
+    number: int
+    title: str
+
+
+def sections(report: Mapping[str, Any], *, explained: bool) -> Mapping[str, Section]:
+    """Those that a report has something for."""
+    there = {
+        "radius": "curve" in report,
+        "matrix": "matrix" in report,
+        "ranking": "top5" in report or "retrieval" in report,
+        "rebuilds": "rebuilds" in report,
+        "gallery": bool(report["gallery"]),
+        "explanations": explained,
+    }
+    names = [name for name in TITLES if there.get(name, True)]
+    return {name: Section(number, TITLES[name]) for number, name in enumerate(names, 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class FlipRow:
+    """One sample and one comparison."""
+
+    sample: int
+    truth: str
+    comparison: str
+    lost_on: str
+    route: str  # empty where the clean input was enough
+    attack: str
+    crafted_on: str
+    near_tie: bool
+    pictured: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """Rows to show, rows to fold, and how many there are by comparison and side."""
+
+    shown: Sequence[FlipRow]
+    folded: Sequence[FlipRow]
+    counts: Mapping[tuple[str, str], int]
+
+    @classmethod
+    def of(cls, report: Mapping[str, Any]) -> Flips:
+        """Rows of a report: lost on the engine first, within that as the report has them."""
+        near, pictured = set(report["drift"]["near_tie_samples"]), {item["sample"] for item in report["gallery"]}
+        rows = [flip_row(item, near, pictured) for item in report["flips"]]
+        rows.sort(key=lambda row: row.lost_on != "engine")
+        shown = len(rows) if len(rows) <= SHOWN + 2 else SHOWN
+        return cls(rows[:shown], rows[shown:], Counter((row.comparison, row.lost_on) for row in rows))
+
+
+def flip_row(item: Mapping[str, Any], near: set[int], pictured: set[int]) -> FlipRow:
+    """One entry of `flips`; `found_by` is `ROUTE: ATTACK, crafted on SIDE` or null."""
+    route, attack, crafted_on = "", "", ""
+    if item["found_by"] is not None:
+        route, _, rest = item["found_by"].partition(": ")
+        attack, _, crafted_on = rest.rpartition(", crafted on ")
+    sample = int(item["sample"])
+    return FlipRow(
+        sample,
+        item["truth"],
+        item["comparison"],
+        item["lost_on"],
+        route,
+        attack,
+        crafted_on,
+        sample in near,
+        sample in pictured,
+    )

@@ -1,31 +1,35 @@
-"""What `verify` prints: one table an engine, one line an engine."""
+"""What `verify` prints: a table per engine, a line per engine, and the findings of `verify --check`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from advcal_edge.report.document import (
+    RankingRow,
     engine_name,
     foreign_norm,
     matrix_rows,
     modality_name,
     named,
+    ranking,
     reading,
+    sides,
     tally,
     threat_name,
 )
-from advcal_edge.report.ranking import RankingRow, ranking, sides
 from advcal_edge.report.table import WIDTH, clipped, one_line, percent, percent_interval, table, wrapped
 
 VERDICT = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
 OUTCOME = {"pass": "pass", "fail": "FAIL", "inconclusive": "open"}
 COMPARISONS = ("", "reference [95 %]", "engine [95 %]", "flips", "drop [95 %]", "verdict")
+FINDING = {"ok": "ok", "wrong": "WRONG", "unchecked": "unchecked"}
+NAME_WIDTH = 32
 RANKING = ("reference -> engine [95 %]", "clean", "attacked")
 
 
-def verification_table(report: Mapping[str, Any]) -> str:
+def verification_table(document: Mapping[str, Any]) -> str:
     """What was tested, comparisons, rankings and matrix in percent, the checks, and last the verdict with its reasons.
 
     At most 100 columns wide, and readable in a log.
@@ -33,7 +37,7 @@ def verification_table(report: Mapping[str, Any]) -> str:
     Raises:
         BundleError: unknown schema, or malformed.
     """
-    with reading(report):
+    with reading(document) as report:
         ranks = [ranking_row(row) for row in ranking(report)]
         parts = [subject(report), table(COMPARISONS, [comparison_row(item) for item in report["comparisons"]])]
         parts += [table(RANKING, ranks)] if ranks else []
@@ -43,22 +47,22 @@ def verification_table(report: Mapping[str, Any]) -> str:
             *([wrapped("norm  ", foreign)] if foreign else []),
             *plan_lines(report),
             *rebuilds_line(report),
-            *ladder_line(report),
+            *fallback_line(report),
             *checks_lines(report),
             *verdict_lines(report),
         ]
         return "\n\n".join([*parts, "\n".join(last)])
 
 
-def summary_table(reports: Sequence[Mapping[str, Any]]) -> str:
-    """One row an engine: accuracy of reference -> engine in percent, worst-case drop, checks, verdict.
+def summary_table(documents: Sequence[Mapping[str, Any]]) -> str:
+    """One row per engine: accuracy of reference -> engine in percent, worst-case drop, checks, verdict.
 
     Raises:
         BundleError: unknown schema, or malformed.
     """
     rows = []
-    for report in reports:
-        with reading(report):
+    for document in documents:
+        with reading(document) as report:
             rows.append(summary_row(report))
     header = ("engine", "clean", "worst case", "flips", "drop [95 %]", "pass/fail/skip", "verdict")
     return table(header, rows)
@@ -155,13 +159,13 @@ def rebuilds_line(report: Mapping[str, Any]) -> list[str]:
     return [wrapped("rebuilds  ", text)]
 
 
-def ladder_line(report: Mapping[str, Any]) -> list[str]:
-    """Every step up to this engine with its verdict; nothing where no ladder was climbed."""
-    if "ladder" not in report:
+def fallback_line(report: Mapping[str, Any]) -> list[str]:
+    """Every step of the precision fallback up to this engine with its verdict; nothing where there was none."""
+    if "fallback" not in report:
         return []
-    ladder = report["ladder"]
-    steps = ", ".join(f"{attempt['step']} {attempt['verdict']}" for attempt in ladder["attempts"])
-    return [wrapped("ladder    ", f"{ladder['asked']} was asked for: {steps}")]
+    fallback = report["fallback"]
+    steps = ", ".join(f"{attempt['step']} {attempt['verdict']}" for attempt in fallback["attempts"])
+    return [wrapped("fallback  ", f"{fallback['asked']} was asked for: {steps}")]
 
 
 def share(side: Mapping[str, Any]) -> str:
@@ -209,3 +213,45 @@ def settled(report: Mapping[str, Any]) -> str:
     """Why a report without reasons passed."""
     drops = ", ".join(f"{item['name']} drop {drop(item)}" for item in report["comparisons"] if item["decides"])
     return f"{drops}: below {100 * report['margin']:g} points; every required check passed"
+
+
+class Finding(Protocol):
+    """One value of a report, compared with what it should be."""
+
+    @property
+    def name(self) -> str:
+        """What was looked at."""
+
+    @property
+    def status(self) -> str:
+        """`ok`, `wrong` or `unchecked`."""
+
+    @property
+    def found(self) -> str:
+        """What the document says."""
+
+    @property
+    def expected(self) -> str:
+        """What it should say; empty where nothing is known."""
+
+    @property
+    def where(self) -> str:
+        """The place in the document."""
+
+
+def render_findings(findings: Sequence[Finding]) -> str:
+    """One line per finding, more where something is wrong or was not looked at, and last how many there are of each."""
+    width = min(max((len(clipped(item.name, NAME_WIDTH)) for item in findings), default=0), NAME_WIDTH)
+    lines = [line for item in findings for line in finding_lines(item, width)]
+    counts = Counter(item.status for item in findings)
+    return "\n".join([*lines, "", ", ".join(f"{counts[status]} {status}" for status in FINDING)])
+
+
+def finding_lines(item: Finding, width: int) -> list[str]:
+    """Status and name; where it is not ok, the place and both values below."""
+    first = f"{FINDING[item.status]:9}  {clipped(item.name, NAME_WIDTH):{width}}  "
+    if item.status == "ok":
+        return [wrapped(first, item.where)]
+    indent = " " * 11
+    lines = [wrapped(first, item.where), wrapped(f"{indent}found     ", item.found)]
+    return [*lines, wrapped(f"{indent}expected  ", item.expected)] if item.expected else lines

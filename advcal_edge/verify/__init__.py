@@ -5,11 +5,8 @@ Called, the package runs `advcal_edge.verify.run.verify`.
 
 from advcal_edge.verb import make_verb
 from advcal_edge.verify.budget import BUDGETS, Budget
-from advcal_edge.verify.check import Check
-from advcal_edge.verify.comparison import Comparison
 from advcal_edge.verify.lineup import Lineup, Player
 from advcal_edge.verify.options import VerifyOptions
-from advcal_edge.verify.rebuild import Rebuilds
 from advcal_edge.verify.report import Report
 from advcal_edge.verify.samples import HeldOut, Samples
 from advcal_edge.verify.shard import Shard
@@ -19,12 +16,9 @@ from advcal_edge.verify.verification import Verification
 __all__ = [
     "BUDGETS",
     "Budget",
-    "Check",
-    "Comparison",
     "HeldOut",
     "Lineup",
     "Player",
-    "Rebuilds",
     "Report",
     "Samples",
     "Shard",

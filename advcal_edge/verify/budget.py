@@ -9,6 +9,7 @@ from typing import Any
 from advcal_edge.attacks import LOSSES, Attack, Route, plans
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import choose
+from advcal_edge.report.consistency import BUDGETS as NAMED
 from advcal_edge.threat import Norm
 
 CHOICE = ("ce", "ce-scaled", "margin", "dlr")
@@ -91,27 +92,4 @@ def times(restarts: int) -> str:
     return f" x {restarts}" if restarts > 1 else ""
 
 
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "quick": ("ce", "margin"),
-    "standard": ("ce", "margin"),
-    "full": ("ce", "margin", "dlr"),
-}
-"""Budgets and their losses: `quick` for a build server, `standard` for a release, `full` for a publication."""
-
-NUMBERS: Mapping[str, tuple[int, int, int]] = {
-    # budget: quick, standard, full
-    "pgd_steps": (10, 20, 100),
-    "pgd_restarts": (1, 1, 5),
-    "apgd_steps": (10, 50, 100),
-    "apgd_restarts": (1, 1, 5),
-    "targets": (0, 3, 3),  # classes that targeted APGD aims at
-    "difference_steps": (5, 20, 100),
-    "square_queries": (50, 1000, 5000),
-    "label_queries": (50, 1000, 5000),
-}
-"""One line per number that an attack plan asks for."""
-
-BUDGETS: Mapping[str, Budget] = {
-    name: Budget(name, losses, {number: values[column] for number, values in NUMBERS.items()})
-    for column, (name, losses) in enumerate(NAMES.items())
-}
+BUDGETS: Mapping[str, Budget] = {name: Budget(name, losses, numbers) for name, (losses, numbers) in NAMED.items()}

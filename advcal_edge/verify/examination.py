@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from advcal_edge.attacks import PGD, Victim
-from advcal_edge.errors import BundleError
-from advcal_edge.verify.check import Check
+from advcal_edge.report.checks import Check, measured_checks, read_check
+from advcal_edge.report.results import Curve
+from advcal_edge.report.value import Value
 from advcal_edge.verify.checks import run_checks
 from advcal_edge.verify.checks.stability import repeatable
 from advcal_edge.verify.checks.trials import try_attacks
-from advcal_edge.verify.curve import Curve, measure_curve
+from advcal_edge.verify.curve import measure_curve
 from advcal_edge.verify.lineup import CALLS
 from advcal_edge.verify.samples import HeldOut
 
@@ -22,16 +23,17 @@ DRAWN = 64  # samples of the curve of accuracy against eps
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examination:
-    """What the checks of one engine found, and its accuracy against eps beside the reference's."""
+    """What was measured on one engine alone: its checks, and its accuracy against eps."""
 
     checks: Sequence[Check]
-    curve: Mapping[str, Any] | None
-    """Accuracy against eps, None for an engine without a gradient."""
+    curve: Curve | None
+    """Accuracy against eps; None for an engine without a gradient."""
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for the state of a run."""
-        return {"checks": [check.to_json() for check in self.checks], "curve": self.curve}
+        checks = {check.name: dict(check.raw) for check in self.checks}
+        return {"checks": checks, "curve": None if self.curve is None else self.curve.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Examination:
@@ -40,12 +42,18 @@ class Examination:
         Raises:
             BundleError: malformed.
         """
-        names = [field.name for field in fields(Check)]
-        try:
-            checks = [Check(**{name: check[name] for name in names}) for check in data["checks"]]
-            return cls(checks, data["curve"], float(data["seconds"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise BundleError(f"the examination of an engine is malformed: {error!r}") from error
+        value = Value(data, "examination")
+        checks = [read_check(name, value["checks"][name]) for name in measured_checks() if value["checks"].get(name)]
+        return cls(checks, read_curve(value), value["seconds"].number())
+
+
+def read_curve(note: Value) -> Curve | None:
+    """The curve in a note of a run.
+
+    Raises:
+        BundleError: malformed.
+    """
+    return None if note["curve"].value is None else Curve.read(note["curve"])
 
 
 def detect_randomness(victim: Victim, samples: HeldOut) -> int:
@@ -57,8 +65,7 @@ def examine(engine: Victim, samples: HeldOut) -> Examination:
     """Run every check that needs the engine alone."""
     few = samples.head(CHECKED)
     curve, trials = draw_curve(engine, samples), try_attacks(engine, few)
-    checks = run_checks("engine", {"engine": engine, "samples": few, "trials": trials, "curve": curve})
-    return Examination(checks, None if curve is None else curve.to_json())
+    return Examination(run_checks({"engine": engine, "samples": few, "trials": trials}), curve)
 
 
 def draw_curve(victim: Victim, samples: HeldOut) -> Curve | None:

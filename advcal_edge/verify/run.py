@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import package_version
 from advcal_edge.verify.options import VerifyOptions
 from advcal_edge.verify.plan import choose_models
-from advcal_edge.verify.report import Report
+from advcal_edge.verify.report import Report, to_bytes
 from advcal_edge.verify.samples import HeldOut
 from advcal_edge.verify.shard import Shard
 from advcal_edge.verify.state import State
@@ -209,7 +208,7 @@ def make_reports(bundle: Bundle, run: Verification) -> list[Report]:
     builds = run.lineup.builds
     if not builds:
         return list(made.values())
-    return [made[name].rebuilt([made[other] for other in others]) for name, others in builds.items()]
+    return [made[name].with_rebuilds([made[other] for other in others]) for name, others in builds.items()]
 
 
 def write_report(bundle: Bundle, report: Report) -> Written:
@@ -217,10 +216,10 @@ def write_report(bundle: Bundle, report: Report) -> Written:
     from advcal_edge.report.html import render_html
 
     document = report.to_json()
-    norm = report.threat["norm"]
+    norm = report.measured["threat"]["norm"]
     beside = "" if norm == bundle.threat.norm else f"-{norm}"  # a report on another norm replaces none on the bundle's
     folder = f"reports/{report.engine['sha256'][:8]}{beside}"
-    files = {f"{folder}/report.json": (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()}
+    files = {f"{folder}/report.json": to_bytes(document)}
     lacking = None
     try:
         files[f"{folder}/report.html"] = render_html(document).encode()
@@ -239,7 +238,7 @@ def context(bundle: Bundle) -> dict[str, Any]:
         for name, entry in manifest["files"].items()
         if not name.startswith(("reports/", "engines/"))
     }
-    return {**kept, "labels": list(bundle.centers().labels), "hashes": listed}
+    return {**kept, "hashes": listed}
 
 
 def hashes(bundle: Bundle, engine: Mapping[str, Any]) -> dict[str, str | None]:

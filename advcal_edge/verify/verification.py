@@ -1,34 +1,29 @@
-"""Attack reference and engines block by block, question the result, decide."""
+"""Attack reference and engines block by block, and put what was measured into a report per engine."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import environment
+from advcal_edge.report.results import Drift
+from advcal_edge.report.value import Value
 from advcal_edge.spec import Modality
+from advcal_edge.storage import canonical, sha256_bytes
 from advcal_edge.verify.block import Block
 from advcal_edge.verify.budget import Budget
-from advcal_edge.verify.checks import run_checks
-from advcal_edge.verify.checks.drift import Drift
-from advcal_edge.verify.comparison import Comparison
 from advcal_edge.verify.crafting import attack_block, attacks_per_block
-from advcal_edge.verify.evidence import ROUTES, Evidence, broken, flips, gather, matrix
-from advcal_edge.verify.examination import Examination, draw_curve, examine
+from advcal_edge.verify.examination import Examination, draw_curve, examine, read_curve
 from advcal_edge.verify.fitting import check_fit
-from advcal_edge.verify.gallery import gallery
-from advcal_edge.verify.gate import decide
 from advcal_edge.verify.lineup import ENGINE, REFERENCE, Lineup, Player
-from advcal_edge.verify.ranking import top_five
 from advcal_edge.verify.report import Report
-from advcal_edge.verify.retrieval import measure_retrieval
+from advcal_edge.verify.results import check_rounding, gallery, gather_attacks, gather_clean, measure_retrieval
 from advcal_edge.verify.samples import HeldOut
 from advcal_edge.verify.shard import WHOLE, Shard
 from advcal_edge.verify.state import State
@@ -96,7 +91,7 @@ class Verification:
         return names + ([f"{len(blocks)} of {self.samples.count} blocks ({listed})"] if blocks else [])
 
     def report(self, engine: str, *, context: Mapping[str, Any], hashes: Mapping[str, str | None]) -> Report:
-        """Put the blocks together and decide about one engine.
+        """Put the blocks together into what was measured on one engine.
 
         Raises:
             ConfigError: something is not done yet.
@@ -106,59 +101,40 @@ class Verification:
             raise ConfigError(f"the run is not complete: {'; '.join(self.missing())} missing")
         player, centers = self.lineup.engines[engine], self.lineup.reference.victim.centers
         blocks = [block.without_arrays() for block in self._blocks()]  # inputs are read again when they are needed
-        y = np.concatenate([block.y for block in blocks])
-        rank = {side: np.concatenate([block.rank[name] for block in blocks]) for side, name in sides(engine).items()}
-        right = {side: found == 0 for side, found in rank.items()}
-        evidence = gather(blocks, engine)
-        comparisons = compare(right[REFERENCE], right[ENGINE], evidence, self.margin)
-        worst = comparisons[-1]
+        others = self.lineup.others(engine)
+        examination = Examination.from_json(self.state.note(engine) or {})
+        reference = read_curve(Value(self.state.note(REFERENCE) or {}, "reference"))
+        checks = [*examination.checks, check_rounding(blocks, engine, self.modality)]
         first = repr(self.budget.first(self.samples.threat.norm))
         retrieval = measure_retrieval(self._blocks, engine, self.samples.partner, first)
-        if retrieval is not None:
-            comparisons += retrieval.comparisons(self.margin)
-        examination = Examination.from_json(self.state.note(engine) or {})
         drift = Drift(*np.concatenate([block.drift[engine] for block in blocks], axis=1))
-        winners = [block.winners[engine] for block in blocks]
-        facts = {
-            "evidence": evidence,
-            "worst": worst,
-            "drift": drift,
-            "engine_info": player.info,
-            "reference_info": self.lineup.reference.info,
-            "modality": self.modality,
-            **{slot: np.concatenate([getattr(w, slot) for w in winners]) for slot in ("fooled", "survived", "moved")},
+        about = environment()
+        measured: dict[str, Any] = {
+            "engine": dict(player.info),
+            "reference": dict(self.lineup.reference.info),
+            "sources": [source(name, self.lineup.sources[name]) for name in others],
+            "threat": self.samples.threat.to_json(),
+            "budget": self.budget.to_json(),
+            "seed": self.samples.seed,
+            "margin": self.margin,
+            "expectation": player.calls,  # calls averaged per question; 1 for an engine that repeats itself
+            "labels": list(centers.labels),
+            "truth": np.concatenate([block.y for block in blocks]).tolist(),
+            "clean": {name: rank.tolist() for name, rank in gather_clean(blocks, engine, others).items()},
+            "attacks": [item.to_json() for item in gather_attacks(blocks, engine, others)],
+            "drift": drift.to_json(),
+            "checks": {check.name: dict(check.raw) for check in checks},
+            "hashes": {**hashes, "environment": sha256_bytes(canonical(about))},
+            "gallery": gallery(player.victim, self.modality, self._blocks(), engine),
+            "context": dict(context),
+            "environment": dict(about),
+            "seconds": round(sum(block.seconds for block in blocks) + examination.seconds, 2),
         }
-        checks = [*examination.checks, *run_checks("results", facts, self.margin)]
-        verdict, reasons = decide(comparisons, checks)
-        others = self.lineup.others(engine)
-        return Report(
-            verdict=verdict,
-            reasons=reasons,
-            engine=player.info,
-            reference=self.lineup.reference.info,
-            sources=[source(name, self.lineup.sources[name]) for name in others],
-            threat=self.samples.threat.to_json(),
-            budget=self.budget.to_json(),
-            samples=len(self.samples),
-            seed=self.samples.seed,
-            margin=self.margin,
-            expectation=player.calls,
-            comparisons=comparisons,
-            evidence=evidence,
-            matrix=matrix(blocks, engine, others),
-            curve=self._curve(examination),
-            flips=flips(right, evidence, y, centers.labels),
-            checks=checks,
-            drift=drift,
-            retrieval=retrieval,
-            top5=top_five(rank[REFERENCE], rank[ENGINE], evidence, len(centers.labels)),
-            rebuilds=None,
-            hashes=hashes,
-            gallery=gallery(player.victim, self.modality, self._blocks(), engine),
-            context=context,
-            environment=environment(),
-            seconds=sum(block.seconds for block in blocks) + examination.seconds,
-        )
+        if reference is not None and examination.curve is not None:
+            measured["curve"] = {REFERENCE: reference.to_json(), ENGINE: examination.curve.to_json()}
+        if retrieval is not None:
+            measured["retrieval"] = retrieval.to_json()
+        return Report(measured)
 
     def _examine(self, progress: Progress) -> None:
         if self.state.note(REFERENCE) is None:
@@ -171,13 +147,6 @@ class Verification:
                 self.state.write(name, {**found.to_json(), "seconds": time.perf_counter() - started})
             progress("examine", done, len(self.lineup.engines))
 
-    def _curve(self, examination: Examination) -> dict[str, Any] | None:
-        """Accuracy against eps of both sides, where both have one."""
-        reference = (self.state.note(REFERENCE) or {}).get("curve")
-        if reference is None or examination.curve is None:
-            return None
-        return {REFERENCE: reference, ENGINE: examination.curve}
-
     def _blocks(self) -> Iterator[Block]:
         for index in range(self.samples.count):
             block = self.state.block(index)
@@ -187,29 +156,6 @@ class Verification:
                 yield block
 
 
-def sides(engine: str) -> dict[str, str]:
-    """The two sides of a report and who stands on them."""
-    return {REFERENCE: REFERENCE, ENGINE: engine}
-
-
 def source(name: str, player: Player) -> dict[str, Any]:
-    """What a report says of somebody who lent inputs."""
+    """What a report says of a model whose inputs were tried."""
     return {"name": name, "kind": player.info.get("kind", "engine"), "fingerprint": player.victim.runner.fingerprint}
-
-
-def compare(
-    right_reference: NDArray[np.bool_], right_engine: NDArray[np.bool_], evidence: Sequence[Evidence], margin: float
-) -> list[Comparison]:
-    """Clean, each route, and last the worst case per sample over everything crafted on either side."""
-    comparisons = [Comparison("clean", right_reference, right_engine, margin, decides=True)]
-
-    def after(name: str, items: Sequence[Evidence], decides: bool) -> Comparison:
-        n = len(right_reference)
-        reference = right_reference & ~broken(items, REFERENCE, n)
-        return Comparison(name, reference, right_engine & ~broken(items, ENGINE, n), margin, decides)
-
-    for name in ROUTES:
-        items = [item for item in evidence if item.route == name]
-        if items:
-            comparisons.append(after(name, items, decides=False))
-    return [*comparisons, after("worst case", evidence, decides=True)]

@@ -75,12 +75,13 @@ def verify(cell: Cell, bundle: Bundle, request: VerifyOptions) -> Row:
             prepared.run()
             (report,) = make_reports(bundle, prepared)
         seconds = perf_counter() - started
+    samples, budget = report.derived["samples"], report.measured["budget"]["name"]
     figures = {
-        "samples": report.samples,
-        "budget": report.budget["name"],
+        "samples": samples,
+        "budget": budget,
         "verdict": report.verdict,
         "engine": report.engine["fingerprint"],
-        "reference": report.reference["fingerprint"],
-        "note": f"{report.verdict}, n = {report.samples}, budget {report.budget['name']}",
+        "reference": report.measured["reference"]["fingerprint"],
+        "note": f"{report.verdict}, n = {samples}, budget {budget}",
     }
     return Row(cell, "s", Spread.of([seconds]), figures=figures)

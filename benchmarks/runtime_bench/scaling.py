@@ -68,7 +68,7 @@ def verify(bundle: Path, samples: int) -> Usage:
             json.dumps(report.to_json())
     after = resource.getrusage(resource.RUSAGE_SELF)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Usage(report.samples, seconds, peak_megabytes())
+    return Usage(report.derived["samples"], seconds, peak_megabytes())
 
 
 def peak_megabytes() -> float:

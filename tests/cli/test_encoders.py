@@ -80,8 +80,8 @@ def test_from_text_to_a_verdict(
     capsys.readouterr()
     assert main(["verify", str(bundle), "--engine", "fp32", "--samples", "12", "--json"]) in (0, 1)
     report = json.loads(capsys.readouterr().out)["engines"][0]
-    assert report["context"]["encoder"]["license"] == "MIT"
-    clean = report["comparisons"][0]
+    assert report["measured"]["context"]["encoder"]["license"] == "MIT"
+    clean = report["derived"]["comparisons"][0]
     assert (clean["only_reference"], clean["only_engine"]) == (0, 0)
 
 

@@ -151,7 +151,8 @@ def test_any_string_of_a_report(word: str, bundle: Bundle, tmp_path: Path, capsy
         calm(capsys)
     assert main(["verify", str(bundle.path), "--check", str(path), "--json"]) in (1, 2)
     calm(capsys)
-    listed = bundle.add({"reports/00000000/report.json": json.dumps({"verdict": word, "engine": word}).encode()})
+    content = json.dumps({"derived": {"verdict": word}, "measured": {"engine": {"sha256": word}}})
+    listed = bundle.add({"reports/00000000/report.json": content.encode()})
     assert main(["inspect", str(listed.path)]) in (0, 2)
     calm(capsys)
 

@@ -24,10 +24,10 @@ from advcal_edge.consent import trust
 from advcal_edge.errors import ExportError, FidelityError
 from advcal_edge.export.fallback import STEPS, Step, graph_steps
 from advcal_edge.export.parity import Search, Unchanged, search
-from advcal_edge.report.schema import report_schema
 from advcal_edge.report.text import verification_table
 
 FP16 = "onnx/forward.fp16.onnx"
+SCHEMA = Path(__file__).parents[2] / "advcal_edge" / "report" / "report.schema.json"
 CLIMB = ["--precision", "fp16", "--until-parity", "--samples", "64", "--margin", "0.06"]
 """Of 64 samples without a flip the drop is below 5.7 points."""
 
@@ -127,13 +127,15 @@ def climbed(path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> di
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     (report,) = (json.loads(file.read_text()) for file in path.glob("reports/*/report.json"))
     (ladder,) = document["ladders"]
-    assert report["ladder"] == ladder
-    assert report["verdict"] == "pass"
-    assert report["engine"]["step"] == ladder["reached"]
-    assert list(Draft202012Validator(report_schema()).iter_errors(report)) == []
-    told = {entry.key: entry.value for entry in onnx.load(str(path / report["engine"]["path"])).metadata_props}
+    assert report["derived"]["fallback"] == ladder
+    assert report["derived"]["verdict"] == "pass"
+    assert report["measured"]["engine"]["step"] == ladder["reached"]
+    assert list(Draft202012Validator(json.loads(SCHEMA.read_text())).iter_errors(report)) == []
+    told = {
+        entry.key: entry.value for entry in onnx.load(str(path / report["measured"]["engine"]["path"])).metadata_props
+    }
     assert told["advcal_edge.step"] == ladder["reached"]
-    assert f"({report['engine']['precision']}, {ladder['reached']})" in verification_table(report)
+    assert f"({report['measured']['engine']['precision']}, {ladder['reached']})" in verification_table(report)
     assert main(["verify", "--check", *map(str, path.glob("reports/*/report.json"))]) == 0
     capsys.readouterr()
     assert not [file for file in path.iterdir() if file.name.startswith(".")]
@@ -193,7 +195,9 @@ def test_where_nothing_passes_no_graph_of_that_precision_stays(
     assert not (bundle.path / FP16).exists()
     assert bundle.has("onnx/forward.int8.onnx")
     for row in rows[1:]:
-        attempts = json.loads((bundle.path / "reports" / row[1] / "report.json").read_text())["ladder"]["attempts"]
+        attempts = json.loads((bundle.path / "reports" / row[1] / "report.json").read_text())["derived"]["fallback"][
+            "attempts"
+        ]
         assert [attempt["engine"][:8] for attempt in attempts] == [found[1] for found in rows[: len(attempts)]]
 
 

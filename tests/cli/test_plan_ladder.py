@@ -50,8 +50,11 @@ def test_the_plan_of_the_step_that_mends_it_is_kept(
     (card,) = (card for card in cards.values() if card.kind == "forward")
     assert card.sha256 == ladder["attempts"][-1]["engine"]
     report = json.loads((target / f"reports/{card.sha256[:8]}/report.json").read_text())
-    assert (report["engine"]["step"], report["engine"]["plan"]["product"]) == ("fp32 attention", "tensorrt")
-    assert report["engine"]["gradient"].startswith("TensorRT")
+    assert (report["measured"]["engine"]["step"], report["measured"]["engine"]["plan"]["product"]) == (
+        "fp32 attention",
+        "tensorrt",
+    )
+    assert report["measured"]["engine"]["gradient"].startswith("TensorRT")
     assert "fp32" in card.layers.values()  # the scores
 
 

@@ -132,19 +132,19 @@ def test_verify_attacks_the_plan_itself(gpu: HostGpu, copy: Path, tmp_path: Path
     jsonschema.validate(document, SCHEMA)
     bundle = Bundle.open(copy)
     files = bundle.manifest["files"]
-    assert code == (0 if document["verdict"] == "pass" else 1)
-    assert document["engine"]["path"] == forward
-    assert document["engine"]["fingerprint"].startswith("TensorRT 10.3.0 Host Orin")
-    assert document["engine"]["gradient"].startswith("TensorRT 10.3.0 Host Orin")
-    assert document["hashes"]["engine"] == files[forward]["sha256"]
-    assert document["hashes"]["graph"] == files["onnx/forward.fp16.onnx"]["sha256"]
-    assert document["hashes"]["gradient"] == files[backward]["sha256"]
-    assert document["engine"]["plan"]["product"] == "tensorrt"
-    assert all(item["drop"] == 0 for item in document["comparisons"] if item["name"] == "clean")
-    report = copy / f"reports/{document['engine']['sha256'][:8]}/report.json"
+    assert code == (0 if document["derived"]["verdict"] == "pass" else 1)
+    assert document["measured"]["engine"]["path"] == forward
+    assert document["measured"]["engine"]["fingerprint"].startswith("TensorRT 10.3.0 Host Orin")
+    assert document["measured"]["engine"]["gradient"].startswith("TensorRT 10.3.0 Host Orin")
+    assert document["measured"]["hashes"]["engine"] == files[forward]["sha256"]
+    assert document["measured"]["hashes"]["graph"] == files["onnx/forward.fp16.onnx"]["sha256"]
+    assert document["measured"]["hashes"]["gradient"] == files[backward]["sha256"]
+    assert document["measured"]["engine"]["plan"]["product"] == "tensorrt"
+    assert all(item["drop"] == 0 for item in document["derived"]["comparisons"] if item["name"] == "clean")
+    report = copy / f"reports/{document['measured']['engine']['sha256'][:8]}/report.json"
     assert main(["verify", "--check", str(report), str(copy)]) == 0
     capsys.readouterr()
-    document["engine"]["plan"]["version"] = [11, 4]
+    document["measured"]["engine"]["plan"]["version"] = [11, 4]
     forged = tmp_path / "forged.json"
     forged.write_text(json.dumps(document))
     assert main(["verify", "--check", str(forged), str(copy)]) == 1
@@ -165,9 +165,9 @@ def test_builds_that_differ_are_attacked_once_each(
     options = ["--engine", plan, "--rebuilds", "2", "--sources", "none", "--reference", "onnx", "--json"]
     main(["verify", str(bundle.path), *options])
     (document,) = json.loads(capsys.readouterr().out)["engines"]
-    first, second, third = (build["sha256"] for build in document["rebuilds"]["builds"])
-    assert (first, second) == (document["engine"]["sha256"], third)
-    assert (document["rebuilds"]["distinct"], first == second) == (2, False)
+    first, second, third = (build["sha256"] for build in document["derived"]["rebuilds"]["builds"])
+    assert (first, second) == (document["measured"]["engine"]["sha256"], third)
+    assert (document["derived"]["rebuilds"]["distinct"], first == second) == (2, False)
 
 
 def test_a_backward_plan_of_another_model_is_not_used(gpu: HostGpu, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def report_on(bundle: Bundle, name: str) -> Bundle:
     """Add a passing report on a file of the bundle."""
     from tiny import report_for
 
-    report, content = report_for(bundle.file(name).read_bytes())
+    report, content = report_for(bundle.file(name).read_bytes(), data=bundle.manifest["files"]["probe.npz"]["sha256"])
     return bundle.add({report: content})
 
 

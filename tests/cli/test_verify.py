@@ -44,15 +44,16 @@ def test_an_honest_engine_passes_and_becomes_verified(copy: Path, capsys: pytest
     document = json.loads(capsys.readouterr().out)
     assert document["verdict"] == "pass"
     (report,) = document["engines"]
-    folder = copy / "reports" / report["engine"]["sha256"][:8]
+    folder = copy / "reports" / report["measured"]["engine"]["sha256"][:8]
     assert json.loads((folder / "report.json").read_text()) == report
-    assert report["engine"]["sha256"][:12] in (folder / "report.html").read_text()
-    assert report["reference"]["kind"] == "torch"
+    assert report["measured"]["engine"]["sha256"][:12] in (folder / "report.html").read_text()
+    assert report["measured"]["reference"]["kind"] == "torch"
     assert Embedder.load(copy, engine="fp16", require_verified=True).verified
-    worst = report["comparisons"][-1]
-    flags = report["per_sample"]["comparisons"]["worst case"]
-    assert worst["n"] == len(flags["engine"]) == 200
-    assert flags["engine"].count("1") == round(worst["engine"]["accuracy"] * 200)
+    worst = report["derived"]["comparisons"][-1]
+    measured = report["measured"]
+    ranks = [measured["clean"]["engine"], *(attack["ranks"]["engine"] for attack in measured["attacks"])]
+    assert worst["n"] == 200
+    assert worst["engine"]["hits"] == sum(not any(sample) for sample in zip(*ranks, strict=True))
 
 
 def test_too_few_samples_are_inconclusive_and_exit_1(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,8 +69,8 @@ def test_works_without_torch(copy: Path) -> None:
     done = subprocess.run([sys.executable, "-c", NO_TORCH, *arguments], capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     (report,) = json.loads(done.stdout)["engines"]
-    assert report["reference"]["kind"] == "onnx"
-    assert "basic" in report["reference"]["fingerprint"]
+    assert report["measured"]["reference"]["kind"] == "onnx"
+    assert "basic" in report["measured"]["reference"]["fingerprint"]
 
 
 def test_an_engine_from_elsewhere_is_recorded_by_hash(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,8 +80,8 @@ def test_an_engine_from_elsewhere_is_recorded_by_hash(copy: Path, capsys: pytest
         file.write(b"\x72\x00")  # an empty, known field: other bytes, same graph
     assert main(["verify", str(copy), "--engine", str(elsewhere), "--samples", "20", "--json"]) == 1
     (report,) = json.loads(capsys.readouterr().out)["engines"]
-    assert report["engine"]["listed"] is False
-    assert report["engine"]["path"] == "mine.onnx"
+    assert report["measured"]["engine"]["listed"] is False
+    assert report["measured"]["engine"]["path"] == "mine.onnx"
 
 
 @pytest.mark.parametrize(

@@ -36,13 +36,12 @@ def test_a_bundle_of_linf_is_verified_in_l2_beside_its_own_report(bundle: Path, 
     assert own.read_bytes() == before
     other = own.parent.with_name(f"{own.parent.name}-l2") / "report.json"
     report = json.loads(other.read_text())
-    assert report["threat"] == {"norm": "l2", "eps": L2, "bounds": [0.0, 1.0]}
-    assert {item["route"] for item in report["routes"]} == {
+    assert report["measured"]["threat"] == {"norm": "l2", "eps": L2, "bounds": [0.0, 1.0]}
+    assert {item["route"] for item in report["derived"]["routes"]} == {
         "transfer", "gradient", "difference", "black box", "label only"
     }  # fmt: skip
-    assert [item["status"] for item in report["checks"] if item["name"] in ("huge_eps", "falls_to_zero")] == [
-        "pass"
-    ] * 2
+    by_name = {item["name"]: item["status"] for item in report["derived"]["checks"]}
+    assert (by_name["huge_eps"], by_name["falls_to_zero"]) == ("pass", "pass")
     assert "does not verify it" in (other.parent / "report.html").read_text()
     assert main(["verify", "--check", str(other)]) == 0
 
@@ -56,7 +55,7 @@ def test_the_norm_of_a_report_cannot_be_changed(bundle: Path) -> None:
     assert main(["verify", str(bundle), *FEW, "--norm", "l2"]) in (0, 1)
     (path,) = bundle.glob("reports/*/report.json")
     report = json.loads(path.read_text())
-    report["threat"]["norm"] = "linf"
+    report["measured"]["threat"]["norm"] = "linf"
     forged = bundle.parent / "report.json"
     forged.write_text(json.dumps(report))
     assert main(["verify", str(bundle), "--check", str(forged)]) == 1

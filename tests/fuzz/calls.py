@@ -13,9 +13,9 @@ from advcal_edge.config import Layer, parse_settings, read_toml, resolve
 from advcal_edge.errors import AdvcalError, BundleError
 from advcal_edge.probe import Probe
 from advcal_edge.runtime import Embedder
-from advcal_edge.runtime.approval import find_approval
 from advcal_edge.runtime.metadata import read_metadata
 from advcal_edge.runtime.preprocess import preprocess_clips, read_frame
+from advcal_edge.runtime.verified import find_verified
 from advcal_edge.spec import Modality
 
 MODALITIES: Mapping[str, Modality] = {
@@ -120,7 +120,7 @@ def read_data(path: str, modality: str, pairs: str) -> None:
 
 def read_report(path: str, engine: str) -> None:
     """Whether a report in a bundle lets an engine run."""
-    find_approval(Bundle.open(Path(path)), engine)
+    find_verified(Bundle.open(Path(path)), engine)
 
 
 def render_report(path: str) -> None:

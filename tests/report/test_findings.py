@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hypothesis import given, strategies as st
 
-from advcal_edge.report.findings import render_findings
+from advcal_edge.report.text import render_findings
 
 
 @dataclass(frozen=True)

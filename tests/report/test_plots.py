@@ -5,10 +5,20 @@ import itertools
 import pytest
 from hypothesis import given, strategies as st
 
-from advcal_edge.report.axis import Axis, round_step
-from advcal_edge.report.curve import APART, HEIGHT, TOP as CURVE_TOP, CurvePlot
-from advcal_edge.report.drift import BOTTOM, LEFT, RIGHT, TOP, DriftPlot
-from advcal_edge.report.drops import DropPlot
+from advcal_edge.report.plots import (
+    APART,
+    DRIFT_BOTTOM,
+    DRIFT_LEFT,
+    DRIFT_RIGHT,
+    DRIFT_TOP,
+    HEIGHT,
+    TOP,
+    Axis,
+    CurvePlot,
+    DriftPlot,
+    DropPlot,
+    round_step,
+)
 
 SHARE = st.floats(-1, 1)
 POSITIVE = st.floats(0, 1e3)
@@ -44,11 +54,11 @@ def test_drops_lie_inside_their_intervals_and_the_plot(found: list[tuple[float, 
 
 @given(st.lists(st.tuples(POSITIVE, POSITIVE), min_size=1, max_size=20))
 def test_every_mark_lies_inside_the_frame(pairs: list[tuple[float, float]]) -> None:
-    plot = DriftPlot.of({"margin": [m for m, _ in pairs], "change": [c for _, c in pairs]})
-    assert plot is not None
+    ties = [k for k, (m, c) in enumerate(pairs) if 2 * c >= m]
+    plot = DriftPlot.of({"margin": [m for m, _ in pairs], "change": [c for _, c in pairs]}, ties)
     for x, y in (*plot.safe, *plot.near_ties):
-        assert LEFT <= x <= RIGHT
-        assert TOP <= y <= BOTTOM
+        assert DRIFT_LEFT <= x <= DRIFT_RIGHT
+        assert DRIFT_TOP <= y <= DRIFT_BOTTOM
     assert bool(plot.near_ties) == any(2 * c >= m for m, c in pairs)
     assert bool(plot.safe) == any(2 * c < m for m, c in pairs)
     assert 1 <= len(plot.x_ticks) <= 8
@@ -57,16 +67,11 @@ def test_every_mark_lies_inside_the_frame(pairs: list[tuple[float, float]]) -> N
 
 @pytest.mark.parametrize("change", [0.004, 0.006])
 def test_the_diagonal_separates_the_marks(change: float) -> None:
-    plot = DriftPlot.of({"margin": [0.01], "change": [change]})
-    assert plot is not None
+    plot = DriftPlot.of({"margin": [0.01], "change": [change]}, [0] if 2 * change >= 0.01 else [])
     ((x, y),) = plot.safe or plot.near_ties
     x1, y1, x2, y2 = plot.diagonal
     on_line = y1 + (x - x1) / (x2 - x1) * (y2 - y1)
     assert (y < on_line) is bool(plot.near_ties)
-
-
-def test_nothing_finite_makes_no_plot() -> None:
-    assert DriftPlot.of({"margin": [float("nan")], "change": [1.0]}) is None
 
 
 RADII = st.lists(st.floats(1e-6, 1, exclude_max=True), min_size=1, max_size=12, unique=True).map(sorted)
@@ -92,7 +97,7 @@ def test_radii_stay_in_order_between_zero_and_the_whole_width(
         x = [at for at, _ in found.marks]
         assert x == sorted(x)
         assert (x[0], x[-1]) == (9.0, 97.0)
-        assert all(CURVE_TOP <= y <= CURVE_TOP + HEIGHT for _, y in found.marks)
+        assert all(TOP <= y <= TOP + HEIGHT for _, y in found.marks)
         assert found.band.count("L") == 2 * len(radii) - 1
         assert found.line.count("L") == len(radii) - 1
     assert 9.0 <= plot.tested <= 97.0

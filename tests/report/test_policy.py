@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from page_reader import Reader
-from sample_report import climbed, failing, inconclusive, paired, passing, rebuilt
+from sample_report import failing, fallen_back, inconclusive, paired, passing, rebuilt, with_parts
 
 from advcal_edge.errors import BundleError
 from advcal_edge.report import html
@@ -29,7 +29,7 @@ REPORTS = {
     "inconclusive": inconclusive(60),
     "paired": paired(60),
     "rebuilt": rebuilt(60),
-    "climbed": climbed(60),
+    "fallen back": fallen_back(60),
 }
 HOSTILE = "</script></style><script>alert(1)</script>\"'><img src=x onerror=alert(1)><style>*{}</style><!--"
 
@@ -117,7 +117,8 @@ def put(value: Any, path: tuple[Any, ...], found: object) -> Any:
 @pytest.mark.parametrize("name", ["example", "rebuilt"])
 def test_markup_in_any_string_of_a_report_stays_text(name: str) -> None:
     picture = dict.fromkeys(("clean", "difference", "adversarial"), "AAAA")
-    report = {**REPORTS[name], "gallery": [{**item, **picture} for item in REPORTS[name]["gallery"][:1]]}
+    shown = [{**item, **picture} for item in REPORTS[name]["measured"]["gallery"][:1]]
+    report = with_parts(REPORTS[name], "measured", gallery=shown)
     page, rendered = render_html(report), 0
     tags, policy = {*Reader(page).tags, "br", "small", "code", "a"}, Inline(page).policy
     for path in places(report):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from sample_report import climbed, failing, inconclusive, paired, passing, rebuilt
+from sample_report import failing, fallen_back, inconclusive, paired, passing, rebuilt, with_parts
 
 from advcal_edge.errors import BundleError
 from advcal_edge.report.text import summary_table, verification_table
@@ -27,27 +27,27 @@ def body(text: str) -> list[str]:
 @EVERY
 def test_first_line_says_what_runs(report: dict[str, Any]) -> None:
     first = verification_table(report).splitlines()[0]
-    n = report["samples"]
+    n = report["derived"]["samples"]
     assert first == (f"thermal  engine 3f9c2a1b (int8)  n={n}  linf 4/255  budget quick  margin 2 points  seed 0")
 
 
 @EVERY
 def test_one_aligned_row_a_comparison(report: dict[str, Any]) -> None:
     header, *rows = body(verification_table(report))
-    assert [row[: row.index("  ")] for row in rows] == [item["name"] for item in report["comparisons"]]
+    assert [row[: row.index("  ")] for row in rows] == [item["name"] for item in report["derived"]["comparisons"]]
     assert {row.rindex("  ") + 2 for row in rows} == {header.index("verdict")}
-    for row, item in zip(rows, report["comparisons"], strict=True):
+    for row, item in zip(rows, report["derived"]["comparisons"], strict=True):
         assert f"+{item['only_engine']} / -{item['only_reference']}" in row
         assert row.endswith("-") is not item["decides"]
 
 
 def test_verdicts_stand_last_with_their_reasons() -> None:
     *_, first, second = verification_table(PASSING).splitlines()
-    assert first.startswith("PASS  clean drop 0.1 [-0.4, 0.6], worst case")
+    assert first.startswith("PASS  clean drop 0.3 [-0.1, 0.9], worst case")
     assert second == "      check passed"
     *_, first, rest, second = verification_table(FAILING).splitlines()
-    assert f"{first} {rest.strip()}" == f"FAIL  {FAILING['reasons'][0]}"
-    assert second == f"      {FAILING['reasons'][1]}"
+    assert f"{first} {rest.strip()}" == f"FAIL  {FAILING['derived']['reasons'][0]}"
+    assert second == f"      {FAILING['derived']['reasons'][1]}"
     assert "INCONCLUSIVE  check huge_eps was skipped" in verification_table(INCONCLUSIVE)
 
 
@@ -72,28 +72,28 @@ def test_the_matrix_stands_in_percent_with_a_row_for_each_model_crafted_on(repor
     blocks = verification_table(report).split("\n\n")
     header, *rows = blocks[-2].splitlines()
     assert header.split("  ")[0] == "PGD crafted on / judged on"
-    assert header.split()[-4:] == report["matrix"]["judged_on"]
-    assert [row.split()[0] for row in rows] == report["matrix"]["crafted_on"]
+    assert header.split()[-4:] == report["derived"]["matrix"]["judged_on"]
+    assert [row.split()[0] for row in rows] == report["derived"]["matrix"]["crafted_on"]
     assert [row.split()[1:] for row in rows] == [
-        [f"{100 * found['accuracy']:.1f}" for found in row] for row in report["matrix"]["robust"]
+        [f"{100 * found['accuracy']:.1f}" for found in row] for row in report["derived"]["matrix"]["robust"]
     ]
 
 
 def test_rebuilds_are_one_line() -> None:
-    found = REBUILT["rebuilds"]
+    found = REBUILT["derived"]["rebuilds"]
     line = next(line for line in verification_table(REBUILT).splitlines() if line.startswith("rebuilds"))
     assert line.startswith("rebuilds  3 builds, 3 distinct: 3 pass; worst case of the engine")
     assert line.endswith(f"spread {100 * found['spread']:.1f} points")
     assert "rebuilds" not in verification_table(PASSING)
 
 
-def test_a_ladder_is_one_line_and_the_engine_is_named_with_its_step() -> None:
-    text = verification_table(climbed())
+def test_a_precision_fallback_is_one_line_and_the_engine_is_named_with_its_step() -> None:
+    text = verification_table(fallen_back())
     assert "engine 3f9c2a1b (int8, fp32 last blocks)" in text
-    line = next(line for line in text.splitlines() if line.startswith("ladder"))
-    assert line == "ladder    int8 was asked for: as built fail, fp32 attention skipped, fp32 last blocks pass"
+    line = next(line for line in text.splitlines() if line.startswith("fallback"))
+    assert line == "fallback  int8 was asked for: as built fail, fp32 attention skipped, fp32 last blocks pass"
     assert max(map(len, text.splitlines())) <= 100
-    assert "ladder" not in verification_table(PASSING)
+    assert "fallback" not in verification_table(PASSING)
 
 
 def test_rankings_stand_in_a_table_between_comparisons_and_checks() -> None:
@@ -103,7 +103,7 @@ def test_rankings_stand_in_a_table_between_comparisons_and_checks() -> None:
         "top-5 of 12 labels",
         *(f"recall@{k} {word} partner" for word in ("to", "from") for k in (1, 5, 10)),
     ]
-    share = PAIRED["retrieval"]["attacked"]["engine"]["forward"]["recall@5"]["accuracy"]
+    share = PAIRED["derived"]["retrieval"]["attacked"]["engine"]["forward"]["recall@5"]["accuracy"]
     assert f"-> {100 * share:.1f} [" in rows[2]
     assert "recall" not in verification_table(PASSING)
 
@@ -111,14 +111,14 @@ def test_rankings_stand_in_a_table_between_comparisons_and_checks() -> None:
 def test_checks_are_counted_and_named() -> None:
     assert "checks  20 passed, 0 failed, 0 skipped\nPASS" in verification_table(PASSING)
     assert (
-        "checks  19 passed, 1 failed, 0 skipped\n        failed   black_box_not_stronger: 0.034, limit <= 0.01\n"
+        "checks  19 passed, 1 failed, 0 skipped\n        failed   black_box_not_stronger: 0.04513, limit <= 0.01\n"
     ) in verification_table(FAILING)
     assert "1 skipped\n        skipped  huge_eps: no gradient graph" in verification_table(INCONCLUSIVE)
 
 
 def test_advisory_and_unmeasured_checks_say_so() -> None:
     report = copy.deepcopy(PASSING)
-    report["checks"][0].update(status="fail", measured=None, required=False)
+    report["derived"]["checks"][0].update(status="fail", measured=None, required=False)
     assert "failed   unit_norm: not finite, limit <= 0.001, advisory\n" in verification_table(report)
 
 
@@ -131,7 +131,7 @@ def test_summary_has_one_aligned_row_an_engine() -> None:
 
 def test_small_negative_drops_are_not_minus_zero() -> None:
     report = copy.deepcopy(PASSING)
-    report["comparisons"][0]["drop"] = -1e-5
+    report["derived"]["comparisons"][0]["drop"] = -1e-5
     assert "-0.0 " not in verification_table(report)
 
 
@@ -139,9 +139,10 @@ def test_small_negative_drops_are_not_minus_zero() -> None:
 @given(st.text(), st.text())
 def test_any_text_stays_in_its_place(name: str, reason: str) -> None:
     report = copy.deepcopy(FAILING)
-    report["comparisons"][1]["name"] = report["matrix"]["crafted_on"][0] = report["matrix"]["judged_on"][1] = name
-    report["reasons"], report["budget"]["name"] = [reason], reason
-    report["checks"][0].update(name=name, why=reason, status="skipped")
+    derived = report["derived"]
+    derived["comparisons"][1]["name"] = derived["matrix"]["crafted_on"][0] = derived["matrix"]["judged_on"][1] = name
+    derived["reasons"], report["measured"]["budget"]["name"] = [reason], reason
+    derived["checks"][0].update(name=name, why=reason, status="skipped")
     lines = verification_table(report).splitlines()
     assert all(line.isprintable() and len(line) <= 100 for line in lines)
     assert sum(line.startswith("FAIL  ") or line == "FAIL" for line in lines) == 1
@@ -151,11 +152,11 @@ def test_unknown_schema_and_missing_fields_are_refused() -> None:
     with pytest.raises(BundleError, match="schema"):
         summary_table([{**PASSING, "schema": "other"}])
     with pytest.raises(BundleError, match="malformed"):
-        verification_table({key: value for key, value in PASSING.items() if key != "checks"})
+        verification_table({**PASSING, "derived": {k: v for k, v in PASSING["derived"].items() if k != "checks"}})
 
 
 @pytest.mark.parametrize("threat", [{"norm": "l7", "eps": 0.1, "bounds": [0, 1]}, {"norm": "linf"}, 3, None])
 def test_a_threat_model_that_is_none_is_one_clear_error(threat: object) -> None:
     with pytest.raises(BundleError, match=r"the report has the schema .* but is malformed") as caught:
-        verification_table({**PASSING, "threat": threat})
+        verification_table(with_parts(PASSING, "measured", threat=threat))
     assert caught.value.hint == "verify again"

@@ -6,8 +6,10 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -202,7 +204,7 @@ def test_bundle_that_was_never_exported(make_bundle: BundleMaker) -> None:
 
 
 def test_required_verification(make_bundle: BundleMaker) -> None:
-    for verdict in ("fail", "inconclusive", "PASS", "passed"):
+    for verdict in ("fail", "inconclusive"):
         path = make_bundle(verdicts={"fp32": verdict}).path
         with pytest.raises(EngineError, match="no passing report") as caught:
             Embedder.load(path, require_verified=True)
@@ -212,14 +214,16 @@ def test_required_verification(make_bundle: BundleMaker) -> None:
 
 def test_report_for_another_engine(make_bundle: BundleMaker) -> None:
     bundle = make_bundle()
-    name, _ = report_for(THERMAL.forward())
+    name, data = report_for(THERMAL.forward())
     sha256 = sha256_bytes(THERMAL.forward())
     near = sha256[:8] + "0" * 56  # same folder, other engine
+    report = json.loads(data)
     for judged in (near, sha256.upper(), sha256[:8], None):
-        _, data = report_for(THERMAL.forward(), engine={"sha256": judged})
-        bundle = bundle.add({name: data})
-        assert not Embedder.load(bundle.path).verified
-        with pytest.raises(EngineError, match="no passing report"):
+        report["measured"]["engine"]["sha256"] = report["measured"]["hashes"]["engine"] = judged
+        bundle = bundle.add({name: json.dumps(report).encode()})
+        if judged == near:
+            assert not Embedder.load(bundle.path).verified
+        with pytest.raises((EngineError, BundleError), match=r"is no report|no passing report"):
             Embedder.load(bundle.path, require_verified=True)
 
 
@@ -241,7 +245,7 @@ def test_report_that_nobody_listed(make_bundle: BundleMaker) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"[]", b"null", b"{}", b"\xff", b'{"schema": "advcal-edge/report/2", "verdict": "pass", "engine": 1}']
+    "data", [b"", b"[]", b"null", b"{}", b"\xff", b'{"schema": "advcal-edge/report/3", "measured": {"engine": 1}}']
 )
 def test_report_that_is_none(make_bundle: BundleMaker, data: bytes) -> None:
     bundle = make_bundle().add({report_for(THERMAL.forward())[0]: data})
@@ -250,20 +254,50 @@ def test_report_that_is_none(make_bundle: BundleMaker, data: bytes) -> None:
     assert "verify again" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"margin": 0.9},
-        {"threat": {"norm": "linf", "eps": 1 / 255, "bounds": [0, 1]}},
-        {"threat": {"norm": "l2", "eps": 0.5, "bounds": [0, 1]}},
-        {"hashes": {"centers": "0" * 64}},
-    ],
-)
-def test_a_pass_at_laxer_terms_verifies_nothing(make_bundle: BundleMaker, changes: dict[str, object]) -> None:
-    bundle = make_bundle().add(dict([report_for(THERMAL.forward(), **changes)]))
+LAXER: Mapping[str, Callable[[dict[str, Any]], object]] = {
+    "margin": lambda m: m.update(margin=0.9),
+    "radius": lambda m: m["threat"].update(eps=1 / 255),
+    "norm": lambda m: m["threat"].update(norm="l2"),
+    "bounds": lambda m: m["threat"].update(bounds=[0, 2]),
+    "centers": lambda m: m["hashes"].update(centers="0" * 64),
+    "samples": lambda m: m["hashes"].update(data="0" * 64),
+    "losses": lambda m: m["budget"].update(losses=["ce"]),
+    "budget's name": lambda m: m["budget"].update(name="mine"),
+    "steps": lambda m: m["budget"].update(pgd_steps=1),
+    "an attack that ran with other settings": lambda m: m["attacks"][0].update(attack="PGD(steps=1, loss='ce')"),
+    "an attack that never ran": lambda m: m["attacks"].pop(),
+    "no black box on the engine": lambda m: m.update(
+        attacks=[item for item in m["attacks"] if (item["route"], item["crafted_on"]) != ("black box", "engine")]
+    ),
+    "reference": lambda m: m["reference"].update(sha256=m["engine"]["sha256"]),
+    "a failed check": lambda m: m["checks"]["unit_norm"].update(value=0.5),
+    "a skipped check": lambda m: m["checks"].update(eps_zero={"skipped": "no time"}),
+}
+"""Terms that are laxer than the bundle's, or a run that was not the one that its budget names."""
+
+
+@pytest.mark.parametrize("name", LAXER)
+def test_a_pass_at_laxer_terms_verifies_nothing(make_bundle: BundleMaker, name: str) -> None:
+    place, data = report_for(THERMAL.forward())
+    report = json.loads(data)
+    LAXER[name](report["measured"])  # and the derived half still says `pass`
+    bundle = make_bundle().add({place: json.dumps(report).encode()})
     assert not Embedder.load(bundle.path).verified
     with pytest.raises(EngineError, match="no passing report"):
         Embedder.load(bundle.path, require_verified=True)
+
+
+def test_the_verdict_is_derived_again_and_not_believed(make_bundle: BundleMaker) -> None:
+    place, data = report_for(THERMAL.forward(), "fail")
+    report = json.loads(data)
+    report["derived"] |= {"verdict": "pass", "reasons": []}
+    assert not Embedder.load(make_bundle().add({place: json.dumps(report).encode()}).path).verified
+
+
+def test_too_few_samples_verify_nothing_even_without_a_flip(make_bundle: BundleMaker) -> None:
+    for samples, verified in ((188, False), (189, True)):  # Tango's interval of no flips: z^2 / (n + z^2) < 0.02
+        place, data = report_for(THERMAL.forward(), "pass" if verified else "inconclusive", samples=samples, lost=0.0)
+        assert Embedder.load(make_bundle().add({place: data}).path).verified is verified
 
 
 def test_report_of_another_schema(make_bundle: BundleMaker) -> None:

@@ -58,10 +58,10 @@ def test_weights_among_what_comes_and_goes_are_not_the_bundle_s_own(whole: Bundl
 @pytest.mark.parametrize(
     "text",
     [
-        '{"verdict": NaN, "engine": {"sha256": "0"}}',
-        '{"verdict": "\\ud800", "engine": {"sha256": "0"}}',
-        '{"verdict": %s, "engine": {"sha256": 7}}' % ("[" * 50 + "]" * 50),
-        '{"verdict": "%s", "engine": {"sha256": "0"}}' % ("x" * 100_000),
+        '{"derived": {"verdict": NaN}, "measured": {"engine": {"sha256": "0"}}}',
+        '{"derived": {"verdict": "\\ud800"}, "measured": {"engine": {"sha256": "0"}}}',
+        '{"derived": {"verdict": %s}, "measured": {"engine": {"sha256": 7}}}' % ("[" * 50 + "]" * 50),
+        '{"derived": {"verdict": "%s"}, "measured": {"engine": {"sha256": "0"}}}' % ("x" * 100_000),
     ],
     ids=["not finite", "no text", "a list", "long"],
 )
@@ -76,7 +76,7 @@ def test_inspect_shows_of_a_report_what_a_report_may_say(whole: Bundle, text: st
 def test_inspect_reads_no_report_beyond_the_limit(
     whole: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    report = json.dumps({"verdict": "pass", "padding": "x" * 1000}).encode()
+    report = json.dumps({"derived": {"verdict": "pass"}, "padding": "x" * 1000}).encode()
     bundle = whole.add({"reports/00000000/report.json": report})
     monkeypatch.setenv("ADVCAL_MAX_REPORT_BYTES", "1000")
     assert main(["inspect", str(bundle.path), "--json"]) == 0

@@ -58,5 +58,5 @@ def verify_all(
 
 def failed(report: Mapping[str, Any]) -> set[str]:
     """Names of required checks and deciding comparisons that failed."""
-    checks = {c["name"] for c in report["checks"] if c["required"] and c["status"] == "fail"}
-    return checks | {c["name"] for c in report["comparisons"] if c["decides"] and c["verdict"] == "fail"}
+    checks = {c["name"] for c in report["derived"]["checks"] if c["required"] and c["status"] == "fail"}
+    return checks | {c["name"] for c in report["derived"]["comparisons"] if c["decides"] and c["verdict"] == "fail"}

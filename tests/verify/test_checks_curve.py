@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 
@@ -14,15 +13,9 @@ from test_checks_trials import first
 
 from advcal_edge.attacks import PGD
 from advcal_edge.bundle import Bundle
-from advcal_edge.stats import wilson
+from advcal_edge.report.derived_checks import falls_to_zero
 from advcal_edge.threat import Norm, ThreatModel
-from advcal_edge.verify.checks.falling import falls_to_zero
-from advcal_edge.verify.curve import MULTIPLES, Curve, Point, measure_curve, radii
-
-
-def curve(*counts: int, n: int = 64) -> Curve:
-    """The first `counts` of n samples withstand, radius after radius."""
-    return Curve("by hand", [Point(float(eps), np.arange(n) < count) for eps, count in enumerate(counts)])
+from advcal_edge.verify.curve import MULTIPLES, measure_curve, radii
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -76,34 +69,6 @@ def test_deceptive_landscapes_do_not_fall(scores: object) -> None:
     assert falls_to_zero(measure_curve(victim, samples, PGD(steps=10))).status == "fail"
 
 
-@pytest.mark.parametrize(
-    ("counts", "status"),
-    [
-        ((60, 50, 30, 10, 0), "pass"),
-        ((60, 30, 31, 10, 0), "pass"),  # a rise by one sample is chance
-        ((60, 20, 40, 10, 0), "fail"),  # by twenty it is not
-        ((60, 50, 30, 30, 30), "fail"),
-        ((60, 50, 30, 1, 1), "pass"),
-        ((0, 0, 0, 0, 0), "pass"),
-    ],
-)
-def test_rises_and_remainders(counts: tuple[int, ...], status: str) -> None:
-    check = falls_to_zero(curve(*counts))
-    assert check.status == status, check
-
-
-def test_a_rise_is_judged_pair_by_pair() -> None:
-    """As many samples stand at either radius, but half of them are others: no rise, whatever the names."""
-    n = 64
-    before, after = np.arange(n) < 20, (np.arange(n) >= 10) & (np.arange(n) < 30)
-    swapped = Curve("by hand", [Point(0.0, before), Point(0.1, after), Point(1.0, np.zeros(n, np.bool_))])
-    assert falls_to_zero(swapped).status == "pass"
-
-
-def test_without_a_curve_it_is_skipped() -> None:
-    assert falls_to_zero(None).status == "skipped"
-
-
 @given(eps=st.floats(1e-4, 1), norm=st.sampled_from(["linf", "l2"]))
 def test_radii_ascend_to_one_from_which_all_is_in_reach(eps: float, norm: Norm) -> None:
     threat = ThreatModel(norm, eps, SPEC.bounds)
@@ -123,13 +88,3 @@ def test_l2_ends_at_the_diagonal() -> None:
     found = measure_curve(victim, round_ball, PGD(steps=10))
     assert found.points[-1].eps == pytest.approx(math.sqrt(48))
     assert falls_to_zero(found).status == "pass"
-
-
-def test_the_document_holds_counts_and_intervals() -> None:
-    document = json.loads(json.dumps(curve(60, 0).to_json()))
-    assert document["attack"] == "by hand"
-    assert document["samples"] == 64
-    assert document["points"] == [
-        {"eps": 0.0, "correct": 60, "accuracy": 60 / 64, "interval": wilson(60, 64).to_json()},
-        {"eps": 1.0, "correct": 0, "accuracy": 0.0, "interval": wilson(0, 64).to_json()},
-    ]

@@ -21,9 +21,10 @@ from advcal_edge.attacks.losses import margin
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.deploy import module_from_bundle
 from advcal_edge.calibrate.torch_runner import TorchRunner
+from advcal_edge.report.checks import RULES
 from advcal_edge.runtime.model import EngineGradient, open_vjp
 from advcal_edge.verify.checks.gradients import finite_differences, gradient_of, gradients_alive, step_of
-from advcal_edge.verify.checks.norms import NORM_LIMIT, gradient_norms, slopes_over_gradient
+from advcal_edge.verify.checks.norms import gradient_norms, slopes_over_gradient
 from advcal_edge.verify.checks.stability import repeatable
 from advcal_edge.verify.models import open_engine
 
@@ -115,7 +116,7 @@ def test_values_at_the_bounds_bias_nothing() -> None:
     check = gradient_norms(victim, edge)
     assert check.measured == pytest.approx(1, abs=0.02)
     assert check.measured is not None
-    assert check.measured <= NORM_LIMIT
+    assert check.measured <= RULES["gradient_norms"].limit
 
 
 def test_without_a_gradient_it_is_skipped(exported: Bundle) -> None:

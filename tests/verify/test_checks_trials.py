@@ -11,15 +11,16 @@ from masks import EPS, SPEC, Bent, Scores, against, barrier, decoy, fragile, lan
 
 from advcal_edge.attacks import PGD, Victim, run_attack
 from advcal_edge.bundle import Bundle
+from advcal_edge.report.checks import Check
 from advcal_edge.threat import Norm, ThreatModel
 from advcal_edge.verify import Samples
-from advcal_edge.verify.check import CheckDefinition
 from advcal_edge.verify.checks.agreement import losses_agree, targets_agree
 from advcal_edge.verify.checks.effort import more_steps_not_stronger, noise_harmless, one_step_not_stronger
 from advcal_edge.verify.checks.trials import DRAWS, Trials, draw_noise, try_attacks
 from advcal_edge.verify.models import open_engine
 
-JUDGES: tuple[CheckDefinition, ...] = (
+Judge = Callable[[Trials], Check]
+JUDGES: tuple[Judge, ...] = (
     more_steps_not_stronger,
     one_step_not_stronger,
     noise_harmless,
@@ -124,7 +125,7 @@ def test_a_few_samples_are_no_evidence() -> None:
     assert set(outcomes(trials).values()) == {"pass"}
     many = np.arange(32) < 12
     trials = Trials(10, dict.fromkeys(names, many) | {"ce": nothing})
-    assert outcomes(trials) == {judge.name: "fail" for judge in JUDGES[:4]} | {"targets_agree": "pass"}
+    assert outcomes(trials) == {judge.__name__: "fail" for judge in JUDGES[:4]} | {"targets_agree": "pass"}
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

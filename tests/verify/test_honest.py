@@ -43,12 +43,13 @@ def test_honest_exports_raise_no_alarm(modality: str, seed: int, tmp_path: Path)
         reference, engines, bundle.modality, probe, bundle.threat, sources=sources, budget=BUDGETS["quick"]
     )
     for name, report in reports.items():
-        worst = next(item for item in report["comparisons"] if item["name"] == "worst case")
-        print(f"{modality} seed {seed} {name}: {report['verdict']}, +{worst['only_engine']}/-{worst['only_reference']}")
-        for check in report["checks"]:
+        worst = next(item for item in report["derived"]["comparisons"] if item["name"] == "worst case")
+        verdict = report["derived"]["verdict"]
+        print(f"{modality} seed {seed} {name}: {verdict}, +{worst['only_engine']}/-{worst['only_reference']}")
+        for check in report["derived"]["checks"]:
             if check["measured"] is not None:
                 print(f"    {check['name']} {check['measured']:.4g} {check['limit']}")
     alarms = {name: failed(report) for name, report in reports.items() if failed(report)}
     assert not alarms
     for name in ("fp32", "fp16"):
-        assert reports[name]["verdict"] == "pass", reports[name]["reasons"]
+        assert reports[name]["derived"]["verdict"] == "pass", reports[name]["derived"]["reasons"]

@@ -23,6 +23,7 @@ from advcal_edge.spec import (
     thermal,
     video,
 )
+from advcal_edge.verify.checks.rounding import round_to_grid
 from advcal_edge.verify.picture import can_show, views
 
 SENSORS = (image(16), video(16, 8), thermal(16), depth(16), audio(16, 40), imu(50, 100.0), event(16), point(64))
@@ -110,3 +111,8 @@ def test_unknown_sensors_show_frames_or_nothing() -> None:
     assert not can_show(other(2, 8, 8))
     assert not can_show(other(100))
     assert seen(other(1, 8, 8), np.ones((1, 8, 8)), np.ones((1, 8, 8)))["clean"].min() == 255
+
+
+def test_the_grid_is_the_sensors() -> None:
+    x = np.linspace(0, 1, 1000, dtype=np.float32)
+    np.testing.assert_allclose(round_to_grid(x, image(8)) * 255, np.rint(x * 255), atol=1e-4)

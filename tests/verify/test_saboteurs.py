@@ -29,9 +29,9 @@ CAUGHT_BY: Mapping[str, set[str]] = {
 
 
 def check_rejected(report: Mapping[str, Any], name: str) -> None:
-    assert report["verdict"] == "fail", report["checks"]
+    assert report["derived"]["verdict"] == "fail", report["derived"]["checks"]
     assert failed(report) >= CAUGHT_BY[name], failed(report)
-    assert report["reasons"]
+    assert report["derived"]["reasons"]
 
 
 @pytest.mark.xdist_group("sabotaged")
@@ -53,32 +53,34 @@ def test_every_saboteur_is_expected_somewhere() -> None:
 
 @pytest.mark.xdist_group("sabotaged")
 def test_attacks_on_an_engine_that_does_not_repeat_itself_average_its_answers(sabotaged: Reports) -> None:
-    assert sabotaged["added_noise"]["expectation"] == 8
-    assert sabotaged["rounded_input"]["expectation"] == 1
+    assert sabotaged["added_noise"]["measured"]["expectation"] == 8
+    assert sabotaged["rounded_input"]["measured"]["expectation"] == 1
 
 
 @pytest.mark.xdist_group("honest")
 @pytest.mark.parametrize("name", ["fp32", "re-exported"])
 def test_honest_engines_pass(honest: Reports, name: str) -> None:
     report = honest[name]
-    assert report["verdict"] == "pass", report["reasons"]
+    assert report["derived"]["verdict"] == "pass", report["derived"]["reasons"]
     assert not failed(report)
-    assert {check["status"] for check in report["checks"]} == {"pass"}
-    assert report["engine"]["listed"] is (name != "re-exported")
+    assert {check["status"] for check in report["derived"]["checks"]} == {"pass"}
+    assert report["measured"]["engine"]["listed"] is (name != "re-exported")
 
 
 @pytest.mark.xdist_group("honest")
 def test_an_honest_int8_engine_raises_no_alarm(honest: Reports) -> None:
     report = honest["int8"]
-    assert report["verdict"] in ("pass", "inconclusive"), report["reasons"]  # 200 samples may not decide its flips
-    assert not {check["name"] for check in report["checks"] if check["status"] == "fail"}
+    assert report["derived"]["verdict"] in ("pass", "inconclusive"), report["derived"][
+        "reasons"
+    ]  # 200 samples may not decide its flips
+    assert not {check["name"] for check in report["derived"]["checks"] if check["status"] == "fail"}
 
 
 @pytest.mark.xdist_group("honest")
 def test_without_a_gradient_graph_the_verdict_is_open(honest: Reports) -> None:
     report = honest["blind"]
-    assert report["verdict"] == "inconclusive"
-    skipped = {check["name"] for check in report["checks"] if check["status"] == "skipped"}
+    assert report["derived"]["verdict"] == "inconclusive"
+    skipped = {check["name"] for check in report["derived"]["checks"] if check["status"] == "skipped"}
     assert {"eps_zero", "huge_eps", "gradients_alive", "finite_differences", "black_box_not_stronger"} <= skipped
-    assert any("skipped" in reason for reason in report["reasons"])
-    assert not {"gradient", "difference"} & {item["route"] for item in report["routes"]}
+    assert any("skipped" in reason for reason in report["derived"]["reasons"])
+    assert not {"gradient", "difference"} & {item["route"] for item in report["derived"]["routes"]}

@@ -8,32 +8,31 @@ from numpy.typing import NDArray
 from advcal_edge.attacks import Victim
 from advcal_edge.attacks.base import to_numpy
 from advcal_edge.attacks.losses import Loss, cross_entropy, margin
+from advcal_edge.report.checks import RULES, Check, judge_value, skip
 from advcal_edge.threat import ThreatModel
-from advcal_edge.verify.check import NO_GRADIENT, Measurement, check
+from advcal_edge.verify.check import NO_GRADIENT, check
 from advcal_edge.verify.lineup import embed
 from advcal_edge.verify.samples import Samples
 
-ZERO_LIMIT = 0.01
-SLOPE_LIMIT = 0.3  # bindlite image, n = 32: 0.16 for int8, 0.47 for an input rounded to 16 levels
 SHORTER = (1, 1 / 4, 1 / 16)  # bindlite imu, n = 32: 0.64, 0.18 and 0.02 for fp32
 STEP = 1 / 255  # of the bounds' width: far above int8 noise, and small enough that the encoder is nearly straight
 
 
-@check(order=60, at_most=ZERO_LIMIT)
-def gradients_alive(engine: Victim, samples: Samples) -> Measurement:
+@check()
+def gradients_alive(engine: Victim, samples: Samples) -> Check:
     """Share of samples whose input gradient vanishes: a dead backward pass defeats every white-box attack."""
     if engine.gradient is None:
-        return Measurement(None, NO_GRADIENT)
+        return skip("gradients_alive", NO_GRADIENT)
     dead = []
     for loss in (cross_entropy, margin):  # a saturated softmax kills the one and spares the other
         _, g = gradient_of(loss, engine, samples)
         dead.append(~(np.abs(g).reshape(len(g), -1).max(axis=1) >= 1e-12))  # NaN is dead too
     share = float(max(zero.mean() for zero in dead))
-    return Measurement(share, "share of samples whose input gradient vanishes or is NaN")
+    return judge_value("gradients_alive", share, "share of samples whose input gradient vanishes or is NaN")
 
 
-@check(order=70, at_most=SLOPE_LIMIT)
-def finite_differences(engine: Victim, samples: Samples) -> Measurement:
+@check()
+def finite_differences(engine: Victim, samples: Samples) -> Check:
     """Predicted against measured change of the margin when the engine steps along its gradient's sign.
 
     Measured per sample as |f(x + h) - f(x - h) - 2 <g, h>| / |2 <g, h>| with |h| one grey level of 255, or eps where
@@ -42,15 +41,19 @@ def finite_differences(engine: Victim, samples: Samples) -> Measurement:
     the limit: a gradient that is wrong for some is wrong.
     """
     if engine.gradient is None:
-        return Measurement(None, NO_GRADIENT)
+        return skip("finite_differences", NO_GRADIENT)
     v, g = gradient_of(margin, engine, samples)
     best = np.inf
     for share in SHORTER:
         error = float(np.quantile(slope_error(engine, samples, v, g, step_of(samples.threat) * share), 0.75))
         best = error if not error >= best else best  # NaN, which nothing exceeds, is taken over
-        if not best > SLOPE_LIMIT:
+        if not best > RULES["finite_differences"].limit:
             break
-    return Measurement(best, "relative error of the gradient against differences of the engine itself, upper quartile")
+    return judge_value(
+        "finite_differences",
+        best,
+        "relative error of the gradient against differences of the engine itself, upper quartile",
+    )
 
 
 def slope_error(

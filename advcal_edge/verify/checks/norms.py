@@ -7,13 +7,12 @@ from numpy.typing import NDArray
 
 from advcal_edge.attacks import Victim
 from advcal_edge.attacks.losses import margin
-from advcal_edge.verify.check import NO_GRADIENT, Measurement, check
+from advcal_edge.report.checks import RULES, Check, judge_value, skip
+from advcal_edge.verify.check import NO_GRADIENT, check
 from advcal_edge.verify.checks.gradients import gradient_of, step_of
 from advcal_edge.verify.lineup import embed
 from advcal_edge.verify.samples import Samples
 
-# bindlite, five sensors, n = 32: 1.08 for fp32 and fp16, 1.17 for int8; 2.1 without the right half of the gradient
-NORM_LIMIT = 1.35
 DIRECTIONS = 8
 SCALES = (
     1,
@@ -25,19 +24,19 @@ SCALES = (
 )  # of the step: int8 rounds away what small random steps change, and large ones meet curvature
 
 
-@check(order=80, at_most=NORM_LIMIT)
-def gradient_norms(engine: Victim, samples: Samples) -> Measurement:
+@check()
+def gradient_norms(engine: Victim, samples: Samples) -> Check:
     """Length of the gradient against the slopes that the engine shows in random directions.
 
     For random signs u the mean of ((f(x + hu) - f(x - hu)) / 2h)^2 estimates |grad f|^2, and so does the mean of
     <g, u>^2 for the gradient g of the backward graph. Over the same directions their ratio is one if g is right,
     whatever the directions are, and too large if g lacks something, a channel or a branch, which its own direction can
     never show. f is the margin's linearisation <v, z>. Values so near a bound that they could move one way only stay
-    where they are. Both quartiles of the samples must lie within the factor `NORM_LIMIT` of one, on one of the scales;
+    where they are. Both quartiles of the samples must lie within the factor of its limit of one, on one of the scales;
     the first that suffices counts.
     """
     if engine.gradient is None:
-        return Measurement(None, NO_GRADIENT)
+        return skip("gradient_norms", NO_GRADIENT)
     v, g = gradient_of(margin, engine, samples)
     best, shown = np.inf, ""
     for scale in SCALES:
@@ -47,10 +46,10 @@ def gradient_norms(engine: Victim, samples: Samples) -> Measurement:
         factor = max(high, 1 / low if low > 0 else np.inf)
         if not factor >= best:  # NaN, which nothing exceeds, is taken over
             best, shown = factor, f"{low:.2f}, {middle:.2f}, {high:.2f} at steps of {step:.3g}"
-        if not best > NORM_LIMIT:
+        if not best > RULES["gradient_norms"].limit:
             break
     why = f"slopes in {DIRECTIONS} random directions over what the gradient predicts, the farther quartile ({shown})"
-    return Measurement(best, why)
+    return judge_value("gradient_norms", best, why)
 
 
 def slopes_over_gradient(

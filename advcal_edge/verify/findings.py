@@ -1,4 +1,4 @@
-"""One claim of a stored report, held against what it speaks of."""
+"""What the check of a stored report finds: a value, what it should be, and where it stands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from advcal_edge.verify.audit.stated import Stated, shown
+from advcal_edge.report.value import Value, shown
 
 FindingStatus = Literal["ok", "wrong", "unchecked"]
 SLACK = 1e-9  # intervals are found by bisection, and other machines round otherwise
@@ -17,7 +17,7 @@ MOST = 10  # differences of one subject that are listed
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a document says, what it should say, and where; `unchecked` where what it speaks of is not at hand."""
+    """What a document states, what it should state, and where; `unchecked` where nothing at hand can confirm it."""
 
     name: str
     status: FindingStatus
@@ -30,18 +30,18 @@ class Finding:
         return asdict(self)
 
 
-def hold(name: str, stated: Stated, expected: object) -> list[Finding]:
-    """Hold a value, an object or a list against what it should be: one finding, or one for each difference.
+def compare(name: str, stated: Value, expected: object) -> list[Finding]:
+    """Compare a value, an object or a list with what it should be: one finding, or one per difference.
 
     Raises:
         BundleError: a value of another kind than expected.
     """
-    wrong = list(islice(differences(name, stated, expected), MOST))
+    different = list(islice(differences(name, stated, expected), MOST))
     short = "" if isinstance(expected, (list, dict)) else shown(expected)
-    return wrong or [Finding(name, "ok", short, short, stated.path)]
+    return different or [Finding(name, "ok", short, short, stated.path)]
 
 
-def differences(name: str, stated: Stated, expected: object) -> Iterator[Finding]:
+def differences(name: str, stated: Value, expected: object) -> Iterator[Finding]:
     """Every place in which a value is not as expected."""
     if expected is None or stated.value is None:
         same = stated.value is expected
@@ -54,40 +54,41 @@ def differences(name: str, stated: Stated, expected: object) -> Iterator[Finding
     elif isinstance(expected, str):
         same = stated.text() == expected
     elif isinstance(expected, list):
-        found = stated.items()
-        same = len(found) == len(expected)
-        for item, wanted in zip(found, expected, strict=False):
+        items = stated.items()
+        same = len(items) == len(expected)
+        for item, wanted in zip(items, expected, strict=False):
             yield from differences(name, item, wanted)
     elif isinstance(expected, Mapping):
         same = stated.object().keys() == expected.keys()
-        for key in expected.keys() & stated.object().keys():
-            yield from differences(name, stated[key], expected[key])
+        for key in expected:
+            if key in stated.object():
+                yield from differences(name, stated[key], expected[key])
     else:
-        raise TypeError(f"nothing can be held against a {type(expected).__name__}")
+        raise TypeError(f"nothing can be compared with a {type(expected).__name__}")
     if not same:
         yield wrong(name, stated, expected)
 
 
-def wrong(name: str, stated: Stated, expected: object) -> Finding:
+def wrong(name: str, stated: Value, expected: object) -> Finding:
     """A difference."""
-    return Finding(name, "wrong", told(stated.value), told(expected), stated.path)
+    return Finding(name, "wrong", summary(stated.value), summary(expected), stated.path)
 
 
-def told(value: object) -> str:
+def summary(value: object) -> str:
     """A value for a message; of an object its keys."""
     return f"keys {', '.join(sorted(value))}" if isinstance(value, Mapping) else shown(value)
 
 
-def unchecked(name: str, stated: Stated, why: str) -> Finding:
-    """What nothing at hand can confirm; `why` says so in the place of what was expected."""
+def unchecked(name: str, stated: Value, why: str) -> Finding:
+    """What nothing at hand can confirm; `why` stands in the place of what was expected."""
     return Finding(name, "unchecked", shown(stated.value), why, stated.path)
 
 
-def ok(name: str, stated: Stated) -> Finding:
-    """What was looked at and holds."""
+def ok(name: str, stated: Value) -> Finding:
+    """What was looked at and is right."""
     return Finding(name, "ok", shown(stated.value), shown(stated.value), stated.path)
 
 
-def merged(findings: list[Finding], whole: Finding) -> list[Finding]:
-    """What is wrong in the parts of a subject, or that all of it is well."""
+def merge(findings: list[Finding], whole: Finding) -> list[Finding]:
+    """What is wrong in the parts of a subject, or that all of it is right."""
     return [item for item in findings if item.status != "ok"] or [whole]

@@ -1,13 +1,15 @@
-"""Reference against engine on the same samples, with an interval that decides."""
+"""Reference against engine on the same samples, an interval that decides, and the verdict over all of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge.report.checks import Check
 from advcal_edge.retrieval import share
 from advcal_edge.stats import Interval, mcnemar, newcombe, samples_to_decide, tango
 
@@ -78,3 +80,40 @@ class Comparison:
             "decides": self.decides,
             "samples_to_decide": self.samples_to_decide,
         }
+
+
+def decide(
+    comparisons: Sequence[Comparison], checks: Sequence[Check], doubts: Sequence[str] = ()
+) -> tuple[Verdict, list[str]]:
+    """Decide pass, fail or inconclusive, with reasons: fail where anything required failed, inconclusive where anything
+    is open, else pass.
+
+    `doubts` are further reasons to leave the verdict open.
+    """
+    failed = [
+        f"check {c.name}: {number_text(c.measured)}, limit {c.limit} ({c.why})"
+        for c in checks
+        if c.required and c.status == "fail"
+    ]
+    failed += [
+        f"{c.name} fell {100 * c.drop:.1f} points [{100 * c.interval.low:.1f}, {100 * c.interval.high:.1f}], "
+        f"allowed {100 * c.margin:g}"
+        for c in comparisons
+        if c.decides and c.verdict == "fail"
+    ]
+    if failed:
+        return "fail", failed
+    open_ = [f"check {c.name} was skipped: {c.why}" for c in checks if c.required and c.status == "skipped"]
+    open_ += [
+        f"{c.name} drop {100 * c.drop:.1f} points [{100 * c.interval.low:.1f}, {100 * c.interval.high:.1f}] straddles "
+        f"{100 * c.margin:g}" + (f"; about {c.samples_to_decide} samples would decide" if c.samples_to_decide else "")
+        for c in comparisons
+        if c.decides and c.verdict == "inconclusive"
+    ]
+    open_ += doubts
+    return ("inconclusive", open_) if open_ else ("pass", [])
+
+
+def number_text(measured: float | None) -> str:
+    """A measured number for people."""
+    return "-" if measured is None else f"{measured:.4g}"

@@ -1,0 +1,284 @@
+"""The `derived` half of report.json: a pure function of its `measured` half."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from advcal_edge.report.checks import Check
+from advcal_edge.report.comparison import Comparison, Verdict, decide
+from advcal_edge.report.derived_checks import run_checks
+from advcal_edge.report.measured import Measured
+from advcal_edge.report.results import (
+    DIRECTIONS,
+    ROUTES,
+    SIDES,
+    AttackResult,
+    Curve,
+    Flags,
+    Retrieval,
+    Side,
+    first_attacks,
+)
+from advcal_edge.report.value import Value
+from advcal_edge.retrieval import DEPTHS, TOP, Rank, share
+from advcal_edge.stats import wilson
+
+CLAIM = "observable decision equivalence on the stated inputs"
+DEPTH = 10  # the first place alone is so rarely right under attack that an engine could hardly lose it
+
+
+def derive(measured: object) -> dict[str, Any]:
+    """Compute everything that a report concludes from what it observed.
+
+    Raises:
+        BundleError: malformed; the message names the path, below `measured`.
+    """
+    return Judgement.of(read_measured(measured)).to_json()
+
+
+def read_measured(measured: object) -> Measured:
+    """Read the `measured` half of a report.
+
+    Raises:
+        BundleError: malformed.
+    """
+    return Measured.read(Value(measured, "measured"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judgement:
+    """The comparisons and checks of a report, and the verdict over them."""
+
+    measured: Measured
+    comparisons: Sequence[Comparison]
+    checks: Sequence[Check]
+    builds: Sequence[Judgement]
+    """Of each build of the engine, this one first; empty where it was not built again."""
+    verdict: Verdict
+    reasons: Sequence[str]
+
+    @classmethod
+    def of(cls, measured: Measured) -> Judgement:
+        """Compare, check and decide."""
+        comparisons = compare(measured)
+        checks = run_checks(measured, named(comparisons, "worst case"))
+        own = cls(measured, comparisons, checks, (), *decide(comparisons, checks))
+        if not measured.builds:
+            return own
+        rebuilt = {sha256: cls.of(build) for sha256, build in measured.rebuilt.items()}
+        builds = [rebuilt.get(sha256, own) for sha256 in measured.builds]
+        verdicts = [build.verdict for build in builds]
+        differ = len(set(verdicts)) > 1
+        doubts = [f"builds of this engine differ in their verdict: {', '.join(verdicts)}"] if differ else []
+        return cls(measured, comparisons, checks, builds, *decide(comparisons, checks, doubts))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types: the `derived` half."""
+        measured = self.measured
+        parts = {
+            "matrix": matrix(measured),
+            "curve": None if measured.curve is None else {s: curve(c) for s, c in measured.curve.items()},
+            "retrieval": None if measured.retrieval is None else retrieval(measured.retrieval),
+            "top5": top_five(measured),
+            "rebuilds": rebuilds(self.builds) if self.builds else None,
+            "fallback": self.fallback(),
+        }
+        return {
+            "claim": CLAIM,
+            "verdict": self.verdict,
+            "reasons": list(self.reasons),
+            "samples": measured.n,
+            "comparisons": [comparison.to_json() for comparison in self.comparisons],
+            "routes": [route(item) for item in measured.attacks],
+            "flips": list(flips(measured)),
+            "checks": [check.to_json() for check in self.checks],
+            "drift": {
+                "cosine_min": float(measured.drift.cosine.min()),
+                "cosine_mean": float(measured.drift.cosine.mean()),
+                "near_ties": int(measured.drift.near_ties.sum()),
+                "near_tie_samples": measured.drift.near_tie_rows.tolist(),
+            },
+            **{name: part for name, part in parts.items() if part is not None},
+        }
+
+    def fallback(self) -> dict[str, Any] | None:
+        """Every step of the precision fallback, this engine last; None where there was no fallback."""
+        measured = self.measured
+        if measured.fallback is None:
+            return None
+        earlier = [
+            {"step": item.step, "engine": item.engine, "verdict": item.verdict, "reasons": list(item.reasons)}
+            for item in measured.fallback.earlier
+        ]
+        own = {
+            "step": measured.step,
+            "engine": measured.engine,
+            "verdict": self.verdict,
+            "reasons": list(self.reasons),
+        }
+        reached = measured.step if self.verdict == "pass" else None
+        return {"asked": measured.fallback.asked, "attempts": [*earlier, own], "reached": reached}
+
+
+def compare(measured: Measured) -> list[Comparison]:
+    """Clean, each route, the worst case per sample over all attacks, and recall where samples have partners."""
+
+    def after(name: str, attacks: Sequence[AttackResult], decides: bool) -> Comparison:
+        reference, engine = (withstood(measured, side, attacks) for side in SIDES)
+        return Comparison(name, reference, engine, measured.margin, decides)
+
+    by_route = {name: [item for item in measured.attacks if item.route == name] for name in ROUTES}
+    return [
+        after("clean", (), decides=True),
+        *(after(name, attacks, decides=False) for name, attacks in by_route.items() if attacks),
+        after("worst case", measured.attacks, decides=True),
+        *(recall_comparisons(measured.retrieval, measured.margin) if measured.retrieval is not None else ()),
+    ]
+
+
+def withstood(measured: Measured, model: str, attacks: Sequence[AttackResult]) -> Flags:
+    """Where (n,) the model is right on the clean input and after each of these attacks."""
+    flags = measured.right(model)
+    for item in attacks:
+        flags = flags & ~item.fools(model)
+    return flags
+
+
+def recall_comparisons(found: Retrieval, margin: float) -> Iterator[Comparison]:
+    """Whether a sample's partner is among the first `DEPTH`; an engine may lose this as little as labels."""
+    for name in ("clean", "attacked"):
+        reference, engine = (ranks(found, name, side, "forward") < DEPTH for side in SIDES)
+        yield Comparison(f"recall@{DEPTH} {name}", reference, engine, margin, decides=True)
+
+
+def ranks(found: Retrieval, name: str, side: Side, direction: str) -> Rank:
+    """Clean ranks (n,) of the partners, or the worst over everything crafted."""
+    clean = found.clean[side][direction]
+    if name == "clean":
+        return clean
+    worst: Rank = np.maximum.reduce([clean, *(places[side][direction] for places in found.crafted.values())])
+    return worst
+
+
+def named(comparisons: Sequence[Comparison], name: str) -> Comparison:
+    """The comparison of that name."""
+    return next(item for item in comparisons if item.name == name)
+
+
+def route(item: AttackResult) -> dict[str, Any]:
+    """Counts of one attack: how many samples it met, whom it fooled, what it cost."""
+    met = int(item.attacked.sum())
+    return {
+        "route": item.route,
+        "attack": item.attack,
+        "crafted_on": item.crafted_on,
+        "attacked": met,
+        "fools_reference": int(item.fools("reference").sum()),
+        "fools_engine": int(item.fools("engine").sum()),
+        "engine_among_attacked": share(~item.fools("engine")[item.attacked]) if met else None,
+        "queries_mean": item.queries / met if met else 0.0,
+    }
+
+
+def matrix(measured: Measured) -> dict[str, Any] | None:
+    """Shares right when clean and under the one attack that was crafted on every model; None without any gradient."""
+    rows = first_attacks(measured.attacks)
+    if not rows:
+        return None
+    judges = [*SIDES, *measured.sources]
+    return {
+        "attack": next(iter(rows.values())).attack,
+        "crafted_on": list(rows),
+        "judged_on": judges,
+        "robust": [[share(withstood(measured, judge, [item])) for judge in judges] for item in rows.values()],
+    }
+
+
+def curve(measured: Curve) -> dict[str, Any]:
+    """Accuracy with its 95 % Wilson interval at each radius."""
+    n = len(measured.points[0].right)
+    points = []
+    for point in measured.points:
+        correct = int(point.right.sum())
+        interval = wilson(correct, n).to_json()
+        points.append({"eps": point.eps, "correct": correct, "accuracy": correct / n, "interval": interval})
+    return {"attack": measured.attack, "samples": n, "points": points}
+
+
+def flips(measured: Measured) -> Iterator[dict[str, Any]]:
+    """Samples that one side loses and the other keeps, clean or in the worst case, and what found them first."""
+    for comparison, attacks in (("clean", ()), ("worst case", measured.attacks)):
+        kept = {side: withstood(measured, side, attacks) for side in SIDES}
+        for sample in np.flatnonzero(kept["reference"] != kept["engine"]).tolist():
+            lost_on: Side = "reference" if kept["engine"][sample] else "engine"
+            found_by = None
+            if measured.right(lost_on)[sample]:
+                first = next(item for item in attacks if item.fools(lost_on)[sample])
+                found_by = f"{first.route}: {first.attack}, crafted on {first.crafted_on}"
+            yield {
+                "sample": sample,
+                "truth": measured.labels[measured.truth[sample]],
+                "comparison": comparison,
+                "lost_on": lost_on,
+                "found_by": found_by,
+            }
+
+
+def retrieval(found: Retrieval) -> dict[str, Any]:
+    """Recall at each depth, both ways, on both sides, clean and in the worst case."""
+    document: dict[str, Any] = {
+        "gallery": len(found.clean["reference"]["forward"]),
+        "attacks": [{"attack": found.attack, "crafted_on": side} for side in found.crafted],
+    }
+    for name in ("clean", "attacked"):
+        document[name] = {
+            side: {way: {f"recall@{k}": share(ranks(found, name, side, way) < k) for k in DEPTHS} for way in DIRECTIONS}
+            for side in SIDES
+        }
+    return document
+
+
+def top_five(measured: Measured) -> dict[str, Any] | None:
+    """Share of true labels among the best five, clean and under every attack; None among five labels or fewer.
+
+    For information (after arXiv 2505.11895): the attacks aim at the first place, and a sample whose clean label is
+    wrong keeps its clean rank, so the worst case is an upper bound.
+    """
+    if len(measured.labels) <= TOP:
+        return None
+    worst = {
+        side: np.maximum.reduce([measured.clean[side], *(item.ranks[side] for item in measured.attacks)])
+        for side in SIDES
+    }
+    return {
+        "labels": len(measured.labels),
+        "clean": {side: share(measured.clean[side] < TOP) for side in SIDES},
+        "worst case": {side: share(worst[side] < TOP) for side in SIDES},
+    }
+
+
+def rebuilds(builds: Sequence[Judgement]) -> dict[str, Any]:
+    """Verdict and worst case of each build, and how far they spread."""
+    rows: list[Mapping[str, Any]] = []
+    for build in builds:
+        worst = named(build.comparisons, "worst case")
+        rows.append(
+            {
+                "sha256": build.measured.engine,
+                "verdict": build.verdict,
+                "clean_drop": named(build.comparisons, "clean").drop,
+                "worst_case": share(worst.engine),
+                "worst_case_drop": worst.drop,
+            }
+        )
+    shares = [row["worst_case"]["accuracy"] for row in rows]
+    return {
+        "asked": len(builds) - 1,
+        "distinct": len({row["sha256"] for row in rows}),
+        "builds": rows,
+        "spread": max(shares) - min(shares),
+    }

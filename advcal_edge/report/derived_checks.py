@@ -1,0 +1,111 @@
+"""Checks that follow from other measurements: signs that gradients mislead rather than that the engine withstands.
+
+Athalye et al. 2018, arXiv 1802.00420; Carlini et al. 2019, arXiv 1902.06705.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from advcal_edge.report.checks import RULES, Check, judge_value, skip
+from advcal_edge.report.comparison import Comparison
+from advcal_edge.report.measured import Measured
+from advcal_edge.report.results import WHITE_BOX, AttackResult, Curve, Drift, Flags
+from advcal_edge.stats import tango, wilson
+
+
+def run_checks(measured: Measured, worst: Comparison) -> list[Check]:
+    """Every check in the order of the report; `worst` is the worst-case comparison."""
+    derived = [
+        falls_to_zero(None if measured.curve is None else measured.curve["engine"]),
+        black_box_not_stronger(measured.attacks),
+        transfer_not_stronger(measured.attacks),
+        not_more_robust(worst.reference, worst.engine, measured.margin),
+        drift_within_margin(measured.drift),
+        independent_reference(measured.engine, measured.reference),
+    ]
+    by_name = {**measured.checks, **{check.name: check for check in derived}}
+    return [by_name[name] for name in RULES]
+
+
+def falls_to_zero(curve: Curve | None) -> Check:
+    """The largest rise between neighbouring radii, or what is left at the last: lower bounds, the worse of the two.
+
+    A larger ball holds the smaller one, so an attack that finds less in it was misled; and at the last radius every
+    input can become any other.
+    """
+    if curve is None:
+        return skip("falls_to_zero", "no gradient graph: export without `--no-gradient`")
+    n, last = len(curve.points[0].right), int(curve.points[-1].right.sum())
+    rises = [
+        (int((after.right & ~before.right).sum()), int((before.right & ~after.right).sum()))
+        for before, after in pairwise(curve.points)
+    ]
+    bound = max(tango(gained, lost, n).low for gained, lost in rises)
+    why = f"95 % lower bound of a rise of robust accuracy with the radius, or of the rest at the last ({last} of {n})"
+    return judge_value("falls_to_zero", max(bound, wilson(last, n).low), why)
+
+
+def black_box_not_stronger(attacks: Sequence[AttackResult]) -> Check:
+    """Share of samples that only the black box breaks; it sees less, so it must find less.
+
+    The lower bound of the share's interval is held against the limit: a few samples are no evidence of masking.
+    """
+    if not any(item.route == "gradient" for item in attacks):
+        return skip("black_box_not_stronger", "no gradient route to compare with")
+    own = [item for item in attacks if item.crafted_on == "engine"]
+    alone = fooled(own, "black box", "label only") & ~fooled(attacks, *WHITE_BOX, "difference")
+    count, n = int(alone.sum()), len(attacks[0].attacked)
+    why = f"95 % lower bound of the share that only scores or labels broke ({count} of {n})"
+    return judge_value("black_box_not_stronger", wilson(count, n).low, why)
+
+
+def transfer_not_stronger(attacks: Sequence[AttackResult]) -> Check:
+    """The first attack crafted on the reference against the same crafted on the engine, both judged by the engine."""
+    own = next((item for item in attacks if item.route == "gradient"), None)
+    transfer = next((item for item in attacks if item.route == "transfer" and item.crafted_on == "reference"), None)
+    if own is None or transfer is None:
+        return skip("transfer_not_stronger", f"no {'gradient' if own is None else 'transfer'} route to compare with")
+    both = transfer.attacked & own.attacked  # right on either side, so that clean errors count nowhere
+    if not both.any():
+        return skip("transfer_not_stronger", "no sample is right on both sides")
+    foreign, native = transfer.fools("engine")[both], own.fools("engine")[both]
+    lead = tango(int((foreign & ~native).sum()), int((native & ~foreign).sum()), int(both.sum())).low
+    why = "95 % lower bound of the lead of transferred inputs over inputs crafted on the engine"
+    return judge_value("transfer_not_stronger", lead, why)
+
+
+def not_more_robust(reference: Flags, engine: Flags, margin: float) -> Check:
+    """Lower bound of the engine's gain over its source: export makes no encoder robust, only its gradients worse."""
+    bound = tango(int((engine & ~reference).sum()), int((reference & ~engine).sum()), len(engine)).low
+    why = "95 % lower bound of the engine's gain in worst-case accuracy: suspected gradient masking"
+    return judge_value("not_more_robust", bound, why, limit=margin * RULES["not_more_robust"].limit)
+
+
+def drift_within_margin(drift: Drift) -> Check:
+    """Share of clean samples whose decision the drift could turn."""
+    ties, n = int(drift.near_ties.sum()), len(drift.margin)
+    why = (
+        f"95 % lower bound of the share whose drift could turn the decision ({ties} of {n});"
+        f" mean cosine {drift.cosine.mean():.6f}"
+    )
+    return judge_value("drift_within_margin", wilson(ties, n).low, why)
+
+
+def independent_reference(engine: str | None, reference: str | None) -> Check:
+    """Whether the engine is compared with something other than itself; advisory, for where there is no torch."""
+    same = engine is not None and engine == reference
+    why = "the reference is another model than the engine"
+    if same:
+        why = "engine and reference are one graph at two levels of optimisation: what the export lost cannot show"
+    return judge_value("independent_reference", float(same), why)
+
+
+def fooled(attacks: Sequence[AttackResult], *routes: str) -> Flags:
+    """Where (n,) the engine is fooled by any attack of these routes."""
+    flags = [item.fools("engine") for item in attacks if item.route in routes]
+    union: Flags = np.logical_or.reduce(flags) if flags else np.zeros(1, np.bool_)
+    return union

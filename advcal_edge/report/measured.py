@@ -1,0 +1,180 @@
+"""The `measured` half of report.json, typed and checked: everything that a verdict rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.report.checks import Check, measured_checks, read_check
+from advcal_edge.report.results import SIDES, AttackResult, Curve, Drift, Flags, Retrieval, Side, first_attacks
+from advcal_edge.report.value import Value
+from advcal_edge.retrieval import Rank
+
+EARLIER = ("fail", "inconclusive", "skipped")
+IDENTITY = (
+    *("engine", "reference", "sources", "threat", "budget", "seed", "margin", "expectation", "labels"),
+    *("hashes", "gallery", "context", "environment", "seconds"),
+)
+"""Members of `measured` that say what was tested, with what; renderings show them beside `derived`."""
+BUILD = ("engine", "reference", "sources", "margin", "labels", "truth", "clean", "attacks", "drift", "checks")
+"""Members of `measured` that another build of the engine has too, with `curve` and `retrieval` where there are some."""
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackStep:
+    """One step of the precision fallback before this engine: its hash, None where none was verified, and why not."""
+
+    step: str
+    engine: str | None
+    verdict: str
+    reasons: Sequence[str]
+
+    @classmethod
+    def read(cls, value: Value) -> FallbackStep:
+        """One entry of `measured.fallback.earlier`."""
+        value.only("step", "engine", "verdict", "reasons")
+        verdict, reasons = value["verdict"].choice(EARLIER), value["reasons"].texts()
+        engine = None if value["engine"].value is None else value["engine"].sha256()
+        if not reasons:
+            raise value["reasons"].expected("a reason")
+        if engine is None and verdict == "inconclusive":
+            raise value["engine"].expected("the engine that was verified")
+        if engine is not None and verdict == "skipped":
+            raise value["engine"].expected("null for a step that was skipped")
+        return cls(value["step"].text(), engine, verdict, reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """The precision that was asked for, and the steps that did not reach it."""
+
+    asked: str
+    earlier: Sequence[FallbackStep]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """Everything that a verdict rests on, n samples each; the order of the samples is that of the probe."""
+
+    engine: str
+    """Its sha256."""
+    precision: str
+    step: str | None
+    reference: str | None
+    """The sha256 of a reference that is a graph."""
+    sources: Sequence[str]
+    margin: float
+    labels: Sequence[str]
+    truth: NDArray[np.int64]
+    clean: Mapping[str, Rank]
+    """By model the rank (n,) of the true label on clean inputs."""
+    attacks: Sequence[AttackResult]
+    drift: Drift
+    checks: Mapping[str, Check]
+    curve: Mapping[Side, Curve] | None
+    retrieval: Retrieval | None
+    builds: Sequence[str]
+    """The sha256 of each build, this engine first; empty where it was not built again."""
+    rebuilt: Mapping[str, Measured]
+    """By sha256 what was measured on the builds of other bytes."""
+    fallback: Fallback | None
+
+    @property
+    def n(self) -> int:
+        """Samples."""
+        return len(self.truth)
+
+    def right(self, model: str) -> Flags:
+        """Where (n,) the model is right on clean inputs."""
+        right: Flags = self.clean[model] == 0
+        return right
+
+    @classmethod
+    def read(cls, value: Value) -> Measured:
+        """Read the `measured` half of a report that nobody vouches for.
+
+        Raises:
+            BundleError: malformed; the message names the path.
+        """
+        engine = value["engine"]
+        labels, sources = value["labels"].texts(), [item["name"].text() for item in value["sources"].items()]
+        models = [*SIDES, *sources]
+        if not labels or len(set(models)) < len(models):
+            raise value["sources" if labels else "labels"].expected("each name once")
+        n = len(value["truth"].items())
+        if not n:
+            raise value["truth"].expected("samples")
+        value["clean"].only(*models)
+        margin = value["margin"].number()
+        if not 0 < margin < 1:
+            raise value["margin"].expected("a number between 0 and 1")
+        reference, step = value["reference"].get("sha256"), engine.get("step")
+        retrieval, builds, rebuilt = value.get("retrieval"), value.get("rebuilds"), {}
+        if builds is not None:
+            builds.only("builds", "measured")
+            rebuilt = {name: read_build(builds["measured"][name], name) for name in builds["measured"].object()}
+        listed = [] if builds is None else [item.sha256() for item in builds["builds"].items()]
+        own = engine["sha256"].sha256()
+        if builds is not None and (listed[:1] != [own] or {*listed} - {own} != {*rebuilt}):
+            raise builds["builds"].expected("this engine first, and no build that was not measured")
+        attacks = [AttackResult.read(item, n, len(labels), models) for item in value["attacks"].items()]
+        for item in first_attacks(attacks).values():
+            if lacking := set(models) - set(item.ranks):
+                raise value["attacks"].malformed(f"lacks ranks of {min(lacking)} for the first attack")
+        return cls(
+            engine=own,
+            precision=engine["precision"].text(),
+            step=None if step is None else step.text(),
+            reference=None if reference is None else reference.sha256(),
+            sources=sources,
+            margin=margin,
+            labels=labels,
+            truth=value["truth"].integers(n, len(labels)),
+            clean={model: value["clean"][model].integers(n, len(labels)) for model in models},
+            attacks=attacks,
+            drift=Drift.read(value["drift"], n),
+            checks=read_checks(value["checks"]),
+            curve=read_curves(value.get("curve"), n),
+            retrieval=None if retrieval is None else Retrieval.read(retrieval, n),
+            builds=listed,
+            rebuilt=rebuilt,
+            fallback=read_fallback(value.get("fallback")),
+        )
+
+
+def read_build(value: Value, sha256: str) -> Measured:
+    """Another build of the engine."""
+    value.only(*BUILD, "curve", "retrieval")
+    if value["engine"]["sha256"].text() != sha256:
+        raise value["engine"]["sha256"].expected(sha256)
+    return Measured.read(value)
+
+
+def read_checks(value: Value) -> dict[str, Check]:
+    """Every check that is measured on the engine, judged again."""
+    names = measured_checks()
+    value.only(*names)
+    return {name: read_check(name, value[name]) for name in names}
+
+
+def read_curves(value: Value | None, n: int) -> dict[Side, Curve] | None:
+    """Curves of both sides, on at most n samples each."""
+    if value is None:
+        return None
+    value.only(*SIDES)
+    curves = {side: Curve.read(value[side]) for side in SIDES}
+    for side, curve in curves.items():
+        if len(curve.points[0].right) > n:
+            raise value[side]["points"].expected(f"at most {n} samples")
+    return curves
+
+
+def read_fallback(value: Value | None) -> Fallback | None:
+    """The steps of the precision fallback before this engine."""
+    if value is None:
+        return None
+    value.only("asked", "earlier")
+    return Fallback(value["asked"].text(), [FallbackStep.read(item) for item in value["earlier"].items()])

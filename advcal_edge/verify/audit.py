@@ -1,0 +1,272 @@
+"""A stored report, checked without running an attack: its hashes against the files, its conclusions derived again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from advcal_edge import limits
+from advcal_edge.bundle import REPORT_SCHEMA, Bundle
+from advcal_edge.documents import read_object
+from advcal_edge.errors import AdvcalError, BundleError
+from advcal_edge.report.consistency import contradictions
+from advcal_edge.report.derive import Judgement
+from advcal_edge.report.measured import Measured
+from advcal_edge.report.results import SIDES
+from advcal_edge.report.value import Value
+from advcal_edge.runtime.engine import listed_digest
+from advcal_edge.runtime.engine_file import graph_digest
+from advcal_edge.runtime.metadata import EngineMetadata, metadata_path, read_metadata
+from advcal_edge.storage import sha256_file
+from advcal_edge.threat import NORMS
+from advcal_edge.verify.findings import Finding, compare, merge, ok, unchecked, wrong
+
+T = TypeVar("T")
+BACKWARD = "onnx/vjp."
+FORWARD = "onnx/forward."
+
+
+def audit(document: Mapping[str, Any], bundle: Bundle, engine: Path | None = None) -> list[Finding]:
+    """Compare a report with `bundle`, with the file of its engine, and its conclusions with what it measured.
+
+    `engine` is the file of an engine that the bundle does not list. Nothing at hand can confirm what was measured
+    itself: ranks, queries, seeds, seconds, fingerprints, the numbers that checks took from the engine, and pictures.
+
+    Raises:
+        BundleError: another schema, a malformed document, or an engine that cannot be read.
+    """
+    report = Value(document)
+    if report["schema"].text() != REPORT_SCHEMA:
+        raise BundleError(
+            f"the report has schema `{report['schema'].text()[:60]}`; this version reads `{REPORT_SCHEMA}`",
+            hint="verify again, or install the version of advcal-edge that wrote it",
+        )
+    report.only("schema", "measured", "derived")
+    measured = report["measured"]
+    read = Measured.read(measured)
+    contradicted = [wrong("measured", value, expected) for value, expected in contradictions(measured, read)]
+    return [
+        *engine_findings(measured, bundle, engine),
+        *graph_findings(measured, bundle),
+        *plan_findings(measured, bundle),
+        *gradient_findings(measured, bundle),
+        *compare("bundle", measured["hashes"]["bundle"], bundle.identity()),
+        *compare_file("data", measured["hashes"]["data"], bundle, "probe.npz"),
+        *compare_file("centers", measured["hashes"]["centers"], bundle, "centers.safetensors"),
+        *reference_findings(measured, bundle),
+        *threat_findings(measured, bundle),
+        *label_findings(measured, bundle),
+        *context_findings(measured["context"], bundle),
+        *(fallback_findings(measured["fallback"], bundle) if read.fallback is not None else []),
+        *merge(contradicted, ok("measured", measured)),
+        *derived_findings(report["derived"], read),
+    ]
+
+
+def derived_findings(stated: Value, measured: Measured) -> list[Finding]:
+    """Everything that the report concludes, derived again; one finding per part, or one per difference."""
+    expected = Judgement.of(measured).to_json()
+    findings = [] if stated.object().keys() == expected.keys() else [wrong("derived", stated, expected)]
+    for name in expected.keys() & stated.object().keys():
+        findings += compare(name, stated[name], expected[name])
+    order = {f"derived.{name}": k for k, name in enumerate(expected)}
+    return sorted(findings, key=lambda item: order.get(".".join(item.where.split("[")[0].split(".")[:2]), 0))
+
+
+def engine_findings(measured: Value, bundle: Bundle, engine: Path | None) -> list[Finding]:
+    """The bytes of the engine: those of the file given, else of the file that the bundle lists."""
+    stated, name = measured["engine"], measured["engine"]["path"].text()
+    listed = bundle.has(name)
+    findings = compare("engine", stated["listed"], listed)
+    if engine is not None:
+        try:
+            digest, size = graph_digest(engine), engine.stat().st_size
+        except (AdvcalError, OSError) as error:
+            raise BundleError(f"cannot read the engine `{engine}`: {reason(error)}") from error
+        findings += [*compare("engine", stated["sha256"], digest), *compare("engine", stated["bytes"], size)]
+    elif listed:
+        findings += compare_file("engine", stated["sha256"], bundle, name)
+        path = bundle.path / name
+        findings += compare("engine", stated["bytes"], path.stat().st_size) if path.is_file() else []
+    else:
+        findings.append(unchecked("engine", stated["sha256"], "an engine outside the bundle; give its file"))
+    precision, step = (nested(bundle.manifest, "graphs", "files", name, key) for key in ("precision", "step"))
+    if isinstance(precision, str):
+        findings += compare("engine", stated["precision"], precision)
+    if listed and (stated.get("step") is not None or isinstance(step, str)):
+        stated_step = stated.get("step") or Value(None, f"{stated.path}.step")
+        findings += compare("engine", stated_step, step if isinstance(step, str) else None)
+    return merge(findings, ok("engine", stated["sha256"]))
+
+
+def graph_findings(measured: Value, bundle: Bundle) -> list[Finding]:
+    """The ONNX graph: the engine itself, or one that the bundle lists."""
+    stated, engine = measured["hashes"]["graph"], measured["engine"]["sha256"].text()
+    if stated.text() == engine or measured["engine"]["path"].text().endswith(".onnx"):
+        return compare("graph", stated, engine)
+    name = listed_name(bundle, stated.text(), FORWARD)
+    if name is None:
+        return [unchecked("graph", stated, "a graph that the bundle does not list")]
+    return compare_file("graph", stated, bundle, name)
+
+
+def plan_findings(measured: Value, bundle: Bundle) -> list[Finding]:
+    """What a report repeats of a plan's metadata, and hashes that the report states elsewhere too."""
+    engine, hashes, plan = measured["engine"], measured["hashes"], measured["engine"].get("plan")
+    if plan is None:
+        return []
+    findings = compare("plan", plan["graph_sha256"], hashes["graph"].text())
+    if plan["backward_sha256"].value is not None:
+        findings += compare("plan", plan["backward_sha256"], hashes["gradient"].text())
+    metadata = listed_metadata(bundle, Path(engine["path"].text()))
+    if metadata is None:
+        return [*findings, unchecked("plan", plan["graph"], "a plan whose metadata the bundle does not list")]
+    expected = {
+        "product": metadata.product,
+        "version": list(metadata.version),
+        "device": None if metadata.device is None else str(metadata.device),
+        "graph": metadata.graph,
+        "graph_sha256": metadata.graph_sha256,
+        "asked": metadata.precision,
+        "evidence": metadata.evidence,
+    }
+    for key, value in expected.items():
+        findings += compare("plan", plan[key], value)
+    findings += compare("plan", engine["precision"], metadata.achieved)
+    return merge(findings, ok("plan", plan["graph_sha256"]))
+
+
+def listed_metadata(bundle: Bundle, plan: Path) -> EngineMetadata | None:
+    """The metadata of a plan, where the bundle lists them; else None."""
+    name = metadata_path(plan).as_posix()
+    if not bundle.has(name):
+        return None
+    try:
+        return read_metadata(bundle.file(name).with_suffix(plan.suffix))
+    except AdvcalError as error:
+        raise BundleError(error.message, hint=error.hint) from error
+
+
+def gradient_findings(measured: Value, bundle: Bundle) -> list[Finding]:
+    """The backward graph of the bundle, where the engine had one."""
+    stated = measured["hashes"]["gradient"]
+    if stated.value is None:
+        return [ok("gradient", stated)]
+    name = listed_name(bundle, stated.text(), BACKWARD) or listed_name(bundle, stated.text(), "engines/")
+    if name is not None:
+        return compare_file("gradient", stated, bundle, name)
+    names = [name for name in bundle.manifest["files"] if name.startswith(BACKWARD)]
+    if not names:
+        return [unchecked("gradient", stated, "a bundle without a backward graph")]
+    return compare("gradient", stated, listed_digest(bundle, names[0]))
+
+
+def reference_findings(measured: Value, bundle: Bundle) -> list[Finding]:
+    """The graph that served as the reference, where it was one."""
+    stated = measured["reference"].get("sha256")
+    if stated is None:
+        return []
+    name = listed_name(bundle, stated.text(), FORWARD)
+    if name is None:
+        return [wrong("reference", stated, "a graph that the bundle lists")]
+    return compare_file("reference", stated, bundle, name)
+
+
+def threat_findings(measured: Value, bundle: Bundle) -> list[Finding]:
+    """Bounds are the bundle's; norm and radius, which may have been asked for, are those of the curves."""
+    stated, threat, curves = measured["threat"], bundle.threat, measured.get("curve")
+    norm, eps = NORMS[stated["norm"].choice(tuple(NORMS))], stated["eps"]
+    findings = compare("threat", stated["bounds"], [float(bound) for bound in bundle.modality.input.bounds])
+    if curves is not None:
+        farthest = replace(threat, norm=norm).farthest(bundle.modality.input.shape)
+        for side in SIDES:
+            findings += compare("threat", curves[side]["points"].items()[-1]["eps"], farthest)
+    elif norm != threat.norm or eps.number() != threat.eps:
+        findings.append(unchecked("threat", eps, f"no curve, and another ball than the bundle's {threat}"))
+    return merge(findings, ok("threat", eps))
+
+
+def label_findings(measured: Value, bundle: Bundle) -> list[Finding]:
+    """Labels are those of the centers, and true labels those of the probe."""
+    centers, y = readable(bundle.centers), readable(lambda: bundle.samples("probe.npz").y)
+    truth, n = measured["truth"], len(measured["truth"].items())
+    findings = [] if centers is None else compare("labels", measured["labels"], list(centers.labels))
+    if y is None or len(y) < n:
+        why = "a bundle whose samples can be read" if y is None else f"at most the {len(y)} samples of the bundle"
+        return [*findings, unchecked("true labels", truth, why)]
+    return [*findings, *compare("true labels", truth, y[:n].tolist())]
+
+
+def context_findings(stated: Value, bundle: Bundle) -> list[Finding]:
+    """What the context repeats of the manifest, as far as it does."""
+    findings, files = [], bundle.manifest["files"]
+    for name in stated.object():
+        if name == "hashes":
+            for file in stated[name].object():
+                if file not in files:
+                    findings.append(unchecked("context", stated[name][file], "a file that the bundle does not list"))
+                else:
+                    findings += compare("context", stated[name][file], files[file]["sha256"])
+        elif name in bundle.manifest and stated[name].value != bundle.manifest[name]:
+            findings.append(wrong("context", stated[name], bundle.manifest[name]))
+    return merge(findings, ok("context", stated))
+
+
+def fallback_findings(stated: Value, bundle: Bundle) -> list[Finding]:
+    """Earlier steps of the precision fallback, compared with their reports as far as the bundle still has them."""
+    findings: list[Finding] = []
+    for step in stated["earlier"].items():
+        derived = None if step["engine"].value is None else stored(bundle, step["engine"].text())
+        if derived is not None:
+            reasons = derived.get("reasons")
+            findings += compare("fallback", step["verdict"], str(derived.get("verdict")))
+            findings += compare("fallback", step["reasons"], [*map(str, reasons if isinstance(reasons, list) else [])])
+    return merge(findings, ok("fallback", stated["asked"]))
+
+
+def stored(bundle: Bundle, sha256: str) -> Mapping[str, Any] | None:
+    """What the report of an engine in the bundle derived, or None where there is none that can be read."""
+    name = f"reports/{sha256[:8]}/report.json"
+    if not bundle.has(name):
+        return None
+    report = readable(lambda: read_object(bundle.file(name), limits.REPORT_BYTES, BundleError))
+    derived = nested(report, "derived")
+    return derived if isinstance(derived, dict) and nested(report, "measured", "engine", "sha256") == sha256 else None
+
+
+def compare_file(name: str, stated: Value, bundle: Bundle, file: str) -> list[Finding]:
+    """Compare a hash with a listed file, weights beside a graph included; each must be as the manifest says."""
+    try:
+        path = bundle.file(file)
+        digest = graph_digest(path) if path.suffix == ".onnx" else sha256_file(path)
+    except (AdvcalError, OSError) as error:
+        return [Finding(name, "wrong", stated.text()[:64], reason(error), stated.path)]
+    return compare(name, stated, digest)
+
+
+def listed_name(bundle: Bundle, sha256: str, prefix: str) -> str | None:
+    """The listed file with this hash whose name begins with `prefix`."""
+    names = (name for name in bundle.manifest["files"] if name.startswith(prefix))
+    return next((name for name in names if listed_digest(bundle, name) == sha256), None)
+
+
+def nested(data: object, *keys: str) -> object:
+    """What lies at the end of `keys`, or None."""
+    for key in keys:
+        data = data.get(key) if isinstance(data, Mapping) else None
+    return data
+
+
+def readable(read: Callable[[], T]) -> T | None:
+    """What is read from the bundle, or None where the file is missing or damaged, which another finding says."""
+    try:
+        return read()
+    except AdvcalError:
+        return None
+
+
+def reason(error: AdvcalError | OSError) -> str:
+    """What went wrong, in a sentence."""
+    return error.message if isinstance(error, AdvcalError) else error.strerror or str(error)

@@ -1,0 +1,124 @@
+"""From the blocks of a run to what one report measured: attacks, rankings of partners, and a few inputs to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge.attacks import Victim
+from advcal_edge.errors import BundleError
+from advcal_edge.report.checks import Check, judge_survival
+from advcal_edge.report.results import DIRECTIONS, SIDES, AttackResult, Places, Retrieval
+from advcal_edge.retrieval import Rank, recall_in_blocks
+from advcal_edge.spec import Modality
+from advcal_edge.verify.block import FIRST, Attempt, Block
+from advcal_edge.verify.crafting import SHOWN
+from advcal_edge.verify.lineup import ENGINE, REFERENCE, predict
+from advcal_edge.verify.picture import can_show, views
+
+
+def gather_attacks(blocks: Iterable[Block], engine: str, sources: Sequence[str]) -> list[AttackResult]:
+    """Every attack that belongs in the report of `engine`, over all blocks, in the order in which it ran.
+
+    Raises:
+        BundleError: blocks of different runs.
+    """
+    columns: list[list[Attempt]] = []
+    for block in blocks:
+        attempts = [attempt for attempt in block.attempts if attempt.aimed_at in (None, engine)]
+        columns = columns or [[attempt] for attempt in attempts]
+        if [attempt.key for attempt in attempts] != [column[0].key for column in columns]:
+            raise BundleError(
+                f"the samples from {block.first} on were attacked otherwise than those before",
+                hint="remove the folder with the state of this run and start again",
+            )
+        for column, attempt in zip(columns, attempts, strict=True):
+            if column[0] is not attempt:
+                column.append(attempt)
+    return [merge(column, engine, sources) for column in columns]
+
+
+def merge(attempts: Sequence[Attempt], engine: str, sources: Sequence[str]) -> AttackResult:
+    """The same attack in all blocks as one; sources judge the first attack only."""
+    one = attempts[0]
+    own = one.crafted_on == engine
+    judges = {REFERENCE: REFERENCE, ENGINE: engine}
+    if one.route == FIRST:
+        judges |= {name: name for name in sources}
+    return AttackResult(
+        route=("gradient" if own else "transfer") if one.route == FIRST else one.route,
+        attack=one.attack,
+        crafted_on=ENGINE if own else one.crafted_on,
+        attacked=np.concatenate([attempt.attacked for attempt in attempts]),
+        queries=int(sum(attempt.queries[attempt.attacked].sum() for attempt in attempts)),
+        ranks={name: np.concatenate([item.rank[judge] for item in attempts]) for name, judge in judges.items()},
+    )
+
+
+def gather_clean(blocks: Sequence[Block], engine: str, sources: Sequence[str]) -> dict[str, Rank]:
+    """By model of the report the rank (n,) of the true label on clean inputs."""
+    names = {REFERENCE: REFERENCE, ENGINE: engine, **{name: name for name in sources}}
+    return {name: np.concatenate([block.rank[player] for block in blocks]) for name, player in names.items()}
+
+
+def check_rounding(blocks: Sequence[Block], engine: str, modality: Modality) -> Check:
+    """Whether the inputs that fool the engine survive the sensor's grid."""
+    winners = [block.winners[engine] for block in blocks]
+    fooled, survived, moved = (
+        np.concatenate([getattr(item, name) for item in winners]) for name in ("fooled", "survived", "moved")
+    )
+    step = modality.input.width / (2**modality.bit_depth - 1)
+    steps = float(moved[fooled].mean()) / step if fooled.any() else 0.0
+    return judge_survival(int(fooled.sum()), int(survived[fooled].sum()), steps, modality.bit_depth)
+
+
+def measure_retrieval(
+    blocks: Callable[[], Iterator[Block]], engine: str, partner: NDArray[np.float32] | None, attack: str
+) -> Retrieval | None:
+    """Rank the partners for clean embeddings and for everything crafted; None where there are no pairs."""
+    if partner is None or len(partner) < 2:
+        return None
+    players = dict(zip(SIDES, (REFERENCE, engine), strict=True))
+    stored = next(blocks()).embeddings
+
+    def recall(name: str) -> Mapping[str, Rank]:
+        found = recall_in_blocks(lambda: (block.embeddings[name] for block in blocks()), partner)
+        return {way: getattr(found, way) for way in DIRECTIONS}
+
+    def places(crafted_on: str) -> Places:
+        return {side: recall(f"{crafted_on}@{judge}") for side, judge in players.items()}
+
+    crafted = {side: player for side, player in players.items() if f"{player}@{engine}" in stored}
+    return Retrieval(attack, places("clean"), {side: places(player) for side, player in crafted.items()})
+
+
+def gallery(victim: Victim, modality: Modality, blocks: Iterable[Block], engine: str) -> list[dict[str, Any]]:
+    """Clean, amplified difference and adversarial picture of the first few samples that are lost, as PNG in base64."""
+    shown: list[dict[str, Any]] = []
+    labels, low, width = victim.centers.labels, modality.input.bounds[0], modality.input.width
+    for block in blocks if can_show(modality) else ():
+        winners = block.winners[engine]
+        if not len(winners.rows):
+            continue
+        before, after = predict(victim, winners.clean), predict(victim, winners.x_adv)
+        for k, row in enumerate(winners.rows):
+            entry = {
+                "sample": block.first + int(row),
+                "truth": labels[block.y[row]],
+                "before": label(labels, before[k]),
+                "after": label(labels, after[k]),
+            }
+            shown.append(
+                {**entry, **views((winners.clean[k] - low) / width, (winners.x_adv[k] - low) / width, modality)}
+            )
+            if len(shown) == SHOWN:
+                return shown
+    return shown
+
+
+def label(labels: tuple[str, ...], index: int) -> str:
+    """The label at `index`; an embedding that is not finite has none."""
+    return labels[index] if index >= 0 else "not a number"
