@@ -42,7 +42,7 @@ def measure(cell: Cell, settings: Settings) -> Row:
     note = "" if cuda else f"CPU provider: {why} has no CUDA"
     started = perf_counter()
     graph = find_graph(settings, cell.modality, cell.precision)
-    runner = Runner(OnnxBackend(graph, providers=CUDA if cuda else CPU), spec(cell.modality))
+    runner = Runner(OnnxBackend(graph, providers=CUDA if cuda else (CPU,)), spec(cell.modality))
     x = inputs(cell.modality, cell.batch).cpu().numpy()
     place = "cuda" if cuda else "cpu"
     binding = runner.graph.session.io_binding()
