@@ -83,5 +83,5 @@ def test_bf16_and_fp8_are_written_on_request(copy: Path, capsys: pytest.CaptureF
     assert main(["verify", str(copy), "--samples", "8", "--sources", "none", "--json"]) == 1
     captured = capsys.readouterr()
     assert "forward.bf16.onnx is left out: bf16 needs a GPU" in captured.err
-    found = [report["engine"]["precision"] for report in json.loads(captured.out)["engines"]]
+    found = [report["measured"]["engine"]["precision"] for report in json.loads(captured.out)["engines"]]
     assert found == ["fp32", "fp8"]

@@ -68,7 +68,7 @@ def write_report(scene: Scene) -> Sequence[Action]:
     (report,) = sorted(bundle.glob("reports/*/report.json"))
     name = report.relative_to(bundle).as_posix()
     document = json.loads(report.read_text("utf-8"))
-    engine = document["engine"]["sha256"]
+    engine = document["measured"]["engine"]["sha256"]
     if scene.spoilt:
         content = spelled(spoil_document(document, scene.rng), scene.rng)
         relist(bundle, {name: content})

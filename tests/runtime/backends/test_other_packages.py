@@ -62,8 +62,8 @@ def test_verify_attacks_it(toy: Path, tmp_path: Path) -> None:
     options = ["--engine", str(toy), "--reference", "onnx", "--samples", "8", "--sources", "none"]
     assert main(["verify", str(bundle.path), *options]) in (0, 1)
     report = json.loads(next(bundle.path.glob("reports/*/report.json")).read_text())
-    assert report["engine"]["fingerprint"].startswith("toy 1.0")
-    assert "onnxruntime" in report["engine"]["gradient"]
+    assert report["measured"]["engine"]["fingerprint"].startswith("toy 1.0")
+    assert "onnxruntime" in report["measured"]["engine"]["gradient"]
 
 
 def test_another_shape_is_a_misfit(toy: Path) -> None:
