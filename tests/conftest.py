@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -46,7 +48,15 @@ def make_bundle(tmp_path: Path) -> BundleMaker:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """bindlite's image encoder, calibrated for a moment and exported for real in three precisions with its gradient."""
+    """bindlite's image encoder, calibrated for a moment and exported for real in three precisions with its gradient.
+
+    One for the whole run: tests that write into it copy it first.
+    """
+    return Bundle.open(once_per_run(tmp_path_factory, "exported", export_bindlite))
+
+
+def export_bindlite(path: Path) -> None:
+    """Calibrate and export into a folder that is not there yet."""
     from advcal_edge.calibrate.config import CalibrateConfig
     from advcal_edge.calibrate.deploy import module_from_bundle
     from advcal_edge.calibrate.run import calibrate
@@ -54,9 +64,24 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     from advcal_edge.export.graphs import export_graphs
 
     layers = [
-        Layer("test", {"modality": "image", "out": str(tmp_path_factory.mktemp("exported") / "B")}),
+        Layer("test", {"modality": "image", "out": str(path)}),
         Layer("test", {"train": {"samples": 256, "epochs": 1}, "evaluate": {"samples": 8, "steps": 2, "queries": 5}}),
     ]
     bundle = calibrate(resolve(CalibrateConfig, layers)).bundle
-    bundle, _ = export_graphs(bundle, module_from_bundle(bundle))
-    return bundle
+    export_graphs(bundle, module_from_bundle(bundle))
+
+
+def once_per_run(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first worker to ask for it makes, while the others wait."""
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # of all workers of this run
+    path = shared / f"{name}.once"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            making = shared / f"{name}.making"
+            shutil.rmtree(making, ignore_errors=True)
+            make(making)
+            making.rename(path)
+    return path
