@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advcal_edge.attacks import Attack, Victim, run_attack
+from advcal_edge.attacks import Attack, AttackedModel, run_attack
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.data.builtin import fashion_mnist
 from advcal_edge.calibrate.deploy import module_from_bundle
@@ -59,7 +59,7 @@ class Scores(nn.Module):
 class Bench:
     """What is attacked, and how it is judged: by the labels of `scores`."""
 
-    victim: Victim
+    model: AttackedModel
     scores: nn.Module
     x: Tensor
     y: Tensor
@@ -79,7 +79,7 @@ class Bench:
     def ours(self, attack: Attack) -> Masks:
         """Where an attack of this package has failed."""
         x, y = self.x.numpy(), self.y.numpy()
-        found = run_attack(attack, self.victim, x, y, self.threat, route="", seed=0, batch=self.batch)
+        found = run_attack(attack, self.model, x, y, self.threat, route="", seed=0, batch=self.batch)
         return ~found.success
 
     def theirs(self, craft: Craft) -> Masks:
@@ -104,9 +104,9 @@ def load(path: Path | None, samples: int, threat: ThreatModel, batch: int) -> Be
     data = fashion_mnist("test")
     rows = np.random.default_rng(0).permutation(len(data.labels))[:samples]
     x = torch.from_numpy(preprocess(modality, [data.frames[i] for i in rows]))
-    victim = TorchRunner(module, modality.input).victim(centers)
+    model = TorchRunner(module, modality.input).attacked(centers)
     scores = Scores(module, centers).eval()
-    return Bench(victim, scores, x, torch.from_numpy(data.labels[rows]), threat, batch)
+    return Bench(model, scores, x, torch.from_numpy(data.labels[rows]), threat, batch)
 
 
 def timed(run: Callable[[], T]) -> tuple[T, float]:

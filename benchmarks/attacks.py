@@ -96,7 +96,7 @@ def our_loop(bench: Bench, steps: int) -> Tensor:
     """`PGD(select="last")` as training calls it: tensors in, tensors out."""
     attack, rng = PGD(steps=steps, step=STEP, select="last"), np.random.default_rng(0)
     pairs = zip(torch.split(bench.x, bench.batch), torch.split(bench.y, bench.batch), strict=True)
-    return torch.cat([attack.propose(bench.victim, x, y, bench.threat, rng).x for x, y in pairs])
+    return torch.cat([attack.propose(bench.model, x, y, bench.threat, rng).x for x, y in pairs])
 
 
 def speed(bench: Bench, present: Sequence[str], pairs: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.attacks import APGD, PGD, Attack, AttackOutcome, Square, Victim, run_attack
+from advcal_edge.attacks import APGD, PGD, Attack, AttackedModel, AttackOutcome, Square, run_attack
 from advcal_edge.calibrate.config import EvaluateConfig
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.centers import Centers
@@ -110,7 +110,7 @@ def measure(
         "apgd": APGD(steps=config.steps),
         "square": Square(queries=config.queries),
     }
-    crafted = _attack("before pgd", attacks["pgd"], before.victim(centers), probe, threat, seed, progress)
+    crafted = _attack("before pgd", attacks["pgd"], before.attacked(centers), probe, threat, seed, progress)
     rows = []
     for name, runner in (("before", before), ("after", after)):
         clean = _ranks(runner, centers, probe.x, probe.y)
@@ -124,7 +124,7 @@ def measure(
             if not standing.any():
                 continue
             part = probe.take(standing)
-            outcome = _attack(f"{name} {column}", attack, runner.victim(centers), part, threat, seed, progress)
+            outcome = _attack(f"{name} {column}", attack, runner.attacked(centers), part, threat, seed, progress)
             ranks[column][standing] = _ranks(runner, centers, outcome.x_adv, part.y)
         ranks["worst"] = np.maximum.reduce(list(ranks.values()))
         recall = measure_recall(name, runner, probe, threat, attacks["pgd"], seed, progress)
@@ -146,7 +146,7 @@ def measure_recall(
     if probe.partner is None or len(probe) < 2:
         return {}
     centers, own = gallery(probe.partner), Probe(probe.x, np.arange(len(probe)))
-    outcome = _attack(f"{name} retrieval", attack, runner.victim(centers), own, threat, seed, progress)
+    outcome = _attack(f"{name} retrieval", attack, runner.attacked(centers), own, threat, seed, progress)
     return {
         "clean": recall(_embed(runner, probe.x), probe.partner),
         "attacked": recall(_embed(runner, outcome.x_adv), probe.partner),
@@ -154,9 +154,9 @@ def measure_recall(
 
 
 def _attack(
-    route: str, attack: Attack, victim: Victim, probe: Probe, threat: ThreatModel, seed: int, progress: Progress
+    route: str, attack: Attack, model: AttackedModel, probe: Probe, threat: ThreatModel, seed: int, progress: Progress
 ) -> AttackOutcome:
-    return run_attack(attack, victim, probe.x, probe.y, threat, route=route, seed=seed, progress=progress)
+    return run_attack(attack, model, probe.x, probe.y, threat, route=route, seed=seed, progress=progress)
 
 
 def _ranks(runner: TorchRunner, centers: Centers, x: NDArray[np.float32], y: NDArray[np.int64]) -> Rank:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from advcal_edge.attacks.base import Victim
+from advcal_edge.attacks.base import AttackedModel
 from advcal_edge.centers import Centers
 from advcal_edge.model import Pullback
 from advcal_edge.spec import TensorSpec
@@ -48,9 +48,9 @@ class TorchRunner:
         """A copy as tensor on the module's device."""
         return torch.tensor(array, device=self._device)
 
-    def victim(self, centers: Centers) -> Victim:
-        """This module as the victim of white-box attacks."""
-        return Victim(self, centers, gradient=self, place=self.place)
+    def attacked(self, centers: Centers) -> AttackedModel:
+        """This module as a white box."""
+        return AttackedModel(self, centers, gradient=self, place=self.place)
 
     def __call__(self, x: Array) -> Array:
         """Embed x (n, ...) to unit-norm z (n, d)."""

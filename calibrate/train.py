@@ -132,8 +132,8 @@ class AdaptiveCrafter:
 
     def __call__(self, rows: Tensor, x: Tensor, y: Tensor, rng: np.random.Generator) -> Tensor:
         with frozen(self.model):
-            victim = TorchRunner(self.model, self.spec).victim(self.centers)
-            crafted: Tensor = self.attack.propose(victim, x, y, self.threat, rng).x
+            model = TorchRunner(self.model, self.spec).attacked(self.centers)
+            crafted: Tensor = self.attack.propose(model, x, y, self.threat, rng).x
         return crafted
 
 
@@ -163,7 +163,7 @@ def craft_once(
     with frozen(model):
         outcome = run_attack(
             attack,
-            runner.victim(centers),
+            runner.attacked(centers),
             samples.x,
             samples.y,
             threat,

@@ -8,11 +8,11 @@ from advcal_edge.attacks.apgd import APGD, TargetedAPGD
 from advcal_edge.attacks.base import (
     PLANS,
     Attack,
+    AttackedModel,
     AttackOutcome,
     AttackPlan,
     Proposal,
     Route,
-    Victim,
     planned,
     run_attack,
 )
@@ -20,7 +20,7 @@ from advcal_edge.attacks.losses import LOSSES
 from advcal_edge.attacks.pgd import PGD
 from advcal_edge.attacks.rays import RayS
 from advcal_edge.attacks.square import Square
-from advcal_edge.attacks.wrappers import Transfer, difference_victim, expected_victim
+from advcal_edge.attacks.wrappers import Transfer, difference_model, expected_model
 
 __all__ = [
     "APGD",
@@ -29,15 +29,15 @@ __all__ = [
     "Attack",
     "AttackOutcome",
     "AttackPlan",
+    "AttackedModel",
     "Proposal",
     "RayS",
     "Route",
     "Square",
     "TargetedAPGD",
     "Transfer",
-    "Victim",
-    "difference_victim",
-    "expected_victim",
+    "difference_model",
+    "expected_model",
     "planned",
     "plans",
     "run_attack",

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from advcal_edge.attacks.base import Attack, Proposal, Victim, planned, to_numpy
+from advcal_edge.attacks.base import Attack, AttackedModel, Proposal, planned, to_numpy
 from advcal_edge.attacks.losses import LOSSES, TARGETED_LOSSES, Loss, own_first
 from advcal_edge.attacks.pgd import BestIterate, ascend, random_start
 from advcal_edge.registry import choose
@@ -22,16 +22,18 @@ PROGRESS = 0.75  # rho: share of the steps in a window that must raise the loss
 
 @dataclass(frozen=True, slots=True)
 class APGD:
-    """`steps` steps from a random start; a sample leaves once the victim is fooled on it, clean input included."""
+    """`steps` steps from a random start; a sample leaves once the model is fooled on it, clean input included."""
 
     steps: int = 20
     restarts: int = 1
     loss: str = "ce"
 
-    def propose(self, victim: Victim, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator) -> Proposal:
-        """Search within `threat` around x (n, ...); needs the victim's gradient."""
+    def propose(
+        self, model: AttackedModel, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator
+    ) -> Proposal:
+        """Search within `threat` around x (n, ...); needs the model's gradient."""
         losses = [choose("loss", self.loss, LOSSES)] * self.restarts
-        return run_each_loss(losses, self.steps, victim, x, y, threat, rng)
+        return run_each_loss(losses, self.steps, model, x, y, threat, rng)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,14 @@ class TargetedAPGD:
     loss: Literal["dlr", "margin"] = "dlr"
     restarts: int = 1
 
-    def propose(self, victim: Victim, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator) -> Proposal:
-        """Search within `threat` around x (n, ...); needs the victim's gradient."""
+    def propose(
+        self, model: AttackedModel, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator
+    ) -> Proposal:
+        """Search within `threat` around x (n, ...); needs the model's gradient."""
         toward = choose("targeted loss", self.loss, TARGETED_LOSSES)
-        ranks = range(1, min(self.targets, len(victim.centers.labels) - 1) + 1)
+        ranks = range(1, min(self.targets, len(model.centers.labels) - 1) + 1)
         losses = [toward(rank) for _ in range(self.restarts) for rank in ranks]
-        return run_each_loss(losses, self.steps, victim, x, y, threat, rng)
+        return run_each_loss(losses, self.steps, model, x, y, threat, rng)
 
 
 @planned("APGD", route="gradient", order=20, summary="APGD-{apgd_steps}{apgd_restarts} ({losses})")
@@ -71,7 +75,7 @@ def plan_targeted(apgd_steps: int, targets: int, classes: int) -> list[Attack]:
 def run_each_loss(
     losses: Iterable[Loss],
     steps: int,
-    victim: Victim,
+    model: AttackedModel,
     x: Array,
     y: Array,
     threat: ThreatModel,
@@ -79,8 +83,8 @@ def run_each_loss(
 ) -> Proposal:
     """Auto-PGD once with each loss, each run from a start of its own and on those who withstood the runs before."""
     xp = array_namespace(x)
-    clean = victim.runner(x)
-    best = BestIterate.start(x, victim.fooled(clean, y))
+    clean = model.runner(x)
+    best = BestIterate.start(x, model.fooled(clean, y))
     every = xp.arange(x.shape[0], device=device(x))
     queries = every * 0 + 1
     for loss in losses:
@@ -88,12 +92,18 @@ def run_each_loss(
             break
         state = APGDState.start(every, x, y, clean, random_start(rng, x, threat), threat)
         state.keep(~best.fooled)
-        search(state, victim, loss, steps, threat, best, queries)
+        search(state, model, loss, steps, threat, best, queries)
     return Proposal(best.x, to_numpy(queries))
 
 
 def search(
-    state: APGDState, victim: Victim, loss: Loss, steps: int, threat: ThreatModel, best: BestIterate, queries: Array
+    state: APGDState,
+    model: AttackedModel,
+    loss: Loss,
+    steps: int,
+    threat: ThreatModel,
+    best: BestIterate,
+    queries: Array,
 ) -> None:
     """`steps` steps, a sample leaving once it is fooled; writes into `best`, and what it cost into `queries` (n,)."""
     checkpoints, opened = checkpoint_steps(steps), 0
@@ -101,7 +111,7 @@ def search(
         if not state.rows.shape[0]:
             return
         queries[state.rows] += 1
-        fooled = state.evaluate(victim, loss, backward=step < steps)
+        fooled = state.evaluate(model, loss, backward=step < steps)
         if bool(fooled.any()):
             best.update(state.rows[fooled], state.x[fooled], state.value[fooled], fooled[fooled])
             state.keep(~fooled)
@@ -151,18 +161,18 @@ class APGDState:
             if name != "clean":
                 setattr(self, name, getattr(self, name)[mask])
 
-    def evaluate(self, victim: Victim, loss: Loss, *, backward: bool = True) -> Array:
-        """Evaluate the current points, remember the best, and say where (n,) the victim is fooled.
+    def evaluate(self, model: AttackedModel, loss: Loss, *, backward: bool = True) -> Array:
+        """Evaluate the current points, remember the best, and say where (n,) the model is fooled.
 
         The gradient is left as it was without `backward`, and where no sample is left.
         """
         xp = array_namespace(self.x)
         if backward:
-            z, pullback = victim.white_box().vjp(self.x)
+            z, pullback = model.white_box().vjp(self.x)
         else:
-            z = victim.runner(self.x)
-        value, slope = loss(z, self.y, self.clean, victim.centers)
-        fooled = victim.fooled(z, self.y)
+            z = model.runner(self.x)
+        value, slope = loss(z, self.y, self.clean, model.centers)
+        fooled = model.fooled(z, self.y)
         if backward and not bool(fooled.all()):
             self.gradient = pullback(slope)
         value = xp.astype(value, self.value.dtype)

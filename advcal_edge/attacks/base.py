@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
@@ -27,14 +27,18 @@ def mislabelled(z: Array, y: Array, centers: Centers) -> Array:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Victim:
-    """The system an attack may question: its forward pass, its centers and, for a white box, its gradient."""
+class AttackedModel:
+    """The model an attack may query: its forward pass, its centers and, for a white box, its gradient."""
 
     runner: Runner
     centers: Centers
     gradient: Gradient | None = None
     place: Callable[[NDArray[Any]], Array] = np.asarray  # into the array library and device the runner computes in
     criterion: Criterion = mislabelled
+    info: Mapping[str, Any] = field(default_factory=dict)
+    """What a report says about it: kind, fingerprint, hashes."""
+    calls: int = 1
+    """Answers averaged for each question of an attack; more than one where the model is random."""
 
     def fooled(self, z: Array, y: Array) -> Array:
         """Where (n,) an attack that led to embeddings z (n, d) of samples of classes y (n,) has won."""
@@ -44,11 +48,11 @@ class Victim:
         """The gradient.
 
         Raises:
-            ConfigError: this victim is a black box.
+            ConfigError: this model is a black box.
         """
         if self.gradient is None:
             raise ConfigError(
-                "this attack needs gradients and the victim has none",
+                "this attack needs gradients and the model has none",
                 hint="export with gradients: leave out `--no-gradient`",
             )
         return self.gradient
@@ -65,7 +69,9 @@ class Proposal:
 class Attack(Protocol):
     """Searches; it neither clips nor judges for the record: proposals are projected and judged outside."""
 
-    def propose(self, victim: Victim, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator) -> Proposal:
+    def propose(
+        self, model: AttackedModel, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator
+    ) -> Proposal:
         """Candidates for clean samples x (n, ...) of classes y (n,)."""
         ...
 
@@ -127,7 +133,7 @@ def planned(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttackOutcome:
-    """Per sample, never an average alone: adversarial inputs, whether the victim's label is wrong, distance, cost."""
+    """Per sample, never an average alone: adversarial inputs, whether the model's label is wrong, distance, cost."""
 
     x_adv: NDArray[np.float32]
     success: NDArray[np.bool_]
@@ -151,7 +157,7 @@ class AttackOutcome:
 
 def run_attack(
     attack: Attack,
-    victim: Victim,
+    model: AttackedModel,
     x: NDArray[np.float32],
     y: NDArray[np.int64],
     threat: ThreatModel,
@@ -162,7 +168,7 @@ def run_attack(
     batch: int = 128,
     progress: Progress = silent,
 ) -> AttackOutcome:
-    """Attack in batches; success is judged by the victim's own runner on the projected sample.
+    """Attack in batches; success is judged by the model's own runner on the projected sample.
 
     Without samples the outcome is empty.
     Each batch draws from its own stream (seed, stream, batch index), so a result does not depend on what ran before it.
@@ -174,13 +180,13 @@ def run_attack(
     for index, start in enumerate(range(0, len(x), batch)):
         rows = slice(start, min(start + batch, len(x)))
         rng = np.random.default_rng([seed, stream, index])
-        x0 = victim.place(x[rows])
-        proposal = attack.propose(victim, x0, victim.place(y[rows]), threat, rng)
+        x0 = model.place(x[rows])
+        proposal = attack.propose(model, x0, model.place(y[rows]), threat, rng)
         projected = threat.project(proposal.x, x0)  # attacks are not trusted to stay inside the ball
         xp = array_namespace(x0)
         projected = xp.where(xp.isfinite(projected), projected, x0)  # nor is a broken gradient to give numbers
         adversarial[rows] = to_numpy(projected)
-        success[rows] = to_numpy(victim.fooled(victim.runner(projected), victim.place(y[rows])))
+        success[rows] = to_numpy(model.fooled(model.runner(projected), model.place(y[rows])))
         queries[rows] = proposal.queries
         progress(stage, rows.stop, len(x))
     distance = threat.distance(adversarial, x)

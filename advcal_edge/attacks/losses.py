@@ -102,7 +102,7 @@ def difference(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Arra
     if z.shape[-1] != 2 * d:
         raise ConfigError(
             f"the loss `diva` needs pairs of embeddings, {2 * d} wide; found {z.shape[-1]}",
-            hint="attack `difference_victim(engine, reference)`",
+            hint="attack `difference_model(engine, reference)`",
         )
     xp = array_namespace(z)
     target = one_hot(y, len(centers.labels), z)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from advcal_edge.attacks.base import Attack, Proposal, Victim, planned, to_numpy
+from advcal_edge.attacks.base import Attack, AttackedModel, Proposal, planned, to_numpy
 from advcal_edge.attacks.losses import LOSSES, NEED_CLEAN, own_first
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import choose
@@ -20,9 +20,9 @@ from advcal_edge.threat import Array, Norm, ThreatModel
 class PGD:
     """`steps` steps of `step` (a fraction of eps; 2.5 / steps where left out) from a random start in the ball.
 
-    With `select="best"` a sample leaves as soon as the victim is fooled on it, be it by the clean input; those that
+    With `select="best"` a sample leaves as soon as the model is fooled on it, be it by the clean input; those that
     withstand get their iterate of highest loss. With `"strongest"` none leaves and each gets the iterate that fools
-    with the highest loss: for inputs that are to work on another victim too, or to cost more than the first place. With
+    with the highest loss: for inputs that are to work on another model too, or to cost more than the first place. With
     `"last"` nothing is looked at and each gets the last iterate, as adversarial training does.
     """
 
@@ -37,32 +37,36 @@ class PGD:
         if self.select == "last" and self.restarts != 1:
             raise ConfigError(f'`select="last"` keeps one iterate and has no use for {self.restarts} restarts')
 
-    def propose(self, victim: Victim, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator) -> Proposal:
-        """Search within `threat` around x (n, ...); needs the victim's gradient."""
+    def propose(
+        self, model: AttackedModel, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator
+    ) -> Proposal:
+        """Search within `threat` around x (n, ...); needs the model's gradient."""
         xp = array_namespace(x)
         if self.select == "last":
-            return self._last(victim, x, y, threat, rng)
-        clean = victim.runner(x)
-        best = BestIterate.start(x, victim.fooled(clean, y))
+            return self._last(model, x, y, threat, rng)
+        clean = model.runner(x)
+        best = BestIterate.start(x, model.fooled(clean, y))
         every = xp.arange(x.shape[0], device=device(x))
         queries = every * 0 + 1
         for _ in range(self.restarts):
             state = PGDState(every, x, y, clean, random_start(rng, x, threat), None)
             if self.select == "best":
                 state.keep(~best.fooled)
-            self._search(state, victim, threat, best, queries)
+            self._search(state, model, threat, best, queries)
         return Proposal(best.x, to_numpy(queries))
 
-    def _search(self, state: PGDState, victim: Victim, threat: ThreatModel, best: BestIterate, queries: Array) -> None:
+    def _search(
+        self, state: PGDState, model: AttackedModel, threat: ThreatModel, best: BestIterate, queries: Array
+    ) -> None:
         """One restart; writes what it found into `best` and what it cost into `queries` (n,)."""
-        gradient, loss = victim.white_box(), choose("loss", self.loss, LOSSES)
+        gradient, loss = model.white_box(), choose("loss", self.loss, LOSSES)
         for _ in range(self.steps):
             if not state.rows.shape[0]:
                 return
             queries[state.rows] += 1
             z, pullback = gradient.vjp(state.current)
-            value, slope = loss(z, state.y, state.clean, victim.centers)
-            fooled = victim.fooled(z, state.y)
+            value, slope = loss(z, state.y, state.clean, model.centers)
+            fooled = model.fooled(z, state.y)
             best.update(state.rows, state.current, value, fooled)
             leave = self.select == "best" and bool(fooled.any())
             if leave and bool(fooled.all()):
@@ -74,19 +78,21 @@ class PGD:
                 state.keep(~fooled)
         if state.rows.shape[0]:
             queries[state.rows] += 1
-            z = victim.runner(state.current)
-            value, _ = loss(z, state.y, state.clean, victim.centers)
-            best.update(state.rows, state.current, value, victim.fooled(z, state.y))
+            z = model.runner(state.current)
+            value, _ = loss(z, state.y, state.clean, model.centers)
+            best.update(state.rows, state.current, value, model.fooled(z, state.y))
 
-    def _last(self, victim: Victim, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator) -> Proposal:
+    def _last(
+        self, model: AttackedModel, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator
+    ) -> Proposal:
         """All samples for all steps, as cheaply as can be."""
-        gradient, loss = victim.white_box(), choose("loss", self.loss, LOSSES)
+        gradient, loss = model.white_box(), choose("loss", self.loss, LOSSES)
         looks = int(self.loss in NEED_CLEAN)
-        clean = victim.runner(x) if looks else None
+        clean = model.runner(x) if looks else None
         state = PGDState(None, x, y, clean, random_start(rng, x, threat), None)
         for _ in range(self.steps):
             z, pullback = gradient.vjp(state.current)
-            slope = pullback(loss(z, y, clean, victim.centers)[1])
+            slope = pullback(loss(z, y, clean, model.centers)[1])
             del pullback  # and with it what the backward pass had kept, before the next forward pass needs room
             self._advance(state, slope, threat)
         return Proposal(state.current, np.full(x.shape[0], self.steps + looks, dtype=np.int64))
@@ -140,9 +146,9 @@ class PGDState:
 
 @dataclass(slots=True)
 class BestIterate:
-    """Best iterate x (n, ...) of each sample, its loss value (n,) and whether it fools the victim (n,).
+    """Best iterate x (n, ...) of each sample, its loss value (n,) and whether it fools the model (n,).
 
-    One that fools the victim beats one that does not, then the higher loss wins.
+    One that fools the model beats one that does not, then the higher loss wins.
     """
 
     x: Array
@@ -151,7 +157,7 @@ class BestIterate:
 
     @classmethod
     def start(cls, x: Array, fooled: Array) -> BestIterate:
-        """Begin with the clean samples, some of which may fool the victim as they are; their loss is the lowest."""
+        """Begin with the clean samples, some of which may fool the model as they are; their loss is the lowest."""
         xp = array_namespace(x)
         nothing = xp.astype(fooled, x.dtype) * 0
         return cls(xp.asarray(x, copy=True), nothing - xp.inf, xp.asarray(fooled, copy=True))

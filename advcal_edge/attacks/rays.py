@@ -10,7 +10,7 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-from advcal_edge.attacks.base import Attack, Proposal, Victim, planned, to_numpy
+from advcal_edge.attacks.base import Attack, AttackedModel, Proposal, planned, to_numpy
 from advcal_edge.threat import Array, ThreatModel
 
 
@@ -26,8 +26,10 @@ class RayS:
     queries: int = 1000
     tolerance: float = 1e-4
 
-    def propose(self, victim: Victim, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator) -> Proposal:
-        """Search within `threat` around x (n, ...); asks for nothing but whether the victim is fooled."""
+    def propose(
+        self, model: AttackedModel, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator
+    ) -> Proposal:
+        """Search within `threat` around x (n, ...); asks for nothing but whether the model is fooled."""
         xp, n = array_namespace(x), x.shape[0]
         result, used = xp.asarray(x, copy=True), np.ones(n, dtype=np.int64)
         if not self.queries:
@@ -35,7 +37,7 @@ class RayS:
         size = math.prod(x.shape[1:])
         scale = 1.0 if threat.norm == "linf" else 1 / math.sqrt(size)  # of signs, so that a ray's step is one long
         farthest = (threat.bounds[1] - threat.bounds[0]) / scale  # where every ray has met a corner of the bounds
-        stands = ~victim.fooled(victim.runner(x), y)
+        stands = ~model.fooled(model.runner(x), y)
         alive, x, y = np.flatnonzero(to_numpy(stands)), x[stands], y[stands]
         rays = Rays.start(len(alive), size, threat.radius, farthest, self.tolerance * farthest)
         for _ in range(self.queries - 1):
@@ -43,19 +45,19 @@ class RayS:
                 break
             distance = rays.asked()
             step = (distance * scale).astype(np.float32)[:, None] * rays.trial
-            moved = x + victim.place(step.reshape(tuple(x.shape)))
-            candidate, inside = within(threat, x, moved, victim.place(distance <= threat.radius))
-            fooled = to_numpy(victim.fooled(victim.runner(candidate), y))
+            moved = x + model.place(step.reshape(tuple(x.shape)))
+            candidate, inside = within(threat, x, moved, model.place(distance <= threat.radius))
+            fooled = to_numpy(model.fooled(model.runner(candidate), y))
             used[alive] += 1
             won = fooled & to_numpy(inside)
             rays.answer(fooled)
             if won.any():
-                result[victim.place(alive[won])] = candidate[victim.place(won)]
-                stands = victim.place(~won)
+                result[model.place(alive[won])] = candidate[model.place(won)]
+                stands = model.place(~won)
                 alive, x, y = alive[~won], x[stands], y[stands]
                 rays.keep(~won)
         step = np.float32(threat.radius * scale) * rays.signs
-        result[victim.place(alive)] = threat.project(x + victim.place(step.reshape(tuple(x.shape))), x)
+        result[model.place(alive)] = threat.project(x + model.place(step.reshape(tuple(x.shape))), x)
         return Proposal(result, used)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-from advcal_edge.attacks.base import Attack, Proposal, Victim, planned, to_numpy
+from advcal_edge.attacks.base import Attack, AttackedModel, Proposal, planned, to_numpy
 from advcal_edge.attacks.losses import LOSSES, NEED_CLEAN, own_first
 from advcal_edge.registry import choose
 from advcal_edge.threat import Array, ThreatModel
@@ -34,32 +34,34 @@ class Square:
     share: float = 0.8
     loss: str = "margin"
 
-    def propose(self, victim: Victim, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator) -> Proposal:
+    def propose(
+        self, model: AttackedModel, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator
+    ) -> Proposal:
         """Search within `threat` around x (n, c, ...), or (n, ..., c) where the layout has the channels last."""
         xp, loss = array_namespace(x), choose("loss", self.loss, LOSSES)
         looks = int(self.loss in NEED_CLEAN)
-        clean = victim.runner(x) if looks else None
+        clean = model.runner(x) if looks else None
         result, used = xp.asarray(x, copy=True), np.full(x.shape[0], looks, dtype=np.int64)
         alive = np.arange(x.shape[0])
-        last = victim.runner.spec.layout.endswith("c")  # as points have theirs: windows then run over the points
+        last = model.runner.spec.layout.endswith("c")  # as points have theirs: windows then run over the points
         value = np.full(len(alive), -np.inf, dtype=np.float32)
         delta = np.zeros((x.shape[0], x.shape[-1], *x.shape[1:-1]) if last else tuple(x.shape), dtype=np.float32)
         for query in range(self.queries - looks):
             share = self.share * halvings(query, self.queries)
             trial = first(rng, delta, threat) if query == 0 else move(rng, delta, threat, share)
-            change = victim.place(np.moveaxis(trial, 1, -1).copy() if last else trial)
+            change = model.place(np.moveaxis(trial, 1, -1).copy() if last else trial)
             candidate = threat.project(x + threat.radius * change, x)
-            z = victim.runner(candidate)
-            found, fooled = to_numpy(loss(z, y, clean, victim.centers)[0]), to_numpy(victim.fooled(z, y))
+            z = model.runner(candidate)
+            found, fooled = to_numpy(loss(z, y, clean, model.centers)[0]), to_numpy(model.fooled(z, y))
             used[alive] += 1
             better = fooled | (found > value)
             if threat.norm == "l2" and threat.radius:  # what the bounds have cut off is room for the next move
                 cut = to_numpy((candidate - x) / threat.radius)
                 trial = np.moveaxis(cut, -1, 1) if last else cut
             delta[better], value[better] = trial[better], found[better]
-            result[victim.place(alive[better])] = candidate[victim.place(better)]
+            result[model.place(alive[better])] = candidate[model.place(better)]
             if fooled.any():
-                stay, mask = ~fooled, victim.place(~fooled)
+                stay, mask = ~fooled, model.place(~fooled)
                 alive, delta, value = alive[stay], delta[stay], value[stay]
                 clean = own_first(clean, mask) if looks else None
                 x, y = x[mask], y[mask]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.attacks.base import Attack, Proposal, Victim, to_numpy
+from advcal_edge.attacks.base import Attack, AttackedModel, Proposal, to_numpy
 from advcal_edge.centers import Centers
 from advcal_edge.errors import ConfigError
 from advcal_edge.model import Gradient, Pullback, Runner
@@ -19,36 +19,38 @@ from advcal_edge.threat import Array, ThreatModel
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Crafts on `surrogate` and proposes to the victim, which is asked nothing; the queries are the surrogate's.
+    """Crafts on `surrogate` and proposes to the model, which is asked nothing; the queries are the surrogate's.
 
     An attack that stops at the first success barely fools the surrogate and often nobody else: prefer
     `PGD(select="strongest")`.
     """
 
-    surrogate: Victim = field(repr=False)
+    surrogate: AttackedModel = field(repr=False)
     attack: Attack
 
-    def propose(self, victim: Victim, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator) -> Proposal:
+    def propose(
+        self, model: AttackedModel, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator
+    ) -> Proposal:
         """Search within `threat` around x (n, ...) on the surrogate, in its own array library and place."""
         place = self.surrogate.place
         found = self.attack.propose(self.surrogate, place(to_numpy(x)), place(to_numpy(y)), threat, rng)
-        return Proposal(victim.place(to_numpy(found.x)), found.queries)
+        return Proposal(model.place(to_numpy(found.x)), found.queries)
 
 
-def expected_victim(victim: Victim, calls: int) -> Victim:
-    """A victim whose embeddings and gradients are means over `calls` calls of a randomised one.
+def expected_model(model: AttackedModel, calls: int) -> AttackedModel:
+    """A model whose embeddings and gradients are means over `calls` calls of a randomised one.
 
     Since scores are linear in z, an attack on it follows the expected scores. Each of its queries costs `calls` of the
-    victim's. It is judged by its mean; to have single answers judged, attack the victim itself with
-    `Transfer(expected_victim(victim, calls), attack)`.
+    model's. It is judged by its mean; to have single answers judged, attack the model itself with
+    `Transfer(expected_model(model, calls), attack)`.
 
     Raises:
         ConfigError: less than one call.
     """
     if calls < 1:
         raise ConfigError(f"an expectation needs at least one call; found {calls}")
-    gradient = None if victim.gradient is None else ExpectedGradient(victim.gradient, calls)
-    return replace(victim, runner=ExpectedRunner(victim.runner, calls), gradient=gradient)
+    gradient = None if model.gradient is None else ExpectedGradient(model.gradient, calls)
+    return replace(model, runner=ExpectedRunner(model.runner, calls), gradient=gradient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,8 @@ def mean(draw: Callable[[], Array], calls: int) -> Array:
     return total / calls
 
 
-def difference_victim(engine: Victim, reference: Victim) -> Victim:
-    """A victim that is fooled where the engine is and the reference is not.
+def difference_model(engine: AttackedModel, reference: AttackedModel) -> AttackedModel:
+    """A model that is fooled where the engine is and the reference is not.
 
     Its embeddings are pairs [z_engine, z_reference] (n, 2 d) on the host, as the loss `diva` reads them; both runners
     must take numpy arrays. It has a gradient if both have one.
@@ -120,7 +122,8 @@ def difference_victim(engine: Victim, reference: Victim) -> Victim:
     gradient = None
     if engine.gradient is not None and reference.gradient is not None:
         gradient = PairGradient(engine.gradient, reference.gradient, d)
-    return Victim(PairRunner(engine.runner, reference.runner), ours, gradient, criterion=criterion)
+    runner, calls = PairRunner(engine.runner, reference.runner), max(engine.calls, reference.calls)
+    return AttackedModel(runner, ours, gradient, criterion=criterion, calls=calls)
 
 
 @dataclass(frozen=True, slots=True)

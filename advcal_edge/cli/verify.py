@@ -161,7 +161,7 @@ def announce(bundle: Bundle, console: Console, options: VerifyOptions, run: Veri
         console.say(f"the bundle holds {len(run.samples)} held-out samples, not {options.samples}; all are used")
     if options.engine is None and bundle.has(PRECISIONS["bf16"].graph):
         console.say("forward.bf16.onnx is left out: bf16 needs a GPU")
-    models, threat = run.lineup, run.samples.threat
+    models, threat = run.models, run.samples.threat
     console.say(
         f"verify  {bundle.path}  {', '.join(models.engines)} against {models.reference.info['kind']}"
         f"  n={len(run.samples)}  {threat}  seed {options.seed}  {run.budget.describe(threat.norm)}"

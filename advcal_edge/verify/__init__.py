@@ -5,7 +5,7 @@ Called, the package runs `advcal_edge.verify.run.verify`.
 
 from advcal_edge.verb import make_verb
 from advcal_edge.verify.budget import BUDGETS, Budget
-from advcal_edge.verify.lineup import Lineup, Player
+from advcal_edge.verify.model_set import ModelSet
 from advcal_edge.verify.options import VerifyOptions
 from advcal_edge.verify.report import Report
 from advcal_edge.verify.samples import HeldOut, Samples
@@ -17,8 +17,7 @@ __all__ = [
     "BUDGETS",
     "Budget",
     "HeldOut",
-    "Lineup",
-    "Player",
+    "ModelSet",
     "Report",
     "Samples",
     "Shard",

@@ -62,7 +62,7 @@ class Block:
     first: int
     y: NDArray[np.int64]
     rank: Mapping[str, Rank]
-    """By player the rank (n,) of the true label on clean input."""
+    """By model the rank (n,) of the true label on clean input."""
     attempts: Sequence[Attempt]
     drift: Mapping[str, NDArray[np.float64]]
     """By engine cosine, change of scores and margin (3, n), see `checks.drift`."""

@@ -9,7 +9,7 @@ from advcal_edge.report.checks import RULES, Check, Rule
 
 NO_GRADIENT = "no gradient graph: export without `--no-gradient`"
 FACTS: Mapping[str, str] = {
-    "engine": "the engine under test, as a victim",
+    "engine": "the engine under test, as a model",
     "samples": "the first held-out samples",
     "trials": "several attacks on those samples, see `trials.Trials`",
 }

@@ -10,7 +10,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.attacks import Attack, Route, Victim, difference_victim, run_attack
+from advcal_edge.attacks import Attack, AttackedModel, Route, difference_model, run_attack
 from advcal_edge.errors import EngineError
 from advcal_edge.retrieval import Rank, gallery, label_rank
 from advcal_edge.spec import Modality
@@ -18,7 +18,7 @@ from advcal_edge.verify.block import FIRST, Attempt, Block, Bools, Winners
 from advcal_edge.verify.budget import Budget
 from advcal_edge.verify.checks.drift import measure_drift
 from advcal_edge.verify.checks.rounding import round_to_grid
-from advcal_edge.verify.lineup import REFERENCE, Lineup, embed, predict
+from advcal_edge.verify.model_set import REFERENCE, ModelSet, embed, predict, wrap_attack
 from advcal_edge.verify.samples import HeldOut, Samples
 
 SHOWN = 6  # inputs a page shows
@@ -26,7 +26,7 @@ Tick = Callable[[], None]
 """Called after every attack on a block."""
 
 
-def attack_block(lineup: Lineup, samples: Samples, budget: Budget, modality: Modality, tick: Tick) -> Block:
+def attack_block(models: ModelSet, samples: Samples, budget: Budget, modality: Modality, tick: Tick) -> Block:
     """Every route on every side; what is left of it.
 
     Either side meets the same effort: whatever is tried on an engine is tried on the reference too, and both judge it.
@@ -35,34 +35,34 @@ def attack_block(lineup: Lineup, samples: Samples, budget: Budget, modality: Mod
         EngineError: the reference returns NaN, so that there is nothing to hold an engine against.
     """
     started = time.perf_counter()
-    z = {name: embed(player.victim, samples.x) for name, player in lineup.players.items()}
+    z = {name: embed(model, samples.x) for name, model in models.all.items()}
     if not np.isfinite(z[REFERENCE]).all():
         raise EngineError(
             "the reference returns NaN or infinite embeddings; there is nothing to hold an engine against"
         )
-    centers = lineup.reference.victim.centers
+    centers = models.reference.centers
     rank = {name: label_rank(centers, found, samples.y) for name, found in z.items()}
-    crafting = Crafting(lineup, samples, budget, tick, rank)
+    crafting = Crafting(models, samples, budget, tick, rank)
     crafting.first()
     crafting.on_reference()
-    for engine in lineup.engines:
+    for engine in models.engines:
         crafting.on_engine(engine)
-    drift = {engine: measure_drift(z[REFERENCE], z[engine], centers).stacked() for engine in lineup.engines}
-    winners = {engine: crafting.winners(engine, modality) for engine in lineup.engines}
+    drift = {engine: measure_drift(z[REFERENCE], z[engine], centers).stacked() for engine in models.engines}
+    winners = {engine: crafting.winners(engine, modality) for engine in models.engines}
     embeddings = crafting.mismatches(z)
     seconds = time.perf_counter() - started
     return Block(samples.first, samples.y, rank, crafting.attempts, drift, winners, embeddings, seconds)
 
 
-def attacks_per_block(lineup: Lineup, samples: HeldOut, budget: Budget) -> int:
+def attacks_per_block(models: ModelSet, samples: HeldOut, budget: Budget) -> int:
     """How often `attack_block` ticks."""
-    classes, norm = len(lineup.reference.victim.centers.labels), samples.threat.norm
+    classes, norm = len(models.reference.centers.labels), samples.threat.norm
     count = {route: len(budget.attacks(route, norm, classes)) for route in get_args(Route)}
     seeing = count["gradient"] + (samples.partner is not None)
-    whites = [player for player in (lineup.reference, *lineup.engines.values()) if player.victim.gradient is not None]
-    firsts = sum(player.victim.gradient is not None for player in lineup.players.values())
-    sides = 1 + len(lineup.engines)
-    differences = 2 * sum(map(lineup.has_difference, lineup.engines))
+    whites = [model for model in (models.reference, *models.engines.values()) if model.gradient is not None]
+    firsts = sum(model.gradient is not None for model in models.all.values())
+    sides = 1 + len(models.engines)
+    differences = 2 * sum(map(models.has_difference, models.engines))
     blind = count["black box"] + count["label only"]
     return firsts + seeing * len(whites) + blind * sides + count["difference"] * differences
 
@@ -71,7 +71,7 @@ def attacks_per_block(lineup: Lineup, samples: HeldOut, budget: Budget) -> int:
 class Crafting:
     """A block under attack: attempts so far, and the first input a sample that fools each engine."""
 
-    lineup: Lineup
+    models: ModelSet
     samples: Samples
     budget: Budget
     tick: Tick
@@ -82,18 +82,18 @@ class Crafting:
 
     def first(self) -> None:
         """The same attack on everybody, judged by everybody it concerns: who is fooled by whose inputs."""
-        everybody, few = list(self.lineup.players), [REFERENCE, *self.lineup.sources]
+        everybody, few = list(self.models.all), [REFERENCE, *self.models.sources]
         attack = self.budget.first(self.samples.threat.norm)
-        for name, player in self.lineup.players.items():
-            if player.victim.gradient is not None:
-                aimed_at = name if name in self.lineup.engines and name not in self.lineup.sources else None
+        for name, model in self.models.all.items():
+            if model.gradient is not None:
+                aimed_at = name if name in self.models.engines and name not in self.models.sources else None
                 judges = everybody if aimed_at is None else [*few, name]
                 self.craft(FIRST, attack, name, self.right(name), aimed_at, judges)
 
     def on_reference(self) -> None:
         """What the engines will meet too; stronger attacks only where earlier ones failed."""
-        judges = self.lineup.judges
-        if self.lineup.reference.victim.gradient is not None:
+        judges = self.models.judges
+        if self.models.reference.gradient is not None:
             for attack in self.attacks("gradient"):
                 self.craft("transfer", attack, REFERENCE, self.standing(REFERENCE, None), None, judges)
         for attack in self.attacks("black box"):
@@ -107,14 +107,14 @@ class Crafting:
         The black box meets every sample the engine gets right, whether or not something fools it already: otherwise
         gradients that mislead could hide behind a strong transfer.
         """
-        judges, player = [REFERENCE, engine], self.lineup.engines[engine]
-        if player.victim.gradient is not None:
+        judges, model = [REFERENCE, engine], self.models.engines[engine]
+        if model.gradient is not None:
             for attack in self.attacks("gradient"):
                 self.craft("gradient", attack, engine, self.standing(engine, engine), engine, judges)
-        if self.lineup.has_difference(engine):
-            reference = self.lineup.reference
-            for side, wrong, right in ((engine, player, reference), (REFERENCE, reference, player)):
-                pair = difference_victim(wrong.victim, right.victim)
+        if self.models.has_difference(engine):
+            reference = self.models.reference
+            for side, wrong, right in ((engine, model, reference), (REFERENCE, reference, model)):
+                pair = difference_model(wrong, right)
                 for attack in self.attacks("difference"):
                     both = self.right(REFERENCE, engine) & self.standing(side, engine)
                     self.craft("difference", attack, side, both, engine, judges, pair)
@@ -131,31 +131,30 @@ class Crafting:
         attacked: Bools,
         aimed_at: str | None,
         judges: list[str],
-        pair: Victim | None = None,
+        pair: AttackedModel | None = None,
     ) -> None:
         """Run one attack on the samples `attacked` (n,) and have it judged."""
-        victim = pair or self.lineup.players[crafted_on].victim
-        player = self.lineup.engines[aimed_at] if pair and aimed_at else self.lineup.players[crafted_on]
-        x_adv, fools, queries = self.run(route, player.wrap_attack(attack, victim), victim, self.samples, attacked)
+        model = pair or self.models.all[crafted_on]
+        x_adv, fools, queries = self.run(route, wrap_attack(attack, model), model, self.samples, attacked)
         ranks = {judge: self.judge(judge, x_adv, attacked) for judge in judges}
         # whom it was crafted on has spoken already; in other batches a quantised engine may answer a shade differently
         own = ranks[crafted_on]
         ranks[crafted_on] = np.where(fools, np.maximum(own, 1), own if pair else 0)
         self.attempts.append(Attempt(route, repr(attack), crafted_on, aimed_at, attacked, queries, ranks))
-        for engine in self.lineup.engines:
+        for engine in self.models.engines:
             if engine in ranks and aimed_at in (None, engine):
                 self.remember(engine, x_adv, ranks[engine] > 0)
 
     def run(
-        self, route: str, attack: Attack, victim: Victim, samples: Samples, attacked: Bools
+        self, route: str, attack: Attack, model: AttackedModel, samples: Samples, attacked: Bools
     ) -> tuple[NDArray[np.float32], Bools, NDArray[np.int64]]:
-        """Inputs (n, ...), whether (n,) they fool the victim, and queries (n,); rows not attacked stay clean."""
+        """Inputs (n, ...), whether (n,) they fool the model, and queries (n,); rows not attacked stay clean."""
         x_adv, queries = samples.x.copy(), np.zeros(len(samples), np.int64)
         fools = np.zeros(len(samples), np.bool_)
         if attacked.any():
             outcome = run_attack(
                 attack,
-                victim,
+                model,
                 samples.x[attacked],
                 samples.y[attacked],
                 samples.threat,
@@ -171,13 +170,13 @@ class Crafting:
         """Ranks (n,) of the true labels of the attacked rows, 0 elsewhere."""
         rank = np.zeros(len(self.samples), np.int64)
         if attacked.any():
-            victim = self.lineup.players[judge].victim
-            rank[attacked] = label_rank(victim.centers, embed(victim, x_adv[attacked]), self.samples.y[attacked])
+            model = self.models.all[judge]
+            rank[attacked] = label_rank(model.centers, embed(model, x_adv[attacked]), self.samples.y[attacked])
         return rank
 
-    def right(self, *players: str) -> Bools:
+    def right(self, *names: str) -> Bools:
         """Where (n,) all of these are right on clean input."""
-        flags: Bools = np.logical_and.reduce([self.rank[player] == 0 for player in players])
+        flags: Bools = np.logical_and.reduce([self.rank[name] == 0 for name in names])
         return flags
 
     def standing(self, side: str, engine: str | None) -> Bools:
@@ -190,7 +189,7 @@ class Crafting:
 
     def attacks(self, route: Route) -> list[Attack]:
         """The attacks that the budget has for a route."""
-        classes = len(self.lineup.reference.victim.centers.labels)
+        classes = len(self.models.reference.centers.labels)
         return self.budget.attacks(route, self.samples.threat.norm, classes)
 
     def remember(self, engine: str, x_adv: NDArray[np.float32], fools: Bools) -> None:
@@ -203,13 +202,13 @@ class Crafting:
 
     def winners(self, engine: str, modality: Modality) -> Winners:
         """What fools `engine`, on the sensor's grid and to look at."""
-        x, y, victim = self.samples.x, self.samples.y, self.lineup.engines[engine].victim
+        x, y, model = self.samples.x, self.samples.y, self.models.engines[engine]
         x_adv = self.found.get(engine, x)
         fooled = self.fooled.get(engine, np.zeros(len(y), np.bool_))
         survived = np.zeros(len(y), np.bool_)
         if fooled.any():
             rounded = self.samples.threat.project(round_to_grid(x_adv[fooled], modality), x[fooled])
-            survived[fooled] = predict(victim, rounded) != y[fooled]
+            survived[fooled] = predict(model, rounded) != y[fooled]
         moved = np.abs(x_adv - x).reshape(len(x), -1).mean(axis=1)
         rows = np.flatnonzero(fooled)[:SHOWN]
         return Winners(fooled, survived, moved, rows, x[rows], x_adv[rows])
@@ -222,17 +221,17 @@ class Crafting:
         """
         if self.samples.partner is None or len(self.samples.partner) < 2:
             return {}
-        judges, centers = self.lineup.judges, gallery(self.samples.partner)
+        judges, centers = self.models.judges, gallery(self.samples.partner)
         pairs = replace(self.samples, y=self.samples.own)
         kept = {f"clean@{judge}": z[judge] for judge in judges}
         for crafted_on in judges:
-            player = self.lineup.players[crafted_on]
-            if player.victim.gradient is None:
+            model = self.models.all[crafted_on]
+            if model.gradient is None:
                 continue
-            seeker = replace(player.victim, centers=centers)
+            seeker = replace(model, centers=centers)
             everything = np.ones(len(pairs), np.bool_)
-            attack = player.wrap_attack(self.budget.first(self.samples.threat.norm), seeker)
+            attack = wrap_attack(self.budget.first(self.samples.threat.norm), seeker)
             x_adv, _, _ = self.run("retrieval", attack, seeker, pairs, everything)
             for judge in judges if crafted_on == REFERENCE else (REFERENCE, crafted_on):
-                kept[f"{crafted_on}@{judge}"] = embed(self.lineup.players[judge].victim, x_adv)
+                kept[f"{crafted_on}@{judge}"] = embed(self.models.all[judge], x_adv)
         return kept

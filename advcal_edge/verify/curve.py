@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from advcal_edge.attacks import Attack, Victim, run_attack
+from advcal_edge.attacks import Attack, AttackedModel, run_attack
 from advcal_edge.progress import Progress, silent
 from advcal_edge.report.results import Curve, Point
 from advcal_edge.threat import ThreatModel
-from advcal_edge.verify.lineup import predict
+from advcal_edge.verify.model_set import predict
 from advcal_edge.verify.samples import Samples
 
 MULTIPLES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 def measure_curve(
-    victim: Victim,
+    model: AttackedModel,
     samples: Samples,
     attack: Attack,
     multiples: Sequence[float] = MULTIPLES,
@@ -27,17 +27,17 @@ def measure_curve(
     zero the clean label counts.
 
     Raises:
-        ConfigError: the attack needs a gradient and the victim has none.
+        ConfigError: the attack needs a gradient and the model has none.
     """
     points = []
     for stream, eps in enumerate(radii(samples.threat, samples.x.shape[1:], multiples)):
         if eps == 0:
-            points.append(Point(eps, predict(victim, samples.x) == samples.y))
+            points.append(Point(eps, predict(model, samples.x) == samples.y))
             continue
         ball = samples.threat.with_eps(eps)
         outcome = run_attack(
             attack,
-            victim,
+            model,
             samples.x,
             samples.y,
             ball,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from advcal_edge.attacks import PGD, Victim
+from advcal_edge.attacks import PGD, AttackedModel
 from advcal_edge.report.checks import Check, measured_checks, read_check
 from advcal_edge.report.results import Curve
 from advcal_edge.report.value import Value
@@ -14,7 +14,7 @@ from advcal_edge.verify.checks import run_checks
 from advcal_edge.verify.checks.stability import repeatable
 from advcal_edge.verify.checks.trials import try_attacks
 from advcal_edge.verify.curve import measure_curve
-from advcal_edge.verify.lineup import CALLS
+from advcal_edge.verify.model_set import CALLS
 from advcal_edge.verify.samples import HeldOut
 
 CHECKED = 32  # samples that the costlier checks look at
@@ -56,20 +56,20 @@ def read_curve(note: Value) -> Curve | None:
     return None if note["curve"].value is None else Curve.read(note["curve"])
 
 
-def detect_randomness(victim: Victim, samples: HeldOut) -> int:
+def detect_randomness(model: AttackedModel, samples: HeldOut) -> int:
     """How many answers an attack has to average: one of a model that repeats itself, else `CALLS`."""
-    return 1 if repeatable(victim, samples.head(CHECKED)).status == "pass" else CALLS
+    return 1 if repeatable(model, samples.head(CHECKED)).status == "pass" else CALLS
 
 
-def examine(engine: Victim, samples: HeldOut) -> Examination:
+def examine(engine: AttackedModel, samples: HeldOut) -> Examination:
     """Run every check that needs the engine alone."""
     few = samples.head(CHECKED)
     curve, trials = draw_curve(engine, samples), try_attacks(engine, few)
     return Examination(run_checks({"engine": engine, "samples": few, "trials": trials}), curve)
 
 
-def draw_curve(victim: Victim, samples: HeldOut) -> Curve | None:
+def draw_curve(model: AttackedModel, samples: HeldOut) -> Curve | None:
     """Accuracy against eps; None without a gradient."""
-    if victim.gradient is None:
+    if model.gradient is None:
         return None
-    return measure_curve(victim, samples.head(DRAWN), PGD(steps=10))
+    return measure_curve(model, samples.head(DRAWN), PGD(steps=10))

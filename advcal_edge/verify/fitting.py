@@ -1,4 +1,4 @@
-"""Whether a block that lay on disk is one of the run that reads it: its samples, its players, its attacks."""
+"""Whether a block that lay on disk is one of the run that reads it: its samples, its models, its attacks."""
 
 from __future__ import annotations
 
@@ -6,62 +6,62 @@ from collections.abc import Iterator
 
 from advcal_edge.errors import BundleError
 from advcal_edge.verify.block import FIRST, Attempt, Block
-from advcal_edge.verify.lineup import REFERENCE, Lineup
+from advcal_edge.verify.model_set import REFERENCE, ModelSet
 from advcal_edge.verify.samples import BLOCK, HeldOut
 
 Shape = tuple[int, ...]
 
 
-def check_fit(block: Block, index: int, lineup: Lineup, samples: HeldOut, shape: Shape, where: str) -> None:
+def check_fit(block: Block, index: int, models: ModelSet, samples: HeldOut, shape: Shape, where: str) -> None:
     """Refuse a block, sound in itself, that this run cannot have made; `shape` is that of one input.
 
     Raises:
-        BundleError: other samples, players or attacks than those of the run; the message begins with `where`.
+        BundleError: other samples, models or attacks than those of the run; the message begins with `where`.
     """
-    for misfit in misfits(block, index, lineup, samples, shape):
+    for misfit in misfits(block, index, models, samples, shape):
         raise BundleError(
             f"block {index} of {where} {misfit}; expected one of this run",
             hint=f"remove {where} and run again: other samples, engines or sources took part",
         )
 
 
-def misfits(block: Block, index: int, lineup: Lineup, samples: HeldOut, shape: Shape) -> Iterator[str]:
+def misfits(block: Block, index: int, models: ModelSet, samples: HeldOut, shape: Shape) -> Iterator[str]:
     """What does not fit, in words."""
-    classes = len(lineup.reference.victim.centers.labels)
+    classes = len(models.reference.centers.labels)
     n = min(BLOCK, len(samples) - index * BLOCK)
     if (block.first, len(block)) != (index * BLOCK, n):
         yield f"holds {len(block)} samples from {block.first} on, not {n} from {index * BLOCK} on"
         return
-    players, engines = set(lineup.players), set(lineup.engines)
-    missing = (players - block.rank.keys()) | (engines - block.drift.keys()) | (engines - block.winners.keys())
+    everything, engines = set(models.all), set(models.engines)
+    missing = (everything - block.rank.keys()) | (engines - block.drift.keys()) | (engines - block.winners.keys())
     if missing:
         yield f"knows nothing of {', '.join(sorted(missing))}"
     ranks = [block.y, *block.rank.values(), *(rank for attempt in block.attempts for rank in attempt.rank.values())]
     if any(rank.size and not 0 <= rank.min() <= rank.max() < classes for rank in ranks):
         yield f"has labels or ranks beyond {classes} classes"
     for attempt in block.attempts:
-        if unheard := judges_of(attempt, lineup) - attempt.rank.keys():
+        if unheard := judges_of(attempt, models) - attempt.rank.keys():
             yield f"has an attack by {attempt.crafted_on} that {', '.join(sorted(unheard))} did not judge"
     if any(winners.rows.size and winners.clean.shape[1:] != shape for winners in block.winners.values()):
         yield f"has pictures of another shape than {shape}"
-    width = lineup.reference.victim.centers.dim
-    kept = dict.fromkeys(embeddings_of(lineup, samples), (n, width))
+    width = models.reference.centers.dim
+    kept = dict.fromkeys(embeddings_of(models, samples), (n, width))
     if {name: z.shape for name, z in block.embeddings.items()} != kept:
         yield f"has other embeddings than {', '.join(kept) or 'none'}"
 
 
-def judges_of(attempt: Attempt, lineup: Lineup) -> set[str]:
+def judges_of(attempt: Attempt, models: ModelSet) -> set[str]:
     """Who must have judged an attack for the reports that it goes into."""
-    side = set(lineup.engines) if attempt.aimed_at is None else {attempt.aimed_at}
-    return {REFERENCE, *side, *(lineup.sources if attempt.route == FIRST else ())}
+    side = set(models.engines) if attempt.aimed_at is None else {attempt.aimed_at}
+    return {REFERENCE, *side, *(models.sources if attempt.route == FIRST else ())}
 
 
-def embeddings_of(lineup: Lineup, samples: HeldOut) -> list[str]:
+def embeddings_of(models: ModelSet, samples: HeldOut) -> list[str]:
     """Names of the embeddings that a block keeps where samples have partners, see `Block`."""
     if samples.partner is None or len(samples.partner) < 2:
         return []
-    names = [f"clean@{judge}" for judge in lineup.judges]
-    for side in lineup.judges:
-        if lineup.players[side].victim.gradient is not None:
-            names += [f"{side}@{judge}" for judge in (lineup.judges if side == REFERENCE else (REFERENCE, side))]
+    names = [f"clean@{judge}" for judge in models.judges]
+    for side in models.judges:
+        if models.all[side].gradient is not None:
+            names += [f"{side}@{judge}" for judge in (models.judges if side == REFERENCE else (REFERENCE, side))]
     return names

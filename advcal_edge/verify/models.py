@@ -5,6 +5,7 @@ The torch reference lies in a layer above and needs torch: it is imported by nam
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.attacks import Victim
+from advcal_edge.attacks import AttackedModel
 from advcal_edge.bundle import Bundle
 from advcal_edge.commands import command
 from advcal_edge.consent import NOTHING, Consent
@@ -39,7 +40,7 @@ SAMPLES = 32
 AGREEMENT = 0.9  # mean cosine; int8 against fp32 gave 0.999, and what is below this is the gradient of another model
 
 
-def open_reference(bundle: Bundle, kind: str, consent: Consent = NOTHING) -> tuple[Victim, dict[str, Any]]:
+def open_reference(bundle: Bundle, kind: str, consent: Consent = NOTHING) -> AttackedModel:
     """The model that was calibrated: torch where it is installed, else the fp32 graph, barely optimised.
 
     Raises:
@@ -59,24 +60,26 @@ def open_reference(bundle: Bundle, kind: str, consent: Consent = NOTHING) -> tup
     runner = Runner(OnnxBackend(read_listed(bundle, PRECISIONS["fp32"].graph), optimization="basic"), spec)
     gradient = EngineGradient(runner, open_vjp(read_listed(bundle, BACKWARD_GRAPH), spec))
     info = {"kind": "onnx", "fingerprint": runner.fingerprint, "sha256": runner.sha256}
-    return Victim(runner, bundle.centers(), gradient), info
+    return AttackedModel(runner, bundle.centers(), gradient, info=info)
 
 
-def open_torch_reference(bundle: Bundle, consent: Consent = NOTHING) -> tuple[Victim, dict[str, Any]]:
-    """The torch module of the bundle, in float32, and what a report says of it.
+def open_torch_reference(bundle: Bundle, consent: Consent = NOTHING) -> AttackedModel:
+    """The torch module of the bundle, in float32.
 
     Raises:
         ModuleNotFoundError: torch is not installed.
         BundleError: its encoder's code or weights may not be loaded, or have changed.
     """
     runner = import_module(TORCH_MODELS).reference_runner(bundle, consent)
-    return runner.victim(bundle.centers()), {"kind": "torch", "fingerprint": runner.fingerprint}
+    model: AttackedModel = runner.attacked(bundle.centers())
+    return replace(model, info={"kind": "torch", "fingerprint": runner.fingerprint})
 
 
-def open_frozen_encoder(bundle: Bundle, consent: Consent = NOTHING) -> tuple[Victim, dict[str, Any]]:
+def open_frozen_encoder(bundle: Bundle, consent: Consent = NOTHING) -> AttackedModel:
     """The frozen encoder as it was before calibration: what an attacker who knows only the published model attacks."""
     runner = import_module(TORCH_MODELS).frozen_runner(bundle, consent)
-    return runner.victim(bundle.centers()), {"kind": "torch", "fingerprint": runner.fingerprint}
+    model: AttackedModel = runner.attacked(bundle.centers())
+    return replace(model, info={"kind": "torch", "fingerprint": runner.fingerprint})
 
 
 def open_backward_graph(bundle: Bundle) -> Vjp | None:
@@ -84,10 +87,8 @@ def open_backward_graph(bundle: Bundle) -> Vjp | None:
     return open_vjp(read_listed(bundle, BACKWARD_GRAPH), bundle.modality.input) if bundle.has(BACKWARD_GRAPH) else None
 
 
-def open_engine(
-    bundle: Bundle, path: Path, backward: Vjp | None = None, consent: Consent = NOTHING
-) -> tuple[Victim, dict[str, Any]]:
-    """An engine with a backward pass, the bundle's own where none is given, and what a report says of it.
+def open_engine(bundle: Bundle, path: Path, backward: Vjp | None = None, consent: Consent = NOTHING) -> AttackedModel:
+    """An engine with a backward pass, the bundle's own where none is given.
 
     Without a backward pass it is a black box.
     """
@@ -112,7 +113,7 @@ def open_engine(
     }
     if runner.step is not None:
         info["step"] = runner.step
-    return Victim(runner, bundle.centers(), gradient), info
+    return AttackedModel(runner, bundle.centers(), gradient, info=info)
 
 
 def describe_plan(metadata: EngineMetadata | None, backward: str | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from advcal_edge.attacks import AttackedModel
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import DependencyError
 from advcal_edge.precision import PRECISIONS
@@ -16,7 +17,7 @@ from advcal_edge.runtime.engine import listed_path
 from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.runtime.model import Vjp
 from advcal_edge.verify.examination import detect_randomness
-from advcal_edge.verify.lineup import Lineup, Player
+from advcal_edge.verify.model_set import ModelSet
 from advcal_edge.verify.models import (
     engine_paths,
     open_backward_graph,
@@ -32,42 +33,43 @@ SECOND_OPINION = 16  # samples that polygraphy runs too
 REBUILD = "advcal_edge.export.rebuild"  # needs torch: imported by name, where an engine is to be built again
 
 
-def choose_models(bundle: Bundle, options: VerifyOptions, samples: HeldOut, workshop: Path) -> Lineup:
+def choose_models(bundle: Bundle, options: VerifyOptions, samples: HeldOut, workshop: Path) -> ModelSet:
     """Reference, engines with their rebuilds, and sources.
 
     Raises:
         ConfigError: unknown sources, or engines that cannot be rebuilt.
     """
     paths = engine_paths(bundle, options.engine)
-    reference = Player(*open_reference(bundle, options.reference, options.consent))
+    reference = open_reference(bundle, options.reference, options.consent)
     backward = open_backward_graph(bundle)
     engines = {}
     for path in paths:
-        model, info = open_engine(bundle, path, backward, options.consent)
+        model = open_engine(bundle, path, backward, options.consent)
+        info = dict(model.info)
         if options.cross_check:
-            info = {**info, "cross_check": second_opinion(bundle, model.runner)}
-        engines[engine_name(info)] = Player(model, info, detect_randomness(model, samples))
+            info["cross_check"] = second_opinion(bundle, model.runner)
+        engines[engine_name(info)] = replace(model, info=info, calls=detect_randomness(model, samples))
     sources = choose_sources(bundle, options, str(reference.info["kind"]), engines, backward)
     builds = {
-        name: list(rebuild_engine(bundle, options, name, player, backward, samples, engines, workshop))
-        for name, player in (list(engines.items()) if options.rebuilds else ())
+        name: list(rebuild_engine(bundle, options, name, model, backward, samples, engines, workshop))
+        for name, model in (list(engines.items()) if options.rebuilds else ())
     }
-    return Lineup(reference, engines, sources, builds)
+    return ModelSet(reference, engines, sources, builds)
 
 
 def choose_sources(
-    bundle: Bundle, options: VerifyOptions, reference: str, engines: Mapping[str, Player], backward: Vjp | None
-) -> dict[str, Player]:
+    bundle: Bundle, options: VerifyOptions, reference: str, engines: Mapping[str, AttackedModel], backward: Vjp | None
+) -> dict[str, AttackedModel]:
     """Other models of the bundle whose adversarial examples are tried; an engine under test serves under its name."""
     sources = {}
     for name in source_names(bundle, options.sources, reference):
         if name in engines and engines[name].info["listed"]:
             sources[name] = engines[name]
         elif name == TRUNK:
-            sources[name] = Player(*open_frozen_encoder(bundle, options.consent))
+            sources[name] = open_frozen_encoder(bundle, options.consent)
         else:
             path = listed_path(bundle, PRECISIONS[name].graph)
-            sources[name] = Player(*open_engine(bundle, path, backward, options.consent))
+            sources[name] = open_engine(bundle, path, backward, options.consent)
     return sources
 
 
@@ -75,24 +77,24 @@ def rebuild_engine(
     bundle: Bundle,
     options: VerifyOptions,
     name: str,
-    player: Player,
+    model: AttackedModel,
     backward: Vjp | None,
     samples: HeldOut,
-    engines: dict[str, Player],
+    engines: dict[str, AttackedModel],
     workshop: Path,
 ) -> Iterator[str]:
     """Build an engine again, add each build with other bytes to `engines`, and give each build's name there.
 
     A build of the same bytes needs no attack of its own: it has the name of the engine with those bytes.
     """
-    names = {player.info["sha256"]: name}
-    for path in import_module(REBUILD).rebuild(bundle, player.info, options.rebuilds, workshop, options.consent):
+    names = {model.info["sha256"]: name}
+    for path in import_module(REBUILD).rebuild(bundle, model.info, options.rebuilds, workshop, options.consent):
         digest = graph_digest(path)
         if digest not in names:
             names[digest] = f"{name} build {len(names) + 1}"
-            model, info = open_engine(bundle, path, backward, replace(options.consent, built=True))
-            calls = detect_randomness(model, samples)
-            engines[names[digest]] = Player(model, {**info, "path": player.info["path"]}, calls)
+            build = open_engine(bundle, path, backward, replace(options.consent, built=True))
+            info = {**build.info, "path": model.info["path"]}
+            engines[names[digest]] = replace(build, info=info, calls=detect_randomness(build, samples))
         yield names[digest]
 
 

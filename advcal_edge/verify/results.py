@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.attacks import Victim
+from advcal_edge.attacks import AttackedModel
 from advcal_edge.errors import BundleError
 from advcal_edge.report.checks import Check, judge_survival
 from advcal_edge.report.results import DIRECTIONS, SIDES, AttackResult, Places, Retrieval
@@ -16,7 +16,7 @@ from advcal_edge.retrieval import Rank, recall_in_blocks
 from advcal_edge.spec import Modality
 from advcal_edge.verify.block import FIRST, Attempt, Block
 from advcal_edge.verify.crafting import SHOWN
-from advcal_edge.verify.lineup import ENGINE, REFERENCE, predict
+from advcal_edge.verify.model_set import ENGINE, REFERENCE, predict
 from advcal_edge.verify.picture import can_show, views
 
 
@@ -61,7 +61,7 @@ def merge(attempts: Sequence[Attempt], engine: str, sources: Sequence[str]) -> A
 def gather_clean(blocks: Sequence[Block], engine: str, sources: Sequence[str]) -> dict[str, Rank]:
     """By model of the report the rank (n,) of the true label on clean inputs."""
     names = {REFERENCE: REFERENCE, ENGINE: engine, **{name: name for name in sources}}
-    return {name: np.concatenate([block.rank[player] for block in blocks]) for name, player in names.items()}
+    return {name: np.concatenate([block.rank[model] for block in blocks]) for name, model in names.items()}
 
 
 def check_rounding(blocks: Sequence[Block], engine: str, modality: Modality) -> Check:
@@ -81,7 +81,7 @@ def measure_retrieval(
     """Rank the partners for clean embeddings and for everything crafted; None where there are no pairs."""
     if partner is None or len(partner) < 2:
         return None
-    players = dict(zip(SIDES, (REFERENCE, engine), strict=True))
+    judges = dict(zip(SIDES, (REFERENCE, engine), strict=True))
     stored = next(blocks()).embeddings
 
     def recall(name: str) -> Mapping[str, Rank]:
@@ -89,21 +89,21 @@ def measure_retrieval(
         return {way: getattr(found, way) for way in DIRECTIONS}
 
     def places(crafted_on: str) -> Places:
-        return {side: recall(f"{crafted_on}@{judge}") for side, judge in players.items()}
+        return {side: recall(f"{crafted_on}@{judge}") for side, judge in judges.items()}
 
-    crafted = {side: player for side, player in players.items() if f"{player}@{engine}" in stored}
-    return Retrieval(attack, places("clean"), {side: places(player) for side, player in crafted.items()})
+    crafted = {side: model for side, model in judges.items() if f"{model}@{engine}" in stored}
+    return Retrieval(attack, places("clean"), {side: places(model) for side, model in crafted.items()})
 
 
-def gallery(victim: Victim, modality: Modality, blocks: Iterable[Block], engine: str) -> list[dict[str, Any]]:
+def gallery(model: AttackedModel, modality: Modality, blocks: Iterable[Block], engine: str) -> list[dict[str, Any]]:
     """Clean, amplified difference and adversarial picture of the first few samples that are lost, as PNG in base64."""
     shown: list[dict[str, Any]] = []
-    labels, low, width = victim.centers.labels, modality.input.bounds[0], modality.input.width
+    labels, low, width = model.centers.labels, modality.input.bounds[0], modality.input.width
     for block in blocks if can_show(modality) else ():
         winners = block.winners[engine]
         if not len(winners.rows):
             continue
-        before, after = predict(victim, winners.clean), predict(victim, winners.x_adv)
+        before, after = predict(model, winners.clean), predict(model, winners.x_adv)
         for k, row in enumerate(winners.rows):
             entry = {
                 "sample": block.first + int(row),

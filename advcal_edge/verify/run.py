@@ -173,10 +173,10 @@ def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Ver
     budget.check(len(bundle.centers().labels))
     held_out = HeldOut.open(bundle.samples("probe.npz"), options.samples, threat, options.seed)
     with TemporaryDirectory(prefix="advcal-edge.") as workshop:
-        players = choose_models(bundle, options, held_out, Path(workshop))
+        models = choose_models(bundle, options, held_out, Path(workshop))
         run = {
             "request": replace(options, samples=len(held_out)).to_json(),
-            "players": {name: player.victim.runner.fingerprint for name, player in players.players.items()},
+            "models": {name: model.runner.fingerprint for name, model in models.all.items()},
             "budget": budget.to_json(),
             "threat": threat.to_json(),
             "bundle": bundle.identity(),
@@ -184,7 +184,7 @@ def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Ver
         }
         state = State.open(root, run)
         try:
-            yield Verification(players, bundle.modality, held_out, budget, options.margin, state)
+            yield Verification(models, bundle.modality, held_out, budget, options.margin, state)
         finally:
             state.close()
 
@@ -202,10 +202,10 @@ def make_reports(bundle: Bundle, run: Verification) -> list[Report]:
     """One per engine; what its rebuilds did is part of it."""
     about = context(bundle)
     made = {
-        name: run.report(name, context=about, hashes=hashes(bundle, player.info))
-        for name, player in run.lineup.engines.items()
+        name: run.report(name, context=about, hashes=hashes(bundle, model.info))
+        for name, model in run.models.engines.items()
     }
-    builds = run.lineup.builds
+    builds = run.models.builds
     if not builds:
         return list(made.values())
     return [made[name].with_rebuilds([made[other] for other in others]) for name, others in builds.items()]

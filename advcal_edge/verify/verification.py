@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from advcal_edge.attacks import AttackedModel
 from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import environment
@@ -21,7 +22,7 @@ from advcal_edge.verify.budget import Budget
 from advcal_edge.verify.crafting import attack_block, attacks_per_block
 from advcal_edge.verify.examination import Examination, draw_curve, examine, read_curve
 from advcal_edge.verify.fitting import check_fit
-from advcal_edge.verify.lineup import ENGINE, REFERENCE, Lineup, Player
+from advcal_edge.verify.model_set import ENGINE, REFERENCE, ModelSet
 from advcal_edge.verify.report import Report
 from advcal_edge.verify.results import check_rounding, gallery, gather_attacks, gather_clean, measure_retrieval
 from advcal_edge.verify.samples import HeldOut
@@ -40,7 +41,7 @@ class Verification:
         InputError: partners of another width than the centers.
     """
 
-    lineup: Lineup
+    models: ModelSet
     modality: Modality
     samples: HeldOut
     budget: Budget
@@ -54,10 +55,10 @@ class Verification:
             )
         if not 0 < self.margin < 1:
             raise ConfigError(f"`--margin` must lie between 0 and 1, a fraction of all samples: found {self.margin:g}")
-        partner, width = self.samples.partner, self.lineup.reference.victim.centers.dim
+        partner, width = self.samples.partner, self.models.reference.centers.dim
         if partner is not None and partner.shape[1] != width:
             raise InputError(f"partners are {partner.shape}; expected ({len(partner)}, {width}) like the centers")
-        self.budget.check(len(self.lineup.reference.victim.centers.labels))
+        self.budget.check(len(self.models.reference.centers.labels))
 
     def run(self, progress: Progress = silent, shard: Shard = WHOLE) -> None:
         """Do what is not done yet: this shard's blocks, and in the first shard the examination of each engine.
@@ -66,12 +67,12 @@ class Verification:
             EngineError: an engine that does not fit, or a reference that returns NaN.
             BundleError: the state cannot be written.
         """
-        self.lineup.check(self.samples.head(1).x)
+        self.models.check(self.samples.head(1).x)
         if shard.first:
             self._examine(progress)
         mine = shard.blocks(self.samples.count)
         waiting = {index for index in mine if not self.state.done(index)}
-        each = attacks_per_block(self.lineup, self.samples, self.budget)
+        each = attacks_per_block(self.models, self.samples, self.budget)
         done = each * (len(mine) - len(waiting))
 
         def tick() -> None:
@@ -80,12 +81,12 @@ class Verification:
             progress("attack", done, each * len(mine))
 
         for index, samples in self.samples.blocks(waiting):
-            block = attack_block(self.lineup, samples, self.budget, self.modality, tick)
+            block = attack_block(self.models, samples, self.budget, self.modality, tick)
             self.state.keep(index, block)
 
     def missing(self) -> list[str]:
         """What no shard has done yet, in words; empty where reports can be made."""
-        names = [f"the examination of {name}" for name in self.lineup.engines if self.state.note(name) is None]
+        names = [f"the examination of {name}" for name in self.models.engines if self.state.note(name) is None]
         blocks = [index for index in range(self.samples.count) if not self.state.done(index)]
         listed = ", ".join(map(str, blocks[:8])) + (" ..." if len(blocks) > 8 else "")
         return names + ([f"{len(blocks)} of {self.samples.count} blocks ({listed})"] if blocks else [])
@@ -99,9 +100,9 @@ class Verification:
         """
         if self.missing():
             raise ConfigError(f"the run is not complete: {'; '.join(self.missing())} missing")
-        player, centers = self.lineup.engines[engine], self.lineup.reference.victim.centers
+        model, centers = self.models.engines[engine], self.models.reference.centers
         blocks = [block.without_arrays() for block in self._blocks()]  # inputs are read again when they are needed
-        others = self.lineup.others(engine)
+        others = self.models.others(engine)
         examination = Examination.from_json(self.state.note(engine) or {})
         reference = read_curve(Value(self.state.note(REFERENCE) or {}, "reference"))
         checks = [*examination.checks, check_rounding(blocks, engine, self.modality)]
@@ -110,14 +111,14 @@ class Verification:
         drift = Drift(*np.concatenate([block.drift[engine] for block in blocks], axis=1))
         about = environment()
         measured: dict[str, Any] = {
-            "engine": dict(player.info),
-            "reference": dict(self.lineup.reference.info),
-            "sources": [source(name, self.lineup.sources[name]) for name in others],
+            "engine": dict(model.info),
+            "reference": dict(self.models.reference.info),
+            "sources": [source(name, self.models.sources[name]) for name in others],
             "threat": self.samples.threat.to_json(),
             "budget": self.budget.to_json(),
             "seed": self.samples.seed,
             "margin": self.margin,
-            "expectation": player.calls,  # calls averaged per question; 1 for an engine that repeats itself
+            "expectation": model.calls,  # calls averaged per question; 1 for an engine that repeats itself
             "labels": list(centers.labels),
             "truth": np.concatenate([block.y for block in blocks]).tolist(),
             "clean": {name: rank.tolist() for name, rank in gather_clean(blocks, engine, others).items()},
@@ -125,7 +126,7 @@ class Verification:
             "drift": drift.to_json(),
             "checks": {check.name: dict(check.raw) for check in checks},
             "hashes": {**hashes, "environment": sha256_bytes(canonical(about))},
-            "gallery": gallery(player.victim, self.modality, self._blocks(), engine),
+            "gallery": gallery(model, self.modality, self._blocks(), engine),
             "context": dict(context),
             "environment": dict(about),
             "seconds": round(sum(block.seconds for block in blocks) + examination.seconds, 2),
@@ -138,24 +139,24 @@ class Verification:
 
     def _examine(self, progress: Progress) -> None:
         if self.state.note(REFERENCE) is None:
-            curve = draw_curve(self.lineup.reference.victim, self.samples)
+            curve = draw_curve(self.models.reference, self.samples)
             self.state.write(REFERENCE, {"curve": None if curve is None else curve.to_json()})
-        for done, (name, player) in enumerate(self.lineup.engines.items(), 1):
+        for done, (name, model) in enumerate(self.models.engines.items(), 1):
             if self.state.note(name) is None:
                 started = time.perf_counter()
-                found = examine(player.victim, self.samples)
+                found = examine(model, self.samples)
                 self.state.write(name, {**found.to_json(), "seconds": time.perf_counter() - started})
-            progress("examine", done, len(self.lineup.engines))
+            progress("examine", done, len(self.models.engines))
 
     def _blocks(self) -> Iterator[Block]:
         for index in range(self.samples.count):
             block = self.state.block(index)
             if block is not None:
                 shape, where = self.modality.input.shape, f"`{self.state.folder}`"
-                check_fit(block, index, self.lineup, self.samples, shape, where)
+                check_fit(block, index, self.models, self.samples, shape, where)
                 yield block
 
 
-def source(name: str, player: Player) -> dict[str, Any]:
+def source(name: str, model: AttackedModel) -> dict[str, Any]:
     """What a report says of a model whose inputs were tried."""
-    return {"name": name, "kind": player.info.get("kind", "engine"), "fingerprint": player.victim.runner.fingerprint}
+    return {"name": name, "kind": model.info.get("kind", "engine"), "fingerprint": model.runner.fingerprint}

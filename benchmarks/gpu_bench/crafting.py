@@ -60,10 +60,10 @@ def measure(cell: Cell, settings: Settings) -> Row:
     found = slope(runner, x)
     prepared = perf_counter() - started
     attack = PGD(steps=settings.craft_steps, select="last")
-    victim = runner.victim(centers(cell.modality, settings.encoder))
+    model = runner.attacked(centers(cell.modality, settings.encoder))
     y = runner.place(np.arange(cell.batch) % CLASSES)
-    clock.warm_up(lambda: attack.propose(victim, x, y, threat, rng))
-    milliseconds = clock.latency(lambda: attack.propose(victim, x, y, threat, rng))
+    clock.warm_up(lambda: attack.propose(model, x, y, threat, rng))
+    milliseconds = clock.latency(lambda: attack.propose(model, x, y, threat, rng))
     figures = {
         "steps": attack.steps,
         "cosine": cosine(found, expected(settings, cell.modality)),

@@ -1,4 +1,4 @@
-"""A victim that knows which clean sample every question was about."""
+"""A model that knows which clean sample every question was about."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from advcal_edge.attacks import Victim
+from advcal_edge.attacks import AttackedModel
 from advcal_edge.attacks.base import to_numpy
 from advcal_edge.model import Pullback
 from advcal_edge.threat import Array
@@ -16,11 +16,11 @@ from advcal_edge.threat import Array
 class Counting:
     """Counts forward passes for each of the clean samples `x`, which must lie farther apart than attacks may move."""
 
-    def __init__(self, victim: Victim, x: np.ndarray) -> None:
-        self.inner, self.x, self.asked = victim, x, np.zeros(len(x), dtype=np.int64)
-        self.spec, self.fingerprint = victim.runner.spec, "counting"
+    def __init__(self, model: AttackedModel, x: np.ndarray) -> None:
+        self.inner, self.x, self.asked = model, x, np.zeros(len(x), dtype=np.int64)
+        self.spec, self.fingerprint = model.runner.spec, "counting"
 
-    def victim(self) -> Victim:
+    def attacked(self) -> AttackedModel:
         return replace(self.inner, runner=self, gradient=None if self.inner.gradient is None else self)
 
     def __call__(self, x: Array) -> Array:

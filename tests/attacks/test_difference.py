@@ -9,25 +9,25 @@ import pytest
 import torch
 from toy import SPEC, THREAT, ToyEncoder, centers, toy
 
-from advcal_edge.attacks import PGD, Victim, difference_victim, run_attack
+from advcal_edge.attacks import PGD, AttackedModel, difference_model, run_attack
 from advcal_edge.attacks.losses import LOSSES
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.errors import ConfigError
 
 
-def rounded() -> Victim:
+def rounded() -> AttackedModel:
     """The toy with its weights rounded to five bits."""
     torch.manual_seed(3)
     module = ToyEncoder().eval().requires_grad_(False)
     for weight in module.parameters():
         step = weight.abs().max() / 15
         weight.copy_((weight / step).round() * step)
-    return TorchRunner(module, SPEC).victim(centers())
+    return TorchRunner(module, SPEC).attacked(centers())
 
 
 def test_it_is_fooled_where_the_engine_is_wrong_and_the_reference_is_right() -> None:
     reference, x, _ = toy(500)
-    engine, pair = rounded(), difference_victim(rounded(), reference)
+    engine, pair = rounded(), difference_model(rounded(), reference)
     z = pair.runner(x)
     ours, theirs = engine.centers.predict(engine.runner(x)), reference.centers.predict(reference.runner(x))
     assert (ours != theirs).any()
@@ -37,7 +37,7 @@ def test_it_is_fooled_where_the_engine_is_wrong_and_the_reference_is_right() -> 
 
 def test_its_gradient_is_that_of_both() -> None:
     reference, x, y = toy(4)
-    pair = difference_victim(rounded(), reference)
+    pair = difference_model(rounded(), reference)
     z, pullback = pair.white_box().vjp(x)
     _, slope = LOSSES["diva"](z, y, z, pair.centers)
     both = torch.tensor(x, requires_grad=True)
@@ -50,7 +50,7 @@ def test_its_gradient_is_that_of_both() -> None:
 def test_diva_finds_differences_that_cross_entropy_on_the_engine_does_not() -> None:
     reference, x, y = toy(100)
     engine = rounded()
-    pair = difference_victim(engine, reference)
+    pair = difference_model(engine, reference)
     diva = run_attack(PGD(steps=20, loss="diva"), pair, x, y, THREAT, route="t", seed=0)
     plain = run_attack(PGD(steps=20, select="last"), engine, x, y, THREAT, route="t", seed=0)
     found = np.asarray(pair.fooled(pair.runner(plain.x_adv), y))
@@ -59,8 +59,8 @@ def test_diva_finds_differences_that_cross_entropy_on_the_engine_does_not() -> N
 
 def test_a_black_box_has_no_gradient_and_other_centers_are_refused() -> None:
     reference, x, y = toy(4)
-    blind = difference_victim(replace(rounded(), gradient=None), reference)
+    blind = difference_model(replace(rounded(), gradient=None), reference)
     with pytest.raises(ConfigError, match="needs gradients"):
         run_attack(PGD(steps=2, loss="diva"), blind, x, y, THREAT, route="t", seed=0)
     with pytest.raises(ConfigError, match="different centers"):
-        difference_victim(rounded(), replace(reference, centers=centers(5)))
+        difference_model(rounded(), replace(reference, centers=centers(5)))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from toy import CLASSES, SPEC, toy
 
-from advcal_edge.attacks import APGD, PGD, Attack, Square, Victim, run_attack
+from advcal_edge.attacks import APGD, PGD, Attack, AttackedModel, Square, run_attack
 from advcal_edge.threat import ThreatModel
 
 SAMPLES, TOLERANCE = 600, 0.005
@@ -20,34 +20,38 @@ LINF, L2 = ThreatModel("linf", 4 / 255, (0.0, 1.0)), ThreatModel("l2", 0.2, (0.0
 NORMS = {"linf": np.inf, "l2": 2}
 
 Make = Callable[[Any, ThreatModel], Any]
-"""From a library's model of the victim and the ball to its attack."""
+"""From a library's view of the attacked model and the ball to its attack."""
 
 
 class Scores(nn.Module):
     """What libraries call a model."""
 
-    def __init__(self, victim: Victim) -> None:
+    def __init__(self, attacked: AttackedModel) -> None:
         super().__init__()
-        self.victim = victim
+        self.attacked = attacked
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        scores: torch.Tensor = self.victim.centers.scores(self.victim.runner.module(x))  # type: ignore[attr-defined]
+        scores: torch.Tensor = self.attacked.centers.scores(self.attacked.runner.module(x))  # type: ignore[attr-defined]
         return scores
 
 
-def art_crafted(make: Make, victim: Victim, x: NDArray[Any], y: NDArray[Any], threat: ThreatModel) -> NDArray[Any]:
+def art_crafted(
+    make: Make, attacked: AttackedModel, x: NDArray[Any], y: NDArray[Any], threat: ThreatModel
+) -> NDArray[Any]:
     from art.estimators.classification import PyTorchClassifier
 
     model = PyTorchClassifier(
-        Scores(victim), nn.CrossEntropyLoss(), SPEC.shape, CLASSES, clip_values=(0.0, 1.0), device_type="cpu"
+        Scores(attacked), nn.CrossEntropyLoss(), SPEC.shape, CLASSES, clip_values=(0.0, 1.0), device_type="cpu"
     )
     x_adv: NDArray[Any] = make(model, threat).generate(x, np.eye(CLASSES, dtype=np.float32)[y])
     return x_adv
 
 
-def foolbox_crafted(make: Make, victim: Victim, x: NDArray[Any], y: NDArray[Any], threat: ThreatModel) -> NDArray[Any]:
+def foolbox_crafted(
+    make: Make, attacked: AttackedModel, x: NDArray[Any], y: NDArray[Any], threat: ThreatModel
+) -> NDArray[Any]:
     foolbox = pytest.importorskip("foolbox")
-    model = foolbox.PyTorchModel(Scores(victim).eval(), bounds=(0, 1), device="cpu")
+    model = foolbox.PyTorchModel(Scores(attacked).eval(), bounds=(0, 1), device="cpu")
     _, clipped, _ = make(model, threat)(model, torch.from_numpy(x), torch.from_numpy(y), epsilons=threat.radius)
     found: NDArray[Any] = clipped.numpy()
     return found
@@ -108,12 +112,12 @@ CASES: list[tuple[str, ThreatModel, Attack, Callable[..., NDArray[Any]], Make]] 
 def test_no_weaker_than_an_independent_library(
     threat: ThreatModel, attack: Attack, crafted: Callable[..., NDArray[Any]], make: Make
 ) -> None:
-    victim, x, y = toy(SAMPLES)
+    attacked, x, y = toy(SAMPLES)
     np.random.seed(0)  # noqa: NPY002 - libraries draw from the global streams
     torch.manual_seed(0)
-    x_adv = crafted(make, victim, x, y, threat).astype(np.float32)
+    x_adv = crafted(make, attacked, x, y, threat).astype(np.float32)
     assert float(threat.distance(x_adv, x).max()) <= threat.eps * 1.001
-    theirs = float((np.asarray(victim.centers.predict(victim.runner(x_adv))) == y).mean())
-    ours = run_attack(attack, victim, x, y, threat, route="t", seed=0).robust_accuracy
+    theirs = float((np.asarray(attacked.centers.predict(attacked.runner(x_adv))) == y).mean())
+    ours = run_attack(attack, attacked, x, y, threat, route="t", seed=0).robust_accuracy
     assert 0.02 < theirs < 0.98  # else the comparison could not fail
     assert ours <= theirs + TOLERANCE, (ours, theirs)

@@ -130,18 +130,18 @@ SENSORS = [spec.video(8, 2), spec.thermal(8), spec.audio(8, 12), spec.imu(30, 10
 def test_every_layout(modality: spec.Modality, norm: str) -> None:
     torch.manual_seed(0)
     tensor = modality.input
-    victim = TorchRunner(Flat(tensor).eval().requires_grad_(False), tensor).victim(centers())
+    model = TorchRunner(Flat(tensor).eval().requires_grad_(False), tensor).attacked(centers())
     low, high = tensor.bounds
     x = np.random.default_rng(1).uniform(low, high, (40, *tensor.shape)).astype(np.float32)
-    y = np.asarray(victim.centers.predict(victim.runner(x)))
+    y = np.asarray(model.centers.predict(model.runner(x)))
     threat = ThreatModel("linf", 0.03, tensor.bounds) if norm == "linf" else ThreatModel("l2", 0.4, tensor.bounds)
-    outcome = run_attack(Square(queries=60), victim, x, y, threat, route="t", seed=0)
+    outcome = run_attack(Square(queries=60), model, x, y, threat, route="t", seed=0)
     assert float(outcome.distance.max()) <= threat.eps * (1 + 1e-5)
     assert outcome.x_adv.min() >= low
     assert outcome.x_adv.max() <= high
     assert outcome.success.mean() > 0.1
     random = random_change(norm, x, threat)
-    assert outcome.success.mean() > (np.asarray(victim.centers.predict(victim.runner(random))) != y).mean()
+    assert outcome.success.mean() > (np.asarray(model.centers.predict(model.runner(random))) != y).mean()
 
 
 def random_change(norm: str, x: np.ndarray, threat: ThreatModel) -> np.ndarray:
@@ -152,11 +152,11 @@ def random_change(norm: str, x: np.ndarray, threat: ThreatModel) -> np.ndarray:
 
 
 def test_the_same_is_found_whether_channels_come_first_or_last() -> None:
-    victim, x, y = toy(16)
+    model, x, y = toy(16)
     for threat in (THREAT, ThreatModel("l2", 0.3, (0.0, 1.0))):
-        first = run_attack(Square(40), victim, x, y, threat, route="t", seed=0)
+        first = run_attack(Square(40), model, x, y, threat, route="t", seed=0)
         last_spec = replace(SPEC, shape=(SIDE, SIDE, 3), layout="hwc")
-        turned = TorchRunner(ChannelsLast(victim.runner.module), last_spec).victim(victim.centers)
+        turned = TorchRunner(ChannelsLast(model.runner.module), last_spec).attacked(model.centers)
         last = run_attack(Square(40), turned, np.moveaxis(x, 1, -1).copy(), y, threat, route="t", seed=0)
         np.testing.assert_allclose(np.moveaxis(last.x_adv, -1, 1), first.x_adv, atol=1e-5)
         assert first.success.any()
@@ -174,8 +174,8 @@ class ChannelsLast(nn.Module):
 
 
 def test_another_loss_guides_it() -> None:
-    victim, x, y = toy(40)
-    guided = run_attack(Square(60, loss="ce"), victim, x, y, THREAT, route="t", seed=0)
-    pushed = run_attack(Square(60, loss="push"), victim, x, y, THREAT, route="t", seed=0)
+    model, x, y = toy(40)
+    guided = run_attack(Square(60, loss="ce"), model, x, y, THREAT, route="t", seed=0)
+    pushed = run_attack(Square(60, loss="push"), model, x, y, THREAT, route="t", seed=0)
     assert guided.success.any()
     assert pushed.queries.max() == 60

@@ -26,11 +26,11 @@ ATTACKS: list[Attack] = [
 
 
 def attacked(attack: Attack, n: int = 40) -> tuple[Counting, Proposal, np.ndarray]:
-    victim, x, y = toy(n)
-    counting = Counting(victim, x)
-    asked = counting.victim()
+    model, x, y = toy(n)
+    counting = Counting(model, x)
+    asked = counting.attacked()
     found = attack.propose(asked, asked.place(x), asked.place(y), THREAT, np.random.default_rng(0))
-    won = to_numpy(victim.centers.predict(victim.runner(found.x))) != y
+    won = to_numpy(model.centers.predict(model.runner(found.x))) != y
     return counting, found, won
 
 
@@ -62,21 +62,21 @@ def test_all_samples_take_all_steps_where_the_last_or_the_strongest_is_wanted() 
 
 
 def test_a_sample_that_is_wrong_when_clean_costs_one_query_and_stays_as_it_is() -> None:
-    victim, x, y = toy(8)
+    model, x, y = toy(8)
     wrong = (y + 1) % 6
-    found = PGD(steps=5).propose(victim, victim.place(x), victim.place(wrong), THREAT, np.random.default_rng(0))
+    found = PGD(steps=5).propose(model, model.place(x), model.place(wrong), THREAT, np.random.default_rng(0))
     assert (found.queries == 1).all()
     np.testing.assert_array_equal(to_numpy(found.x), x)
 
 
 def test_the_strongest_iterate_fools_wherever_the_first_does_and_by_more() -> None:
-    victim, x, y = toy(60)
+    model, x, y = toy(60)
     rng = np.random.default_rng
-    first = PGD(steps=8).propose(victim, victim.place(x), victim.place(y), THREAT, rng(0)).x
-    strongest = PGD(steps=8, select="strongest").propose(victim, victim.place(x), victim.place(y), THREAT, rng(0)).x
+    first = PGD(steps=8).propose(model, model.place(x), model.place(y), THREAT, rng(0)).x
+    strongest = PGD(steps=8, select="strongest").propose(model, model.place(x), model.place(y), THREAT, rng(0)).x
     gaps = []
     for found in (first, strongest):
-        scores = to_numpy(victim.centers.scores(victim.runner(found)))
+        scores = to_numpy(model.centers.scores(model.runner(found)))
         true = scores[np.arange(60), y]
         scores[np.arange(60), y] = -np.inf
         gaps.append(scores.max(axis=1) - true)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from advcal_edge.attacks import Victim
+from advcal_edge.attacks import AttackedModel
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.centers import Centers
 from advcal_edge.spec import image
@@ -42,11 +42,11 @@ def centers(classes: int = CLASSES) -> Centers:
     return Centers(tuple(f"class {k}" for k in range(classes)), vectors, 0.1, "random")
 
 
-def toy(n: int = 64, classes: int = CLASSES) -> tuple[Victim, NDArray[Any], NDArray[Any]]:
-    """Victim, inputs x (n, 3, 12, 12) and the labels (n,) it gives them."""
+def toy(n: int = 64, classes: int = CLASSES) -> tuple[AttackedModel, NDArray[Any], NDArray[Any]]:
+    """AttackedModel, inputs x (n, 3, 12, 12) and the labels (n,) it gives them."""
     torch.manual_seed(3)
     module = ToyEncoder().eval().requires_grad_(False)
     runner = TorchRunner(module, SPEC)
-    victim = runner.victim(centers(classes))
+    model = runner.attacked(centers(classes))
     x = np.random.default_rng(5).uniform(0, 1, size=(n, *SPEC.shape)).astype(np.float32)
-    return victim, x, np.asarray(victim.centers.predict(runner(x)))
+    return model, x, np.asarray(model.centers.predict(runner(x)))

@@ -65,7 +65,7 @@ def test_fingerprint_follows_the_weights() -> None:
 @pytest.mark.parametrize("attack", [PGD(steps=3), APGD(steps=3), Square(queries=5)], ids=str)
 def test_it_can_be_attacked(attack: PGD | APGD | Square) -> None:
     threat = ThreatModel("linf", 0.1, (0.0, 1.0))
-    outcome = run_attack(attack, RUNNER.victim(make_centers()), X, np.zeros(4, np.int64), threat, route="t", seed=0)
+    outcome = run_attack(attack, RUNNER.attacked(make_centers()), X, np.zeros(4, np.int64), threat, route="t", seed=0)
     assert outcome.distance.max() <= 0.1 + 1e-6
 
 

@@ -177,18 +177,18 @@ def test_a_backward_plan_of_another_model_is_not_used(gpu: HostGpu, tmp_path: Pa
     bundle = write_bundle(tmp_path / "B", linear, ("fp32",), {}, gradient=True)
     forward = add_plan(bundle, "forward.fp32", "host")
     bundle = Bundle.open(bundle.path)
-    _, alone = open_engine(bundle, bundle.file(forward))
+    alone = open_engine(bundle, bundle.file(forward)).info
     assert alone["gradient"].startswith("onnxruntime")
     assert alone["plan"]["backward_sha256"] is None
     other = Linear.random(thermal(8), seed=9).vjp()
     plan = host_plan(other)
     card = host_metadata(plan, other, "fp32", "vjp")
     bundle = bundle.add({"engines/v.plan": plan, "engines/v.json": json.dumps(card.to_json()).encode()})
-    _, strange = open_engine(bundle, bundle.file(forward))
+    strange = open_engine(bundle, bundle.file(forward)).info
     assert strange["gradient"].startswith("onnxruntime")
     backward = add_plan(bundle, "vjp.fp32", "host")
     bundle = Bundle.open(bundle.path)
-    _, own = open_engine(bundle, bundle.file(forward))
+    own = open_engine(bundle, bundle.file(forward)).info
     assert own["plan"]["backward_sha256"] == bundle.manifest["files"][backward]["sha256"]
 
 

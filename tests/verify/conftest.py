@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from runs import Named, Reports, verify_all
 from saboteurs import GRAPHS, StaleBuffer, dead_gradient, sabotage
 
-from advcal_edge.attacks import Victim
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.deploy import module_from_bundle
 from advcal_edge.calibrate.torch_runner import TorchRunner
@@ -45,14 +44,13 @@ def honest(exported: Bundle, workshop: Path) -> Reports:
     export_forward(module_from_bundle(exported), exported.modality.input, path, opset=18)
     convert_cast(path, half, "fp16")
     bundled = {p: open_engine(exported, exported.file(f"onnx/forward.{p}.onnx")) for p in ("fp32", "fp16", "int8")}
-    victim, info = bundled["fp32"]
     engines = {
         "fp32": bundled["fp32"],
         "int8": bundled["int8"],
         "re-exported": open_engine(exported, half),
-        "blind": (Victim(victim.runner, victim.centers), {**info, "gradient": None}),
+        "blind": replace(bundled["fp32"], gradient=None, info={**bundled["fp32"].info, "gradient": None}),
     }
-    reference, _ = open_torch_reference(exported)
+    reference = open_torch_reference(exported)
     sources = {"trunk": open_frozen_encoder(exported), **bundled}
     probe = exported.probe().head(HONEST)
     return verify_all(reference, engines, exported.modality, probe, exported.threat, sources=sources)
@@ -61,35 +59,33 @@ def honest(exported: Bundle, workshop: Path) -> Reports:
 def broken_engines(exported: Bundle, workshop: Path) -> Named:
     """Engines that were broken on purpose, and defences that are masked, by name."""
     source, spec = exported.file("onnx/forward.fp32.onnx"), exported.modality.input
-    honest, info = open_engine(exported, source)
-    small, small_info = open_engine(exported, exported.file("onnx/forward.int8.onnx"))
-    engines: dict[str, tuple[Victim, Any]] = {
+    honest = open_engine(exported, source)
+    small = open_engine(exported, exported.file("onnx/forward.int8.onnx"))
+    engines = {
         name: open_engine(exported, sabotage(source, workshop / f"{name}.onnx", edit)) for name, edit in GRAPHS.items()
     }
     stale = StaleBuffer(honest.runner)
     colder = replace(honest.centers, temperature=honest.centers.temperature / 1000)  # softmax is one or zero
     backward = exported.file("onnx/vjp.fp32.onnx")
     dead = open_vjp(sabotage(backward, workshop / "dead.vjp.onnx", dead_gradient), spec)
-    victims = {
-        "stale_buffer": Victim(stale, honest.centers, EngineGradient(stale, open_vjp(backward, spec))),
-        "purification": TorchRunner(Purified(module_from_bundle(exported)), spec).victim(honest.centers),
+    return {
+        **engines,
+        "stale_buffer": replace(honest, runner=stale, gradient=EngineGradient(stale, open_vjp(backward, spec))),
+        "purification": replace(
+            TorchRunner(Purified(module_from_bundle(exported)), spec).attacked(honest.centers), info=honest.info
+        ),
         "saturated_temperature": replace(honest, centers=colder),
         "nan_gradient": replace(honest, gradient=Bent(honest, times(np.nan))),
         "reversed_gradient": replace(honest, gradient=Bent(honest, times(-1.0))),
         "a_third_reversed": replace(honest, gradient=Bent(honest, times(1.0, 1.0, -1.0))),
-    }
-    small_dead = Victim(small.runner, small.centers, EngineGradient(small.runner, dead))
-    return {
-        **engines,
-        **{name: (victim, info) for name, victim in victims.items()},
-        "dead_int8_gradient": (small_dead, small_info),
+        "dead_int8_gradient": replace(small, gradient=EngineGradient(small.runner, dead)),
     }
 
 
 def verify_broken(exported: Bundle, workshop: Path, names: Collection[str]) -> Reports:
     """Reports of some of them."""
     engines = {name: found for name, found in broken_engines(exported, workshop).items() if name in names}
-    reference, _ = open_torch_reference(exported)
+    reference = open_torch_reference(exported)
     probe = exported.probe().head(SABOTAGED)
     return verify_all(reference, engines, exported.modality, probe, exported.threat)
 

@@ -1,4 +1,4 @@
-"""Victims that look robust to one attack and are not: landscapes with honest gradients, and gradients that lie."""
+"""Models that look robust to one attack and are not: landscapes with honest gradients, and gradients that lie."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advcal_edge.attacks import Victim
+from advcal_edge.attacks import AttackedModel
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.centers import Centers
 from advcal_edge.model import Pullback, Runner
@@ -40,14 +40,14 @@ class Landscape(nn.Module):
         return F.normalize(self.scores(moved), dim=-1)
 
 
-def landscape(scores: Scores, n: int = 32) -> tuple[Victim, Samples]:
-    """A victim of that shape and n samples of its class 0, all within a twentieth of eps of the middle."""
+def landscape(scores: Scores, n: int = 32) -> tuple[AttackedModel, Samples]:
+    """A model of that shape and n samples of its class 0, all within a twentieth of eps of the middle."""
     classes = scores(torch.zeros(1, GROUPS)).shape[1]
     centers = Centers(tuple(f"class {k}" for k in range(classes)), np.eye(classes, dtype=np.float32), 0.1, "axes")
-    victim = TorchRunner(Landscape(scores), SPEC).victim(centers)
+    model = TorchRunner(Landscape(scores), SPEC).attacked(centers)
     x = 0.5 + EPS / 20 * np.random.default_rng(0).uniform(-1, 1, size=(n, *SPEC.shape)).astype(np.float32)
     threat = ThreatModel("linf", EPS, SPEC.bounds)
-    return victim, Samples(x.astype(np.float32), np.zeros(n, np.int64), threat, seed=0)
+    return model, Samples(x.astype(np.float32), np.zeros(n, np.int64), threat, seed=0)
 
 
 def against(wrong: Callable[[Tensor], Tensor]) -> Scores:
@@ -110,9 +110,9 @@ class Purified(nn.Module):
 
 
 class Bent:
-    """An honest victim's gradient, changed on its way out."""
+    """An honest model's gradient, changed on its way out."""
 
-    def __init__(self, honest: Victim, bend: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+    def __init__(self, honest: AttackedModel, bend: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
         self.honest, self.bend = honest.white_box(), bend
 
     def vjp(self, x: NDArray[Any]) -> tuple[NDArray[Any], Pullback]:

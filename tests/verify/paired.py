@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from runs import Reports, verify_all
 from saboteurs import sabotage
 from tiny import DIM, Linear
 
-from advcal_edge.attacks import Victim
+from advcal_edge.attacks import AttackedModel
 from advcal_edge.centers import Centers
 from advcal_edge.probe import Probe
 from advcal_edge.runtime.backends.onnx import OnnxBackend
@@ -69,24 +69,20 @@ class Toy:
         (folder / "vjp.onnx").write_bytes(linear.vjp())
         return cls(folder, linear, centers, Probe(x, y, partner))
 
-    def victim(self, edit: Callable[[onnx.GraphProto], None] | None = None) -> Victim:
+    def attacked(self, edit: Callable[[onnx.GraphProto], None] | None = None) -> AttackedModel:
         """The honest engine, or one whose graph was edited."""
         path = self.folder / "forward.onnx"
         if edit is not None:
             path = sabotage(path, self.folder / f"{edit.__name__}.onnx", edit)
         spec = self.linear.modality.input
         runner = Runner(OnnxBackend(path), spec)
-        return Victim(
-            runner,
-            self.centers,
-            EngineGradient(runner, open_vjp(self.folder / "vjp.onnx", spec)),
-        )
+        return AttackedModel(runner, self.centers, EngineGradient(runner, open_vjp(self.folder / "vjp.onnx", spec)))
 
-    def verify(self, **engines: Victim) -> Reports:
+    def verify(self, **engines: AttackedModel) -> Reports:
         """Reports of these engines, held against the honest one."""
-        named = {name: (victim, INFO) for name, victim in engines.items()}
+        named = {name: replace(model, info=INFO) for name, model in engines.items()}
         modality = self.linear.modality
-        return verify_all(self.victim(), named, modality, self.probe, THREAT, budget=BUDGET, margin=0.05)
+        return verify_all(self.attacked(), named, modality, self.probe, THREAT, budget=BUDGET, margin=0.05)
 
 
 def unit(vectors: Any) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from advcal_edge.attacks import Victim
+from advcal_edge.attacks import AttackedModel
 from advcal_edge.probe import Probe
 from advcal_edge.spec import Modality
 from advcal_edge.threat import ThreatModel
-from advcal_edge.verify import Budget, HeldOut, Lineup, Player, State, Verification
+from advcal_edge.verify import Budget, HeldOut, ModelSet, State, Verification
 from advcal_edge.verify.examination import detect_randomness
 
 TEST_BUDGET = Budget(
@@ -29,11 +30,11 @@ TEST_BUDGET = Budget(
 HASHES: Mapping[str, str | None] = dict.fromkeys(("engine", "graph", "gradient", "bundle", "data", "centers"))
 
 Reports = dict[str, dict[str, Any]]
-Named = Mapping[str, tuple[Victim, Mapping[str, Any]]]
+Named = Mapping[str, AttackedModel]
 
 
 def verify_all(
-    reference: Victim,
+    reference: AttackedModel,
     engines: Named,
     modality: Modality,
     probe: Probe,
@@ -45,13 +46,13 @@ def verify_all(
 ) -> Reports:
     """One report for each engine, all attacked in one run."""
     held_out = HeldOut.of(probe, threat, seed=0)
-    lineup = Lineup(
-        Player(reference, {"kind": "torch", "fingerprint": "test"}),
-        {name: Player(victim, info, detect_randomness(victim, held_out)) for name, (victim, info) in engines.items()},
-        {name: Player(victim, info) for name, (victim, info) in (sources or {}).items()},
+    models = ModelSet(
+        replace(reference, info={"kind": "torch", "fingerprint": "test"}),
+        {name: replace(model, calls=detect_randomness(model, held_out)) for name, model in engines.items()},
+        sources or {},
     )
     with State.temporary() as state:
-        verification = Verification(lineup, modality, held_out, budget, margin, state)
+        verification = Verification(models, modality, held_out, budget, margin, state)
         verification.run()
         return {name: verification.report(name, context={}, hashes=HASHES).to_json() for name in engines}
 

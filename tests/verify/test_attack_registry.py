@@ -13,7 +13,19 @@ import pytest
 from array_api_compat import array_namespace
 from tiny import Linear, write_bundle
 
-from advcal_edge.attacks import APGD, PGD, PLANS, Attack, Proposal, RayS, Square, TargetedAPGD, Victim, planned, plans
+from advcal_edge.attacks import (
+    APGD,
+    PGD,
+    PLANS,
+    Attack,
+    AttackedModel,
+    Proposal,
+    RayS,
+    Square,
+    TargetedAPGD,
+    planned,
+    plans,
+)
 from advcal_edge.attacks.base import to_numpy
 from advcal_edge.cli import main
 from advcal_edge.spec import image
@@ -36,7 +48,9 @@ class Brighter:
 
     tries: int = 1
 
-    def propose(self, victim: Victim, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator) -> Proposal:
+    def propose(
+        self, model: AttackedModel, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator
+    ) -> Proposal:
         shape = array_namespace(x).ones_like(x)
         return Proposal(x + threat.radius * shape, np.full(len(to_numpy(y)), self.tries, np.int64))
 
@@ -55,7 +69,7 @@ def test_a_new_attack_runs_on_either_side_and_is_audited(tmp_path: Path, capsys:
     assert main(["verify", str(bundle), "--engine", "fp32", "--reference", "onnx"]) in (0, 1)
     assert "Square 50, Brighter, label only 50" in capsys.readouterr().err
     path, report = report_of(bundle)
-    found = [(item["route"], item["crafted_on"]) for item in report["routes"] if item["attack"] == "Brighter(tries=1)"]
+    found = [(item["route"], item["crafted_on"]) for item in report["measured"]["attacks"] if item["attack"] == "Brighter(tries=1)"]
     assert found == [("black box", "reference"), ("black box", "engine")]
     assert main(["verify", "--check", str(path)]) == 0
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tiny import Linear, write_bundle
 
-from advcal_edge.attacks import Victim
+from advcal_edge.attacks import AttackedModel
 from advcal_edge.cli import main
 from advcal_edge.report.checks import RULES, Check, judge_value, measured_checks
 from advcal_edge.spec import image
@@ -30,7 +30,7 @@ def _as_before() -> Iterator[None]:
 
 def test_new_checks_run_count_and_are_audited(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     @check(at_most=0)
-    def enough_samples(engine: Victim, samples: Samples) -> Check:
+    def enough_samples(engine: AttackedModel, samples: Samples) -> Check:
         return judge_value("enough_samples", 1.0, "always too few")
 
     @check(at_least=3, required=False)

@@ -29,8 +29,8 @@ def test_honest_engines_fall_to_zero(exported: Bundle, precision: str) -> None:
 
 
 def test_a_plain_slope_falls_between_a_quarter_and_a_half_of_eps() -> None:
-    victim, samples = landscape(against(slope))
-    found = measure_curve(victim, samples, PGD(steps=10))
+    model, samples = landscape(against(slope))
+    found = measure_curve(model, samples, PGD(steps=10))
     assert [int(point.right.sum()) for point in found.points] == [32, 32, 0, 0, 0, 0, 0, 0]
 
 
@@ -40,8 +40,8 @@ def test_each_radius_has_starts_of_its_own(exported: Bundle) -> None:
     seen: list[np.ndarray] = []
 
     class Start:
-        def propose(self, victim, x, y, threat, rng):  # type: ignore[no-untyped-def]
-            proposal = PGD(steps=0, select="last").propose(victim, x, y, threat, rng)
+        def propose(self, model, x, y, threat, rng):  # type: ignore[no-untyped-def]
+            proposal = PGD(steps=0, select="last").propose(model, x, y, threat, rng)
             seen.append((proposal.x - x) / threat.radius)
             return proposal
 
@@ -65,8 +65,8 @@ def test_a_saturated_temperature_leaves_something_standing(exported: Bundle) -> 
 
 @pytest.mark.parametrize("scores", [against(staircase), decoy], ids=["staircase", "decoy"])
 def test_deceptive_landscapes_do_not_fall(scores: object) -> None:
-    victim, samples = landscape(scores)  # type: ignore[arg-type]
-    assert falls_to_zero(measure_curve(victim, samples, PGD(steps=10))).status == "fail"
+    model, samples = landscape(scores)  # type: ignore[arg-type]
+    assert falls_to_zero(measure_curve(model, samples, PGD(steps=10))).status == "fail"
 
 
 @given(eps=st.floats(1e-4, 1), norm=st.sampled_from(["linf", "l2"]))
@@ -83,8 +83,8 @@ def test_radii_ascend_to_one_from_which_all_is_in_reach(eps: float, norm: Norm) 
 
 
 def test_l2_ends_at_the_diagonal() -> None:
-    victim, samples = landscape(against(slope))
+    model, samples = landscape(against(slope))
     round_ball = replace(samples, threat=ThreatModel("l2", EPS, SPEC.bounds))
-    found = measure_curve(victim, round_ball, PGD(steps=10))
+    found = measure_curve(model, round_ball, PGD(steps=10))
     assert found.points[-1].eps == pytest.approx(math.sqrt(48))
     assert falls_to_zero(found).status == "pass"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from saboteurs import GRAPHS, sabotage
 from test_checks_trials import first
 
-from advcal_edge.attacks import Victim
+from advcal_edge.attacks import AttackedModel
 from advcal_edge.attacks.losses import margin
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.deploy import module_from_bundle
@@ -58,14 +58,14 @@ def test_gradients_of_another_scale_fail(exported: Bundle, factor: float) -> Non
 @pytest.mark.parametrize(("rounds", "dead"), [(10, True), (3, False)])
 def test_a_purification_that_is_the_identity_fails(exported: Bundle, rounds: int, dead: bool) -> None:
     encoder = module_from_bundle(exported)
-    victim = TorchRunner(Purified(encoder, rounds).eval(), exported.modality.input).victim(exported.centers())
+    model = TorchRunner(Purified(encoder, rounds).eval(), exported.modality.input).attacked(exported.centers())
     _, samples = first(exported, "fp32")
     x = torch.tensor(samples.x)
     with torch.no_grad():
-        torch.testing.assert_close(victim.runner(x), encoder(x), atol=1e-5, rtol=0)  # it does nothing
-    assert gradient_norms(victim, samples).status == "fail"
-    assert finite_differences(victim, samples).status == "fail"
-    assert (gradients_alive(victim, samples).status == "fail") == dead
+        torch.testing.assert_close(model.runner(x), encoder(x), atol=1e-5, rtol=0)  # it does nothing
+    assert gradient_norms(model, samples).status == "fail"
+    assert finite_differences(model, samples).status == "fail"
+    assert (gradients_alive(model, samples).status == "fail") == dead
 
 
 def test_noise_that_repeats_itself_fails(exported: Bundle) -> None:
@@ -84,36 +84,36 @@ def test_noise_that_repeats_itself_fails(exported: Bundle) -> None:
 )
 def test_sabotaged_graphs(exported: Bundle, workshop: Path, name: str, caught: Callable[..., Any]) -> None:
     path = sabotage(exported.file("onnx/forward.fp32.onnx"), workshop / f"norms {name}.onnx", GRAPHS[name])
-    engine, _ = open_engine(exported, path)
+    engine = open_engine(exported, path)
     assert caught(engine, first(exported, "fp32")[1]).status == "fail"
 
 
 def test_an_engine_that_bends_within_a_grey_level_passes() -> None:
     """The curvature of a coarse sensor's encoder is no lie: shorter steps show that its gradient is right."""
-    victim, samples = landscape(against(lambda t: torch.sin(60 * t).mean(dim=1) - 2))
-    assert finite_differences(victim, samples).status == "pass"
-    assert gradient_norms(victim, samples).status == "pass"
-    reversed_ = replace(victim, gradient=Bent(victim, lambda g: -g))
+    model, samples = landscape(against(lambda t: torch.sin(60 * t).mean(dim=1) - 2))
+    assert finite_differences(model, samples).status == "pass"
+    assert gradient_norms(model, samples).status == "pass"
+    reversed_ = replace(model, gradient=Bent(model, lambda g: -g))
     assert finite_differences(reversed_, samples).status == "fail"
 
 
 @given(missing=st.integers(0, GROUPS - 1))
 def test_the_ratio_is_the_root_of_what_is_missing(missing: int) -> None:
     """Of four equal parts of a gradient, `missing` are cut off: the norm shrinks by sqrt(1 - missing / 4)."""
-    victim, samples = landscape(against(slope), n=64)
+    model, samples = landscape(against(slope), n=64)
     keep = (np.arange(3 * 4 * 4) % GROUPS >= missing).reshape(3, 4, 4)
-    v, g = gradient_of(margin, victim, samples)
-    ratio = slopes_over_gradient(victim, samples, v, g * keep, step_of(samples.threat))
+    v, g = gradient_of(margin, model, samples)
+    ratio = slopes_over_gradient(model, samples, v, g * keep, step_of(samples.threat))
     assert np.sqrt((ratio**2).mean()) == pytest.approx((1 - missing / GROUPS) ** -0.5, rel=0.25 if missing else 1e-3)
 
 
 def test_values_at_the_bounds_bias_nothing() -> None:
     """Half of the values can move one way only: they are left out on both sides."""
-    victim, samples = landscape(against(slope))
+    model, samples = landscape(against(slope))
     x = samples.x.copy()
     x[..., :2] = 1.0
     edge = replace(samples, x=x)
-    check = gradient_norms(victim, edge)
+    check = gradient_norms(model, edge)
     assert check.measured == pytest.approx(1, abs=0.02)
     assert check.measured is not None
     assert check.measured <= RULES["gradient_norms"].limit
@@ -121,4 +121,4 @@ def test_values_at_the_bounds_bias_nothing() -> None:
 
 def test_without_a_gradient_it_is_skipped(exported: Bundle) -> None:
     engine, samples = first(exported, "fp32")
-    assert gradient_norms(Victim(engine.runner, engine.centers), samples).status == "skipped"
+    assert gradient_norms(AttackedModel(engine.runner, engine.centers), samples).status == "skipped"

@@ -1,4 +1,4 @@
-"""Attacks held against each other: each check rejects a victim made for it and lets an honest one pass."""
+"""Attacks held against each other: each check rejects a model made for it and lets an honest one pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from masks import EPS, SPEC, Bent, Scores, against, barrier, decoy, fragile, landscape, slope, staircase
 
-from advcal_edge.attacks import PGD, Victim, run_attack
+from advcal_edge.attacks import PGD, AttackedModel, run_attack
 from advcal_edge.bundle import Bundle
 from advcal_edge.report.checks import Check
 from advcal_edge.threat import Norm, ThreatModel
@@ -29,9 +29,9 @@ JUDGES: tuple[Judge, ...] = (
 )
 
 
-def first(bundle: Bundle, precision: str, n: int = 32) -> tuple[Victim, Samples]:
+def first(bundle: Bundle, precision: str, n: int = 32) -> tuple[AttackedModel, Samples]:
     probe = bundle.probe().head(n)
-    engine, _ = open_engine(bundle, bundle.file(f"onnx/forward.{precision}.onnx"))
+    engine = open_engine(bundle, bundle.file(f"onnx/forward.{precision}.onnx"))
     return engine, Samples(probe.x, probe.y, bundle.threat, seed=0)
 
 
@@ -63,11 +63,11 @@ def test_honest_landscapes_pass_all(shape: Callable[..., object]) -> None:
     ids=["staircase", "barrier", "decoy"],
 )
 def test_deceptive_landscapes_fail(scores: Scores, caught_by: str) -> None:
-    victim, samples = landscape(scores)
-    found = outcomes(try_attacks(victim, samples))
+    model, samples = landscape(scores)
+    found = outcomes(try_attacks(model, samples))
     assert found[caught_by] == "fail", found
     assert found["noise_harmless"] == "pass"
-    ran = run_attack(PGD(steps=10), victim, samples.x, samples.y, samples.threat, route="alone", seed=0)
+    ran = run_attack(PGD(steps=10), model, samples.x, samples.y, samples.threat, route="alone", seed=0)
     assert ran.robust_accuracy > 0.9  # what a report without these checks would say
 
 
@@ -107,9 +107,9 @@ def test_the_first_half_of_the_long_run_is_the_short_one(exported: Bundle) -> No
 
 
 def test_without_a_gradient_or_a_right_sample_all_are_skipped_and_say_why() -> None:
-    victim, samples = landscape(against(slope))
-    blind = try_attacks(Victim(victim.runner, victim.centers, place=victim.place), samples)
-    wrong = try_attacks(victim, replace(samples, y=1 - samples.y))
+    model, samples = landscape(against(slope))
+    blind = try_attacks(AttackedModel(model.runner, model.centers, place=model.place), samples)
+    wrong = try_attacks(model, replace(samples, y=1 - samples.y))
     for trials, reason in ((blind, "no gradient"), (wrong, "no sample is right")):
         for judge in JUDGES:
             check = judge(trials)

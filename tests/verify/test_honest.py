@@ -36,7 +36,7 @@ def test_honest_exports_raise_no_alarm(modality: str, seed: int, tmp_path: Path)
     bundle = make(modality, seed, tmp_path)
     backward = open_backward_graph(bundle)
     engines = {p: open_engine(bundle, bundle.file(f"onnx/forward.{p}.onnx"), backward) for p in PRECISIONS}
-    reference, _ = open_torch_reference(bundle)
+    reference = open_torch_reference(bundle)
     sources = {"trunk": open_frozen_encoder(bundle), **engines}
     probe = bundle.probe().head(SAMPLES)
     reports = verify_all(

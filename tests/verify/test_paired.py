@@ -12,7 +12,7 @@ from paired import N, Toy
 from runs import Reports, failed
 from saboteurs import overflowing, shuffled_details
 
-from advcal_edge.attacks import Victim
+from advcal_edge.attacks import AttackedModel
 from advcal_edge.errors import InputError
 from advcal_edge.probe import Probe
 from advcal_edge.report.html import render_html
@@ -26,12 +26,12 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 
 @pytest.fixture(scope="module")
 def reports(toy: Toy) -> Reports:
-    engine = toy.victim()
+    engine = toy.attacked()
     return toy.verify(
         honest=engine,
-        details=toy.victim(shuffled_details),
-        overflowing=toy.victim(overflowing),  # every sample is brighter than its threshold
-        blind=Victim(engine.runner, engine.centers),
+        details=toy.attacked(shuffled_details),
+        overflowing=toy.attacked(overflowing),  # every sample is brighter than its threshold
+        blind=AttackedModel(engine.runner, engine.centers),
     )
 
 
@@ -102,7 +102,7 @@ def test_without_partners_and_with_few_labels_nothing_is_added(toy: Toy) -> None
     few = replace(toy, centers=toy.centers.subset(tuple("abcde")))
     known = toy.probe.y < 5
     few = replace(few, probe=Probe(toy.probe.x[known], toy.probe.y[known]))
-    report = few.verify(honest=few.victim())["honest"]
+    report = few.verify(honest=few.attacked())["honest"]
     assert not {"retrieval", "top5"} & report["derived"].keys()
     assert [item["name"] for item in report["derived"]["comparisons"]][-1] == "worst case"
     assert "recall" not in verification_table(report)
@@ -114,7 +114,7 @@ def test_partners_must_fit_the_samples(toy: Toy, shape: tuple[int, int]) -> None
     partner = np.eye(*shape, dtype=np.float32)
     partner[:, 0] = 1
     with pytest.raises(InputError, match="partners"):
-        replace(toy, probe=replace(toy.probe, partner=partner)).verify(honest=toy.victim())
+        replace(toy, probe=replace(toy.probe, partner=partner)).verify(honest=toy.attacked())
 
 
 def test_one_report_shows_recall_and_top_five_in_both_renderings(honest: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from paired import BUDGET, INFO, THREAT, Toy
 from runs import HASHES
 
 from advcal_edge.errors import BundleError, ConfigError
-from advcal_edge.verify import HeldOut, Lineup, Player, Shard, State, Verification
+from advcal_edge.verify import HeldOut, ModelSet, Shard, State, Verification
 from advcal_edge.verify.block import Block
 from advcal_edge.verify.crafting import attacks_per_block
 from advcal_edge.verify.samples import BLOCK
@@ -32,8 +32,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 
 def prepare(toy: Toy, state: State) -> Verification:
     held_out = HeldOut.of(toy.probe, THREAT, seed=0)
-    lineup = Lineup(Player(toy.victim(), {"kind": "onnx"}), {"fp32": Player(toy.victim(), INFO)})
-    return Verification(lineup, toy.linear.modality, held_out, BUDGET, 0.05, state)
+    models = ModelSet(replace(toy.attacked(), info={"kind": "onnx"}), {"fp32": replace(toy.attacked(), info=INFO)})
+    return Verification(models, toy.linear.modality, held_out, BUDGET, 0.05, state)
 
 
 def report(verification: Verification) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def test_an_interrupted_run_goes_on_to_the_same_report(
         first.run(cut)
     seen: list[int] = []
     again = prepare(toy, State.open(tmp_path, RUN))
-    each = attacks_per_block(again.lineup, again.samples, BUDGET)
+    each = attacks_per_block(again.models, again.samples, BUDGET)
     again.run(lambda stage, done, total: seen.append(done) if stage == "attack" else None)
     assert seen[0] == attacks // each * each + 1  # blocks that were done are not attacked again
     assert seen[-1] == each * again.samples.count
@@ -236,19 +236,20 @@ PEAK = """
 import resource, sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {here!r}]
+from dataclasses import replace
 from tiny import Linear, make_centers
-from advcal_edge.attacks import Victim
+from advcal_edge.attacks import AttackedModel
 from advcal_edge.probe import ProbeFile
 from advcal_edge.runtime.backends.onnx import OnnxBackend
 from advcal_edge.runtime.model import EngineGradient, Runner, Vjp
 from advcal_edge.spec import image
 from advcal_edge.threat import ThreatModel
-from advcal_edge.verify import Budget, HeldOut, Lineup, Player, State, Verification
+from advcal_edge.verify import Budget, HeldOut, ModelSet, State, Verification
 folder, n = Path(sys.argv[1]), int(sys.argv[2])
 modality = image(96)
 runner = Runner(OnnxBackend(folder / "forward.onnx", threads=1), modality.input)
 backward = Vjp(OnnxBackend(folder / "vjp.onnx", threads=1, optimization="basic"), modality.input)
-victim = Victim(runner, make_centers(), EngineGradient(runner, backward))
+model = AttackedModel(runner, make_centers(), EngineGradient(runner, backward))
 samples = HeldOut.open(
     ProbeFile.open(folder / "probe.npz", modality.input), n, ThreatModel("linf", 4 / 255, (0.0, 1.0)), 0
 )
@@ -257,8 +258,8 @@ steps = dict.fromkeys(("pgd_steps", "apgd_steps", "square_queries", "label_queri
 numbers = {{**steps, "pgd_restarts": 1, "apgd_restarts": 1, "targets": 0, "difference_steps": 1}}
 budget = Budget("small", ("ce",), numbers)
 with State.temporary() as state:
-    lineup = Lineup(Player(victim, {{}}), {{"fp32": Player(victim, {{"sha256": "ab" * 32, "precision": "fp32"}})}})
-    run = Verification(lineup, modality, samples, budget, 0.1, state)
+    models = ModelSet(model, {{"fp32": replace(model, info={{"sha256": "ab" * 32, "precision": "fp32"}})}})
+    run = Verification(models, modality, samples, budget, 0.1, state)
     run.run()
     hashes = dict.fromkeys(("engine", "graph", "gradient", "bundle", "data", "centers"))
     run.report("fp32", context={{}}, hashes=hashes).to_json()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from advcal_edge.attacks import PGD, Victim, run_attack
+from advcal_edge.attacks import PGD, AttackedModel, run_attack
 from advcal_edge.report.checks import Check, judge_value, skip
 from advcal_edge.verify.check import NO_GRADIENT, check
-from advcal_edge.verify.lineup import predict
+from advcal_edge.verify.model_set import predict
 from advcal_edge.verify.samples import Samples
 
 
 @check()
-def eps_zero(engine: Victim, samples: Samples) -> Check:
+def eps_zero(engine: AttackedModel, samples: Samples) -> Check:
     """With no room to move, an attack must leave the clean labels as they are; one that does not has left its ball."""
     why = "share of labels that an attack of eps 0 changes"
     if engine.gradient is None:
@@ -24,7 +24,7 @@ def eps_zero(engine: Victim, samples: Samples) -> Check:
 
 
 @check()
-def huge_eps(engine: Victim, samples: Samples) -> Check:
+def huge_eps(engine: AttackedModel, samples: Samples) -> Check:
     """With room for anything, nothing may withstand; what does reveals an attack that does not reach the engine."""
     eps = samples.threat.farthest(samples.x.shape[1:])  # any sample can become any other, also one of another class
     why = f"share of samples that withstand eps {eps:.4g}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.attacks import Victim
+from advcal_edge.attacks import AttackedModel
 from advcal_edge.attacks.base import to_numpy
 from advcal_edge.attacks.losses import Loss, cross_entropy, margin
 from advcal_edge.report.checks import RULES, Check, judge_value, skip
 from advcal_edge.threat import ThreatModel
 from advcal_edge.verify.check import NO_GRADIENT, check
-from advcal_edge.verify.lineup import embed
+from advcal_edge.verify.model_set import embed
 from advcal_edge.verify.samples import Samples
 
 SHORTER = (1, 1 / 4, 1 / 16)  # bindlite imu, n = 32: 0.64, 0.18 and 0.02 for fp32
@@ -19,7 +19,7 @@ STEP = 1 / 255  # of the bounds' width: far above int8 noise, and small enough t
 
 
 @check()
-def gradients_alive(engine: Victim, samples: Samples) -> Check:
+def gradients_alive(engine: AttackedModel, samples: Samples) -> Check:
     """Share of samples whose input gradient vanishes: a dead backward pass defeats every white-box attack."""
     if engine.gradient is None:
         return skip("gradients_alive", NO_GRADIENT)
@@ -32,7 +32,7 @@ def gradients_alive(engine: Victim, samples: Samples) -> Check:
 
 
 @check()
-def finite_differences(engine: Victim, samples: Samples) -> Check:
+def finite_differences(engine: AttackedModel, samples: Samples) -> Check:
     """Predicted against measured change of the margin when the engine steps along its gradient's sign.
 
     Measured per sample as |f(x + h) - f(x - h) - 2 <g, h>| / |2 <g, h>| with |h| one grey level of 255, or eps where
@@ -57,7 +57,7 @@ def finite_differences(engine: Victim, samples: Samples) -> Check:
 
 
 def slope_error(
-    engine: Victim, samples: Samples, v: NDArray[np.float64], g: NDArray[np.float64], step: float
+    engine: AttackedModel, samples: Samples, v: NDArray[np.float64], g: NDArray[np.float64], step: float
 ) -> NDArray[np.float64]:
     """Relative error (n,) of <g, h> for h the gradient's sign times `step`; 1 where nothing is predicted."""
     low, high = samples.threat.bounds
@@ -75,7 +75,7 @@ def step_of(threat: ThreatModel) -> float:
     return share * (threat.bounds[1] - threat.bounds[0])
 
 
-def gradient_of(loss: Loss, engine: Victim, samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def gradient_of(loss: Loss, engine: AttackedModel, samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """v = dL/dz (n, d) at the engine's embedding, and J^T v (n, ...)."""
     z, pullback = engine.white_box().vjp(engine.place(samples.x))
     v = loss(z, engine.place(samples.y), z, engine.centers)[1]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.attacks import Victim
+from advcal_edge.attacks import AttackedModel
 from advcal_edge.attacks.losses import margin
 from advcal_edge.report.checks import RULES, Check, judge_value, skip
 from advcal_edge.verify.check import NO_GRADIENT, check
 from advcal_edge.verify.checks.gradients import gradient_of, step_of
-from advcal_edge.verify.lineup import embed
+from advcal_edge.verify.model_set import embed
 from advcal_edge.verify.samples import Samples
 
 DIRECTIONS = 8
@@ -25,7 +25,7 @@ SCALES = (
 
 
 @check()
-def gradient_norms(engine: Victim, samples: Samples) -> Check:
+def gradient_norms(engine: AttackedModel, samples: Samples) -> Check:
     """Length of the gradient against the slopes that the engine shows in random directions.
 
     For random signs u the mean of ((f(x + hu) - f(x - hu)) / 2h)^2 estimates |grad f|^2, and so does the mean of
@@ -53,7 +53,7 @@ def gradient_norms(engine: Victim, samples: Samples) -> Check:
 
 
 def slopes_over_gradient(
-    engine: Victim, samples: Samples, v: NDArray[np.float64], g: NDArray[np.float64], step: float
+    engine: AttackedModel, samples: Samples, v: NDArray[np.float64], g: NDArray[np.float64], step: float
 ) -> NDArray[np.float64]:
     """Per sample (n,) the root mean square of measured over that of predicted slopes; 1 where both are nothing."""
     (low, high), x, n = samples.threat.bounds, samples.x, len(samples)

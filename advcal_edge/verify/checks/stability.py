@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from advcal_edge.attacks import Victim
+from advcal_edge.attacks import AttackedModel
 from advcal_edge.report.checks import Check, judge_value
 from advcal_edge.verify.check import check
-from advcal_edge.verify.lineup import embed
+from advcal_edge.verify.model_set import embed
 from advcal_edge.verify.samples import Samples
 
 
 @check()
-def repeatable(engine: Victim, samples: Samples) -> Check:
+def repeatable(engine: AttackedModel, samples: Samples) -> Check:
     """The same batch before and after another batch: catches noise and buffers that were not written."""
     x = samples.x
     half = len(x) // 2
@@ -24,7 +24,7 @@ def repeatable(engine: Victim, samples: Samples) -> Check:
 
 
 @check()
-def batch_independent(engine: Victim, samples: Samples) -> Check:
+def batch_independent(engine: AttackedModel, samples: Samples) -> Check:
     """One by one, together, and together in another order: catches rows that leak into each other."""
     x = samples.x
     together = embed(engine, x)
@@ -35,7 +35,7 @@ def batch_independent(engine: Victim, samples: Samples) -> Check:
 
 
 @check()
-def unit_norm(engine: Victim, samples: Samples) -> Check:
+def unit_norm(engine: AttackedModel, samples: Samples) -> Check:
     """Embeddings are finite and of length one: catches half-precision overflow before any average hides it."""
     error = np.abs(np.linalg.norm(embed(engine, samples.x).astype(np.float64), axis=1) - 1)
     return judge_value("unit_norm", float(error.max()), "largest deviation of |z| from one; NaN fails")

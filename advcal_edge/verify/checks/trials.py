@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.attacks import PGD, Attack, AttackOutcome, TargetedAPGD, Victim, run_attack
+from advcal_edge.attacks import PGD, Attack, AttackedModel, AttackOutcome, TargetedAPGD, run_attack
 from advcal_edge.progress import Progress, silent
 from advcal_edge.threat import ThreatModel
-from advcal_edge.verify.lineup import predict
+from advcal_edge.verify.model_set import predict
 from advcal_edge.verify.samples import Samples
 
 STEPS = 10
@@ -38,7 +38,7 @@ class Trials:
         return union
 
 
-def try_attacks(engine: Victim, samples: Samples, steps: int = STEPS, progress: Progress = silent) -> Trials:
+def try_attacks(engine: AttackedModel, samples: Samples, steps: int = STEPS, progress: Progress = silent) -> Trials:
     """PGD with each loss, with twice the steps and with one, targeted APGD, and noise, on what is right when clean.
 
     Twice the steps are steps of the same size: those of the shorter run, and as many again. So one run gives both: what
@@ -67,7 +67,7 @@ def try_attacks(engine: Victim, samples: Samples, steps: int = STEPS, progress: 
 
 
 def broken_by_noise(
-    engine: Victim, x: NDArray[np.float32], y: NDArray[np.int64], threat: ThreatModel, seed: int
+    engine: AttackedModel, x: NDArray[np.float32], y: NDArray[np.int64], threat: ThreatModel, seed: int
 ) -> Flags:
     """Where (n,) any of `DRAWS` random points around x (n, ...) is mislabelled."""
     broken = np.zeros(len(x), dtype=np.bool_)
