@@ -15,6 +15,14 @@ class Precision:
 
     name: str
     speed: int
+    family: str = ""
+    """How it is reduced, which decides what stays fp32: `cast` or `quantised`; fp32 is not."""
+    conversion: str = ""
+    """Place of its `Conversion`, imported when such a graph is exported."""
+    tensorrt: str = ""
+    """Name of its type in TensorRT's API."""
+    kernels: str = ""
+    """Pattern of its type in the names that TensorRT gives to layers and formats."""
     default: bool = True
     """Whether it is exported unless others are asked for, and among the graphs that `auto` chooses from."""
     on_cpu: bool = True
@@ -31,11 +39,43 @@ class Precision:
 PRECISIONS: Mapping[str, Precision] = {
     precision.name: precision
     for precision in (
-        Precision("fp32", speed=0),
-        Precision("fp16", speed=1),
-        Precision("bf16", speed=2, default=False, on_cpu=False),
-        Precision("int8", speed=2),
-        Precision("fp8", speed=2, default=False, opset=19),
+        Precision("fp32", speed=0, tensorrt="FLOAT", kernels=r"fp32|\bfloat\b|float32"),
+        Precision(
+            "fp16",
+            speed=1,
+            family="cast",
+            conversion="advcal_edge.export.fp16:FP16",
+            tensorrt="HALF",
+            kernels=r"(?<!b)fp16|\bhalf\b",
+        ),
+        Precision(
+            "bf16",
+            speed=2,
+            family="cast",
+            conversion="advcal_edge.export.fp16:BF16",
+            tensorrt="BF16",
+            kernels=r"bf16|bfloat",
+            default=False,
+            on_cpu=False,
+        ),
+        Precision(
+            "int8",
+            speed=2,
+            family="quantised",
+            conversion="advcal_edge.export.int8:INT8",
+            tensorrt="INT8",
+            kernels=r"\bint8\b",
+        ),
+        Precision(
+            "fp8",
+            speed=2,
+            family="quantised",
+            conversion="advcal_edge.export.fp8:FP8",
+            tensorrt="FP8",
+            kernels=r"fp8|float8|e4m3",
+            default=False,
+            opset=19,
+        ),
     )
 }
 """By name, in the order in which they are exported and listed."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from advcal_edge.errors import ExportError, FidelityError, first_line
+from advcal_edge.export.conversion import Limit
 from advcal_edge.export.forward import freeze
 from advcal_edge.export.vjp import pull_back
 
@@ -61,27 +62,9 @@ class VjpFidelity:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A bound on one measure, and why it lies where it lies."""
-
-    measure: str
-    bound: float
-    reason: str
-    lower: bool = False
-
-    def holds(self, value: float) -> bool:
-        """Whether `value` is on the right side; NaN never is."""
-        return value >= self.bound if self.lower else value <= self.bound
-
-
-FORWARD_LIMITS: dict[str, tuple[Limit, ...]] = {
-    "fp32": (Limit("relative_l2", 1e-4, "only the order of sums differs: 3e-7 when measured, 2e-6 on large encoders"),),
-    "fp16": (Limit("relative_l2", 5e-2, "11 bits give about 2e-4; an overflow or a lost norm gives 0.1 and more"),),
-    "bf16": (Limit("relative_l2", 0.1, "8 bits give 2e-3 on bindlite, depth adds to it; a lost part gives more"),),
-    "int8": (Limit("cosine_mean", 0.9, "a small encoder may lose much; below this the graph is noise", lower=True),),
-    "fp8": (Limit("cosine_mean", 0.9, "4 bits of mantissa lose about as much as int8, outliers less", lower=True),),
-}
+FP32_LIMITS = (
+    Limit("relative_l2", 1e-4, "only the order of sums differs: 3e-7 when measured, 2e-6 on large encoders"),
+)
 
 VJP_LIMITS = (
     Limit("forward_relative_l2", 1e-4, "the same forward pass as the fp32 graph"),

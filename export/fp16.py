@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from advcal_edge.errors import ExportError
+from advcal_edge.export.conversion import Conversion, Limit
 from advcal_edge.export.graph_file import find_opset, write_graph
 from advcal_edge.export.graph_regions import ELEMENTWISE, MATRIX_PRODUCTS, MOVES, constants, products
 from advcal_edge.export.precision import kept_nodes
@@ -49,6 +50,25 @@ def convert_cast(
         raise ExportError(f"`{source.name}` has no matrix product left to convert to {precision}")
     insert_casts(model.graph, half, floats, precision)
     write_graph(model, target, precision=precision, kind="forward", opset=find_opset(model), step=step)
+
+
+def conversion(precision: str, limit: Limit) -> Conversion:
+    """The conversion to a precision that is made by casting, which needs no calibration samples."""
+    return Conversion(
+        convert=lambda source, target, calibration, further, step: convert_cast(
+            source, target, precision, further, step
+        ),
+        limits=(limit,),
+        emulate=lambda source, target: emulate(source, target, precision),
+    )
+
+
+FP16 = conversion(
+    "fp16", Limit("relative_l2", 5e-2, "11 bits give about 2e-4; an overflow or a lost norm gives 0.1 and more")
+)
+BF16 = conversion(
+    "bf16", Limit("relative_l2", 0.1, "8 bits give 2e-3 on bindlite, depth adds to it; a lost part gives more")
+)
 
 
 def float_values(model: onnx.ModelProto) -> frozenset[str]:

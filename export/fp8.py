@@ -16,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from advcal_edge.export.conversion import Conversion, Limit
 from advcal_edge.export.graph_file import find_opset, write_graph
 from advcal_edge.export.int8 import quantise
 from advcal_edge.export.opset import check_opset
@@ -23,7 +24,7 @@ from advcal_edge.export.opset import check_opset
 LARGEST = 448.0  # of E4M3; what lies beyond has no code but NaN
 INT8_LARGEST = 127.0  # of the symmetric int8 pairs that ranges are read from
 
-FP8 = helper.tensor_dtype_to_np_dtype(TensorProto.FLOAT8E4M3FN)
+E4M3 = helper.tensor_dtype_to_np_dtype(TensorProto.FLOAT8E4M3FN)
 
 
 def convert_fp8(
@@ -50,6 +51,14 @@ def convert_fp8(
     write_graph(model, target, precision="fp8", kind="forward", opset=opset, step=step)
 
 
+FP8 = Conversion(
+    convert=lambda source, target, calibration, further, step: convert_fp8(
+        source, target, calibration(), further, step
+    ),
+    limits=(Limit("cosine_mean", 0.9, "4 bits of mantissa lose about as much as int8, outliers less", lower=True),),
+)
+
+
 def to_fp8(graph: onnx.GraphProto, weights: dict[str, NDArray[Any]]) -> None:
     """Turn every symmetric int8 pair of a graph into one of E4M3, in place; `weights` are the unrounded ones by name.
 
@@ -61,7 +70,7 @@ def to_fp8(graph: onnx.GraphProto, weights: dict[str, NDArray[Any]]) -> None:
         if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
             continue
         value, scale, zero = node.input
-        made[zero] = np.zeros(tuple(tensors[zero].dims), FP8)
+        made[zero] = np.zeros(tuple(tensors[zero].dims), E4M3)
         if value in tensors:
             made[scale], made[value] = encode(weights[value.removesuffix("_quantized")], axis_of(node))
         else:
@@ -81,4 +90,4 @@ def encode(weight: NDArray[np.float32], axis: int) -> tuple[NDArray[np.float32],
     wanted = np.abs(weight).max(axis=others) / np.float32(LARGEST)
     scale = np.where(wanted >= np.finfo(np.float32).tiny, wanted, 1.0).astype(np.float32)
     scaled = weight / np.expand_dims(scale, others)
-    return scale, np.clip(scaled, -LARGEST, LARGEST).astype(FP8)
+    return scale, np.clip(scaled, -LARGEST, LARGEST).astype(E4M3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from advcal_edge.bundle import Bundle
+from advcal_edge.export.conversion import find_conversion
 from advcal_edge.export.fallback import Step
 from advcal_edge.export.fidelity import (
-    FORWARD_LIMITS,
+    FP32_LIMITS,
     VJP_LIMITS,
     ForwardFidelity,
     VjpFidelity,
@@ -24,11 +26,8 @@ from advcal_edge.export.fidelity import (
     measure_vjp,
 )
 from advcal_edge.export.forward import export_forward
-from advcal_edge.export.fp8 import convert_fp8
-from advcal_edge.export.fp16 import ELEMENTS, convert_cast, emulate
 from advcal_edge.export.graph_file import graph_files, label_step
 from advcal_edge.export.graph_regions import products
-from advcal_edge.export.int8 import convert_int8
 from advcal_edge.export.opset import Kind
 from advcal_edge.export.precision import kept_nodes
 from advcal_edge.export.result import ExportedGraph
@@ -78,12 +77,9 @@ class GraphMaker:
             return
         reference = self.reference()
         further, name = ((), None) if step is None else (step.further, step.name)
-        if precision in ("fp16", "bf16"):
-            convert_cast(reference, path, precision, further, name)
-        elif precision == "int8":
-            convert_int8(reference, path, self.bundle.calibration().x, further, name)
-        elif precision == "fp8":
-            convert_fp8(reference, path, self.bundle.calibration().x, further, name)
+        if precision != "fp32":
+            convert = find_conversion(precision).convert
+            convert(reference, path, lambda: self.bundle.calibration().x, further, name)
         elif name is not None:
             label_step(path, name)
 
@@ -110,19 +106,26 @@ class GraphMaker:
             backward = measure_vjp(path, self.module, x, self.bundle.modality.input.width)
             check_fidelity(path.name, backward, VJP_LIMITS)
             return backward
+        if precision == "fp32":
+            forward = measure_forward(path, self.module, x, reference=True)
+            check_fidelity(path.name, forward, FP32_LIMITS)
+            return forward
+        conversion = find_conversion(precision)
         if PRECISIONS[precision].on_cpu:
-            forward = measure_forward(path, self.module, x, reference=precision == "fp32")
-            check_fidelity(path.name, forward, FORWARD_LIMITS[precision])
-        if precision in ELEMENTS:
-            forward = self.measure_emulated(path, precision, x)
-            check_fidelity(path.name, forward, FORWARD_LIMITS[precision])
+            forward = measure_forward(path, self.module, x, reference=False)
+            check_fidelity(path.name, forward, conversion.limits)
+        if conversion.emulate is not None:
+            forward = self.measure_emulated(path, conversion.emulate, x)
+            check_fidelity(path.name, forward, conversion.limits)
         return forward
 
-    def measure_emulated(self, path: Path, precision: str, x: NDArray[np.float32]) -> ForwardFidelity:
+    def measure_emulated(
+        self, path: Path, emulate: Callable[[Path, Path], None], x: NDArray[np.float32]
+    ) -> ForwardFidelity:
         """Measure the emulation of a graph."""
         with TemporaryDirectory(dir=self.folder, prefix=".emulation.") as folder:
             emulation = Path(folder) / path.name
-            emulate(path, emulation, precision)
+            emulate(path, emulation)
             return replace(measure_forward(emulation, self.module, x, reference=True), emulated=True)
 
     def path(self, kind: Kind, precision: str) -> Path:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from advcal_edge.errors import ExportError, first_line
+from advcal_edge.export.conversion import Conversion, Limit
 from advcal_edge.export.graph_file import find_opset, graph_files, suppress_output, write_graph
 from advcal_edge.export.graph_regions import MATRIX_PRODUCTS, products
 from advcal_edge.export.precision import kept_nodes
@@ -58,6 +59,14 @@ def convert_int8(
     """
     model = quantise(source, calibration, "int8", further)
     write_graph(model, target, precision="int8", kind="forward", opset=find_opset(model), step=step)
+
+
+INT8 = Conversion(
+    convert=lambda source, target, calibration, further, step: convert_int8(
+        source, target, calibration(), further, step
+    ),
+    limits=(Limit("cosine_mean", 0.9, "a small encoder may lose much; below this the graph is noise", lower=True),),
+)
 
 
 def quantise(

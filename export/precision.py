@@ -20,9 +20,9 @@ from advcal_edge.export.graph_regions import (
     residual_sums,
     stem_products,
 )
+from advcal_edge.precision import PRECISIONS
 
-CAST: tuple[str, ...] = ("fp16", "bf16")
-QUANTISED: tuple[str, ...] = ("int8", "fp8")
+CAST, QUANTISED = ("cast",), ("quantised",)
 REDUCED = (*CAST, *QUANTISED)
 
 
@@ -33,7 +33,8 @@ class Part:
     name: str
     what: str
     reason: str
-    precisions: tuple[str, ...]
+    applies: tuple[str, ...]
+    """Families of precisions, or single ones."""
     find: Callable[[onnx.GraphProto], frozenset[str]]
 
 
@@ -114,4 +115,5 @@ FURTHER = (
 def kept_nodes(graph: onnx.GraphProto, precision: str, further: Collection[str] = ()) -> frozenset[str]:
     """Names of the nodes that stay fp32 in `precision`, `further` parts of `FURTHER` included."""
     parts = (*POLICY, *(part for part in FURTHER if part.name in further))
-    return frozenset().union(*(part.find(graph) for part in parts if precision in part.precisions))
+    names = {precision, PRECISIONS[precision].family}
+    return frozenset().union(*(part.find(graph) for part in parts if not names.isdisjoint(part.applies)))

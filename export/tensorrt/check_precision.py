@@ -18,14 +18,7 @@ from advcal_edge.precision import PRECISIONS
 from advcal_edge.runtime.backends.trt_api import Product, collecting_log
 from advcal_edge.runtime.metadata import Device
 
-WORDS: Sequence[tuple[str, re.Pattern[str]]] = (
-    ("bf16", re.compile(r"bf16|bfloat", re.I)),
-    ("fp16", re.compile(r"(?<!b)fp16|\bhalf\b", re.I)),
-    ("fp8", re.compile(r"fp8|float8|e4m3", re.I)),
-    ("int8", re.compile(r"\bint8\b", re.I)),
-    ("fp32", re.compile(r"fp32|\bfloat\b|float32", re.I)),
-)
-
+WORDS = tuple((name, re.compile(precision.kernels, re.I)) for name, precision in reversed([*PRECISIONS.items()]))
 NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
 REDUCED = frozenset(PRECISIONS) - {"fp32"}
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from advcal_edge.errors import ExportError
 from advcal_edge.export.tensorrt.check_precision import NODE
+from advcal_edge.precision import PRECISIONS
 from advcal_edge.runtime.backends.graph_check import check_graph
 from advcal_edge.runtime.backends.trt_api import Product
 from advcal_edge.runtime.engine_file import EngineFile
 
-TYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
+TYPES = {precision.tensorrt: name for name, precision in PRECISIONS.items()}
 PRODUCTS = ("MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION", "EINSUM")
 UNFUSED = ("SOFTMAX", "NORMALIZATION")
 PASSED_THROUGH = ("SHUFFLE", "CAST", "IDENTITY", "SLICE", "SQUEEZE", "UNSQUEEZE")

@@ -32,7 +32,7 @@ from advcal_edge.encoders.bindlite.trunk import TRUNKS, Trunk
 from advcal_edge.encoders.transformer import Attention
 from advcal_edge.errors import ConfigError
 from advcal_edge.export.fidelity import (
-    FORWARD_LIMITS,
+    FP32_LIMITS,
     VJP_LIMITS,
     check_fidelity,
     measure_forward,
@@ -157,7 +157,7 @@ def check_exports(module: nn.Module, encoder: Encoder, folder: Path) -> None:
     forward, vjp = folder / "forward.onnx", folder / "vjp.onnx"
     export_forward(module, spec, forward)
     export_vjp(module, spec, encoder.embedding_dim, vjp)
-    check_fidelity("forward", measure_forward(forward, module, x, reference=True), FORWARD_LIMITS["fp32"])
+    check_fidelity("forward", measure_forward(forward, module, x, reference=True), FP32_LIMITS)
     check_fidelity("vjp", measure_vjp(vjp, module, x, spec.width), VJP_LIMITS)
     indexing = {"Scatter", "ScatterND", "ScatterElements", "GatherND", "GatherElements", "TopK"}
     for path in (forward, vjp):

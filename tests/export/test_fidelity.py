@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from small_trunk import SmallTrunk
 
 from advcal_edge.errors import ExportError
+from advcal_edge.export.conversion import Limit, find_conversion
 from advcal_edge.export.fidelity import (
-    FORWARD_LIMITS,
+    FP32_LIMITS,
     VJP_LIMITS,
     ForwardFidelity,
     check_fidelity,
     measure_forward,
     measure_vjp,
 )
+from advcal_edge.precision import PRECISIONS
 
 
 def test_faithful_graphs_pass(
@@ -26,9 +28,9 @@ def test_faithful_graphs_pass(
     fp32 = measure_forward(forward_graph, trunk, x, reference=True)
     fp16 = measure_forward(fp16_graph, trunk, x, reference=False)
     int8 = measure_forward(int8_graph, trunk, x, reference=False)
-    check_fidelity("forward.fp32.onnx", fp32, FORWARD_LIMITS["fp32"])
-    check_fidelity("forward.fp16.onnx", fp16, FORWARD_LIMITS["fp16"])
-    check_fidelity("forward.int8.onnx", int8, FORWARD_LIMITS["int8"])
+    check_fidelity("forward.fp32.onnx", fp32, FP32_LIMITS)
+    check_fidelity("forward.fp16.onnx", fp16, find_conversion("fp16").limits)
+    check_fidelity("forward.int8.onnx", int8, find_conversion("int8").limits)
     assert fp32.relative_l2 < fp16.relative_l2 < int8.relative_l2
     assert int8.cosine_min <= int8.cosine_mean < fp16.cosine_mean
     assert fp32.samples == len(x)
@@ -37,7 +39,7 @@ def test_faithful_graphs_pass(
 def test_a_broken_graph_is_refused(broken_graph: Path, trunk: SmallTrunk, x: NDArray[np.float32]) -> None:
     fidelity = measure_forward(broken_graph, trunk, x, reference=True)
     with pytest.raises(ExportError, match=r"`forward.fp32.onnx` does not .*relative_l2 is .*expected at most 0.0001"):
-        check_fidelity("forward.fp32.onnx", fidelity, FORWARD_LIMITS["fp32"])
+        check_fidelity("forward.fp32.onnx", fidelity, FP32_LIMITS)
 
 
 def test_a_wrong_gradient_is_refused(
@@ -59,11 +61,15 @@ def test_a_wrong_gradient_is_refused(
         check_fidelity("vjp.fp32.onnx", fidelity, VJP_LIMITS)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def limits(precision: str) -> tuple[Limit, ...]:
+    return FP32_LIMITS if precision == "fp32" else find_conversion(precision).limits
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_nan_is_refused(precision: str) -> None:
     nan = float("nan")
     with pytest.raises(ExportError, match="is nan"):
-        check_fidelity("g.onnx", ForwardFidelity(1, nan, nan, nan, nan), FORWARD_LIMITS[precision])  # type: ignore[index]
+        check_fidelity("g.onnx", ForwardFidelity(1, nan, nan, nan, nan), limits(precision))
 
 
 def test_a_file_that_is_no_graph(trunk: SmallTrunk, x: NDArray[np.float32], tmp_path: Path) -> None:
@@ -74,7 +80,7 @@ def test_a_file_that_is_no_graph(trunk: SmallTrunk, x: NDArray[np.float32], tmp_
 
 
 def test_limits_name_their_reasons() -> None:
-    assert all(limit.reason for limits in (*FORWARD_LIMITS.values(), VJP_LIMITS) for limit in limits)
+    assert all(limit.reason for limit in (*VJP_LIMITS, *(limit for name in PRECISIONS for limit in limits(name))))
 
 
 def test_json(vjp_graph: Path, trunk: SmallTrunk, x: NDArray[np.float32]) -> None:

@@ -13,7 +13,8 @@ from onnx.reference import ReferenceEvaluator
 from small_trunk import SPEC, SmallTrunk
 
 from advcal_edge.errors import ConfigError, ExportError
-from advcal_edge.export.fidelity import FORWARD_LIMITS, check_fidelity, measure_forward, relative_error, run_graph
+from advcal_edge.export.conversion import find_conversion
+from advcal_edge.export.fidelity import check_fidelity, measure_forward, relative_error, run_graph
 from advcal_edge.export.forward import export_forward
 from advcal_edge.export.fp8 import LARGEST, convert_fp8, encode
 from advcal_edge.export.graph_regions import MATRIX_PRODUCTS
@@ -100,7 +101,7 @@ def test_runs_on_a_cpu_as_the_reference_evaluator_says(
     (full,) = run_graph(forward_graph, {"x": x}, reference=True)
     assert relative_error(got, want) < 0.2 * relative_error(want, full)
     fidelity = measure_forward(fp8_graph, trunk, x, reference=False)
-    check_fidelity("forward.fp8.onnx", fidelity, FORWARD_LIMITS["fp8"])
+    check_fidelity("forward.fp8.onnx", fidelity, find_conversion("fp8").limits)
     assert not fidelity.emulated
 
 

@@ -1,21 +1,29 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 from small_trunk import EMBEDDING_DIM, SmallTrunk
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import FidelityError
+from advcal_edge.export.conversion import Conversion, Limit
 from advcal_edge.export.fallback import find_step, graph_steps
+from advcal_edge.export.graph_file import write_graph
 from advcal_edge.export.graph_maker import GraphMaker
-from advcal_edge.export.graphs import add_graphs, remove_graph
+from advcal_edge.export.graphs import add_graphs, export_graphs, remove_graph
+from advcal_edge.export.precision import FURTHER, POLICY
 from advcal_edge.export.result import ExportResult
+from advcal_edge.precision import PRECISIONS, Precision
+from advcal_edge.runtime.engine_file import EngineFile
+from advcal_edge.runtime.model import open_runner
 
 BUILT, ATTENTION, LAST, FULL = graph_steps()
 
@@ -126,3 +134,38 @@ def test_graphs_are_added_and_taken_out(bundle: Bundle, trunk: SmallTrunk) -> No
     assert gone.section("graphs")["files"] == {}
     assert not (gone.path / "onnx" / "forward.fp16.onnx").exists()
     assert remove_graph(gone, "onnx/forward.fp16.onnx").manifest == gone.manifest
+
+
+def convert_int6(
+    source: Path,
+    target: Path,
+    calibration: Callable[[], NDArray[np.float32]],
+    further: Collection[str],
+    step: str | None,
+) -> None:
+    """Round the constant weights to 6 bits per tensor."""
+    model = onnx.load(str(source))
+    for tensor in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.ndim == 2:
+            scale = np.abs(values).max() / np.float32(31)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.round(values / scale) * scale, tensor.name))
+    write_graph(model, target, precision="int6", kind="forward", opset=20, step=step)
+
+
+INT6 = Conversion(convert_int6, (Limit("cosine_mean", 0.8, "5 bits and a sign", lower=True),))
+
+
+def test_a_precision_is_its_definition_and_its_converter(
+    bundle: Bundle, trunk: SmallTrunk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    int6 = Precision("int6", speed=3, family="quantised", conversion=f"{__name__}:INT6", default=False)
+    monkeypatch.setitem(PRECISIONS, "int6", int6)  # type: ignore[arg-type]
+    bundle, result = export_graphs(bundle, trunk, precisions=("int6",), gradient=False)
+    (graph,) = result.graphs
+    assert graph.path == int6.graph
+    assert 0.8 < graph.fidelity["cosine_mean"] < 0.99999
+    assert {"attention scores", "head"} <= {part.name for part in (*POLICY, *FURTHER) if int6.family in part.applies}
+    runner = open_runner(EngineFile.of(bundle.file(int6.graph)), bundle.modality.input)
+    assert runner.precision == "int6"
+    assert runner(bundle.probe().x).shape == (12, EMBEDDING_DIM)

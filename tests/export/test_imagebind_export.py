@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from advcal_edge.encoders.imagebind.encoder import MODALITIES, trunk_config
 from advcal_edge.encoders.imagebind.published import TrunkConfig
 from advcal_edge.encoders.imagebind.trunk import Trunk
-from advcal_edge.export.fidelity import FORWARD_LIMITS, VJP_LIMITS, check_fidelity, measure_forward, measure_vjp
+from advcal_edge.export.fidelity import FP32_LIMITS, VJP_LIMITS, check_fidelity, measure_forward, measure_vjp
 from advcal_edge.export.forward import export_forward
 from advcal_edge.export.vjp import SCATTERS, export_vjp
 from advcal_edge.spec import TensorSpec
@@ -57,9 +57,7 @@ def test_a_small_trunk_of_every_sensor_exports_with_its_gradient(modality: str, 
     module, x = Deployed(config), sample(spec, 3)
     export_forward(module, spec, tmp_path / "forward.onnx")
     export_vjp(module, spec, 24, tmp_path / "vjp.onnx")
-    check_fidelity(
-        "forward", measure_forward(tmp_path / "forward.onnx", module, x, reference=True), FORWARD_LIMITS["fp32"]
-    )
+    check_fidelity("forward", measure_forward(tmp_path / "forward.onnx", module, x, reference=True), FP32_LIMITS)
     check_fidelity("vjp", measure_vjp(tmp_path / "vjp.onnx", module, x, spec.width), VJP_LIMITS)
     assert not operators(tmp_path / "forward.onnx") & (SCATTERS | GATHERS)
     assert not operators(tmp_path / "vjp.onnx") & (SCATTERS | GATHERS)
@@ -78,7 +76,7 @@ def test_a_trunk_of_published_size_exports_within_the_limits(modality: str, tmp_
     vjp = measure_vjp(tmp_path / "vjp.onnx", module, x, spec.width)
     sizes = {path.name: f"{path.stat().st_size / 1e6:.0f} MB" for path in tmp_path.iterdir()}
     print(f"{modality}: exported in {np.diff(seconds).round()} s, {sizes}, {forward}, {vjp}")
-    check_fidelity("forward", forward, FORWARD_LIMITS["fp32"])
+    check_fidelity("forward", forward, FP32_LIMITS)
     check_fidelity("vjp", vjp, VJP_LIMITS)
 
 
@@ -88,4 +86,4 @@ def test_weights_beyond_two_gigabytes_lie_beside_the_graph(tmp_path: Path) -> No
     export_forward(module, spec, path)
     assert path.stat().st_size < 10e6
     assert path.with_name("forward.onnx.data").stat().st_size > 2**31
-    check_fidelity("forward", measure_forward(path, module, sample(spec, 1), reference=True), FORWARD_LIMITS["fp32"])
+    check_fidelity("forward", measure_forward(path, module, sample(spec, 1), reference=True), FP32_LIMITS)

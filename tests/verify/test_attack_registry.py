@@ -69,7 +69,11 @@ def test_a_new_attack_runs_on_either_side_and_is_audited(tmp_path: Path, capsys:
     assert main(["verify", str(bundle), "--engine", "fp32", "--reference", "onnx"]) in (0, 1)
     assert "Square 50, Brighter, label only 50" in capsys.readouterr().err
     path, report = report_of(bundle)
-    found = [(item["route"], item["crafted_on"]) for item in report["measured"]["attacks"] if item["attack"] == "Brighter(tries=1)"]
+    found = [
+        (item["route"], item["crafted_on"])
+        for item in report["measured"]["attacks"]
+        if item["attack"] == "Brighter(tries=1)"
+    ]
     assert found == [("black box", "reference"), ("black box", "engine")]
     assert main(["verify", "--check", str(path)]) == 0
 
