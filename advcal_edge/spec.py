@@ -14,7 +14,7 @@ from advcal_edge import limits
 from advcal_edge.errors import BundleError, ConfigError, InputError
 
 FLOAT32, BITS = np.dtype(np.float32), np.dtype(np.uint32)
-DEEPEST = 16  # bits per value of any sensor that `runtime.preprocess` reads
+DEEPEST = 16  # bits per value of any sensor that `runtime.sensors` reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,4 +232,4 @@ def point(points: int) -> Modality:
 
 
 MODALITIES = ("image", "video", "thermal", "depth", "audio", "imu", "event", "point")
-"""Every sensor that `runtime.preprocess` can read."""
+"""Every sensor that `runtime.sensors` can read."""

@@ -24,7 +24,7 @@ from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.centers import Centers
 from advcal_edge.encoders.bindlite import Bindlite
 from advcal_edge.report.table import percent, percent_interval
-from advcal_edge.runtime.preprocess import preprocess
+from advcal_edge.runtime.sensors import preprocess
 from advcal_edge.stats import wilson
 from advcal_edge.threat import ThreatModel
 

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from advcal_edge.calibrate.data.builtin import basic_motions, fashion_mnist
 from advcal_edge.encoders.bindlite import Bindlite
 from advcal_edge.encoders.bindlite.encoder import MODALITIES, SCENE
-from advcal_edge.runtime.preprocess import preprocess
+from advcal_edge.runtime.sensors import preprocess
 
 STEPS = 20
 BUDGETS = (1, 2, 4)

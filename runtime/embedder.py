@@ -23,9 +23,9 @@ from advcal_edge.runtime.verified import find_verified
 from advcal_edge.spec import Modality, TensorSpec
 
 if TYPE_CHECKING:
-    from advcal_edge.runtime.preprocess import Frame
+    from advcal_edge.runtime.sensors import Frame
 
-PREPROCESS = "advcal_edge.runtime.preprocess"
+PREPROCESS = "advcal_edge.runtime.sensors"
 NORM_TOLERANCE = 0.01  # half precision and int8 stay within 0.001; a forgotten logit scale is off by 4 and more
 
 
@@ -138,7 +138,7 @@ class Embedder:
             InputError: a frame is not what the sensor gives.
             EngineError: the engine fails or returns NaN, or the clips of a recording cancel each other.
         """
-        from advcal_edge.runtime.preprocess import preprocess, preprocess_clips
+        from advcal_edge.runtime.sensors import preprocess, preprocess_clips
 
         if self.modality.settings.get("clips", 1) <= 1:
             return self(preprocess(self.modality, frames))

@@ -18,7 +18,7 @@ from advcal_edge.spec import thermal
 from advcal_edge.storage import canonical, sha256_bytes
 from advcal_edge.threat import ThreatModel
 from advcal_edge.verify import BUDGETS
-from advcal_edge.verify.picture import views
+from advcal_edge.verify.thumbnails import views
 
 Flags = NDArray[np.bool_]
 

@@ -22,7 +22,7 @@ _one_at_a_time = Lock()
 
 def keep_decoders_quiet() -> None:
     """From now on no decoder of sensor files writes to the user's terminal."""
-    from advcal_edge.runtime.preprocess.opencv import hear_decoders
+    from advcal_edge.runtime.sensors.files.opencv import hear_decoders
 
     hear_decoders(overheard)
 

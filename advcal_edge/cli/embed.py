@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from advcal_edge.runtime import Match
-    from advcal_edge.runtime.preprocess import Frame
+    from advcal_edge.runtime.sensors import Frame
     from advcal_edge.spec import Modality
 
 FILES_AT_ONCE, BYTES_AT_ONCE = 64, 256 * 2**20  # raw frames held in memory, however many files were named
@@ -95,7 +95,7 @@ def batches(files: list[Path], modality: Modality) -> Iterator[list[Frame]]:
         InputError: a file is no frame of this modality; the message names it.
         DependencyError: the library that reads its format is not installed.
     """
-    from advcal_edge.runtime.preprocess import Recording, read_frame
+    from advcal_edge.runtime.sensors import Recording, read_frame
 
     batch: list[Frame] = []
     held = 0

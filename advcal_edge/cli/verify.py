@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from advcal_edge import limits
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import AllowPlanCode, EncoderCode, Json, Seed, Weights
 from advcal_edge.commands import command
 from advcal_edge.consent import Consent
-from advcal_edge.errors import ConfigError
+from advcal_edge.documents import read_object
+from advcal_edge.errors import BundleError, ConfigError
+from advcal_edge.manifest import MANIFEST
 from advcal_edge.precision import PRECISIONS
 from advcal_edge.stats import MARGIN
 
@@ -88,7 +91,7 @@ def verify(
     if len(chosen) > 1:
         raise ConfigError(f"{' and '.join(f'`{name}`' for name in chosen)} exclude each other", hint="use one of them")
     if check is not None:
-        from advcal_edge.cli.auditing import audit_report
+        from advcal_edge.cli.verify import audit_report
 
         engine_path = None if engine is None else Path(engine)
         raise typer.Exit(0 if audit_report(console, check, bundle, engine_path) else 1)
@@ -179,3 +182,44 @@ def announce(bundle: Bundle, console: Console, options: VerifyOptions, run: Veri
     done = sum(run.state.done(index) for index in range(run.samples.count))
     if done:
         console.say(f"{done} of {run.samples.count} blocks of samples are done already")
+
+
+def audit_report(console: Console, path: Path, bundle: Path | None, engine: Path | None) -> bool:
+    """Check hashes and arithmetic of a report without attacking anything; whether all of it holds.
+
+    Raises:
+        ConfigError: no bundle to hold it against.
+        BundleError: the report cannot be read, or was changed since the bundle listed it.
+    """
+    from advcal_edge.report.text import render_findings
+    from advcal_edge.verify.audit import audit
+
+    document = read_object(path, limits.REPORT_BYTES, BundleError, hint="verify again, or copy the report again")
+    opened = Bundle.open(bundle if bundle is not None else bundle_of(path))
+    if path.resolve().is_relative_to(opened.path.resolve()):
+        inner = path.resolve().relative_to(opened.path.resolve()).as_posix()
+        if opened.has(inner):
+            opened.file(inner)
+    console.say(f"check  {path}  against {opened.path}")
+    findings = audit(document, opened, engine)
+    console.result(render_findings(findings))
+    holds = all(finding.status == "ok" for finding in findings)
+    console.document({"holds": holds, "findings": [finding.to_json() for finding in findings]})
+    word = "holds" if holds else "does not hold"
+    console.say(f"the report {word}; its verdict is {document['derived'].get('verdict')}. Nothing was attacked")
+    return holds
+
+
+def bundle_of(path: Path) -> Path:
+    """The bundle in whose folder `reports/ENGINE/` the report lies.
+
+    Raises:
+        ConfigError: it lies elsewhere.
+    """
+    parents = path.resolve().parents
+    if len(parents) > 2 and parents[1].name == "reports" and (parents[2] / MANIFEST).is_file():
+        return parents[2]
+    raise ConfigError(
+        f"`{path}` lies in no bundle; expected one to hold it against",
+        hint=command("verify", "BUNDLE", "--check", path),
+    )

@@ -16,8 +16,7 @@ from advcal_edge.retrieval import Rank, gallery, label_rank
 from advcal_edge.spec import Modality
 from advcal_edge.verify.block import FIRST, Attempt, Block, Bools, Winners
 from advcal_edge.verify.budget import Budget
-from advcal_edge.verify.checks.drift import measure_drift
-from advcal_edge.verify.checks.rounding import round_to_grid
+from advcal_edge.verify.checks.comparison import measure_drift, round_to_grid
 from advcal_edge.verify.model_set import REFERENCE, ModelSet, embed, predict, wrap_attack
 from advcal_edge.verify.samples import HeldOut, Samples
 

@@ -16,7 +16,7 @@ from advcal_edge.registry import choose
 from advcal_edge.runtime.engine import listed_path
 from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.runtime.model import Vjp
-from advcal_edge.verify.examination import detect_randomness
+from advcal_edge.verify.engine_checks import detect_randomness
 from advcal_edge.verify.model_set import ModelSet
 from advcal_edge.verify.models import (
     engine_paths,

@@ -17,7 +17,7 @@ from advcal_edge.spec import Modality
 from advcal_edge.verify.block import FIRST, Attempt, Block
 from advcal_edge.verify.crafting import SHOWN
 from advcal_edge.verify.model_set import ENGINE, REFERENCE, predict
-from advcal_edge.verify.picture import can_show, views
+from advcal_edge.verify.thumbnails import can_show, views
 
 
 def gather_attacks(blocks: Iterable[Block], engine: str, sources: Sequence[str]) -> list[AttackResult]:

@@ -10,22 +10,21 @@ from typing import Any
 import numpy as np
 
 from advcal_edge.attacks import AttackedModel
-from advcal_edge.errors import ConfigError, InputError
+from advcal_edge.errors import BundleError, ConfigError, InputError
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import environment
 from advcal_edge.report.results import Drift
 from advcal_edge.report.value import Value
 from advcal_edge.spec import Modality
 from advcal_edge.storage import canonical, sha256_bytes
-from advcal_edge.verify.block import Block
+from advcal_edge.verify.block import FIRST, Attempt, Block
 from advcal_edge.verify.budget import Budget
 from advcal_edge.verify.crafting import attack_block, attacks_per_block
-from advcal_edge.verify.examination import Examination, draw_curve, examine, read_curve
-from advcal_edge.verify.fitting import check_fit
+from advcal_edge.verify.engine_checks import Examination, draw_curve, examine, read_curve
 from advcal_edge.verify.model_set import ENGINE, REFERENCE, ModelSet
 from advcal_edge.verify.report import Report
 from advcal_edge.verify.results import check_rounding, gallery, gather_attacks, gather_clean, measure_retrieval
-from advcal_edge.verify.samples import HeldOut
+from advcal_edge.verify.samples import BLOCK, HeldOut
 from advcal_edge.verify.shard import WHOLE, Shard
 from advcal_edge.verify.state import State
 
@@ -160,3 +159,61 @@ class Verification:
 def source(name: str, model: AttackedModel) -> dict[str, Any]:
     """What a report says of a model whose inputs were tried."""
     return {"name": name, "kind": model.info.get("kind", "engine"), "fingerprint": model.runner.fingerprint}
+
+
+Shape = tuple[int, ...]
+
+
+def check_fit(block: Block, index: int, models: ModelSet, samples: HeldOut, shape: Shape, where: str) -> None:
+    """Refuse a block, sound in itself, that this run cannot have made; `shape` is that of one input.
+
+    Raises:
+        BundleError: other samples, models or attacks than those of the run; the message begins with `where`.
+    """
+    for misfit in misfits(block, index, models, samples, shape):
+        raise BundleError(
+            f"block {index} of {where} {misfit}; expected one of this run",
+            hint=f"remove {where} and run again: other samples, engines or sources took part",
+        )
+
+
+def misfits(block: Block, index: int, models: ModelSet, samples: HeldOut, shape: Shape) -> Iterator[str]:
+    """What does not fit, in words."""
+    classes = len(models.reference.centers.labels)
+    n = min(BLOCK, len(samples) - index * BLOCK)
+    if (block.first, len(block)) != (index * BLOCK, n):
+        yield f"holds {len(block)} samples from {block.first} on, not {n} from {index * BLOCK} on"
+        return
+    everything, engines = set(models.all), set(models.engines)
+    missing = (everything - block.rank.keys()) | (engines - block.drift.keys()) | (engines - block.winners.keys())
+    if missing:
+        yield f"knows nothing of {', '.join(sorted(missing))}"
+    ranks = [block.y, *block.rank.values(), *(rank for attempt in block.attempts for rank in attempt.rank.values())]
+    if any(rank.size and not 0 <= rank.min() <= rank.max() < classes for rank in ranks):
+        yield f"has labels or ranks beyond {classes} classes"
+    for attempt in block.attempts:
+        if unheard := judges_of(attempt, models) - attempt.rank.keys():
+            yield f"has an attack by {attempt.crafted_on} that {', '.join(sorted(unheard))} did not judge"
+    if any(winners.rows.size and winners.clean.shape[1:] != shape for winners in block.winners.values()):
+        yield f"has pictures of another shape than {shape}"
+    width = models.reference.centers.dim
+    kept = dict.fromkeys(embeddings_of(models, samples), (n, width))
+    if {name: z.shape for name, z in block.embeddings.items()} != kept:
+        yield f"has other embeddings than {', '.join(kept) or 'none'}"
+
+
+def judges_of(attempt: Attempt, models: ModelSet) -> set[str]:
+    """Who must have judged an attack for the reports that it goes into."""
+    side = set(models.engines) if attempt.aimed_at is None else {attempt.aimed_at}
+    return {REFERENCE, *side, *(models.sources if attempt.route == FIRST else ())}
+
+
+def embeddings_of(models: ModelSet, samples: HeldOut) -> list[str]:
+    """Names of the embeddings that a block keeps where samples have partners, see `Block`."""
+    if samples.partner is None or len(samples.partner) < 2:
+        return []
+    names = [f"clean@{judge}" for judge in models.judges]
+    for side in models.judges:
+        if models.all[side].gradient is not None:
+            names += [f"{side}@{judge}" for judge in (models.judges if side == REFERENCE else (REFERENCE, side))]
+    return names

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from advcal_edge.calibrate.data.builtin import scene_samples
 from advcal_edge.encoders.bindlite.encoder import MODALITIES, load_centers
 from advcal_edge.encoders.bindlite.trunk import TRUNKS, Trunk
-from advcal_edge.runtime.preprocess import preprocess
+from advcal_edge.runtime.sensors import preprocess
 from bindlite_training.learner import BATCH, Learner, store
 from bindlite_training.scenes import SEEDS
 

@@ -15,8 +15,8 @@ from advcal_edge.calibrate.data.samples import Samples
 from advcal_edge.centers import Centers
 from advcal_edge.encoders.bindlite.encoder import MODALITIES, load_centers
 from advcal_edge.encoders.bindlite.trunk import TRUNKS, Trunk
-from advcal_edge.runtime.preprocess import preprocess
-from advcal_edge.runtime.preprocess.frame import Array
+from advcal_edge.runtime.sensors import preprocess
+from advcal_edge.runtime.sensors.frame import Array
 from bindlite_training.figures import Figures, measure
 from bindlite_training.learner import BATCH, Learner, store
 

@@ -21,7 +21,7 @@ from advcal_edge.calibrate.data.builtin.datasets import (
 from advcal_edge.centers import Centers
 from advcal_edge.encoders.bindlite.encoder import MODALITIES, load_centers
 from advcal_edge.encoders.bindlite.trunk import TRUNKS, Trunk
-from advcal_edge.runtime.preprocess import Recording, preprocess
+from advcal_edge.runtime.sensors import Recording, preprocess
 from advcal_edge.stats import wilson
 from bindlite_training.figures import Figures, embed, measure
 from bindlite_training.learner import BATCH, Learner, store

@@ -20,7 +20,7 @@ from advcal_edge.calibrate.data.builtin.rendering import render
 from advcal_edge.calibrate.data.builtin.scene import draw_scene, labels_of
 from advcal_edge.encoders.bindlite.encoder import MODALITIES, SCENE
 from advcal_edge.probe import from_levels
-from advcal_edge.runtime.preprocess import preprocess
+from advcal_edge.runtime.sensors import preprocess
 from advcal_edge.spec import TensorSpec
 
 CHUNK = 250

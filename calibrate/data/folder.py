@@ -15,7 +15,7 @@ from advcal_edge import limits
 from advcal_edge.calibrate.data.samples import FrameFiles, Samples
 from advcal_edge.calibrate.data.split import frame_sha256
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess import read_frame
+from advcal_edge.runtime.sensors import read_frame
 from advcal_edge.spec import Modality
 from advcal_edge.storage import read_bytes
 

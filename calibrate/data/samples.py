@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess import Frame, read_frame
+from advcal_edge.runtime.sensors import Frame, read_frame
 from advcal_edge.spec import Modality
 
 

@@ -19,7 +19,7 @@ from advcal_edge.calibrate.data.samples import Samples
 from advcal_edge.calibrate.data.split import arrays_sha256, split, stratified_order
 from advcal_edge.encoders.base import Encoder, open_encoder
 from advcal_edge.probe import Probe
-from advcal_edge.runtime.preprocess import preprocess
+from advcal_edge.runtime.sensors import preprocess
 from advcal_edge.spec import Modality
 
 HELD_OUT = 1000  # samples at most that a bundle keeps to be attacked

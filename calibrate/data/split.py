@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from advcal_edge.calibrate.data.samples import Samples
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess import Frame, Recording
+from advcal_edge.runtime.sensors import Frame, Recording
 
 
 def split(samples: Samples, held_out: float, seed: int, *, digests: Sequence[str]) -> tuple[Samples, Samples]:

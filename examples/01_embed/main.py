@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from advcal_edge.runtime import Embedder
-from advcal_edge.runtime.preprocess import read_frame
+from advcal_edge.runtime.sensors import read_frame
 
 SURE = 0.5
 

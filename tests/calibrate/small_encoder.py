@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from advcal_edge.centers import Centers
 from advcal_edge.encoders.base import Encoder
-from advcal_edge.runtime.preprocess import preprocess
+from advcal_edge.runtime.sensors import preprocess
 from advcal_edge.spec import Modality, thermal
 from advcal_edge.storage import sha256_bytes
 

@@ -16,7 +16,7 @@ from advcal_edge.calibrate.data.builtin.datasets import (
     whole_motions,
 )
 from advcal_edge.calibrate.data.samples import Samples
-from advcal_edge.runtime.preprocess import Recording
+from advcal_edge.runtime.sensors import Recording
 
 STANDARD_GRAVITY = 9.80665
 

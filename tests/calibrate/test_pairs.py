@@ -16,7 +16,7 @@ from advcal_edge.calibrate.run import calibrate
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.retrieval import recall
-from advcal_edge.runtime.preprocess import preprocess
+from advcal_edge.runtime.sensors import preprocess
 from advcal_edge.spec import thermal
 
 

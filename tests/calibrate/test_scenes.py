@@ -15,7 +15,7 @@ from advcal_edge.calibrate.data.builtin.scene import draw_scene
 from advcal_edge.calibrate.data.builtin.thermal import KELVIN_PER_COUNT, MAX_COUNT, OFFSET_CELSIUS
 from advcal_edge.calibrate.data.samples import Samples
 from advcal_edge.errors import ConfigError
-from advcal_edge.runtime.preprocess import Frame, Recording
+from advcal_edge.runtime.sensors import Frame, Recording
 
 MODALITIES = tuple(SENSORS)
 

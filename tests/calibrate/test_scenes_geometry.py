@@ -14,7 +14,7 @@ from advcal_edge.calibrate.data.builtin.ranging import distance_metres
 from advcal_edge.calibrate.data.builtin.rendering import render, scenes
 from advcal_edge.calibrate.data.builtin.scene import Scene, draw_scene, paint_scene
 from advcal_edge.calibrate.data.builtin.shapes import STILL
-from advcal_edge.runtime.preprocess import Recording
+from advcal_edge.runtime.sensors import Recording
 
 SOLID = ("person", "dog", "car", "truck", "hot machine")
 

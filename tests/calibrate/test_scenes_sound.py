@@ -13,7 +13,7 @@ from advcal_edge.calibrate.data.builtin.rendering import OBJECT_NAMES, render, s
 from advcal_edge.calibrate.data.builtin.scene import Scene, draw_scene
 from advcal_edge.calibrate.data.builtin.sound import VOICES
 from advcal_edge.calibrate.data.samples import Samples
-from advcal_edge.runtime.preprocess import Recording
+from advcal_edge.runtime.sensors import Recording
 
 
 def wave(scene: Scene) -> NDArray[np.float32]:

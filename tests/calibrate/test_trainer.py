@@ -18,7 +18,7 @@ from advcal_edge.calibrate.objectives import OBJECTIVES, Total
 from advcal_edge.calibrate.train import AdaptiveCrafter, Material, StaticCrafter, schedule, train
 from advcal_edge.errors import ConfigError
 from advcal_edge.progress import silent
-from advcal_edge.runtime.preprocess import preprocess
+from advcal_edge.runtime.sensors import preprocess
 from advcal_edge.spec import thermal
 from advcal_edge.threat import ThreatModel
 

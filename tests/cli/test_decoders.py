@@ -27,7 +27,7 @@ print("codes", *codes)
 READ = """
 import sys
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess import read_frame
+from advcal_edge.runtime.sensors import read_frame
 from advcal_edge.spec import event, video, image
 modality = {"video": video(8, 2), "event": event(8), "image": image(8)}[sys.argv[1]]
 for path in sys.argv[2:]:
@@ -39,7 +39,7 @@ for path in sys.argv[2:]:
 THREADS = """
 import sys, threading
 from advcal_edge.cli.decoders import keep_decoders_quiet
-from advcal_edge.runtime.preprocess.opencv import decode_picture
+from advcal_edge.runtime.sensors.files.opencv import decode_picture
 keep_decoders_quiet()
 data = open(sys.argv[1], "rb").read()
 said = []

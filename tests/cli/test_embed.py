@@ -12,7 +12,7 @@ from tiny import CLASSES, DIM, BundleMaker, Linear, make_centers
 
 from advcal_edge.cli import main
 from advcal_edge.runtime import Embedder
-from advcal_edge.runtime.preprocess import read_frame
+from advcal_edge.runtime.sensors import read_frame
 from advcal_edge.spec import image
 
 Capture = pytest.CaptureFixture[str]

@@ -41,7 +41,7 @@ from advcal_edge.export.fidelity import (
 from advcal_edge.export.forward import export_forward
 from advcal_edge.export.vjp import export_vjp
 from advcal_edge.retrieval import recall
-from advcal_edge.runtime.preprocess import preprocess
+from advcal_edge.runtime.sensors import preprocess
 
 NAMES = {"image": FASHION, "imu": ACTIVITIES, **dict.fromkeys(SCENE, SCENE_NAMES)}
 SEED = 30_000_001
@@ -256,7 +256,7 @@ def test_weights_of_others_are_refused(tmp_path: Path) -> None:
 
 def test_reading_an_encoder_loads_no_torch() -> None:
     program = (
-        "import sys; from advcal_edge.encoders.bindlite import Bindlite; import advcal_edge.runtime.preprocess;"
+        "import sys; from advcal_edge.encoders.bindlite import Bindlite; import advcal_edge.runtime.sensors;"
         " Bindlite.load('image').centers(); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -31,8 +31,8 @@ from advcal_edge.encoders.languagebind import Languagebind
 from advcal_edge.encoders.languagebind.configuration import MODEL_TYPES, read_configuration
 from advcal_edge.encoders.languagebind.trunk import CLIP_MEAN, CLIP_STD, Trunk
 from advcal_edge.errors import ConfigError, InputError
-from advcal_edge.runtime.preprocess import preprocess
-from advcal_edge.runtime.preprocess.frame import Recording
+from advcal_edge.runtime.sensors import preprocess
+from advcal_edge.runtime.sensors.frame import Recording
 
 every = pytest.mark.parametrize("modality", MODEL_TYPES)
 SHAPES = {

@@ -21,7 +21,7 @@ from advcal_edge.errors import InputError
 from advcal_edge.export.fidelity import measure_vjp, run_graph
 from advcal_edge.export.forward import export_forward
 from advcal_edge.export.vjp import export_vjp, pull_back
-from advcal_edge.runtime.preprocess.point import POINT
+from advcal_edge.runtime.sensors.point import POINT
 
 Array = NDArray[np.float64]
 ERF = np.vectorize(math.erf)

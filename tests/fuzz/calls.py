@@ -14,7 +14,7 @@ from advcal_edge.errors import AdvcalError, BundleError
 from advcal_edge.probe import Probe
 from advcal_edge.runtime import Embedder
 from advcal_edge.runtime.metadata import read_metadata
-from advcal_edge.runtime.preprocess import preprocess_clips, read_frame
+from advcal_edge.runtime.sensors import preprocess_clips, read_frame
 from advcal_edge.runtime.verified import find_verified
 from advcal_edge.spec import Modality
 

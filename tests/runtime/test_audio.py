@@ -19,10 +19,9 @@ from scipy import signal
 
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.probe import from_levels
-from advcal_edge.runtime.preprocess import Recording, preprocess, preprocess_clips, read_frame
-from advcal_edge.runtime.preprocess.clips import clip_starts
-from advcal_edge.runtime.preprocess.log_mel import log_mel
-from advcal_edge.runtime.preprocess.resample import resample
+from advcal_edge.runtime.sensors import Recording, preprocess, preprocess_clips, read_frame
+from advcal_edge.runtime.sensors.audio import log_mel
+from advcal_edge.runtime.sensors.resample import clip_starts, resample
 from advcal_edge.spec import audio
 
 GOLDEN = Path(__file__).parent / "golden"

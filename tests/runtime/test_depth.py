@@ -15,7 +15,7 @@ from refusal import refused
 
 from advcal_edge.errors import ConfigError
 from advcal_edge.probe import from_levels
-from advcal_edge.runtime.preprocess import preprocess, preprocess_clips, read_frame
+from advcal_edge.runtime.sensors import preprocess, preprocess_clips, read_frame
 from advcal_edge.spec import Modality, depth, ranging
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from refusal import refused, taken_or_refused
 
 from advcal_edge.errors import ConfigError, DependencyError
-from advcal_edge.runtime.preprocess import preprocess, preprocess_clips, read_frame
+from advcal_edge.runtime.sensors import preprocess, preprocess_clips, read_frame
 from advcal_edge.spec import event
 
 GOLDEN = Path(__file__).parent / "golden"

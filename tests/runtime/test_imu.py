@@ -15,7 +15,7 @@ from scipy import signal
 
 from advcal_edge.errors import ConfigError
 from advcal_edge.probe import from_levels
-from advcal_edge.runtime.preprocess import Recording, preprocess, preprocess_clips, read_frame
+from advcal_edge.runtime.sensors import Recording, preprocess, preprocess_clips, read_frame
 from advcal_edge.spec import imu
 
 GOLDEN = Path(__file__).parent / "golden"

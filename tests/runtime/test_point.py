@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from refusal import refused, taken_or_refused
 
 from advcal_edge.probe import from_levels
-from advcal_edge.runtime.preprocess import preprocess, preprocess_clips, read_frame
-from advcal_edge.runtime.preprocess.lzf import decompress
+from advcal_edge.runtime.sensors import preprocess, preprocess_clips, read_frame
+from advcal_edge.runtime.sensors.files.pcd import decompress
 from advcal_edge.spec import point
 
 GOLDEN = Path(__file__).parent / "golden"

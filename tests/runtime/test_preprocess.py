@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from refusal import refused, taken_or_refused
 
 from advcal_edge.errors import ConfigError
-from advcal_edge.runtime.preprocess import preprocess, read_frame
-from advcal_edge.runtime.preprocess.claims import read_claims
-from advcal_edge.runtime.preprocess.thermal import KELVIN_PER_COUNT, MINIMUM_SPAN, agc_window
+from advcal_edge.runtime.sensors import preprocess, read_frame
+from advcal_edge.runtime.sensors.files.image_header import read_image_header
+from advcal_edge.runtime.sensors.thermal import KELVIN_PER_COUNT, MINIMUM_SPAN, agc_window
 from advcal_edge.spec import Modality, image, thermal
 
 FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=80)
@@ -249,7 +249,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp", ".tiff"])
 def test_claims_match_what_is_decoded(suffix: str) -> None:
-    claims = read_claims(encoded(suffix, picture(33, 47)))
+    claims = read_image_header(encoded(suffix, picture(33, 47)))
     assert claims is not None
     assert (claims.height, claims.width, claims.complete) == (33, 47, True)
 

@@ -18,8 +18,8 @@ from tiny import BundleMaker
 
 from advcal_edge.cli import main
 from advcal_edge.errors import ConfigError
-from advcal_edge.runtime.preprocess import read_frame
-from advcal_edge.runtime.preprocess.npy import read_npy
+from advcal_edge.runtime.sensors import read_frame
+from advcal_edge.runtime.sensors.files.image_file import read_npy
 from advcal_edge.spec import MODALITIES, Modality, audio, depth, event, image, imu, point, ranging, thermal, video
 
 SENSORS = [image(8), video(8, 2), thermal(8), depth(8), ranging(8), audio(16, 40), imu(64, 50.0), event(8), point(8)]

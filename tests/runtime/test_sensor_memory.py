@@ -22,7 +22,7 @@ import resource, sys, warnings
 import h5py, soundfile
 from advcal_edge import spec
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess import preprocess_clips, read_frame
+from advcal_edge.runtime.sensors import preprocess_clips, read_frame
 warnings.simplefilter("error")
 name, path = sys.argv[1:]
 modality = {"audio": spec.audio(16, 40), "imu": spec.imu(64, 50.0), "point": spec.point(8)}.get(name)

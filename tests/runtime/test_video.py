@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from refusal import refused, taken_or_refused
 
 from advcal_edge.errors import ConfigError
-from advcal_edge.runtime.preprocess import Recording, preprocess, preprocess_clips, read_frame
-from advcal_edge.runtime.preprocess.video import choose_frames
+from advcal_edge.runtime.sensors import Recording, preprocess, preprocess_clips, read_frame
+from advcal_edge.runtime.sensors.video import choose_frames
 from advcal_edge.spec import Modality, video
 
 GOLDEN = Path(__file__).parent / "golden"

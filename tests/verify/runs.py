@@ -11,7 +11,7 @@ from advcal_edge.probe import Probe
 from advcal_edge.spec import Modality
 from advcal_edge.threat import ThreatModel
 from advcal_edge.verify import Budget, HeldOut, ModelSet, State, Verification
-from advcal_edge.verify.examination import detect_randomness
+from advcal_edge.verify.engine_checks import detect_randomness
 
 TEST_BUDGET = Budget(
     "test",

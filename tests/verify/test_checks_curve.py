@@ -15,7 +15,7 @@ from advcal_edge.attacks import PGD
 from advcal_edge.bundle import Bundle
 from advcal_edge.report.derived_checks import falls_to_zero
 from advcal_edge.threat import Norm, ThreatModel
-from advcal_edge.verify.curve import MULTIPLES, measure_curve, radii
+from advcal_edge.verify.engine_checks import MULTIPLES, measure_curve, radii
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

@@ -6,7 +6,7 @@ import numpy as np
 
 from advcal_edge.centers import Centers
 from advcal_edge.report.derived_checks import drift_within_margin
-from advcal_edge.verify.checks.drift import measure_drift
+from advcal_edge.verify.checks.comparison import measure_drift
 
 
 def test_a_decision_that_turned_is_a_near_tie() -> None:

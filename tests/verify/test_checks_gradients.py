@@ -23,9 +23,15 @@ from advcal_edge.calibrate.deploy import module_from_bundle
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.report.checks import RULES
 from advcal_edge.runtime.model import EngineGradient, open_vjp
-from advcal_edge.verify.checks.gradients import finite_differences, gradient_of, gradients_alive, step_of
-from advcal_edge.verify.checks.norms import gradient_norms, slopes_over_gradient
-from advcal_edge.verify.checks.stability import repeatable
+from advcal_edge.verify.checks.gradients import (
+    finite_differences,
+    gradient_norms,
+    gradient_of,
+    gradients_alive,
+    slopes_over_gradient,
+    step_of,
+)
+from advcal_edge.verify.checks.outputs import repeatable
 from advcal_edge.verify.models import open_engine
 
 

@@ -14,8 +14,13 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.report.checks import Check
 from advcal_edge.threat import Norm, ThreatModel
 from advcal_edge.verify import Samples
-from advcal_edge.verify.checks.agreement import losses_agree, targets_agree
-from advcal_edge.verify.checks.effort import more_steps_not_stronger, noise_harmless, one_step_not_stronger
+from advcal_edge.verify.checks.comparison import (
+    losses_agree,
+    more_steps_not_stronger,
+    noise_harmless,
+    one_step_not_stronger,
+    targets_agree,
+)
 from advcal_edge.verify.checks.trials import DRAWS, Trials, draw_noise, try_attacks
 from advcal_edge.verify.models import open_engine
 

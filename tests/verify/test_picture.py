@@ -23,8 +23,8 @@ from advcal_edge.spec import (
     thermal,
     video,
 )
-from advcal_edge.verify.checks.rounding import round_to_grid
-from advcal_edge.verify.picture import can_show, views
+from advcal_edge.verify.checks.comparison import round_to_grid
+from advcal_edge.verify.thumbnails import can_show, views
 
 SENSORS = (image(16), video(16, 8), thermal(16), depth(16), audio(16, 40), imu(50, 100.0), event(16), point(64))
 KINDS = ("clean", "difference", "adversarial")

@@ -17,7 +17,7 @@ The centre embeddings are published as pickles (`.pkl`), which can run code and 
 that turns one into tensors. A modality may have one such file, `.pt` or `.safetensors`. A class with fewer centers
 than the most has its own repeated in turn.
 
-Points come in farthest-point order, 8192 of them, as `runtime.preprocess` makes them. Upstream samples its 512 centers
+Points come in farthest-point order, 8192 of them, as `runtime.sensors` makes them. Upstream samples its 512 centers
 inside the model, from the first point on, farthest after farthest; of a cloud in that order these are the first 512, on
 every scale. It differs in three things: upstream never takes a center within 0.03 radii of the origin, except the first
 point; it samples anew when a perturbation has changed the order, where here the first 512 points stay the centers; and

@@ -1,6 +1,6 @@
 """The point encoder: groups of neighbours on three scales, a transformer on each, and the way into ImageBind's space.
 
-The points come in farthest-point order, as `runtime.preprocess` makes them. So the farthest-point sample of any size is
+The points come in farthest-point order, as `runtime.sensors` makes them. So the farthest-point sample of any size is
 the first so many points, on every scale, and no loop of sampling is in the graph.
 
 Values of neighbours are gathered, and the derivative of a gather is a scatter-add, which TensorRT does not parse and

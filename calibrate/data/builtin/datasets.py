@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.calibrate.data.samples import Samples
-from advcal_edge.runtime.preprocess import Recording
+from advcal_edge.runtime.sensors import Recording
 
 Split = Literal["train", "test"]
 

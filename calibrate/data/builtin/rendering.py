@@ -12,7 +12,7 @@ from advcal_edge.calibrate.data.builtin.thermal import thermal_counts
 from advcal_edge.calibrate.data.builtin.visible import event_stream, image, video
 from advcal_edge.calibrate.data.samples import Samples
 from advcal_edge.errors import ConfigError
-from advcal_edge.runtime.preprocess import Frame
+from advcal_edge.runtime.sensors import Frame
 
 SENSORS: Mapping[str, Callable[[Scene, int], Frame]] = {
     "thermal": thermal_counts,

@@ -27,7 +27,7 @@ from advcal_edge.calibrate.data.builtin.tones import (
     tone,
     unit,
 )
-from advcal_edge.runtime.preprocess import Recording
+from advcal_edge.runtime.sensors import Recording
 
 VOWELS = ((750, 1200), (500, 1800), (320, 2300), (450, 850), (330, 700))
 """First two formants in hertz (Peterson and Barney 1952, rounded)."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from advcal_edge.calibrate.data.builtin.background import Background
 from advcal_edge.calibrate.data.builtin.scene import Scene, paint_scene
 from advcal_edge.calibrate.data.builtin.shapes import SUPERSAMPLING, Map
-from advcal_edge.runtime.preprocess.thermal import KELVIN_PER_COUNT
+from advcal_edge.runtime.sensors.thermal import KELVIN_PER_COUNT
 
 PLANCK_KELVIN = 1370.0
 """Second radiation constant over the band's effective wavelength, 14388 um K / 10.5 um (8 to 14 um)."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from advcal_edge.calibrate.data.builtin.scene import Scene, paint_scene
 from advcal_edge.calibrate.data.builtin.shapes import SUPERSAMPLING, Map, Part, PlacedObject, Pose, fill
-from advcal_edge.runtime.preprocess import Recording
+from advcal_edge.runtime.sensors import Recording
 
 COLOUR_STREAM = 1
 VIDEO_FRAMES = 6

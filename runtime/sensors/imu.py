@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from advcal_edge import limits
 from advcal_edge.errors import ConfigError, InputError
-from advcal_edge.runtime.preprocess.clips import clip_starts
-from advcal_edge.runtime.preprocess.frame import Frame, Recording, describe
-from advcal_edge.runtime.preprocess.grid import snap
-from advcal_edge.runtime.preprocess.motion_file import read_motion
-from advcal_edge.runtime.preprocess.resample import resample, resampled_length
+from advcal_edge.runtime.sensors.files.motion_file import read_motion
+from advcal_edge.runtime.sensors.frame import Frame, Recording, describe
+from advcal_edge.runtime.sensors.grid import snap
+from advcal_edge.runtime.sensors.resample import clip_starts, resample, resampled_length
 from advcal_edge.spec import Modality
 
 EXPECTED = "a recording of floats (6, t): acceleration x, y, z in m/s2 and angular rate x, y, z in rad/s"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.errors import ConfigError
-from advcal_edge.runtime.preprocess.frame import Frame
+from advcal_edge.runtime.sensors.frame import Frame
 from advcal_edge.spec import Modality
 
 
@@ -34,7 +34,7 @@ class Sensor(Protocol):
         ...
 
 
-_PACKAGE = "advcal_edge.runtime.preprocess"
+_PACKAGE = "advcal_edge.runtime.sensors"
 SENSORS: Mapping[str, str] = {
     "image": "image:IMAGE",
     "video": "video:VIDEO",

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from advcal_edge import limits
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess.frame import Recording
-from advcal_edge.runtime.preprocess.reader import decode_file
-from advcal_edge.runtime.preprocess.sensor_file import AGAIN, NPY, open_sensor_file, read_magic
-from advcal_edge.runtime.preprocess.text_table import read_lines, read_numbers
+from advcal_edge.runtime.sensors.files.image_file import decode_file
+from advcal_edge.runtime.sensors.files.sensor_file import AGAIN, NPY, open_sensor_file, read_magic
+from advcal_edge.runtime.sensors.files.text_table import read_lines, read_numbers
+from advcal_edge.runtime.sensors.frame import Recording
 
 AXES = ("ax", "ay", "az", "gx", "gy", "gz")
 TIMES = ("t", "time", "timestamp")

@@ -1,19 +1,21 @@
-"""Raw frames from files. Nothing in a file is trusted, and nothing in it is ever executed."""
+"""Frames from image files and .npy arrays; sizes are compared with the file before memory is taken."""
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from advcal_edge import limits
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess.claims import read_claims
-from advcal_edge.runtime.preprocess.frame import Array
-from advcal_edge.runtime.preprocess.npy import read_npy
-from advcal_edge.runtime.preprocess.opencv import cv2, decode_picture
-from advcal_edge.runtime.preprocess.sensor_file import AGAIN, NPY, open_sensor_file, quoted
+from advcal_edge.npy_header import read_header
+from advcal_edge.runtime.sensors.files.image_header import read_image_header
+from advcal_edge.runtime.sensors.files.opencv import cv2, decode_picture
+from advcal_edge.runtime.sensors.files.sensor_file import AGAIN, NPY, open_sensor_file, quoted
+from advcal_edge.runtime.sensors.frame import Array
 
 FORMATS = "png, jpeg, bmp, webp, tiff or npy"
 
@@ -36,7 +38,7 @@ def decode_file(path: str | os.PathLike[str]) -> Array:
 
 def _decode_image(data: bytes, path: Path) -> Array:
     limits.SENSOR_BYTES.check(len(data), f"`{path}`", InputError)
-    claims = read_claims(data)
+    claims = read_image_header(data)
     if claims is None:
         raise InputError(
             f"`{path}` is none of the formats {FORMATS}, or its header is broken",
@@ -56,3 +58,26 @@ def _decode_image(data: bytes, path: Path) -> Array:
     if frame.dtype.kind == "u":
         return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB if frame.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     return np.ascontiguousarray(frame[:, :, [2, 1, 0, 3][: frame.shape[2]]])  # OpenCV turns no doubles
+
+
+def read_npy(file: BinaryIO, path: Path) -> Array:
+    """The array in an open .npy file, its position at the start.
+
+    Raises:
+        InputError: a header that numpy did not write, an array of Python objects, or one larger than the file.
+    """
+    try:
+        shape, dtype, turned = read_header(file)
+        needed = math.prod(shape) * dtype.itemsize
+        left = os.fstat(file.fileno()).st_size - file.tell()
+        if needed > left:
+            raise ValueError(f"it claims {dtype} {shape}, {needed:,} bytes, and has {left:,} of them")
+        data = np.fromfile(file, np.uint8, needed)
+        if len(data) != needed:
+            raise ValueError("it became shorter while it was read")
+        return data.view(dtype).reshape(shape, order="F" if turned else "C")
+    except (TypeError, ValueError, MemoryError) as error:
+        raise InputError(
+            f"`{path}` is no readable .npy array: {error}",
+            hint=f"write it with `numpy.save`; if that wrote it, {AGAIN}",
+        ) from error

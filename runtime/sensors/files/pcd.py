@@ -1,4 +1,4 @@
-"""Points from .pcd files of the Point Cloud Library, version 0.7: ascii, binary and binary_compressed."""
+"""Points from .pcd files of the Point Cloud Library, version 0.7: ascii, binary and binary_compressed (LZF)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from advcal_edge import limits
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess.lzf import decompress
-from advcal_edge.runtime.preprocess.sensor_file import read_sensor_file
-from advcal_edge.runtime.preprocess.text_table import ANEW, read_lines, read_numbers, whole_number
+from advcal_edge.runtime.sensors.files.sensor_file import read_sensor_file
+from advcal_edge.runtime.sensors.files.text_table import ANEW, read_lines, read_numbers, whole_number
 
 KINDS = {"F": "f", "I": "i", "U": "u"}
 ENCODINGS = ("ascii", "binary", "binary_compressed")
@@ -144,3 +143,42 @@ def _read_compressed(data: bytes, header: _Header) -> NDArray[np.float64]:
         kind, count = header.kinds[axis], header.counts[axis]
         columns.append(np.frombuffer(flat, kind, header.points * count, int(starts[axis]))[::count])
     return np.stack(columns, axis=1).astype(np.float64)
+
+
+def decompress(data: bytes | memoryview, size: int) -> bytearray:
+    """Exactly `size` bytes out of a compressed block.
+
+    Raises:
+        ValueError: the block is broken, or holds more or less than that.
+    """
+    out = bytearray()
+    at = 0
+    try:
+        while at < len(data):
+            control = data[at]
+            at += 1
+            if control < 32:  # a run of literal bytes
+                run = data[at : at + control + 1]
+                if len(run) != control + 1:
+                    raise ValueError("it ends within a run")
+                out += run
+                at += control + 1
+            else:  # a copy of bytes that came before
+                length = control >> 5
+                if length == 7:
+                    length += data[at]
+                    at += 1
+                start = len(out) - ((control & 31) << 8) - data[at] - 1
+                at += 1
+                length += 2
+                if start < 0:
+                    raise ValueError("it refers to bytes before its start")
+                seen = out[start : start + length]  # shorter than the copy where the two overlap: then it repeats
+                out += (seen * (length // len(seen) + 1))[:length]
+            if len(out) > size:
+                raise ValueError(f"it holds more than {size} bytes")
+    except IndexError:
+        raise ValueError("it ends within a copy") from None
+    if len(out) != size:
+        raise ValueError(f"it holds {len(out)} bytes; expected {size}")
+    return out

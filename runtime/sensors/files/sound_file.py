@@ -11,8 +11,8 @@ import numpy as np
 
 from advcal_edge import limits
 from advcal_edge.errors import DependencyError, InputError
-from advcal_edge.runtime.preprocess.frame import Recording
-from advcal_edge.runtime.preprocess.sensor_file import AGAIN, MAGIC_BYTES, open_sensor_file, quoted
+from advcal_edge.runtime.sensors.files.sensor_file import AGAIN, MAGIC_BYTES, open_sensor_file, quoted
+from advcal_edge.runtime.sensors.frame import Recording
 
 
 def read_sound(path: str | os.PathLike[str]) -> Recording:

@@ -1,4 +1,4 @@
-"""Questions put to an engine alone, on its first samples, before any figure is believed."""
+"""Checks and the curve of accuracy against eps, measured on one engine alone before it meets the reference."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from advcal_edge.attacks import PGD, AttackedModel
+from advcal_edge.attacks import PGD, Attack, AttackedModel, run_attack
+from advcal_edge.progress import Progress, silent
 from advcal_edge.report.checks import Check, measured_checks, read_check
-from advcal_edge.report.results import Curve
+from advcal_edge.report.results import Curve, Point
 from advcal_edge.report.value import Value
+from advcal_edge.threat import ThreatModel
 from advcal_edge.verify.checks import run_checks
-from advcal_edge.verify.checks.stability import repeatable
+from advcal_edge.verify.checks.outputs import repeatable
 from advcal_edge.verify.checks.trials import try_attacks
-from advcal_edge.verify.curve import measure_curve
-from advcal_edge.verify.model_set import CALLS
-from advcal_edge.verify.samples import HeldOut
+from advcal_edge.verify.model_set import CALLS, predict
+from advcal_edge.verify.samples import HeldOut, Samples
 
 CHECKED = 32  # samples that the costlier checks look at
 DRAWN = 64  # samples of the curve of accuracy against eps
@@ -73,3 +74,48 @@ def draw_curve(model: AttackedModel, samples: HeldOut) -> Curve | None:
     if model.gradient is None:
         return None
     return measure_curve(model, samples.head(DRAWN), PGD(steps=10))
+
+
+MULTIPLES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+def measure_curve(
+    model: AttackedModel,
+    samples: Samples,
+    attack: Attack,
+    multiples: Sequence[float] = MULTIPLES,
+    progress: Progress = silent,
+) -> Curve:
+    """Attack every sample at each of `multiples` of the threat's radius, and at one from which all inputs are in reach.
+
+    Each radius has attacks of its own from starts of its own; nothing found at a smaller one is carried over. At radius
+    zero the clean label counts.
+
+    Raises:
+        ConfigError: the attack needs a gradient and the model has none.
+    """
+    points = []
+    for stream, eps in enumerate(radii(samples.threat, samples.x.shape[1:], multiples)):
+        if eps == 0:
+            points.append(Point(eps, predict(model, samples.x) == samples.y))
+            continue
+        ball = samples.threat.with_eps(eps)
+        outcome = run_attack(
+            attack,
+            model,
+            samples.x,
+            samples.y,
+            ball,
+            route="curve",
+            seed=samples.seed,
+            stream=stream,
+            progress=progress,
+        )
+        points.append(Point(eps, ~outcome.success))
+    return Curve(repr(attack), points)
+
+
+def radii(threat: ThreatModel, shape: Sequence[int], multiples: Sequence[float]) -> list[float]:
+    """Ascending multiples of eps, and last the radius within which every legal input is from every other."""
+    whole = threat.farthest(shape)
+    return [*sorted({m * threat.eps for m in multiples if m * threat.eps < whole}), whole]

@@ -16,9 +16,9 @@ import numpy as np
 
 from advcal_edge import limits
 from advcal_edge.errors import DependencyError, InputError
-from advcal_edge.runtime.preprocess.frame import Array
-from advcal_edge.runtime.preprocess.reader import decode_file
-from advcal_edge.runtime.preprocess.sensor_file import AGAIN, HDF5, NPY, open_sensor_file, quoted, read_magic
+from advcal_edge.runtime.sensors.files.image_file import decode_file
+from advcal_edge.runtime.sensors.files.sensor_file import AGAIN, HDF5, NPY, open_sensor_file, quoted, read_magic
+from advcal_edge.runtime.sensors.frame import Array
 
 FIELDS = ("t", "x", "y", "p")
 TABLES = ("CD/events", "events")

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from advcal_edge import limits
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess.sensor_file import read_sensor_file
-from advcal_edge.runtime.preprocess.text_table import ANEW, read_lines, read_numbers, whole_number
+from advcal_edge.runtime.sensors.files.sensor_file import read_sensor_file
+from advcal_edge.runtime.sensors.files.text_table import ANEW, read_lines, read_numbers, whole_number
 
 ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 _NAMES = "char uchar short ushort int uint float double int8 uint8 int16 uint16 int32 uint32 float32 float64"

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from advcal_edge import limits
 from advcal_edge.errors import ConfigError, InputError
-from advcal_edge.runtime.preprocess.event_file import read_event_file
-from advcal_edge.runtime.preprocess.frame import NOTHING, Array, Frame, describe, fit
-from advcal_edge.runtime.preprocess.grid import snap
+from advcal_edge.runtime.sensors.files.event_file import read_event_file
+from advcal_edge.runtime.sensors.frame import NOTHING, Array, Frame, describe, fit
+from advcal_edge.runtime.sensors.grid import snap
 from advcal_edge.spec import Modality
 
 EXPECTED = "events (n, 4) with columns t, x, y, p, or an array with fields `t`, `x`, `y`, `p`"

@@ -7,6 +7,7 @@ frequency. That is the default of `torchaudio.functional.resample` (Smith, Digit
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -60,3 +61,14 @@ def _gather(values: NDArray[Any], places: NDArray[np.int64], hold: bool) -> NDAr
     length = values.shape[1]
     taken = values[:, np.clip(places, 0, length - 1)].astype(np.float64)
     return taken if hold else taken * ((places >= 0) & (places < length))
+
+
+def clip_starts(length: int, rate: float, seconds: float, clips: int) -> list[int]:
+    """First samples of `clips` that spread evenly over a recording of `length` samples; one alone lies in its middle.
+
+    The first clip starts with the recording and the last one ends with it, as pytorchvideo's constant clips do, down to
+    their rounding: a clip that starts one sample elsewhere is another spectrogram. Shorter recordings repeat one clip.
+    """
+    room = Fraction(max(length / rate - seconds, 0.0))
+    shares = [Fraction(1, 2)] if clips == 1 else [Fraction(clip, clips - 1) for clip in range(clips)]
+    return [int(room * share * Fraction(rate)) for share in shares]

@@ -15,7 +15,7 @@ MOST_CHUNKS = 2**18
 
 
 @dataclass(frozen=True, slots=True)
-class Claims:
+class ImageHeader:
     """Format, size in pixels, most bytes that a decoded pixel takes, and whether the file reaches its own end."""
 
     kind: str
@@ -25,25 +25,27 @@ class Claims:
     complete: bool
 
 
-def read_claims(data: bytes) -> Claims | None:
+def read_image_header(data: bytes) -> ImageHeader | None:
     """The claims of a png, jpeg, bmp, webp or tiff file; None if it is none of them or its header is broken."""
     try:
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
-            return Claims("png", *_png_size(data), depth=8, complete=_png_is_whole(data))
+            return ImageHeader("png", *_png_size(data), depth=8, complete=_png_is_whole(data))
         if data.startswith(b"\xff\xd8\xff"):
             whole = data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")  # a thumbnail has an end of its own
-            return Claims("jpeg", *_jpeg_size(data), depth=4, complete=whole)
+            return ImageHeader("jpeg", *_jpeg_size(data), depth=4, complete=whole)
         if data.startswith(b"BM"):
             length, header = struct.unpack_from("<I8xI", data, 2)
             width, height = struct.unpack_from("<ii", data, 18)
             if header < 40:
                 raise ValueError("a header of OS/2, whose sizes have 16 bits")
-            return Claims("bmp", abs(width), abs(height), 4, complete=len(data) >= length)  # negative: top row first
+            return ImageHeader(
+                "bmp", abs(width), abs(height), 4, complete=len(data) >= length
+            )  # negative: top row first
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             (length,) = struct.unpack_from("<I", data, 4)
-            return Claims("webp", *_webp_size(data), depth=4, complete=len(data) >= length + 8)
+            return ImageHeader("webp", *_webp_size(data), depth=4, complete=len(data) >= length + 8)
         if data[:4] in (b"II*\0", b"MM\0*"):
-            return Claims("tiff", *_tiff_size(data), complete=True)  # its decoder refuses missing strips
+            return ImageHeader("tiff", *_tiff_size(data), complete=True)  # its decoder refuses missing strips
     except (struct.error, IndexError, KeyError, ValueError):
         return None
     return None

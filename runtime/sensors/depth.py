@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.errors import ConfigError, InputError
-from advcal_edge.runtime.preprocess.frame import Array, Frame, check_extent, describe
-from advcal_edge.runtime.preprocess.grid import snap
-from advcal_edge.runtime.preprocess.reader import decode_file
+from advcal_edge.runtime.sensors.files.image_file import decode_file
+from advcal_edge.runtime.sensors.frame import Array, Frame, check_extent, describe
+from advcal_edge.runtime.sensors.grid import snap
 from advcal_edge.spec import Modality
 
 GIVE = "give the camera's 16-bit stream: a numpy array, or one frame in a png, tiff or npy file"

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess.frame import Array, Frame, check_extent, describe, fit
-from advcal_edge.runtime.preprocess.reader import decode_file
+from advcal_edge.runtime.sensors.files.image_file import decode_file
+from advcal_edge.runtime.sensors.frame import Array, Frame, check_extent, describe, fit
 from advcal_edge.spec import Modality
 
 GIVE = "give the camera's grey or radiometric frame: a numpy array, or one frame in a png, tiff or npy file"

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from advcal_edge import limits
 from advcal_edge.errors import ConfigError, InputError
-from advcal_edge.runtime.preprocess.film import measure_film, read_film
-from advcal_edge.runtime.preprocess.frame import NOTHING, Array, Frame, Recording, describe, fit
-from advcal_edge.runtime.preprocess.grid import snap
-from advcal_edge.runtime.preprocess.reader import decode_file
-from advcal_edge.runtime.preprocess.sensor_file import NPY, read_magic
+from advcal_edge.runtime.sensors.files.film import measure_film, read_film
+from advcal_edge.runtime.sensors.files.image_file import decode_file
+from advcal_edge.runtime.sensors.files.sensor_file import NPY, read_magic
+from advcal_edge.runtime.sensors.frame import NOTHING, Array, Frame, Recording, describe, fit
+from advcal_edge.runtime.sensors.grid import snap
 from advcal_edge.spec import Modality
 
 EXPECTED = "uint8 RGB (t, h, w, 3) of at least two frames, or a recording of them"

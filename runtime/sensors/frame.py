@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from advcal_edge import limits
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess.opencv import cv2
+from advcal_edge.runtime.sensors.files.opencv import cv2
 
 Array = NDArray[Any]
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess.frame import Frame, Recording, describe
-from advcal_edge.runtime.preprocess.sensor import Sensor, choose_sensor
+from advcal_edge.runtime.sensors.frame import Frame, Recording, describe
+from advcal_edge.runtime.sensors.sensor import Sensor, choose_sensor
 from advcal_edge.spec import Modality
 
 __all__ = ["Frame", "Recording", "Sensor", "preprocess", "preprocess_clips", "read_frame"]

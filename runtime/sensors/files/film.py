@@ -13,9 +13,9 @@ from pathlib import Path
 
 from advcal_edge import limits
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess.frame import Array
-from advcal_edge.runtime.preprocess.opencv import cv2
-from advcal_edge.runtime.preprocess.sensor_file import MAGIC_BYTES, open_sensor_file, quoted
+from advcal_edge.runtime.sensors.files.opencv import cv2
+from advcal_edge.runtime.sensors.files.sensor_file import MAGIC_BYTES, open_sensor_file, quoted
+from advcal_edge.runtime.sensors.frame import Array
 
 FORMATS = "mp4, mov, avi, mkv, webm, mpeg or ts"
 

@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 
 from advcal_edge import limits
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.preprocess.farthest_points import sample_farthest
-from advcal_edge.runtime.preprocess.frame import Array, Frame, describe
-from advcal_edge.runtime.preprocess.grid import snap
-from advcal_edge.runtime.preprocess.pcd import read_pcd
-from advcal_edge.runtime.preprocess.ply import read_ply
-from advcal_edge.runtime.preprocess.reader import decode_file
-from advcal_edge.runtime.preprocess.sensor_file import NPY, read_magic
-from advcal_edge.runtime.preprocess.text_table import ANEW
+from advcal_edge.runtime.sensors.files.image_file import decode_file
+from advcal_edge.runtime.sensors.files.pcd import read_pcd
+from advcal_edge.runtime.sensors.files.ply import read_ply
+from advcal_edge.runtime.sensors.files.sensor_file import NPY, read_magic
+from advcal_edge.runtime.sensors.files.text_table import ANEW
+from advcal_edge.runtime.sensors.frame import Array, Frame, describe
+from advcal_edge.runtime.sensors.grid import snap
 from advcal_edge.spec import Modality
 
 EXPECTED = "points (p, 3 to 16): x, y, z, then what else the sensor gives"
@@ -117,3 +116,28 @@ class _Point:
 
 
 POINT = _Point()
+
+
+def sample_farthest(cloud: NDArray[np.float64], count: int) -> NDArray[np.intp]:
+    """Indices (count,) into the cloud (p, 3), each the point farthest from all before it.
+
+    Starts with the point farthest from the centroid, so that the order of the points does not matter; takes
+    O(count * p). Eldar et al., "The farthest point strategy for progressive image sampling", IEEE TIP 6(9), 1997.
+    """
+    x, y, z = np.ascontiguousarray((cloud - cloud.mean(axis=0)).T)
+    apart = x * x + y * y + z * z
+    chosen = np.empty(count, np.intp)
+    chosen[0] = apart.argmax()
+    apart[:] = np.inf
+    square, total = np.empty_like(x), np.empty_like(x)
+    for step in range(1, count):
+        last = chosen[step - 1]
+        np.subtract(x, x[last], out=total)
+        np.multiply(total, total, out=total)
+        for axis in (y, z):
+            np.subtract(axis, axis[last], out=square)
+            np.multiply(square, square, out=square)
+            np.add(total, square, out=total)
+        np.minimum(apart, total, out=apart)  # the squared distance to the nearest point chosen so far
+        chosen[step] = apart.argmax()
+    return chosen
