@@ -42,3 +42,18 @@ def test_calibrates_on_folders_of_frames(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "onnx/forward.fp32.onnx" in done.stdout
     assert done.stdout.count(".png") == 6  # three on the command line, three in the table of labels
+
+
+def test_the_three_verbs_from_python(tmp_path: Path) -> None:
+    done = run("03_python_api", str(tmp_path / "B"))
+    assert done.returncode == 0, done.stderr
+    verdict, embeddings = done.stdout.splitlines()
+    assert verdict.startswith("inconclusive: ")
+    assert embeddings.startswith("embeddings (2, ")
+
+
+def test_an_encoder_of_ones_own(tmp_path: Path) -> None:
+    done = run("04_own_encoder", str(tmp_path / "B"))
+    assert done.returncode == 0, done.stderr
+    assert "contrast:contrast" in done.stdout
+    assert "onnx/vjp.fp32.onnx" in done.stdout
