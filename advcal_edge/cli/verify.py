@@ -91,8 +91,6 @@ def verify(
     if len(chosen) > 1:
         raise ConfigError(f"{' and '.join(f'`{name}`' for name in chosen)} exclude each other", hint="use one of them")
     if check is not None:
-        from advcal_edge.cli.verify import audit_report
-
         engine_path = None if engine is None else Path(engine)
         raise typer.Exit(0 if audit_report(console, check, bundle, engine_path) else 1)
     if bundle is None:
