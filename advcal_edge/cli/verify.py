@@ -53,9 +53,12 @@ def verify(
     reference: Annotated[str, typer.Option("--reference", help="`auto`, `torch` or `onnx` (fp32 graph).")] = "auto",
     sources: Annotated[
         str,
-        typer.Option("--sources", help="Who else lends inputs: trunk, fp32, fp16, int8, fp8; `all` or `none`."),
+        typer.Option(
+            "--sources",
+            help="Models whose adversarial examples are tried too: trunk, fp32, fp16, int8, fp8; `all` or `none`.",
+        ),
     ] = "all",
-    rebuilds: Annotated[int, typer.Option("--rebuilds", min=0, help="Build each engine again so often.")] = 0,
+    rebuilds: Annotated[int, typer.Option("--rebuilds", min=0, help="Number of rebuilds per engine.")] = 0,
     cross_check: Annotated[
         bool, typer.Option("--cross-check", help="Run the engine in polygraphy too, and stop where the two disagree.")
     ] = False,

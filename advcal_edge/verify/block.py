@@ -75,7 +75,7 @@ class Block:
         return len(self.y)
 
     def without_arrays(self) -> Block:
-        """Without what is as large as an input or an embedding."""
+        """Copy without images and embeddings."""
         none = np.empty(0, np.float32)
         winners = {name: replace(found, clean=none, x_adv=none) for name, found in self.winners.items()}
         return replace(self, winners=winners, embeddings={})
