@@ -1,1 +1,1 @@
-"""Reports for people, made from the JSON document of `verify` alone: a page and a table for the terminal."""
+"""Render the JSON document of `verify`: an HTML page and a table for the terminal."""

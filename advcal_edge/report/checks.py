@@ -1,4 +1,4 @@
-"""Sanity checks: what each measures is held against its limit here, and nowhere else."""
+"""Sanity checks: the single place where each measurement is compared with its limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Rule:
     required: bool = True
     at_least: bool = False
     derived: bool = False
-    """Whether the check follows from other measurements; else it is measured on the engine."""
+    """Derived from other measurements; otherwise measured on the engine."""
 
 
 RULES: dict[str, Rule] = {
@@ -53,7 +53,7 @@ RULES: dict[str, Rule] = {
     "independent_reference": Rule(0.0, required=False, derived=True),
     "survives_rounding": Rule(0.5, required=False, at_least=True),
 }
-"""Every check, in the order of the report; `verify.check` adds those that are registered elsewhere."""
+"""Every check, in the order of the report; `verify.check` adds those that are registered in other packages."""
 FINE = 32  # steps of the sensor's grid that an attack moves values by on average; rounding takes at most half a step
 
 
@@ -72,7 +72,7 @@ class Check:
 
     @property
     def page(self) -> str:
-        """Where the documentation explains it, from the root of the repository."""
+        """Path of its documentation, from the root of the repository."""
         return f"docs/checks/{self.name}.md"
 
     def to_json(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def measured_checks() -> list[str]:
 
 
 def judge_value(name: str, value: float | None, why: str, *, limit: float | None = None) -> Check:
-    """Hold a number against the limit of its check; one that is not finite, or None, fails."""
+    """Compare a number with the limit of its check; None or a number that is not finite fails."""
     if value is not None and not math.isfinite(value):
         value, why = None, f"{why}; measured {value}"
     rule = RULES[name]
@@ -98,10 +98,10 @@ def judge_value(name: str, value: float | None, why: str, *, limit: float | None
 
 
 def judge_lead(name: str, gained: int, lost: int, n: int, what: str) -> Check:
-    """Hold the lead of one attack over another on the same n samples against the limit of its check.
+    """Compare the lead of one attack over another on the same n samples with the limit of its check.
 
-    `gained` samples fell to the first attack alone, `lost` to the second alone. The lower bound of the paired
-    difference counts, so that a few samples are no evidence.
+    `gained` samples were broken by the first attack alone, `lost` by the second alone. The lower bound of the paired
+    difference counts, so that a few samples do not count as evidence.
     """
     why = f"95 % lower bound of the lead of {what}: +{gained} / -{lost} of {n} samples"
     check = judge_value(name, tango(gained, lost, n).low, why)
@@ -116,9 +116,9 @@ def compare_attacks(name: str, first: NDArray[np.bool_], second: NDArray[np.bool
 
 
 def judge_survival(fooled: int, survived: int, steps: float, bits: int) -> Check:
-    """Hold the share of adversarial inputs that survive rounding to the sensor's grid against its limit.
+    """Compare the share of adversarial inputs that survive rounding to the sensor's grid with its limit.
 
-    `fooled` inputs move values by `steps` of a grid of `bits` on average. Skipped where the grid is so fine that
+    `fooled` inputs move values by `steps` of a grid of `bits` on average. Skipped if the grid is so fine that
     rounding cannot undo the attack, as with 16 bits.
     """
     name, raw = "survives_rounding", {"fooled": fooled, "survived": survived, "steps": steps, "bits": bits}
@@ -134,18 +134,18 @@ def judge_survival(fooled: int, survived: int, steps: float, bits: int) -> Check
 
 
 def skip(name: str, why: str) -> Check:
-    """A check that could not be run, for the reason given."""
+    """A check that could not run, with the reason."""
     rule = RULES[name]
     return Check(name, "skipped", None, limit_text(rule, rule.limit), why, rule.required, {"skipped": why})
 
 
 def limit_text(rule: Rule, limit: float) -> str:
-    """A limit as people write it, like `<= 0.01`."""
+    """A readable limit, like `<= 0.01`."""
     return f"{'>=' if rule.at_least else '<='} {limit:g}"
 
 
 def read_check(name: str, value: Value) -> Check:
-    """Judge a check again from what was measured.
+    """Judge a check again from its measurement.
 
     Raises:
         BundleError: malformed.

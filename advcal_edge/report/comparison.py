@@ -1,4 +1,4 @@
-"""Reference against engine on the same samples, an interval that decides, and the verdict over all of them."""
+"""Compare reference and engine on the same samples: intervals that decide, and the verdict over all comparisons."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class Comparison:
     reference: NDArray[np.bool_]
     engine: NDArray[np.bool_]
     margin: float
-    decides: bool  # whether the verdict depends on it
+    decides: bool  # does the verdict depend on it?
 
     @property
     def only_reference(self) -> int:
-        """Samples lost on the way to the engine."""
+        """Number of samples that only the reference gets right."""
         return int((self.reference & ~self.engine).sum())
 
     @property
     def only_engine(self) -> int:
-        """Samples that only the engine gets right."""
+        """Number of samples that only the engine gets right."""
         return int((~self.reference & self.engine).sum())
 
     @property
@@ -48,14 +48,14 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """Pass where the whole interval lies below the margin, fail where it lies above, else inconclusive."""
+        """Pass if the whole interval lies below the margin, fail if it lies above, else inconclusive."""
         if self.interval.high < self.margin:
             return "pass"
         return "fail" if self.interval.low > self.margin else "inconclusive"
 
     @property
     def samples_to_decide(self) -> int | None:
-        """How many samples would decide at these rates; None where it is decided or no number would."""
+        """Number of samples that would decide at these rates; None if it is decided or no number would suffice."""
         if self.verdict != "inconclusive":
             return None
         return samples_to_decide(self.only_reference, self.only_engine, len(self.reference), self.margin)
@@ -85,10 +85,10 @@ class Comparison:
 def decide(
     comparisons: Sequence[Comparison], checks: Sequence[Check], doubts: Sequence[str] = ()
 ) -> tuple[Verdict, list[str]]:
-    """Decide pass, fail or inconclusive, with reasons: fail where anything required failed, inconclusive where anything
-    is open, else pass.
+    """Decide pass, fail or inconclusive, with reasons: fail if anything required failed, inconclusive if anything is
+    open, else pass.
 
-    `doubts` are further reasons to leave the verdict open.
+    `doubts` are further reasons for an inconclusive verdict.
     """
     failed = [
         f"check {c.name}: {number_text(c.measured)}, limit {c.limit} ({c.why})"
@@ -115,5 +115,5 @@ def decide(
 
 
 def number_text(measured: float | None) -> str:
-    """A measured number for people."""
+    """A measured number as text."""
     return "-" if measured is None else f"{measured:.4g}"

@@ -1,4 +1,4 @@
-"""Contradictions within what a report measured: attacks that are not those of its budget, and parts that disagree."""
+"""Contradictions within the measurements of a report: attacks that differ from its budget, parts that disagree."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ NUMBERS: Mapping[str, tuple[int, int, int]] = {
     "square_queries": (50, 1000, 5000),
     "label_queries": (50, 1000, 5000),
 }
-"""One line per number that an attack plan asks for."""
+"""One description per number of an attack plan."""
 
 BUDGETS: Mapping[str, tuple[tuple[str, ...], Mapping[str, int]]] = {
     name: (losses, {number: values[column] for number, values in NUMBERS.items()})
     for column, (name, losses) in enumerate(NAMES.items())
 }
-"""By name the losses and the numbers of a budget."""
+"""Losses and numbers of each budget, by name."""
 
 SETTINGS: Mapping[str, Mapping[str, str]] = {
     "PGD": {"steps": "pgd_steps"},
@@ -45,14 +45,14 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
     "Square": {"queries": "square_queries"},
     "RayS": {"queries": "label_queries"},
 }
-"""By attack: which of its settings is which number of the budget."""
+"""Per attack: the number of the budget that each of its settings must equal."""
 
 Contradiction = tuple[Value, str]
-"""A value, and what it should be."""
+"""A value, and the value it should have."""
 
 
 def contradictions(document: Value, measured: Measured) -> Iterator[Contradiction]:
-    """Everything in the `measured` half of a report that another part of it denies.
+    """Find every part of the `measured` half of a report that another part contradicts.
 
     Raises:
         BundleError: malformed.
@@ -66,7 +66,7 @@ def contradictions(document: Value, measured: Measured) -> Iterator[Contradictio
 
 
 def is_named(budget: Value) -> bool:
-    """Whether a budget is one of `BUDGETS`, with its own numbers and losses."""
+    """Is the budget one of `BUDGETS`, with the same numbers and losses?"""
     numbers = dict(budget.object())
     name, losses = numbers.pop("name", None), numbers.pop("losses", None)
     named = BUDGETS.get(name) if isinstance(name, str) else None
@@ -74,7 +74,7 @@ def is_named(budget: Value) -> bool:
 
 
 def budget_contradictions(document: Value, attacks: Sequence[AttackResult]) -> Iterator[Contradiction]:
-    """Steps, restarts and queries of the attacks are those of the budget, and so are the losses of APGD."""
+    """Check steps, restarts and queries of the attacks, and the losses of APGD, against the budget."""
     budget = document["budget"]
     budget["name"].text()
     listed = budget["losses"].texts()
@@ -93,7 +93,7 @@ def budget_contradictions(document: Value, attacks: Sequence[AttackResult]) -> I
 
 
 def missing_attacks(document: Value, attacks: Sequence[AttackResult]) -> Iterator[Contradiction]:
-    """Every attack of the budget ran on either side, as far as there was a gradient."""
+    """Check that every attack of the budget ran on both sides, as far as there was a gradient."""
     budget, run = document["budget"], {(item.route, kind(item), item.crafted_on) for item in attacks}
     routes = {(route, side) for route, _, side in run}
     seeing = [side for side in SIDES if any((route, side) in routes for route in WHITE_BOX)]
@@ -124,7 +124,7 @@ def attack_settings(attack: str) -> tuple[str, dict[str, str]]:
 
 
 def curve_contradictions(document: Value, measured: Measured) -> Iterator[Contradiction]:
-    """The tested radius is one of both curves, which reach the whole width; a gradient has a curve."""
+    """Check that both curves include the tested radius and reach the whole width, and that a gradient has a curve."""
     eps, norm = document["threat"]["eps"], document["threat"]["norm"].choice(("linf", "l2"))
     if eps.number() <= 0:
         raise eps.expected("a positive radius")
@@ -141,7 +141,7 @@ def curve_contradictions(document: Value, measured: Measured) -> Iterator[Contra
 
 
 def identity_contradictions(document: Value) -> Iterator[Contradiction]:
-    """Hashes that the document states twice."""
+    """Compare hashes that the document states twice."""
     hashes, engine, environment = document["hashes"], document["engine"], document["environment"]
     if hashes["engine"].sha256() != engine["sha256"].text():
         yield hashes["engine"], engine["sha256"].text()
@@ -154,7 +154,7 @@ def identity_contradictions(document: Value) -> Iterator[Contradiction]:
 
 
 def fallback_contradictions(document: Value, measured: Measured) -> Iterator[Contradiction]:
-    """No step comes twice, and the engine has the precision that was asked for, or fp32."""
+    """Check that no step is repeated, and that the engine has the requested precision or fp32."""
     if measured.fallback is None:
         return
     steps = [item.step for item in measured.fallback.earlier]
@@ -167,7 +167,7 @@ def fallback_contradictions(document: Value, measured: Measured) -> Iterator[Con
 
 
 def gallery_contradictions(document: Value, measured: Measured) -> Iterator[Contradiction]:
-    """Pictures show samples on which the engine is fooled, under their true labels."""
+    """Check that pictures show samples on which the engine is fooled, under their true labels."""
     fooled = np.zeros(measured.n, np.bool_)
     for item in measured.attacks:
         fooled |= item.fools("engine")

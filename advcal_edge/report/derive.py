@@ -28,11 +28,11 @@ from advcal_edge.retrieval import DEPTHS, TOP, Rank, share
 from advcal_edge.stats import wilson
 
 CLAIM = "observable decision equivalence on the stated inputs"
-DEPTH = 10  # the first place alone is so rarely right under attack that an engine could hardly lose it
+DEPTH = 10  # under attack the partner is so rarely in first place that an engine could hardly lose recall@1
 
 
 def derive(measured: object) -> dict[str, Any]:
-    """Compute everything that a report concludes from what it observed.
+    """Compute every conclusion of a report from its measurements.
 
     Raises:
         BundleError: malformed; the message names the path, below `measured`.
@@ -57,7 +57,7 @@ class Judgement:
     comparisons: Sequence[Comparison]
     checks: Sequence[Check]
     builds: Sequence[Judgement]
-    """Of each build of the engine, this one first; empty where it was not built again."""
+    """One per build of the engine, this one first; empty if it was not rebuilt."""
     verdict: Verdict
     reasons: Sequence[str]
 
@@ -106,7 +106,7 @@ class Judgement:
         }
 
     def fallback(self) -> dict[str, Any] | None:
-        """Every step of the precision fallback, this engine last; None where there was no fallback."""
+        """Every step of the precision fallback, this engine last; None without a fallback."""
         measured = self.measured
         if measured.fallback is None:
             return None
@@ -125,7 +125,7 @@ class Judgement:
 
 
 def compare(measured: Measured) -> list[Comparison]:
-    """Clean, each route, the worst case per sample over all attacks, and recall where samples have partners."""
+    """Compare clean labels, each route, the worst case per sample over all attacks, and recall if there are pairs."""
 
     def after(name: str, attacks: Sequence[AttackResult], decides: bool) -> Comparison:
         reference, engine = (withstood(measured, side, attacks) for side in SIDES)
@@ -149,14 +149,14 @@ def withstood(measured: Measured, model: str, attacks: Sequence[AttackResult]) -
 
 
 def recall_comparisons(found: Retrieval, margin: float) -> Iterator[Comparison]:
-    """Whether a sample's partner is among the first `DEPTH`; an engine may lose this as little as labels."""
+    """Compare whether a sample's partner is among the first `DEPTH`; the margin is the same as for labels."""
     for name in ("clean", "attacked"):
         reference, engine = (ranks(found, name, side, "forward") < DEPTH for side in SIDES)
         yield Comparison(f"recall@{DEPTH} {name}", reference, engine, margin, decides=True)
 
 
 def ranks(found: Retrieval, name: str, side: Side, direction: str) -> Rank:
-    """Clean ranks (n,) of the partners, or the worst over everything crafted."""
+    """Clean ranks (n,) of the partners, or the worst over all crafted inputs."""
     clean = found.clean[side][direction]
     if name == "clean":
         return clean
@@ -165,12 +165,12 @@ def ranks(found: Retrieval, name: str, side: Side, direction: str) -> Rank:
 
 
 def named(comparisons: Sequence[Comparison], name: str) -> Comparison:
-    """The comparison of that name."""
+    """The comparison with this name."""
     return next(item for item in comparisons if item.name == name)
 
 
 def route(item: AttackResult) -> dict[str, Any]:
-    """Counts of one attack: how many samples it met, whom it fooled, what it cost."""
+    """Counts of one attack: samples attacked, samples fooled per model, and cost."""
     met = int(item.attacked.sum())
     return {
         "route": item.route,
@@ -185,7 +185,7 @@ def route(item: AttackResult) -> dict[str, Any]:
 
 
 def matrix(measured: Measured) -> dict[str, Any] | None:
-    """Shares right when clean and under the one attack that was crafted on every model; None without any gradient."""
+    """Accuracy clean and under the one attack that was crafted on every model; None if no model has a gradient."""
     rows = first_attacks(measured.attacks)
     if not rows:
         return None
@@ -210,7 +210,7 @@ def curve(measured: Curve) -> dict[str, Any]:
 
 
 def flips(measured: Measured) -> Iterator[dict[str, Any]]:
-    """Samples that one side loses and the other keeps, clean or in the worst case, and what found them first."""
+    """Samples that one side loses and the other keeps, clean or in the worst case, and the attack that broke each."""
     for comparison, attacks in (("clean", ()), ("worst case", measured.attacks)):
         kept = {side: withstood(measured, side, attacks) for side in SIDES}
         for sample in np.flatnonzero(kept["reference"] != kept["engine"]).tolist():

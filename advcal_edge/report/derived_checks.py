@@ -1,4 +1,4 @@
-"""Checks that follow from other measurements: signs that gradients mislead rather than that the engine withstands.
+"""Checks derived from other measurements: signs of misleading gradients instead of a robust engine.
 
 Athalye et al. 2018, arXiv 1802.00420; Carlini et al. 2019, arXiv 1902.06705.
 """
@@ -32,9 +32,9 @@ def run_checks(measured: Measured, worst: Comparison) -> list[Check]:
 
 
 def falls_to_zero(curve: Curve | None) -> Check:
-    """The largest rise between neighbouring radii, or what is left at the last: lower bounds, the worse of the two.
+    """The largest rise between neighbouring radii, or the accuracy left at the last; the worse of both lower bounds.
 
-    A larger ball holds the smaller one, so an attack that finds less in it was misled; and at the last radius every
+    A larger ball contains the smaller one, so an attack that finds less in it was misled. At the last radius every
     input can become any other.
     """
     if curve is None:
@@ -50,9 +50,9 @@ def falls_to_zero(curve: Curve | None) -> Check:
 
 
 def black_box_not_stronger(attacks: Sequence[AttackResult]) -> Check:
-    """Share of samples that only the black box breaks; it sees less, so it must find less.
+    """Share of samples that only the black box breaks; it has less information, so it must break fewer.
 
-    The lower bound of the share's interval is held against the limit: a few samples are no evidence of masking.
+    The lower bound of the share's interval is compared with the limit: a few samples are not evidence of masking.
     """
     if not any(item.route == "gradient" for item in attacks):
         return skip("black_box_not_stronger", "no gradient route to compare with")
@@ -64,12 +64,12 @@ def black_box_not_stronger(attacks: Sequence[AttackResult]) -> Check:
 
 
 def transfer_not_stronger(attacks: Sequence[AttackResult]) -> Check:
-    """The first attack crafted on the reference against the same crafted on the engine, both judged by the engine."""
+    """Compare the first attack crafted on the reference with the same crafted on the engine; the engine judges both."""
     own = next((item for item in attacks if item.route == "gradient"), None)
     transfer = next((item for item in attacks if item.route == "transfer" and item.crafted_on == "reference"), None)
     if own is None or transfer is None:
         return skip("transfer_not_stronger", f"no {'gradient' if own is None else 'transfer'} route to compare with")
-    both = transfer.attacked & own.attacked  # right on either side, so that clean errors count nowhere
+    both = transfer.attacked & own.attacked  # right on both sides, so that clean errors do not count
     if not both.any():
         return skip("transfer_not_stronger", "no sample is right on both sides")
     foreign, native = transfer.fools("engine")[both], own.fools("engine")[both]
@@ -79,14 +79,14 @@ def transfer_not_stronger(attacks: Sequence[AttackResult]) -> Check:
 
 
 def not_more_robust(reference: Flags, engine: Flags, margin: float) -> Check:
-    """Lower bound of the engine's gain over its source: export makes no encoder robust, only its gradients worse."""
+    """Lower bound of the engine's gain over its source: export cannot add robustness, only make gradients worse."""
     bound = tango(int((engine & ~reference).sum()), int((reference & ~engine).sum()), len(engine)).low
     why = "95 % lower bound of the engine's gain in worst-case accuracy: suspected gradient masking"
     return judge_value("not_more_robust", bound, why, limit=margin * RULES["not_more_robust"].limit)
 
 
 def drift_within_margin(drift: Drift) -> Check:
-    """Share of clean samples whose decision the drift could turn."""
+    """Share of clean samples whose decision the drift could change."""
     ties, n = int(drift.near_ties.sum()), len(drift.margin)
     why = (
         f"95 % lower bound of the share whose drift could turn the decision ({ties} of {n});"
@@ -96,7 +96,7 @@ def drift_within_margin(drift: Drift) -> Check:
 
 
 def independent_reference(engine: str | None, reference: str | None) -> Check:
-    """Whether the engine is compared with something other than itself; advisory, for where there is no torch."""
+    """Is the engine compared with something other than itself? Advisory, since torch may be missing."""
     same = engine is not None and engine == reference
     why = "the reference is another model than the engine"
     if same:

@@ -1,4 +1,4 @@
-"""The document that every rendering starts from: its schema, the facts that all of them state, and rows of rankings."""
+"""The document behind every rendering: its schema, the facts that all renderings state, and rows of rankings."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ DIRECTIONS = {"forward": "to partner", "backward": "from partner"}
 
 @contextmanager
 def reading(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """What a rendering shows: the derived half, and of the measured half what identifies it, in one mapping.
+    """The data that a rendering shows: the derived half and the identifying part of the measured half, in one mapping.
 
-    Another schema is refused, and whatever is missing inside becomes one error.
+    Another schema is refused, and any missing field inside the `with` block becomes one error.
 
     Raises:
         BundleError: unknown schema, or a field that is missing or of the wrong type.
@@ -46,26 +46,26 @@ def reading(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def modality_name(report: Mapping[str, Any]) -> str:
-    """The kind of sensor, where the context names it, else an empty string."""
+    """The kind of sensor if the context names it, else an empty string."""
     modality = report["context"].get("modality", "")
     return str(modality["name"] if isinstance(modality, Mapping) else modality)
 
 
 def partner_name(report: Mapping[str, Any]) -> str:
-    """The kind of sensor that the partners come from, where the context names it, else an empty string."""
+    """The kind of sensor of the partners if the context names it, else an empty string."""
     data = report["context"].get("data")
     return str(data.get("partner") or "") if isinstance(data, Mapping) else ""
 
 
 def engine_name(report: Mapping[str, Any]) -> str:
     """The first eight digits of the engine's hash, in brackets its precision and the step of the precision fallback."""
-    told = [report["engine"][key] for key in ("precision", "step") if report["engine"].get(key)]
+    details = [report["engine"][key] for key in ("precision", "step") if report["engine"].get(key)]
     name = str(report["engine"]["sha256"])[:8]
-    return f"{name} ({', '.join(map(str, told))})" if told else name
+    return f"{name} ({', '.join(map(str, details))})" if details else name
 
 
 def foreign_norm(report: Mapping[str, Any]) -> str:
-    """What to say where the attacks had another norm than the bundle's own, else nothing."""
+    """A note if the attacks had another norm than the bundle's own, else an empty string."""
     stated = report["context"].get("threat")
     if not isinstance(stated, Mapping):
         return ""
@@ -76,32 +76,32 @@ def foreign_norm(report: Mapping[str, Any]) -> str:
 
 
 def threat_name(report: Mapping[str, Any]) -> str:
-    """Norm and radius as people write them, like `linf 4/255`."""
+    """Norm and radius in the usual notation, like `linf 4/255`."""
     return str(ThreatModel.from_json(report["threat"]))
 
 
 def named(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The comparison of that name."""
+    """The comparison with this name."""
     by_name: dict[str, Mapping[str, Any]] = {item["name"]: item for item in report["comparisons"]}
     return by_name[name]
 
 
 def matrix_rows(matrix: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """Names and cells of the matrix, in the order of its columns, so that the models' own cells lie on the diagonal."""
+    """Names and cells of the matrix, in the order of its columns, so that the diagonal is each model on itself."""
     rows = list(zip(matrix["crafted_on"], matrix["robust"], strict=True))
     columns = {name: k for k, name in enumerate(matrix["judged_on"])}
     return sorted(rows, key=lambda row: columns.get(row[0], len(columns)))
 
 
 def tally(report: Mapping[str, Any]) -> Mapping[str, int]:
-    """How many checks passed, failed and were skipped."""
+    """Number of checks that passed, failed and were skipped."""
     counts = Counter(check["status"] for check in report["checks"])
     return {status: counts[status] for status in ("pass", "fail", "skipped")}
 
 
 @dataclass(frozen=True, slots=True)
 class RankingRow:
-    """One depth of one ranking, clean and at worst under attack."""
+    """One depth of one ranking, clean and in the worst case under attack."""
 
     name: str
     clean: Sides
@@ -114,7 +114,7 @@ def ranking(report: Mapping[str, Any]) -> list[RankingRow]:
 
 
 def headlines(report: Mapping[str, Any]) -> list[RankingRow]:
-    """What belongs to the top of a page: top-5, and the recall that decides."""
+    """Rows for the top of a page: top-5, and the recall that decides."""
     return [*top_rows(report), *(row for row in recall_rows(report) if row.name == DECIDING)]
 
 
@@ -134,11 +134,11 @@ def recall_rows(report: Mapping[str, Any]) -> Iterator[RankingRow]:
         for depth in clean["reference"][direction]:
             yield RankingRow(
                 f"{depth} {words}",
-                sides({side: found[direction][depth] for side, found in clean.items()}),
-                sides({side: found[direction][depth] for side, found in attacked.items()}),
+                sides({side: shares[direction][depth] for side, shares in clean.items()}),
+                sides({side: shares[direction][depth] for side, shares in attacked.items()}),
             )
 
 
-def sides(found: Mapping[str, Mapping[str, Any]]) -> Sides:
+def sides(shares: Mapping[str, Mapping[str, Any]]) -> Sides:
     """Reference and engine."""
-    return found["reference"], found["engine"]
+    return shares["reference"], shares["engine"]

@@ -1,7 +1,7 @@
-"""The page for people: one self-contained file without scripts, rendered from the JSON document alone.
+"""The HTML page of a report: one self-contained file without scripts, rendered from the JSON document alone.
 
-Its policy lets a browser use the one style sheet of this version and pictures inside the page, and nothing else: should
-a string of a report ever come through as markup, it neither runs nor fetches.
+Its policy lets a browser use only the one style sheet of this version and pictures inside the page. If a string of a
+report is ever rendered as markup, it can neither run nor fetch anything.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 FOLDER = Path(__file__).parent
-SHOWN = 10  # rows before the rest is folded away
+SHOWN = 10  # rows shown before the rest is folded
 TITLES = {
     "tested": "What was tested",
     "accuracy": "Accuracy",
@@ -53,13 +53,13 @@ TITLES = {
     "explanations": "What the checks ask",
     "origin": "Hashes and environment",
 }
-"""By the name of the anchor."""
+"""Sections by the name of their anchor."""
 
 
 def render_html(document: Mapping[str, Any], pages: Mapping[str, Page] | None = None) -> str:
     """The page of one report; the same document gives the same bytes.
 
-    `pages` explains the checks by name: those of the package unless given.
+    `pages` explains the checks by name; by default those of the package.
 
     Raises:
         BundleError: unknown schema, or malformed.
@@ -102,17 +102,17 @@ def render_html(document: Mapping[str, Any], pages: Mapping[str, Page] | None = 
 
 @lru_cache(maxsize=1)
 def packaged_pages() -> Mapping[str, Page]:
-    """The explanations of the package, read once."""
+    """The explanations that ship with the package, read once."""
     return load_pages()
 
 
 @lru_cache(maxsize=1)
 def environment() -> Environment:
-    """Templates of this folder, compiled once; everything from the document is escaped."""
+    """Templates of this folder, compiled once; all values from the document are escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    found = Environment(
+    templates = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
@@ -121,13 +121,13 @@ def environment() -> Environment:
         auto_reload=False,
     )
     style = (FOLDER / "style.css").read_text(encoding="utf-8")
-    found.filters.update(FILTERS)
-    found.globals.update(style=Markup(style), policy=policy(style))  # noqa: S704 - a file of this package
-    return found
+    templates.filters.update(FILTERS)
+    templates.globals.update(style=Markup(style), policy=policy(style))  # noqa: S704 - a file of this package
+    return templates
 
 
 def policy(style: str) -> str:
-    """What a browser may load for the page: the style sheet with this text, and pictures that the page holds."""
+    """Content security policy of the page: the style sheet with this text, and pictures inside the page."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
@@ -141,7 +141,7 @@ class Section:
 
 
 def sections(report: Mapping[str, Any], *, explained: bool) -> Mapping[str, Section]:
-    """Those that a report has something for."""
+    """Sections for which the report has content."""
     there = {
         "radius": "curve" in report,
         "matrix": "matrix" in report,
@@ -162,7 +162,7 @@ class FlipRow:
     truth: str
     comparison: str
     lost_on: str
-    route: str  # empty where the clean input was enough
+    route: str  # empty if the clean input is already wrong
     attack: str
     crafted_on: str
     near_tie: bool
@@ -171,7 +171,7 @@ class FlipRow:
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """Rows to show, rows to fold, and how many there are by comparison and side."""
+    """Rows to show, rows to fold, and their number per comparison and side."""
 
     shown: Sequence[FlipRow]
     folded: Sequence[FlipRow]
@@ -179,7 +179,7 @@ class Flips:
 
     @classmethod
     def of(cls, report: Mapping[str, Any]) -> Flips:
-        """Rows of a report: lost on the engine first, within that as the report has them."""
+        """Rows of a report: lost on the engine first, then in the order of the report."""
         near, pictured = set(report["drift"]["near_tie_samples"]), {item["sample"] for item in report["gallery"]}
         rows = [flip_row(item, near, pictured) for item in report["flips"]]
         rows.sort(key=lambda row: row.lost_on != "engine")

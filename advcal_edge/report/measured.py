@@ -1,4 +1,4 @@
-"""The `measured` half of report.json, typed and checked: everything that a verdict rests on."""
+"""The `measured` half of report.json, typed and checked: all the data behind a verdict."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ IDENTITY = (
     *("engine", "reference", "sources", "threat", "budget", "seed", "margin", "expectation", "labels"),
     *("hashes", "gallery", "context", "environment", "seconds"),
 )
-"""Members of `measured` that say what was tested, with what; renderings show them beside `derived`."""
+"""Members of `measured` that identify what was tested; renderings show them next to `derived`."""
 BUILD = ("engine", "reference", "sources", "margin", "labels", "truth", "clean", "attacks", "drift", "checks")
-"""Members of `measured` that another build of the engine has too, with `curve` and `retrieval` where there are some."""
+"""Members of `measured` that another build of the engine also has, plus `curve` and `retrieval` if present."""
 
 
 @dataclass(frozen=True, slots=True)
 class FallbackStep:
-    """One step of the precision fallback before this engine: its hash, None where none was verified, and why not."""
+    """One step of the precision fallback before this engine: its hash, or None if it was not verified, and why."""
 
     step: str
     engine: str | None
@@ -34,7 +34,7 @@ class FallbackStep:
 
     @classmethod
     def read(cls, value: Value) -> FallbackStep:
-        """One entry of `measured.fallback.earlier`."""
+        """Read one entry of `measured.fallback.earlier`."""
         value.only("step", "engine", "verdict", "reasons")
         verdict, reasons = value["verdict"].choice(EARLIER), value["reasons"].texts()
         engine = None if value["engine"].value is None else value["engine"].sha256()
@@ -49,7 +49,7 @@ class FallbackStep:
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """The precision that was asked for, and the steps that did not reach it."""
+    """The precision that was requested, and the steps that did not reach it."""
 
     asked: str
     earlier: Sequence[FallbackStep]
@@ -57,34 +57,34 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """Everything that a verdict rests on, n samples each; the order of the samples is that of the probe."""
+    """All data behind a verdict, n samples each; the order of the samples is that of the probe."""
 
     engine: str
-    """Its sha256."""
+    """sha256 of the engine."""
     precision: str
     step: str | None
     reference: str | None
-    """The sha256 of a reference that is a graph."""
+    """sha256 of the reference if it is a graph."""
     sources: Sequence[str]
     margin: float
     labels: Sequence[str]
     truth: NDArray[np.int64]
     clean: Mapping[str, Rank]
-    """By model the rank (n,) of the true label on clean inputs."""
+    """Per model the rank (n,) of the true label on clean inputs."""
     attacks: Sequence[AttackResult]
     drift: Drift
     checks: Mapping[str, Check]
     curve: Mapping[Side, Curve] | None
     retrieval: Retrieval | None
     builds: Sequence[str]
-    """The sha256 of each build, this engine first; empty where it was not built again."""
+    """sha256 of each build, this engine first; empty if it was not rebuilt."""
     rebuilt: Mapping[str, Measured]
-    """By sha256 what was measured on the builds of other bytes."""
+    """Measurements on builds with other bytes, by sha256."""
     fallback: Fallback | None
 
     @property
     def n(self) -> int:
-        """Samples."""
+        """Number of samples."""
         return len(self.truth)
 
     def right(self, model: str) -> Flags:
@@ -94,7 +94,7 @@ class Measured:
 
     @classmethod
     def read(cls, value: Value) -> Measured:
-        """Read the `measured` half of a report that nobody vouches for.
+        """Read the `measured` half of an untrusted report.
 
         Raises:
             BundleError: malformed; the message names the path.
@@ -146,7 +146,7 @@ class Measured:
 
 
 def read_build(value: Value, sha256: str) -> Measured:
-    """Another build of the engine."""
+    """Read another build of the engine."""
     value.only(*BUILD, "curve", "retrieval")
     if value["engine"]["sha256"].text() != sha256:
         raise value["engine"]["sha256"].expected(sha256)
@@ -154,14 +154,14 @@ def read_build(value: Value, sha256: str) -> Measured:
 
 
 def read_checks(value: Value) -> dict[str, Check]:
-    """Every check that is measured on the engine, judged again."""
+    """Read every check that is measured on the engine, and judge it again."""
     names = measured_checks()
     value.only(*names)
     return {name: read_check(name, value[name]) for name in names}
 
 
 def read_curves(value: Value | None, n: int) -> dict[Side, Curve] | None:
-    """Curves of both sides, on at most n samples each."""
+    """Read the curves of both sides, on at most n samples each."""
     if value is None:
         return None
     value.only(*SIDES)
@@ -173,7 +173,7 @@ def read_curves(value: Value | None, n: int) -> dict[Side, Curve] | None:
 
 
 def read_fallback(value: Value | None) -> Fallback | None:
-    """The steps of the precision fallback before this engine."""
+    """Read the steps of the precision fallback before this engine."""
     if value is None:
         return None
     value.only("asked", "earlier")

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parent / "pages"  # a link to docs/checks; installed as a folder
+FOLDER = Path(__file__).parent / "pages"  # a symbolic link to docs/checks; an ordinary folder when installed
 NAMED = re.compile(r"check (?P<name>\S+?)(?=:| was skipped)")
 INLINE = re.compile(r"`(?P<code>[^`]+)`|\*(?P<em>[^*]+)\*")
 
 Run = tuple[str, str]
-"""`code`, `em` or `text`, and the words themselves."""
+"""Kind (`code`, `em` or `text`) and the text."""
 Paragraph = Sequence[Run]
 
 
@@ -26,12 +26,12 @@ class Page:
 
 
 def load_pages(folder: Path = FOLDER) -> Mapping[str, Page]:
-    """Every page by the name of its check; empty where the package has none."""
+    """Every page by the name of its check; empty if the package has none."""
     return {file.stem: parse(file.stem, file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.md"))}
 
 
 def parse(name: str, text: str) -> Page:
-    """What stands between the title and the first section, a paragraph between empty lines."""
+    """The text between the title and the first section; paragraphs are separated by empty lines."""
     body = re.split(r"^## ", text, maxsplit=1, flags=re.MULTILINE)[0]
     blocks = (
         " ".join(block.split()) for block in re.split(r"\n\s*\n", re.sub(r"^# .*$", "", body, flags=re.MULTILINE))
@@ -40,21 +40,21 @@ def parse(name: str, text: str) -> Page:
 
 
 def runs(text: str) -> Paragraph:
-    """Words with `code` and *emphasis* set apart; nothing else is markup."""
-    found: list[Run] = []
+    """Split text at `code` and *emphasis*; no other markup is supported."""
+    parts: list[Run] = []
     end = 0
     for match in INLINE.finditer(text):
         if match.start() > end:
-            found.append(("text", text[end : match.start()]))
+            parts.append(("text", text[end : match.start()]))
         kind = "code" if match["code"] else "em"
-        found.append((kind, match[kind]))
+        parts.append((kind, match[kind]))
         end = match.end()
-    return [*found, ("text", text[end:])] if end < len(text) else found
+    return [*parts, ("text", text[end:])] if end < len(text) else parts
 
 
 @dataclass(frozen=True, slots=True)
 class CheckRow:
-    """A check, the anchor of its row, and its explanation where the package has one."""
+    """A check, the anchor of its row, and its explanation if the package has one."""
 
     check: Mapping[str, Any]
     anchor: str
@@ -82,7 +82,7 @@ def check_rows(checks: Sequence[Mapping[str, Any]], pages: Mapping[str, Page]) -
 
 
 def linked(reason: str, rows: Sequence[CheckRow]) -> Reason:
-    """A reason with the check that it names set apart."""
+    """Split a reason at the name of the check in it."""
     match = NAMED.match(reason)
     for row in rows if match else ():
         if match and row.check["name"] == match["name"]:

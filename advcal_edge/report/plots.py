@@ -12,10 +12,10 @@ from advcal_edge.threat import Norm, format_eps
 
 ROW = 46  # pixels; horizontal positions are percent of the width, so that the text keeps its size on a phone
 DROPS_TOP = 26
-FLOOR = 1e-9  # what is smaller, zero included, is drawn here
+FLOOR = 1e-9  # smaller values, zero included, are drawn here
 DRIFT_LEFT, DRIFT_RIGHT, DRIFT_TOP, DRIFT_BOTTOM = 58, 468, 12, 332
 LEFT, RIGHT = 9.0, 97.0  # percent of the width, so that the text keeps its size on a phone
-GAP = 0.09  # share of the axis between zero, which no logarithm reaches, and the smallest radius
+GAP = 0.09  # share of the axis between zero, which a logarithmic axis cannot show, and the smallest radius
 APART, APART_NARROW = 6.5, 14.0  # percent between labels, on a wide screen and on a phone
 TOP, HEIGHT = 30, 270  # pixels
 
@@ -30,7 +30,7 @@ class Axis:
     end: float
 
     def at(self, value: float) -> float:
-        """Position of `value`, rounded to what a screen can show."""
+        """Position of `value`, rounded to the resolution of a screen."""
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 2) + 0.0
 
@@ -49,7 +49,7 @@ def round_step(least: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class DropRow:
-    """One comparison: positions of its interval and drop, and what stands beside them."""
+    """One comparison: positions of its interval and drop, and the text beside them."""
 
     item: Mapping[str, Any]
     y: int
@@ -60,7 +60,7 @@ class DropRow:
 
 @dataclass(frozen=True, slots=True)
 class DropPlot:
-    """All comparisons under one axis in points; to the right of `margin` too much is lost."""
+    """All comparisons on one axis in points; to the right of `margin` the drop is too large."""
 
     rows: Sequence[DropRow]
     ticks: Sequence[tuple[float, float]]
@@ -83,7 +83,7 @@ class DropPlot:
 
 @dataclass(frozen=True, slots=True)
 class DriftPlot:
-    """Marks below the diagonal keep their decision whatever the drift; `near_ties` lie on or above it."""
+    """Marks below the diagonal keep their decision whatever the drift; `near_ties` are on or above it."""
 
     safe: Sequence[tuple[float, float]]
     near_ties: Sequence[tuple[float, float]]
@@ -115,25 +115,25 @@ class DriftPlot:
 
 
 def logarithm(value: float) -> float:
-    """To base ten, of at least the floor."""
+    """Logarithm to base ten of the value, or of the floor if that is larger."""
     return math.log10(max(value, FLOOR))
 
 
 def decades(low: float, high: float, start: int, end: int) -> Axis:
-    """An axis over whole powers of ten that holds `low` and `high`, given as logarithms."""
+    """An axis over whole powers of ten that contains `low` and `high`, given as logarithms."""
     first = math.floor(low)
     return Axis(first, max(math.ceil(high), first + 1), start, end)
 
 
 def powers(axis: Axis) -> list[tuple[float, int]]:
-    """Positions and exponents of the powers of ten, thinned to a handful."""
+    """Positions and exponents of the powers of ten, reduced to a few."""
     every = max(1, math.ceil((axis.high - axis.low) / 6))
     return [(axis.at(k), k) for k in range(int(axis.high), int(axis.low) - 1, -every)][::-1]
 
 
 @dataclass(frozen=True, slots=True)
 class RadiusAxis:
-    """Radii laid out by their logarithm, with zero set apart to the left."""
+    """Radii by their logarithm, with zero separate at the left."""
 
     least: float
     largest: float
@@ -148,13 +148,13 @@ class RadiusAxis:
 
     @property
     def cut(self) -> float:
-        """Where the axis is broken."""
+        """Position of the break in the axis."""
         return round((LEFT + self.at(self.least)) / 2, 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A radius with its label, which a narrow screen may have no room for."""
+    """A radius with its label, which may not fit on a narrow screen."""
 
     at: float
     label: str
@@ -175,7 +175,7 @@ class SideCurve:
 
 @dataclass(frozen=True, slots=True)
 class CurvePlot:
-    """Both sides over one axis, the tested radius marked; `rows` holds the same figures by radius."""
+    """Both sides on one axis with the tested radius marked; `rows` holds the same figures by radius."""
 
     sides: Sequence[SideCurve]
     ticks: Sequence[Tick]
@@ -229,12 +229,12 @@ def side_curve(name: str, curve: Mapping[str, Any], axis: RadiusAxis) -> SideCur
 
 
 def path(points: Sequence[tuple[float, float]]) -> str:
-    """Straight lines from point to point."""
+    """SVG path of straight lines between the points."""
     return "M" + "L".join(f"{x:g} {y:g}" for x, y in points)
 
 
 def ticks(radii: Sequence[float], eps: float, axis: RadiusAxis, norm: Norm) -> list[Tick]:
-    """Labels as far as there is room: first the tested radius, then the ends, then the others from small to large."""
+    """Labels that fit: first the tested radius, then the ends, then the others from small to large."""
     order = dict.fromkeys([eps, radii[0], radii[-1], *radii])
     placed: list[Tick] = []
     for radius in order:
@@ -246,5 +246,5 @@ def ticks(radii: Sequence[float], eps: float, axis: RadiusAxis, norm: Norm) -> l
 
 
 def radius_name(eps: float, norm: Norm) -> str:
-    """As people write it; in linf the whole width is 1."""
+    """A radius in the usual notation; in linf the whole width is 1."""
     return f"{eps:g}" if eps in (0.0, 1.0) else format_eps(eps, norm)

@@ -1,4 +1,4 @@
-"""Results of attacks per sample: outcomes, drift, curves and rankings, as a report's `measured` half holds them."""
+"""Results of attacks per sample: outcomes, drift, curves and rankings, as stored in a report's `measured` half."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WHITE_BOX = ("transfer", "gradient")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttackResult:
-    """One attack on all samples: by model the rank (n,) of the true label, 0 where it is right or was not attacked."""
+    """One attack on all samples: per model the rank (n,) of the true label, 0 where it is right or was not attacked."""
 
     route: str
     attack: str
@@ -64,7 +64,7 @@ class AttackResult:
 
 
 def first_attacks(attacks: Sequence[AttackResult]) -> dict[str, AttackResult]:
-    """By model it was crafted on the first white-box attack, which is the same on every model and judged by all."""
+    """The first white-box attack per model it was crafted on; it is the same on every model and judged by all."""
     name = next((item.attack for item in attacks if item.route in WHITE_BOX), None)
     first: dict[str, AttackResult] = {}
     for item in attacks:
@@ -83,12 +83,12 @@ class Drift:
 
     @property
     def near_ties(self) -> Flags:
-        """Where (n,) the drift is large enough to turn the decision."""
+        """Where (n,) the drift is large enough to change the decision."""
         return 2 * self.change >= self.margin
 
     @property
     def near_tie_rows(self) -> NDArray[np.int64]:
-        """Indices of the near ties, those first whose margin the drift exceeds most."""
+        """Indices of the near ties, sorted so that drift exceeds margin most in the first."""
         rows = np.flatnonzero(self.near_ties)
         slack = self.margin[rows] - 2 * self.change[rows]
         return rows[np.argsort(slack, kind="stable")].astype(np.int64)
@@ -150,7 +150,7 @@ class Curve:
 
 
 Places = Mapping[Side, Mapping[str, Rank]]
-"""By side and direction the rank (n,) of each partner: `forward` from a sample to its partner, `backward` to it."""
+"""Per side and direction the rank (n,) of each partner: `forward` from a sample to its partner, `backward` to it."""
 DIRECTIONS = ("forward", "backward")
 
 
@@ -178,7 +178,7 @@ class Retrieval:
 
 
 def places_to_json(places: Places) -> dict[str, Any]:
-    """Ranks as lists."""
+    """Convert ranks to lists."""
     return {side: {name: rank.tolist() for name, rank in ranks.items()} for side, ranks in places.items()}
 
 
@@ -189,5 +189,5 @@ def read_places(value: Value, n: int) -> Places:
 
 
 def flag_text(flags: Flags) -> str:
-    """One character per sample, 1 or 0."""
+    """A string with one character per sample, 1 or 0."""
     return "".join("1" if flag else "0" for flag in flags)

@@ -6,12 +6,12 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-WIDTH = 100  # columns of a log that people read without scrolling
+WIDTH = 100  # columns of a log that fit without scrolling
 FIGURES = re.compile(r"[-+0-9.,/%e<>\[\] ]*|[0-9.]+ [kM]?B")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns two spaces apart; figures are right-aligned, words left-aligned."""
+    """Columns two spaces apart; numbers are right-aligned, text left-aligned."""
     columns = []
     for name, *cells in zip(header, *rows, strict=True):
         name, *cells = (printable(cell) for cell in (name, *cells))
@@ -32,19 +32,19 @@ def percent_interval(low: float, high: float) -> str:
 
 
 def one_line(text: object) -> str:
-    """Text from outside on one line, without what could move a terminal's cursor."""
+    """Untrusted text on one line, without characters that could move a terminal's cursor."""
     return printable(" ".join(str(text).split()))
 
 
 def printable(text: str) -> str:
-    """Text with a space in place of whatever a terminal would obey."""
+    """Text with terminal control characters replaced by spaces."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def wrapped(first: str, text: str) -> str:
-    """`first` and then text from outside, in lines that hang under its beginning; intervals stay whole."""
+    """`first` and then untrusted text, with a hanging indent under its start; intervals are not broken."""
     whole = re.sub(r"(\S) \[([^][ ]+), ([^][ ]+)]", "\\1\N{NO-BREAK SPACE}[\\2,\N{NO-BREAK SPACE}\\3]", one_line(text))
     lines = textwrap.wrap(whole, max(WIDTH - len(first), 20), break_on_hyphens=False) or [""]
     indented = (f"{first if i == 0 else ' ' * len(first)}{line}" for i, line in enumerate(lines))
@@ -52,6 +52,6 @@ def wrapped(first: str, text: str) -> str:
 
 
 def clipped(text: object, width: int = 28) -> str:
-    """Text from outside on one line of a table, its end cut off where it is longer than a column should be."""
+    """Untrusted text on one line of a table, cut off at `width`."""
     line = one_line(text)
     return line if len(line) <= width else f"{line[: width - 3]}..."

@@ -1,4 +1,4 @@
-"""What `verify` prints: a table per engine, a line per engine, and the findings of `verify --check`."""
+"""Terminal output of `verify`: a table per engine, a line per engine, and the findings of `verify --check`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RANKING = ("reference -> engine [95 %]", "clean", "attacked")
 
 
 def verification_table(document: Mapping[str, Any]) -> str:
-    """What was tested, comparisons, rankings and matrix in percent, the checks, and last the verdict with its reasons.
+    """Subject, comparisons, rankings and matrix in percent, the checks, and last the verdict with its reasons.
 
     At most 100 columns wide, and readable in a log.
 
@@ -69,7 +69,7 @@ def summary_table(documents: Sequence[Mapping[str, Any]]) -> str:
 
 
 def subject(report: Mapping[str, Any]) -> str:
-    """What is tested, on how many samples, against whom: one line if it fits."""
+    """Engine, number of samples and reference: on one line if it fits."""
     parts = [
         modality_name(report),
         f"engine {engine_name(report)}",
@@ -88,7 +88,7 @@ def subject(report: Mapping[str, Any]) -> str:
 
 
 def comparison_row(item: Mapping[str, Any]) -> tuple[str, ...]:
-    """Accuracies and drop with intervals, flips as +gained / -lost on the engine; a dash where nothing is decided."""
+    """Accuracies and drop with intervals, flips as +gained / -lost on the engine; a dash if it does not decide."""
     return (
         clipped(item["name"], 20),
         *map(share, sides(item)),
@@ -116,20 +116,20 @@ def summary_row(report: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def ranking_row(row: RankingRow) -> tuple[str, ...]:
-    """Shares clean and attacked, the engine's with its interval."""
+    """Shares clean and attacked; the engine's with its interval."""
     return (clipped(row.name), *(f"{percent(a['accuracy'])} -> {share(b)}" for a, b in (row.clean, row.attacked)))
 
 
 def matrix_table(matrix: Mapping[str, Any]) -> str:
-    """One attack in percent right: where it was crafted in rows, where it was judged in columns."""
+    """Accuracy under one attack in percent: crafted on in rows, judged by in columns."""
     attack = one_line(matrix["attack"]).partition("(")[0]
     header = (clipped(f"{attack} crafted on / judged on"), *(clipped(name, 10) for name in matrix["judged_on"]))
-    rows = [(clipped(name), *(percent(found["accuracy"]) for found in row)) for name, row in matrix_rows(matrix)]
+    rows = [(clipped(name), *(percent(cell["accuracy"]) for cell in row)) for name, row in matrix_rows(matrix)]
     return table(header, rows)
 
 
 def plan_lines(report: Mapping[str, Any]) -> list[str]:
-    """What built a plan, and what polygraphy says of an engine; nothing for graphs and where it was not asked."""
+    """Build details of a plan and polygraphy's result; empty for graphs and without a second opinion."""
     engine = report["engine"]
     lines = []
     if "plan" in engine:
@@ -138,29 +138,29 @@ def plan_lines(report: Mapping[str, Any]) -> list[str]:
         text = f"{plan['product']} {version} on {place}; {plan['asked']} asked for, {engine['precision']} achieved"
         lines.append(wrapped("plan      ", f"{text} ({plan['evidence']})"))
     if "cross_check" in engine:
-        found = engine["cross_check"]
-        text = f"{found['tool']} agrees on {found['samples']} samples, relative L2 {found['relative_l2']:.1e}"
+        check = engine["cross_check"]
+        text = f"{check['tool']} agrees on {check['samples']} samples, relative L2 {check['relative_l2']:.1e}"
         lines.append(wrapped("opinion   ", text))
     return lines
 
 
 def rebuilds_line(report: Mapping[str, Any]) -> list[str]:
-    """How far builds of one graph differ; nothing where it was built once."""
+    """How much builds of one graph differ; empty if it was built once."""
     if "rebuilds" not in report:
         return []
-    found = report["rebuilds"]
-    accuracies = [build["worst_case"]["accuracy"] for build in found["builds"]]
-    verdicts = Counter(build["verdict"] for build in found["builds"])
-    told = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in VERDICT if verdicts[verdict])
+    rebuilds = report["rebuilds"]
+    accuracies = [build["worst_case"]["accuracy"] for build in rebuilds["builds"]]
+    verdicts = Counter(build["verdict"] for build in rebuilds["builds"])
+    counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in VERDICT if verdicts[verdict])
     text = (
-        f"{len(accuracies)} builds, {found['distinct']} distinct: {told}; worst case of the engine"
-        f" {percent(min(accuracies))} to {percent(max(accuracies))}, spread {percent(found['spread'])} points"
+        f"{len(accuracies)} builds, {rebuilds['distinct']} distinct: {counts}; worst case of the engine"
+        f" {percent(min(accuracies))} to {percent(max(accuracies))}, spread {percent(rebuilds['spread'])} points"
     )
     return [wrapped("rebuilds  ", text)]
 
 
 def fallback_line(report: Mapping[str, Any]) -> list[str]:
-    """Every step of the precision fallback up to this engine with its verdict; nothing where there was none."""
+    """Every step of the precision fallback up to this engine with its verdict; empty without a fallback."""
     if "fallback" not in report:
         return []
     fallback = report["fallback"]
@@ -184,17 +184,17 @@ def drop(item: Mapping[str, Any]) -> str:
 
 
 def checks_lines(report: Mapping[str, Any]) -> list[str]:
-    """How many passed, failed and were skipped; below, those that did not pass, by name."""
+    """Number of checks that passed, failed and were skipped; below, the names of those that did not pass."""
     counts = tally(report)
     lines = [f"checks  {counts['pass']} passed, {counts['fail']} failed, {counts['skipped']} skipped"]
     for status, word in (("fail", "failed"), ("skipped", "skipped")):
-        found = [check for check in report["checks"] if check["status"] == status]
-        lines += [wrapped(f"        {word:9}", check_detail(check)) for check in found]
+        checks = [check for check in report["checks"] if check["status"] == status]
+        lines += [wrapped(f"        {word:9}", check_detail(check)) for check in checks]
     return lines
 
 
 def check_detail(check: Mapping[str, Any]) -> str:
-    """A check that did not pass, in a few words."""
+    """A check that did not pass, in short."""
     advisory = "" if check["required"] else ", advisory"
     if check["status"] == "skipped":
         return f"{check['name']}: {check['why']}{advisory}"
@@ -203,14 +203,14 @@ def check_detail(check: Mapping[str, Any]) -> str:
 
 
 def verdict_lines(report: Mapping[str, Any]) -> list[str]:
-    """The verdict in capitals and what it rests on, each reason on a line of its own."""
+    """The verdict in capitals, and each reason on its own line."""
     word = VERDICT[report["verdict"]]
     reasons = report["reasons"] or [settled(report)]
     return [wrapped(f"{word if i == 0 else ' ' * len(word)}  ", reason) for i, reason in enumerate(reasons)]
 
 
 def settled(report: Mapping[str, Any]) -> str:
-    """Why a report without reasons passed."""
+    """The reason for a pass in a report without reasons."""
     drops = ", ".join(f"{item['name']} drop {drop(item)}" for item in report["comparisons"] if item["decides"])
     return f"{drops}: below {100 * report['margin']:g} points; every required check passed"
 
@@ -220,7 +220,7 @@ class Finding(Protocol):
 
     @property
     def name(self) -> str:
-        """What was looked at."""
+        """Name of the value."""
 
     @property
     def status(self) -> str:
@@ -228,11 +228,11 @@ class Finding(Protocol):
 
     @property
     def found(self) -> str:
-        """What the document says."""
+        """The value in the document."""
 
     @property
     def expected(self) -> str:
-        """What it should say; empty where nothing is known."""
+        """The value it should have; empty if unknown."""
 
     @property
     def where(self) -> str:
@@ -240,7 +240,7 @@ class Finding(Protocol):
 
 
 def render_findings(findings: Sequence[Finding]) -> str:
-    """One line per finding, more where something is wrong or was not looked at, and last how many there are of each."""
+    """One line per finding, more if it is wrong or unchecked, and last the number of each."""
     width = min(max((len(clipped(item.name, NAME_WIDTH)) for item in findings), default=0), NAME_WIDTH)
     lines = [line for item in findings for line in finding_lines(item, width)]
     counts = Counter(item.status for item in findings)
@@ -248,7 +248,7 @@ def render_findings(findings: Sequence[Finding]) -> str:
 
 
 def finding_lines(item: Finding, width: int) -> list[str]:
-    """Status and name; where it is not ok, the place and both values below."""
+    """Status and name; if not ok, the place and both values below."""
     first = f"{FINDING[item.status]:9}  {clipped(item.name, NAME_WIDTH):{width}}  "
     if item.status == "ok":
         return [wrapped(first, item.where)]

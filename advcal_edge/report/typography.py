@@ -1,4 +1,4 @@
-"""Numbers and names as the page writes them: percent, a true minus, short hashes."""
+"""Format numbers and names for the page: percent, a true minus, short hashes."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def interval(bounds: tuple[float, float], digits: int = 1) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A plain number; a dash where there is none."""
+    """A plain number; a dash if there is none."""
     return "\N{EN DASH}" if value is None else f"{value:.{digits}g}".translate(SIGNS)
 
 
 def limit(text: str) -> str:
-    """A limit with the sign that print uses."""
+    """A limit with typographic signs."""
     signed = text.replace("<=", "\N{LESS-THAN OR EQUAL TO}").replace(">=", "\N{GREATER-THAN OR EQUAL TO}")
     return signed.translate(SIGNS)
 
 
 def size(count: int) -> str:
-    """Bytes as people say them."""
+    """A size in readable units."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= factor:
             return f"{count / factor:.3g} {unit}"
@@ -53,30 +53,30 @@ BUDGET = (
     "square_queries",
     "label_queries",
 )
-"""Keys of a budget that have words of their own here."""
+"""Keys of a budget that have their own wording here."""
 
 
-def budget(found: Mapping[str, Any]) -> str:
-    """What every attack was given; those that do not run are left out."""
+def budget(settings: Mapping[str, Any]) -> str:
+    """The budget of every attack; attacks that do not run are left out."""
 
     def starts(count: int) -> str:
         return f" from {count} starts" if count > 1 else ""
 
-    losses = " and ".join(found["losses"])
+    losses = " and ".join(settings["losses"])
     parts = [
-        f"PGD {found['pgd_steps']} steps{starts(found['pgd_restarts'])}",
-        f"APGD {found['apgd_steps']} steps{starts(found['apgd_restarts'])} for each loss, {losses}",
-        f"targeted APGD at {found['targets']} classes" if found["targets"] else "",
-        f"DIVA {found['difference_steps']} steps" if found["difference_steps"] else "",
-        f"Square {found['square_queries']} queries" if found["square_queries"] else "",
-        f"RayS {found['label_queries']} queries" if found["label_queries"] else "",
-        *(f"{name.replace('_', ' ')} {n}" for name, n in found.items() if name not in BUDGET and n),
+        f"PGD {settings['pgd_steps']} steps{starts(settings['pgd_restarts'])}",
+        f"APGD {settings['apgd_steps']} steps{starts(settings['apgd_restarts'])} for each loss, {losses}",
+        f"targeted APGD at {settings['targets']} classes" if settings["targets"] else "",
+        f"DIVA {settings['difference_steps']} steps" if settings["difference_steps"] else "",
+        f"Square {settings['square_queries']} queries" if settings["square_queries"] else "",
+        f"RayS {settings['label_queries']} queries" if settings["label_queries"] else "",
+        *(f"{name.replace('_', ' ')} {n}" for name, n in settings.items() if name not in BUDGET and n),
     ]
     return "; ".join(part for part in parts if part)
 
 
 def attack_parts(text: str) -> tuple[str, str]:
-    """`PGD(steps=10, step=None, loss='ce')` as its name and the settings it has."""
+    """Split `PGD(steps=10, step=None, loss='ce')` into its name and the settings that are set."""
     name, _, settings = text.partition("(")
     named = settings.removesuffix(")").replace("'", "").split(", ")
     return name, ", ".join(setting for setting in named if not setting.endswith("=None"))
@@ -90,7 +90,7 @@ def attack_name(text: str) -> str:
 
 
 def code_parts(text: str) -> Iterator[tuple[bool, str]]:
-    """Words in order, and whether they stood between backticks."""
+    """Parts of the text in order, and whether each was in backticks."""
     end = 0
     for match in re.finditer(r"`([^`]+)`", text):
         yield False, text[end : match.start()]
@@ -100,7 +100,7 @@ def code_parts(text: str) -> Iterator[tuple[bool, str]]:
 
 
 def flatten(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted names and values of a nested object, in its own order."""
+    """Dotted names and values of a nested object, in its order."""
     for key, value in data.items():
         name = f"{above}{key}"
         if isinstance(value, Mapping):

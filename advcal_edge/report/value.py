@@ -1,4 +1,4 @@
-"""JSON from strangers, read without trust: every value knows its path, and every error names it."""
+"""Read untrusted JSON: every value knows its path, and every error names it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from advcal_edge.errors import BundleError
 
-LARGEST = 2**53  # beyond it other readers of JSON round integers
-SHOWN = 60  # characters of a value that a message repeats
+LARGEST = 2**53  # larger integers are rounded by other JSON readers
+SHOWN = 60  # characters of a value shown in a message
 SHA256 = re.compile("[0-9a-f]{64}")
 
 Word = TypeVar("Word", bound=str)
@@ -22,19 +22,19 @@ Word = TypeVar("Word", bound=str)
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A JSON value and its path. Every reader raises `BundleError` where the value is of another kind."""
+    """A JSON value and its path. Every reader raises `BundleError` if the value is of another kind."""
 
     value: Any
     path: str = ""
 
     def __getitem__(self, key: str) -> Value:
-        """A member of an object that must have it."""
+        """A required member of an object."""
         if key not in self.object():
             raise self.malformed(f"lacks `{key}`")
         return Value(self.value[key], f"{self.path}.{key}" if self.path else key)
 
     def get(self, key: str) -> Value | None:
-        """A member of an object that may lack it."""
+        """An optional member of an object."""
         return self[key] if key in self.object() else None
 
     def object(self) -> Mapping[str, Any]:
@@ -56,7 +56,7 @@ class Value:
         return [Value(value, f"{self.path}[{k}]") for k, value in enumerate(self.value)]
 
     def integer(self) -> int:
-        """A whole number from 0 on."""
+        """A whole number, zero or larger."""
         if isinstance(self.value, bool) or not isinstance(self.value, int) or not 0 <= self.value < LARGEST:
             raise self.expected("a whole number")
         return self.value
@@ -123,7 +123,7 @@ class Value:
         return np.array(values, np.float64)
 
     def lengthy(self, n: int) -> list[Any]:
-        """The values of a list that must have n."""
+        """The values of a list of length n."""
         if not isinstance(self.value, list):
             raise self.expected("a list")
         if len(self.value) != n:
@@ -140,10 +140,10 @@ class Value:
 
 
 def shown(value: object) -> str:
-    """A value in a few characters, whatever it is."""
+    """A short text for any value."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int):  # Python refuses to write very long ones
+    if isinstance(value, int):  # Python refuses to format very long integers
         return str(value) if abs(value) < LARGEST else f"a number of {value.bit_length()} bits"
     if isinstance(value, float):
         return f"{value:.10g}" if math.isfinite(value) else "not finite"
