@@ -1,4 +1,4 @@
-"""A stored report, checked without running an attack: its hashes against the files, its conclusions derived again."""
+"""Audit a stored report without running an attack: compare its hashes with the files, derive its conclusions again."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ FORWARD = "onnx/forward."
 
 
 def audit(document: Mapping[str, Any], bundle: Bundle, engine: Path | None = None) -> list[Finding]:
-    """Compare a report with `bundle`, with the file of its engine, and its conclusions with what it measured.
+    """Compare a report with `bundle`, with the file of its engine, and its conclusions with its measurements.
 
-    `engine` is the file of an engine that the bundle does not list. Nothing at hand can confirm what was measured
-    itself: ranks, queries, seeds, seconds, fingerprints, the numbers that checks took from the engine, and pictures.
+    `engine` is the file of an engine that the bundle does not list. The measurements themselves cannot be confirmed:
+    ranks, queries, seeds, seconds, fingerprints, the numbers that checks took from the engine, and pictures.
 
     Raises:
         BundleError: another schema, a malformed document, or an engine that cannot be read.
@@ -66,7 +66,7 @@ def audit(document: Mapping[str, Any], bundle: Bundle, engine: Path | None = Non
 
 
 def derived_findings(stated: Value, measured: Measured) -> list[Finding]:
-    """Everything that the report concludes, derived again; one finding per part, or one per difference."""
+    """Derive every conclusion of the report again; one finding per part, or one per difference."""
     expected = Judgement.of(measured).to_json()
     findings = [] if stated.object().keys() == expected.keys() else [wrong("derived", stated, expected)]
     for name in expected.keys() & stated.object().keys():
@@ -76,7 +76,7 @@ def derived_findings(stated: Value, measured: Measured) -> list[Finding]:
 
 
 def engine_findings(measured: Value, bundle: Bundle, engine: Path | None) -> list[Finding]:
-    """The bytes of the engine: those of the file given, else of the file that the bundle lists."""
+    """Compare the bytes of the engine: those of the file given, else of the file that the bundle lists."""
     stated, name = measured["engine"], measured["engine"]["path"].text()
     listed = bundle.has(name)
     findings = compare("engine", stated["listed"], listed)
@@ -102,7 +102,7 @@ def engine_findings(measured: Value, bundle: Bundle, engine: Path | None) -> lis
 
 
 def graph_findings(measured: Value, bundle: Bundle) -> list[Finding]:
-    """The ONNX graph: the engine itself, or one that the bundle lists."""
+    """Compare the ONNX graph: the engine itself, or one that the bundle lists."""
     stated, engine = measured["hashes"]["graph"], measured["engine"]["sha256"].text()
     if stated.text() == engine or measured["engine"]["path"].text().endswith(".onnx"):
         return compare("graph", stated, engine)
@@ -113,7 +113,7 @@ def graph_findings(measured: Value, bundle: Bundle) -> list[Finding]:
 
 
 def plan_findings(measured: Value, bundle: Bundle) -> list[Finding]:
-    """What a report repeats of a plan's metadata, and hashes that the report states elsewhere too."""
+    """Compare the plan's metadata in the report, and hashes that the report repeats elsewhere."""
     engine, hashes, plan = measured["engine"], measured["hashes"], measured["engine"].get("plan")
     if plan is None:
         return []
@@ -139,7 +139,7 @@ def plan_findings(measured: Value, bundle: Bundle) -> list[Finding]:
 
 
 def listed_metadata(bundle: Bundle, plan: Path) -> EngineMetadata | None:
-    """The metadata of a plan, where the bundle lists them; else None."""
+    """The metadata of a plan if the bundle lists them, else None."""
     name = metadata_path(plan).as_posix()
     if not bundle.has(name):
         return None
@@ -150,7 +150,7 @@ def listed_metadata(bundle: Bundle, plan: Path) -> EngineMetadata | None:
 
 
 def gradient_findings(measured: Value, bundle: Bundle) -> list[Finding]:
-    """The backward graph of the bundle, where the engine had one."""
+    """Compare the backward graph of the bundle, if the engine had one."""
     stated = measured["hashes"]["gradient"]
     if stated.value is None:
         return [ok("gradient", stated)]
@@ -164,7 +164,7 @@ def gradient_findings(measured: Value, bundle: Bundle) -> list[Finding]:
 
 
 def reference_findings(measured: Value, bundle: Bundle) -> list[Finding]:
-    """The graph that served as the reference, where it was one."""
+    """Compare the graph that served as the reference, if the reference was a graph."""
     stated = measured["reference"].get("sha256")
     if stated is None:
         return []
@@ -175,7 +175,7 @@ def reference_findings(measured: Value, bundle: Bundle) -> list[Finding]:
 
 
 def threat_findings(measured: Value, bundle: Bundle) -> list[Finding]:
-    """Bounds are the bundle's; norm and radius, which may have been asked for, are those of the curves."""
+    """Compare the bounds with the bundle's; norm and radius, which are options of a run, with those of the curves."""
     stated, threat, curves = measured["threat"], bundle.threat, measured.get("curve")
     norm, eps = NORMS[stated["norm"].choice(tuple(NORMS))], stated["eps"]
     findings = compare("threat", stated["bounds"], [float(bound) for bound in bundle.modality.input.bounds])
@@ -189,7 +189,7 @@ def threat_findings(measured: Value, bundle: Bundle) -> list[Finding]:
 
 
 def label_findings(measured: Value, bundle: Bundle) -> list[Finding]:
-    """Labels are those of the centers, and true labels those of the probe."""
+    """Compare labels with those of the centers, and true labels with those of the probe."""
     centers, y = readable(bundle.centers), readable(lambda: bundle.samples("probe.npz").y)
     truth, n = measured["truth"], len(measured["truth"].items())
     findings = [] if centers is None else compare("labels", measured["labels"], list(centers.labels))
@@ -200,7 +200,7 @@ def label_findings(measured: Value, bundle: Bundle) -> list[Finding]:
 
 
 def context_findings(stated: Value, bundle: Bundle) -> list[Finding]:
-    """What the context repeats of the manifest, as far as it does."""
+    """Compare the fields of the context that repeat the manifest."""
     findings, files = [], bundle.manifest["files"]
     for name in stated.object():
         if name == "hashes":
@@ -215,7 +215,7 @@ def context_findings(stated: Value, bundle: Bundle) -> list[Finding]:
 
 
 def fallback_findings(stated: Value, bundle: Bundle) -> list[Finding]:
-    """Earlier steps of the precision fallback, compared with their reports as far as the bundle still has them."""
+    """Compare earlier steps of the precision fallback with their reports, as far as the bundle still has them."""
     findings: list[Finding] = []
     for step in stated["earlier"].items():
         derived = None if step["engine"].value is None else stored(bundle, step["engine"].text())
@@ -227,7 +227,7 @@ def fallback_findings(stated: Value, bundle: Bundle) -> list[Finding]:
 
 
 def stored(bundle: Bundle, sha256: str) -> Mapping[str, Any] | None:
-    """What the report of an engine in the bundle derived, or None where there is none that can be read."""
+    """What the report of an engine in the bundle derived, or None if no report can be read."""
     name = f"reports/{sha256[:8]}/report.json"
     if not bundle.has(name):
         return None
@@ -253,14 +253,14 @@ def listed_name(bundle: Bundle, sha256: str, prefix: str) -> str | None:
 
 
 def nested(data: object, *keys: str) -> object:
-    """What lies at the end of `keys`, or None."""
+    """The value at the end of `keys`, or None."""
     for key in keys:
         data = data.get(key) if isinstance(data, Mapping) else None
     return data
 
 
 def readable(read: Callable[[], T]) -> T | None:
-    """What is read from the bundle, or None where the file is missing or damaged, which another finding says."""
+    """Read from the bundle; None if the file is missing or damaged, which another finding reports."""
     try:
         return read()
     except AdvcalError:
@@ -268,5 +268,5 @@ def readable(read: Callable[[], T]) -> T | None:
 
 
 def reason(error: AdvcalError | OSError) -> str:
-    """What went wrong, in a sentence."""
+    """The error as a sentence."""
     return error.message if isinstance(error, AdvcalError) else error.strerror or str(error)

@@ -1,4 +1,4 @@
-"""What is kept of a block of samples once it was attacked: facts a sample, a few pictures, no inputs."""
+"""Results of a block of samples after the attacks: facts per sample and a few pictures, without the inputs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from advcal_edge.retrieval import Rank
 Bools = NDArray[np.bool_]
 HINT = "remove it, then run again"
 FIRST = "first"
-"""Route of the attack that meets everybody: gradient in an engine's own report, transfer in the others'."""
+"""Route of the first attack: gradient in an engine's own report, transfer in the others'."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attempt:
-    """One attack on the samples of one block: whom it met, what it cost, and where the true label ends up."""
+    """One attack on the samples of one block: which were attacked, at what cost, and the rank of each true label."""
 
     route: str
     attack: str
@@ -35,17 +35,17 @@ class Attempt:
     attacked: Bools
     queries: NDArray[np.int64]
     rank: Mapping[str, Rank]
-    """By judge the rank (n,) of the true label for the crafted input; 0 where the sample was not attacked."""
+    """Per judge the rank (n,) of the true label for the crafted input; 0 where the sample was not attacked."""
 
     @property
     def key(self) -> tuple[str, str, str, str | None]:
-        """What it has in common with the same attempt in other blocks."""
+        """Identity of the attempt; the same in all blocks."""
         return self.route, self.attack, self.crafted_on, self.aimed_at
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Winners:
-    """The first input a sample that fools one engine: whether it survives the sensor's grid, and a few to look at."""
+    """The first input per sample that fools one engine: whether it survives the sensor's grid, and a few to show."""
 
     fooled: Bools
     survived: Bools
@@ -57,18 +57,18 @@ class Winners:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """Everything known of samples `first` to `first + n`."""
+    """All results for samples `first` to `first + n`."""
 
     first: int
     y: NDArray[np.int64]
     rank: Mapping[str, Rank]
-    """By model the rank (n,) of the true label on clean input."""
+    """Per model the rank (n,) of the true label on clean input."""
     attempts: Sequence[Attempt]
     drift: Mapping[str, NDArray[np.float64]]
-    """By engine cosine, change of scores and margin (3, n), see `checks.drift`."""
+    """Per engine cosine, change of scores and margin (3, n), see `checks.drift`."""
     winners: Mapping[str, Winners]
     embeddings: Mapping[str, NDArray[np.float32]]
-    """`SET@JUDGE` -> z (n, d), where samples have partners; SET is `clean` or whom the mismatch was crafted on."""
+    """`SET@JUDGE` -> z (n, d), if samples have partners; SET is `clean` or the model the mismatch was crafted on."""
     seconds: float
 
     def __len__(self) -> int:
@@ -77,7 +77,7 @@ class Block:
     def without_arrays(self) -> Block:
         """Copy without images and embeddings."""
         none = np.empty(0, np.float32)
-        winners = {name: replace(found, clean=none, x_adv=none) for name, found in self.winners.items()}
+        winners = {name: replace(inputs, clean=none, x_adv=none) for name, inputs in self.winners.items()}
         return replace(self, winners=winners, embeddings={})
 
     def to_bytes(self) -> bytes:
@@ -131,7 +131,7 @@ class Block:
         return cls(
             first=int(head["first"]),
             y=arrays["y"],
-            rank={key.removeprefix("rank/"): found for key, found in arrays.items() if key.startswith("rank/")},
+            rank={key.removeprefix("rank/"): array for key, array in arrays.items() if key.startswith("rank/")},
             attempts=attempts,
             drift={engine: arrays[f"drift/{engine}"] for engine in engines},
             winners={
@@ -143,10 +143,10 @@ class Block:
         )
 
     def _check(self) -> None:
-        """Whether every array has the type and the shape that it must have.
+        """Check the type and shape of every array.
 
         Raises:
-            ValueError: one has not.
+            ValueError: an array has another type or shape.
         """
         n = self.y.size
         expect("y", self.y, "iu", (n,))
@@ -176,7 +176,7 @@ def expect(name: str, array: NDArray[Any], kinds: str, shape: tuple[int, ...]) -
     """Refuse an array of another kind or shape.
 
     Raises:
-        ValueError: it is.
+        ValueError: the array has another kind or shape.
     """
     if array.dtype.kind not in kinds or array.shape != shape:
         raise ValueError(f"`{name}` is {array.dtype} {array.shape}; expected kind `{kinds}` of shape {shape}")

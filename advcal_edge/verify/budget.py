@@ -1,4 +1,4 @@
-"""How hard `verify` attacks: named budgets, printed before they run."""
+"""How hard `verify` attacks: named budgets, printed before a run."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from advcal_edge.report.consistency import BUDGETS as NAMED
 from advcal_edge.threat import Norm
 
 CHOICE = ("ce", "ce-scaled", "margin", "dlr")
-MANY = 1000  # classes, where a budget is described before a model is known
+MANY = 1000  # classes, if a budget is described before a model is known
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Steps, restarts, losses and queries of every attack; a number that is 0 or missing leaves an attack out."""
+    """Steps, restarts, losses and queries of every attack; a number that is 0 or missing disables its attack."""
 
     name: str
     losses: tuple[str, ...]
     """Losses of APGD."""
     numbers: Mapping[str, int]
-    """Numbers that attack plans ask for, see `attacks.planned`."""
+    """Numbers that attack plans need, see `attacks.planned`."""
 
     def attacks(self, route: Route, norm: Norm, classes: int) -> list[Attack]:
         """The attacks of one route on a model with this many classes."""
@@ -37,7 +37,7 @@ class Budget:
         ]
 
     def first(self, norm: Norm) -> Attack:
-        """The attack that meets every sample, whichever model it is crafted on."""
+        """The first attack: run on every sample and every model."""
         (attack,) = self.attacks("first", norm, MANY)
         return attack
 
@@ -67,7 +67,7 @@ class Budget:
         return replace(self, losses=names)
 
     def describe(self, norm: Norm) -> str:
-        """One line for people: every attack that runs, and those that cannot run in this norm."""
+        """One readable line: every attack that runs, and those that cannot run in this norm."""
         known = {**self.numbers, "losses": self.losses, "classes": MANY}
         shown = {name: times(n) if name.endswith("_restarts") else str(n) for name, n in self.numbers.items()}
         shown["losses"] = "+".join(self.losses)

@@ -1,4 +1,4 @@
-"""The registry of checks that are measured on an engine: each enters it beside its definition."""
+"""Registry of the checks that are measured on an engine. Each check is registered where it is defined."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ FACTS: Mapping[str, str] = {
     "samples": "the first held-out samples",
     "trials": "several attacks on those samples, see `trials.Trials`",
 }
-"""What a check may ask for by the names of its parameters, and what that is."""
+"""Facts that a check can take as parameters, by name."""
 
 Measure = Callable[..., Check]
 
 CHECKS: dict[str, Measure] = {}
-"""Checks by name, as far as their modules are imported; `checks.registered` imports all that this package has."""
+"""Checks by name, for the modules imported so far; `checks.registered` imports every module of this package."""
 
 
 def check(
@@ -26,11 +26,11 @@ def check(
 ) -> Callable[[Measure], Measure]:
     """Register the decorated function as a check under its own name; its parameters name the `FACTS` it measures.
 
-    Checks of this package have their limit in `report.checks.RULES`, where the runtime finds it without the code that
-    measures. A check from elsewhere states its limit here.
+    Checks of this package have their limit in `report.checks.RULES`, so that the runtime can read limits without the
+    code that measures. A check from another package states its limit here.
 
     Raises:
-        TypeError: a name that is taken, a parameter that is no fact, or not exactly one limit.
+        TypeError: a name that is taken, a parameter that is not a fact, or not exactly one limit.
     """
 
     def register(measure: Measure) -> Measure:

@@ -1,4 +1,4 @@
-"""Attack a block of samples on every side, and let reference and engines judge every input, wherever it was crafted."""
+"""Attack a block of samples on reference and engines; both judge every input, whichever model it was crafted on."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from advcal_edge.verify.checks.comparison import measure_drift, round_to_grid
 from advcal_edge.verify.model_set import REFERENCE, ModelSet, embed, predict, wrap_attack
 from advcal_edge.verify.samples import HeldOut, Samples
 
-SHOWN = 6  # inputs a page shows
+SHOWN = 6  # inputs shown on a page
 Tick = Callable[[], None]
 """Called after every attack on a block."""
 
 
 def attack_block(models: ModelSet, samples: Samples, budget: Budget, modality: Modality, tick: Tick) -> Block:
-    """Every route on every side; what is left of it.
+    """Attack reference and engines on every route, and return the results.
 
-    Either side meets the same effort: whatever is tried on an engine is tried on the reference too, and both judge it.
+    Both sides get the same effort: every attack on an engine also runs on the reference, and both judge its inputs.
 
     Raises:
-        EngineError: the reference returns NaN, so that there is nothing to hold an engine against.
+        EngineError: the reference returns NaN, so engines cannot be compared with it.
     """
     started = time.perf_counter()
     z = {name: embed(model, samples.x) for name, model in models.all.items()}
@@ -40,7 +40,7 @@ def attack_block(models: ModelSet, samples: Samples, budget: Budget, modality: M
             "the reference returns NaN or infinite embeddings; there is nothing to hold an engine against"
         )
     centers = models.reference.centers
-    rank = {name: label_rank(centers, found, samples.y) for name, found in z.items()}
+    rank = {name: label_rank(centers, embedding, samples.y) for name, embedding in z.items()}
     crafting = Crafting(models, samples, budget, tick, rank)
     crafting.first()
     crafting.on_reference()
@@ -54,7 +54,7 @@ def attack_block(models: ModelSet, samples: Samples, budget: Budget, modality: M
 
 
 def attacks_per_block(models: ModelSet, samples: HeldOut, budget: Budget) -> int:
-    """How often `attack_block` ticks."""
+    """Number of ticks of `attack_block`."""
     classes, norm = len(models.reference.centers.labels), samples.threat.norm
     count = {route: len(budget.attacks(route, norm, classes)) for route in get_args(Route)}
     seeing = count["gradient"] + (samples.partner is not None)
@@ -68,7 +68,7 @@ def attacks_per_block(models: ModelSet, samples: HeldOut, budget: Budget) -> int
 
 @dataclass(slots=True)
 class Crafting:
-    """A block under attack: attempts so far, and the first input a sample that fools each engine."""
+    """A block under attack: attempts so far, and the first input per sample that fools each engine."""
 
     models: ModelSet
     samples: Samples
@@ -80,7 +80,7 @@ class Crafting:
     fooled: dict[str, Bools] = field(default_factory=dict)
 
     def first(self) -> None:
-        """The same attack on everybody, judged by everybody it concerns: who is fooled by whose inputs."""
+        """Run the first attack on every model, and have every relevant model judge the inputs."""
         everybody, few = list(self.models.all), [REFERENCE, *self.models.sources]
         attack = self.budget.first(self.samples.threat.norm)
         for name, model in self.models.all.items():
@@ -90,7 +90,7 @@ class Crafting:
                 self.craft(FIRST, attack, name, self.right(name), aimed_at, judges)
 
     def on_reference(self) -> None:
-        """What the engines will meet too; stronger attacks only where earlier ones failed."""
+        """Run the attacks that the engines get too; stronger attacks only on samples that withstood earlier ones."""
         judges = self.models.judges
         if self.models.reference.gradient is not None:
             for attack in self.attacks("gradient"):
@@ -101,10 +101,10 @@ class Crafting:
             self.craft("label only", attack, REFERENCE, self.standing(REFERENCE, None), None, judges)
 
     def on_engine(self, engine: str) -> None:
-        """White-box attacks (engine forward, exported backward), the difference on either side, and the black boxes.
+        """Run white-box attacks (engine forward, exported backward), difference attacks from either side, black boxes.
 
-        The black box meets every sample the engine gets right, whether or not something fools it already: otherwise
-        gradients that mislead could hide behind a strong transfer.
+        The black box attacks every sample the engine gets right, even if another attack already fooled it: otherwise
+        misleading gradients could hide behind a strong transfer.
         """
         judges, model = [REFERENCE, engine], self.models.engines[engine]
         if model.gradient is not None:
@@ -132,11 +132,11 @@ class Crafting:
         judges: list[str],
         pair: AttackedModel | None = None,
     ) -> None:
-        """Run one attack on the samples `attacked` (n,) and have it judged."""
+        """Run one attack on the samples `attacked` (n,) and judge the result."""
         model = pair or self.models.all[crafted_on]
         x_adv, fools, queries = self.run(route, wrap_attack(attack, model), model, self.samples, attacked)
         ranks = {judge: self.judge(judge, x_adv, attacked) for judge in judges}
-        # whom it was crafted on has spoken already; in other batches a quantised engine may answer a shade differently
+        # the attacked model's own answer is known; in other batches a quantised engine may answer slightly differently
         own = ranks[crafted_on]
         ranks[crafted_on] = np.where(fools, np.maximum(own, 1), own if pair else 0)
         self.attempts.append(Attempt(route, repr(attack), crafted_on, aimed_at, attacked, queries, ranks))
@@ -174,12 +174,12 @@ class Crafting:
         return rank
 
     def right(self, *names: str) -> Bools:
-        """Where (n,) all of these are right on clean input."""
+        """Where (n,) all of these models are right on clean input."""
         flags: Bools = np.logical_and.reduce([self.rank[name] == 0 for name in names])
         return flags
 
     def standing(self, side: str, engine: str | None) -> Bools:
-        """Where (n,) `side` withstood so far all that goes into the report of `engine`, or into all reports."""
+        """Where (n,) `side` has withstood all attacks in the report of `engine` so far, or those in all reports."""
         flags = self.right(side)
         for attempt in self.attempts:
             if attempt.aimed_at in (None, engine):
@@ -187,12 +187,12 @@ class Crafting:
         return flags
 
     def attacks(self, route: Route) -> list[Attack]:
-        """The attacks that the budget has for a route."""
+        """The attacks of the budget for a route."""
         classes = len(self.models.reference.centers.labels)
         return self.budget.attacks(route, self.samples.threat.norm, classes)
 
     def remember(self, engine: str, x_adv: NDArray[np.float32], fools: Bools) -> None:
-        """Keep the first input a sample that fools `engine`."""
+        """Keep the first input per sample that fools `engine`."""
         kept = self.found.setdefault(engine, self.samples.x.copy())
         fooled = self.fooled.setdefault(engine, np.zeros(len(self.samples), np.bool_))
         new = fools & ~fooled
@@ -200,7 +200,7 @@ class Crafting:
         fooled |= new
 
     def winners(self, engine: str, modality: Modality) -> Winners:
-        """What fools `engine`, on the sensor's grid and to look at."""
+        """Inputs that fool `engine`: whether they survive the sensor's grid, and a few to show."""
         x, y, model = self.samples.x, self.samples.y, self.models.engines[engine]
         x_adv = self.found.get(engine, x)
         fooled = self.fooled.get(engine, np.zeros(len(y), np.bool_))
@@ -213,10 +213,10 @@ class Crafting:
         return Winners(fooled, survived, moved, rows, x[rows], x_adv[rows])
 
     def mismatches(self, z: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        """Inputs that are to miss their partner: classification of each sample with all partners as centers, attacked.
+        """Craft inputs that miss their partner: attack the classification of each sample with all partners as centers.
 
-        Every sample is attacked, found at once or not, since recall@5 and recall@10 count the later places too. Empty
-        where there are no pairs. Returns embeddings by `SET@JUDGE`, see `Block`.
+        Every sample is attacked, whether or not it finds its partner: recall@5 and recall@10 count later places too.
+        Empty without pairs. Returns embeddings by `SET@JUDGE`, see `Block`.
         """
         if self.samples.partner is None or len(self.samples.partner) < 2:
             return {}

@@ -1,4 +1,4 @@
-"""Checks and the curve of accuracy against eps, measured on one engine alone before it meets the reference."""
+"""Checks and the curve of accuracy against eps, measured on one engine alone before it is compared."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from advcal_edge.verify.checks.trials import try_attacks
 from advcal_edge.verify.model_set import CALLS, predict
 from advcal_edge.verify.samples import HeldOut, Samples
 
-CHECKED = 32  # samples that the costlier checks look at
-DRAWN = 64  # samples of the curve of accuracy against eps
+CHECKED = 32  # samples for the costlier checks
+DRAWN = 64  # samples for the curve of accuracy against eps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examination:
-    """What was measured on one engine alone: its checks, and its accuracy against eps."""
+    """Results of one engine alone: its checks, and its accuracy against eps."""
 
     checks: Sequence[Check]
     curve: Curve | None
@@ -32,7 +32,7 @@ class Examination:
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types for the state of a run."""
+        """Plain types for the stored state of a run."""
         checks = {check.name: dict(check.raw) for check in self.checks}
         return {"checks": checks, "curve": None if self.curve is None else self.curve.to_json()}
 
@@ -58,7 +58,7 @@ def read_curve(note: Value) -> Curve | None:
 
 
 def detect_randomness(model: AttackedModel, samples: HeldOut) -> int:
-    """How many answers an attack has to average: one of a model that repeats itself, else `CALLS`."""
+    """Number of answers that an attack averages: 1 if the model is deterministic, else `CALLS`."""
     return 1 if repeatable(model, samples.head(CHECKED)).status == "pass" else CALLS
 
 
@@ -70,7 +70,7 @@ def examine(engine: AttackedModel, samples: HeldOut) -> Examination:
 
 
 def draw_curve(model: AttackedModel, samples: HeldOut) -> Curve | None:
-    """Accuracy against eps; None without a gradient."""
+    """Measure accuracy against eps; None without a gradient."""
     if model.gradient is None:
         return None
     return measure_curve(model, samples.head(DRAWN), PGD(steps=10))
@@ -86,10 +86,10 @@ def measure_curve(
     multiples: Sequence[float] = MULTIPLES,
     progress: Progress = silent,
 ) -> Curve:
-    """Attack every sample at each of `multiples` of the threat's radius, and at one from which all inputs are in reach.
+    """Attack every sample at each of `multiples` of the threat's radius, and at one that reaches every legal input.
 
-    Each radius has attacks of its own from starts of its own; nothing found at a smaller one is carried over. At radius
-    zero the clean label counts.
+    Each radius has its own attacks and starts; results of smaller radii are not carried over. At radius zero the clean
+    label counts.
 
     Raises:
         ConfigError: the attack needs a gradient and the model has none.
@@ -116,6 +116,6 @@ def measure_curve(
 
 
 def radii(threat: ThreatModel, shape: Sequence[int], multiples: Sequence[float]) -> list[float]:
-    """Ascending multiples of eps, and last the radius within which every legal input is from every other."""
+    """Ascending multiples of eps, then the largest distance between two legal inputs."""
     whole = threat.farthest(shape)
     return [*sorted({m * threat.eps for m in multiples if m * threat.eps < whole}), whole]

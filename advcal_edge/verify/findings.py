@@ -1,4 +1,4 @@
-"""What the check of a stored report finds: a value, what it should be, and where it stands."""
+"""Findings of an audit: a value, what it should be, and where it is."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, Literal
 from advcal_edge.report.value import Value, shown
 
 FindingStatus = Literal["ok", "wrong", "unchecked"]
-SLACK = 1e-9  # intervals are found by bisection, and other machines round otherwise
-MOST = 10  # differences of one subject that are listed
+SLACK = 1e-9  # intervals come from bisection, and other machines round differently
+MOST = 10  # differences listed per subject
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a document states, what it should state, and where; `unchecked` where nothing at hand can confirm it."""
+    """What a document states, what it should state, and where; `unchecked` if it cannot be confirmed."""
 
     name: str
     status: FindingStatus
@@ -42,7 +42,7 @@ def compare(name: str, stated: Value, expected: object) -> list[Finding]:
 
 
 def differences(name: str, stated: Value, expected: object) -> Iterator[Finding]:
-    """Every place in which a value is not as expected."""
+    """Every place where a value differs from what is expected."""
     if expected is None or stated.value is None:
         same = stated.value is expected
     elif isinstance(expected, bool):
@@ -70,25 +70,25 @@ def differences(name: str, stated: Value, expected: object) -> Iterator[Finding]
 
 
 def wrong(name: str, stated: Value, expected: object) -> Finding:
-    """A difference."""
+    """A finding about a difference."""
     return Finding(name, "wrong", summary(stated.value), summary(expected), stated.path)
 
 
 def summary(value: object) -> str:
-    """A value for a message; of an object its keys."""
+    """A value for a message; for an object its keys."""
     return f"keys {', '.join(sorted(value))}" if isinstance(value, Mapping) else shown(value)
 
 
 def unchecked(name: str, stated: Value, why: str) -> Finding:
-    """What nothing at hand can confirm; `why` stands in the place of what was expected."""
+    """A finding that cannot be confirmed; `why` takes the place of the expected value."""
     return Finding(name, "unchecked", shown(stated.value), why, stated.path)
 
 
 def ok(name: str, stated: Value) -> Finding:
-    """What was looked at and is right."""
+    """A finding about a value that is right."""
     return Finding(name, "ok", shown(stated.value), shown(stated.value), stated.path)
 
 
 def merge(findings: list[Finding], whole: Finding) -> list[Finding]:
-    """What is wrong in the parts of a subject, or that all of it is right."""
+    """The findings of the parts that are wrong, or `whole` if all parts are right."""
     return [item for item in findings if item.status != "ok"] or [whole]

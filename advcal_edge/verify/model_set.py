@@ -1,4 +1,4 @@
-"""Who takes part: the reference, the engines under test, and others that only lend their adversarial inputs."""
+"""The models of a run: the reference, the engines under test, and sources of adversarial inputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from advcal_edge.errors import EngineError
 
 REFERENCE, ENGINE = "reference", "engine"
 CALLS = 8  # averaged for an engine that answers differently each time (expectation over transformation)
-BATCH = 250  # samples a call, so that activations of large encoders fit into memory
+BATCH = 250  # samples per call, so that activations of large encoders fit into memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,40 +25,40 @@ class ModelSet:
     engines: Mapping[str, AttackedModel]
     sources: Mapping[str, AttackedModel] = field(default_factory=dict)
     builds: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """For each engine that was built again: which engine each further build is, the same one where the bytes are."""
+    """For each rebuilt engine, the engine that each further build is; the same one if the bytes are equal."""
 
     @property
     def all(self) -> dict[str, AttackedModel]:
-        """Everybody once, by name."""
+        """Every model once, by name."""
         return {REFERENCE: self.reference, **self.sources, **self.engines}
 
     @property
     def judges(self) -> list[str]:
-        """Names of those who judge every input: the reference and the engines."""
+        """Names of the models that judge every input: the reference and the engines."""
         return [REFERENCE, *self.engines]
 
     def has_difference(self, engine: str) -> bool:
-        """Whether reference and engine both have gradients, so that their difference can be attacked."""
+        """Do reference and engine both have gradients, so that their difference can be attacked?"""
         return None not in (self.reference.gradient, self.engines[engine].gradient)
 
     def others(self, engine: str) -> list[str]:
-        """Names of the sources that lend inputs against `engine`."""
+        """Names of the sources whose inputs are tried on `engine`."""
         return [name for name in self.sources if name != engine]
 
     def check(self, x: NDArray[np.float32]) -> None:
-        """Run one sample x (1, ...) through everybody.
+        """Run one sample x (1, ...) through every model.
 
         Raises:
             EngineError: an embedding of another width than the centers.
         """
         for name, model in self.all.items():
-            found, width = embed(model, x).shape, model.centers.dim
-            if found != (1, width):
-                raise EngineError(f"{name} gives embeddings {found}; the centers of this bundle are {width} wide")
+            shape, width = embed(model, x).shape, model.centers.dim
+            if shape != (1, width):
+                raise EngineError(f"{name} gives embeddings {shape}; the centers of this bundle are {width} wide")
 
 
 def wrap_attack(attack: Attack, model: AttackedModel) -> Attack:
-    """The attack itself; on a random model the attack on its mean answers. Single answers decide whether it won."""
+    """Return the attack; for a random model, the attack on its mean answers. Single answers decide if it won."""
     return attack if model.calls == 1 else Transfer(expected_model(model, model.calls), attack)
 
 
@@ -70,6 +70,6 @@ def embed(model: AttackedModel, x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def predict(model: AttackedModel, x: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Labels (n,) the model gives."""
+    """Labels (n,) that the model predicts."""
     labels: NDArray[np.int64] = model.centers.predict(embed(model, x)).astype(np.int64)
     return labels

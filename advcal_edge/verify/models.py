@@ -1,6 +1,6 @@
-"""Reference and engines of a bundle as models that can be attacked, and the backward pass that each is attacked with.
+"""Reference and engines of a bundle as models to attack, each with the backward pass that is used to attack it.
 
-The torch reference lies in a layer above and needs torch: it is imported by name when it is asked for.
+The torch reference is in a higher layer and needs torch, so it is imported by name when needed.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from advcal_edge.runtime.model import EngineGradient, Runner, Vjp, open_runner, 
 
 TORCH_MODELS = "advcal_edge.calibrate.deploy"
 SAMPLES = 32
-AGREEMENT = 0.9  # mean cosine; int8 against fp32 gave 0.999, and what is below this is the gradient of another model
+AGREEMENT = 0.9  # mean cosine; int8 against fp32 gave 0.999, a lower value means the gradient of another model
 
 
 def open_reference(bundle: Bundle, kind: str, consent: Consent = NOTHING) -> AttackedModel:
-    """The model that was calibrated: torch where it is installed, else the fp32 graph, barely optimised.
+    """The model that was calibrated: in torch if installed, else the fp32 graph with minimal optimisation.
 
     Raises:
         ConfigError: an unknown kind.
-        EngineError: `torch` was asked for and is not installed.
+        EngineError: `torch` was requested and is not installed.
     """
     choose("reference", kind, {"auto": 0, "torch": 0, "onnx": 0})
     if kind != "onnx":
@@ -68,7 +68,7 @@ def open_torch_reference(bundle: Bundle, consent: Consent = NOTHING) -> Attacked
 
     Raises:
         ModuleNotFoundError: torch is not installed.
-        BundleError: its encoder's code or weights may not be loaded, or have changed.
+        BundleError: the code or weights of its encoder may not be loaded, or have changed.
     """
     runner = import_module(TORCH_MODELS).reference_runner(bundle, consent)
     model: AttackedModel = runner.attacked(bundle.centers())
@@ -76,19 +76,19 @@ def open_torch_reference(bundle: Bundle, consent: Consent = NOTHING) -> Attacked
 
 
 def open_frozen_encoder(bundle: Bundle, consent: Consent = NOTHING) -> AttackedModel:
-    """The frozen encoder as it was before calibration: what an attacker who knows only the published model attacks."""
+    """The frozen encoder before calibration: the target of an attacker who knows only the published model."""
     runner = import_module(TORCH_MODELS).frozen_runner(bundle, consent)
     model: AttackedModel = runner.attacked(bundle.centers())
     return replace(model, info={"kind": "torch", "fingerprint": runner.fingerprint})
 
 
 def open_backward_graph(bundle: Bundle) -> Vjp | None:
-    """The bundle's backward graph, which serves all its engines; None where it was exported without."""
+    """The bundle's backward graph, which serves all its engines; None if it was exported without one."""
     return open_vjp(read_listed(bundle, BACKWARD_GRAPH), bundle.modality.input) if bundle.has(BACKWARD_GRAPH) else None
 
 
 def open_engine(bundle: Bundle, path: Path, backward: Vjp | None = None, consent: Consent = NOTHING) -> AttackedModel:
-    """An engine with a backward pass, the bundle's own where none is given.
+    """Open an engine with a backward pass; by default the bundle's own.
 
     Without a backward pass it is a black box.
     """
@@ -117,7 +117,7 @@ def open_engine(bundle: Bundle, path: Path, backward: Vjp | None = None, consent
 
 
 def describe_plan(metadata: EngineMetadata | None, backward: str | None) -> dict[str, Any]:
-    """What a report repeats of the metadata beside a plan; nothing where there are none."""
+    """The fields of a plan's metadata that a report repeats; empty without metadata."""
     if metadata is None:
         return {}
     plan = {
@@ -143,17 +143,17 @@ def engine_paths(bundle: Bundle, name: str | None) -> list[Path]:
     if name is not None:
         return [choose_engine(bundle, name)]
     listed = [PRECISIONS[name].graph for name in runnable_precisions()]
-    found = [listed_path(bundle, graph) for graph in listed if bundle.has(graph)]
-    found += [listed_path(bundle, plan) for plan, one in plan_metadata(bundle).items() if runs_here(one)]
-    if not found and bundle.has(PRECISIONS["bf16"].graph):
-        return [choose_engine(bundle, "bf16")]  # and be told what it needs
-    if not found:
+    paths = [listed_path(bundle, graph) for graph in listed if bundle.has(graph)]
+    paths += [listed_path(bundle, plan) for plan, one in plan_metadata(bundle).items() if runs_here(one)]
+    if not paths and bundle.has(PRECISIONS["bf16"].graph):
+        return [choose_engine(bundle, "bf16")]  # its error lists what is needed
+    if not paths:
         raise ConfigError(f"bundle `{bundle.path}` has no engine to verify", hint=command("export", bundle.path))
-    return found
+    return paths
 
 
 def path_in_report(bundle: Bundle, path: Path) -> str:
-    """Path inside the bundle where there is one, else the file's own name: reports travel, folders do not."""
+    """Path inside the bundle if it is there, else the file's name, since absolute paths differ between machines."""
     resolved, root = path.resolve(), bundle.path.resolve()
     return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else path.name
 
@@ -161,10 +161,10 @@ def path_in_report(bundle: Bundle, path: Path) -> str:
 def choose_backward(
     bundle: Bundle, runner: Runner, graph: Vjp | None, allow_plan_code: bool = False
 ) -> tuple[Vjp | None, str | None]:
-    """The backward half to attack `runner` with, and the hash of its file; `graph` is the bundle's own on the CPU.
+    """The backward half used to attack `runner`, and the hash of its file; `graph` is the bundle's own on the CPU.
 
-    A backward plan is taken where it fits on the device and its own forward pass agrees with that of the engine: the
-    two are compared before anything is attacked.
+    A backward plan is used if it fits on the device and its own forward pass agrees with the engine's. The two are
+    compared before any attack runs.
 
     Raises:
         BundleError: a file of the bundle was changed.
@@ -178,7 +178,7 @@ def choose_backward(
 
 
 def open_backward(bundle: Bundle, file: EngineFile, allow_plan_code: bool = False) -> Vjp | None:
-    """The backward plan; None where it does not load, such as for want of memory beside the forward plan."""
+    """The backward plan; None if it does not load, for example without enough memory beside the forward plan."""
     from advcal_edge.runtime.backends import OpenOptions
     from advcal_edge.runtime.model import open_vjp
 
@@ -196,7 +196,7 @@ def agreement(bundle: Bundle, runner: Runner, backward: Vjp) -> float:
 
 
 def mean_cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Mean cosine between the rows of a and b (n, d); 0 where either is not finite."""
+    """Mean cosine between the rows of a and b (n, d); 0 if either is not finite."""
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     cosines = (a * b).sum(axis=1) / np.maximum(lengths, 1e-12)
     return float(np.nan_to_num(cosines, nan=0.0, posinf=0.0, neginf=0.0).mean())

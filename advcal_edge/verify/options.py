@@ -1,4 +1,4 @@
-"""What `verify` is asked to do: the options of one run, checked and kept with its results."""
+"""Options of one `verify` run, validated and stored with its results."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from advcal_edge.verify.budget import BUDGETS, Budget
 
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
-    """What to verify and how hard; all that the result depends on.
+    """What to verify and how hard; everything that the result depends on.
 
     Raises:
-        ConfigError: a number that makes no sense; names are looked up when they are used.
+        ConfigError: an invalid number; names are checked when they are used.
     """
 
     engine: str | None = None
@@ -27,29 +27,29 @@ class VerifyOptions:
     attacks: str = "quick"
     """Name of the budget: `quick`, `standard` or `full`."""
     norm: str | None = None
-    """`linf` or `l2`; None for the bundle's own."""
+    """`linf` or `l2`; None for the bundle's norm."""
     eps: str | None = None
-    """Radius as a fraction of the bounds, like `4/255`; None for the bundle's own."""
+    """Radius as a fraction of the bounds, like `4/255`; None for the bundle's radius."""
     samples: int = 500
-    """Held-out samples, at most."""
+    """Maximum number of held-out samples."""
     margin: float = MARGIN
     """Largest drop allowed, as a fraction of the samples."""
     losses: str | None = None
-    """Losses of APGD between commas, in place of the budget's."""
+    """Comma-separated losses of APGD, in place of the budget's."""
     reference: str = "auto"
-    """`torch`, `onnx` (the fp32 graph), or `auto`: torch where it is installed."""
+    """`torch`, `onnx` (the fp32 graph), or `auto`: torch if installed."""
     sources: str = "all"
-    """Models whose adversarial examples are also tried: `trunk` and precisions between commas, `all` or `none`."""
+    """Models whose adversarial examples are also tried: comma-separated `trunk` and precisions, or `all` or `none`."""
     rebuilds: int = 0
     """Number of rebuilds per engine."""
     cross_check: bool = False
-    """Whether polygraphy runs the first samples too."""
+    """Run the first samples in polygraphy too."""
     seed: int = 0
     consent: Consent = field(default=NOTHING, compare=False)
-    """What may be loaded on this machine that the bundle names."""
+    """What the bundle may load on this machine."""
 
     def budget(self) -> Budget:
-        """The named budget, with other losses where some were asked for.
+        """The named budget, with the losses of this run if given.
 
         Raises:
             ConfigError: unknown names.
@@ -58,10 +58,10 @@ class VerifyOptions:
         return budget if self.losses is None else budget.with_losses(words(self.losses))
 
     def threat(self, bundle: Bundle) -> ThreatModel:
-        """The bundle's threat model, or one of another norm or radius; another norm brings a radius of equal energy.
+        """The bundle's threat model, or one of another norm or radius; another norm implies a radius of equal energy.
 
         Raises:
-            ConfigError: an unknown norm, a radius that is no number, none at all, or one beyond every input.
+            ConfigError: an unknown norm, a radius that is not a number, no radius, or one larger than the input space.
         """
         threat, shape = bundle.threat, bundle.modality.input.shape
         if self.norm is not None:
@@ -76,7 +76,7 @@ class VerifyOptions:
         return threat
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types, without what may be loaded on this machine."""
+        """Plain types, without the permissions of this machine."""
         return {name: value for name, value in asdict(self).items() if name != "consent"}
 
     @classmethod
@@ -84,7 +84,7 @@ class VerifyOptions:
         """Read what `to_json` wrote.
 
         Raises:
-            ConfigError: written by another version, or nothing of the kind.
+            ConfigError: written by another version, or malformed.
         """
         known = cls().to_json()
         if not isinstance(data, dict) or data.keys() != known.keys():
@@ -103,5 +103,5 @@ class VerifyOptions:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Words between commas."""
+    """Split at commas."""
     return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,4 +1,4 @@
-"""Who takes part in a verification: the reference, the engines with their rebuilds, and further sources of attacks."""
+"""Choose the models of a verification: the reference, the engines with their rebuilds, and further sources."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from advcal_edge.verify.options import VerifyOptions, words
 from advcal_edge.verify.samples import HeldOut
 
 TRUNK = "trunk"
-SECOND_OPINION = 16  # samples that polygraphy runs too
-REBUILD = "advcal_edge.export.rebuild"  # needs torch: imported by name, where an engine is to be built again
+SECOND_OPINION = 16  # samples that polygraphy also runs
+REBUILD = "advcal_edge.export.rebuild"  # needs torch: imported by name, when an engine is to be rebuilt
 
 
 def choose_models(bundle: Bundle, options: VerifyOptions, samples: HeldOut, workshop: Path) -> ModelSet:
@@ -60,7 +60,7 @@ def choose_models(bundle: Bundle, options: VerifyOptions, samples: HeldOut, work
 def choose_sources(
     bundle: Bundle, options: VerifyOptions, reference: str, engines: Mapping[str, AttackedModel], backward: Vjp | None
 ) -> dict[str, AttackedModel]:
-    """Other models of the bundle whose adversarial examples are tried; an engine under test serves under its name."""
+    """Other models of the bundle whose adversarial examples are tried; an engine under test keeps its name."""
     sources = {}
     for name in source_names(bundle, options.sources, reference):
         if name in engines and engines[name].info["listed"]:
@@ -83,9 +83,9 @@ def rebuild_engine(
     engines: dict[str, AttackedModel],
     workshop: Path,
 ) -> Iterator[str]:
-    """Build an engine again, add each build with other bytes to `engines`, and give each build's name there.
+    """Build an engine again, add each build with other bytes to `engines`, and return the name of each build there.
 
-    A build of the same bytes needs no attack of its own: it has the name of the engine with those bytes.
+    A build with the same bytes needs no attacks: it gets the name of the engine with those bytes.
     """
     names = {model.info["sha256"]: name}
     for path in import_module(REBUILD).rebuild(bundle, model.info, options.rebuilds, workshop, options.consent):
@@ -99,7 +99,7 @@ def rebuild_engine(
 
 
 def second_opinion(bundle: Bundle, runner: Any) -> dict[str, Any]:
-    """How far polygraphy is from us on the same engine and the first samples of the probe.
+    """Compare our outputs with polygraphy's on the same engine and the first samples of the probe.
 
     Raises:
         DependencyError: polygraphy is not installed.
@@ -111,18 +111,18 @@ def second_opinion(bundle: Bundle, runner: Any) -> dict[str, Any]:
 
 
 def engine_name(info: Mapping[str, Any]) -> str:
-    """The precision of a graph of the bundle, that and the hash of a plan, else the file, under a name of its own."""
+    """A unique name: precision of a graph of the bundle, precision and hash of a plan, else the file's name."""
     if info["listed"] and "plan" in info:
         return f"plan {info['precision']} {info['sha256'][:8]}"
     return str(info["precision"]) if info["listed"] else f"file {info['path']}"
 
 
 def source_names(bundle: Bundle, asked: str, reference: str) -> list[str]:
-    """Names of the sources asked for: all there are, those named, or `none`.
+    """Names of the sources requested: all available, those named, or none.
 
     Raises:
-        ConfigError: a name that does not exist here.
-        DependencyError: the trunk, without torch.
+        ConfigError: a name that the bundle does not have.
+        DependencyError: the trunk was requested and torch is not installed.
     """
     graphs = [name for name, p in PRECISIONS.items() if p.on_cpu and bundle.has(p.graph)]
     adapted = bundle.section("adapter").get("kind") != "identity" if "adapter" in bundle.manifest else False

@@ -1,4 +1,4 @@
-"""report.json: what was measured on one engine, and what follows from it."""
+"""report.json: the measurements of one engine, and the conclusions derived from them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NUMBERS = re.compile(r"\[\n\s+(-?[0-9][-+.0-9e]*(?:,\n\s+-?[0-9][-+.0-9e]*)*)\n\
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """One engine against its reference on the same samples; fractions throughout."""
+    """One engine compared with its reference on the same samples; all shares are fractions."""
 
     measured: Mapping[str, Any]
     """Plain types, as `report.json` holds them."""
@@ -35,7 +35,7 @@ class Report:
 
     @property
     def reasons(self) -> list[str]:
-        """Why the verdict is no pass; empty for a pass."""
+        """Reasons why the verdict is not a pass; empty for a pass."""
         reasons: list[str] = self.derived["reasons"]
         return reasons
 
@@ -46,11 +46,11 @@ class Report:
         return engine
 
     def with_fallback(self, asked: str, earlier: Sequence[Mapping[str, Any]]) -> Report:
-        """The same report with the precision that was asked for and the steps tried before this engine."""
+        """The same report with the precision that was requested and the steps tried before this engine."""
         return Report({**self.measured, "fallback": {"asked": asked, "earlier": [dict(step) for step in earlier]}})
 
     def with_rebuilds(self, others: Sequence[Report]) -> Report:
-        """The same report with what other builds of the engine did; a verdict that depends on the build is open."""
+        """The same report with the results of other builds; a verdict that depends on the build is inconclusive."""
         builds = [str(report.engine["sha256"]) for report in (self, *others)]
         measured = {
             sha256: {name: report.measured[name] for name in (*BUILD, "curve", "retrieval") if name in report.measured}
@@ -60,7 +60,7 @@ class Report:
         return Report({**self.measured, "rebuilds": {"builds": builds, "measured": measured}})
 
     def to_json(self) -> dict[str, Any]:
-        """The document that every rendering is made from and that anyone can check."""
+        """The document from which every rendering is made and which can be audited."""
         return {"schema": REPORT_SCHEMA, "measured": dict(self.measured), "derived": self.derived}
 
 

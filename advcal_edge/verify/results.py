@@ -1,4 +1,4 @@
-"""From the blocks of a run to what one report measured: attacks, rankings of partners, and a few inputs to look at."""
+"""Collect the blocks of a run into the measurements of one report: attacks, rankings of partners, example inputs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def gather_attacks(blocks: Iterable[Block], engine: str, sources: Sequence[str])
 
 
 def merge(attempts: Sequence[Attempt], engine: str, sources: Sequence[str]) -> AttackResult:
-    """The same attack in all blocks as one; sources judge the first attack only."""
+    """Merge one attack over all blocks; sources judge only the first attack."""
     one = attempts[0]
     own = one.crafted_on == engine
     judges = {REFERENCE: REFERENCE, ENGINE: engine}
@@ -59,13 +59,13 @@ def merge(attempts: Sequence[Attempt], engine: str, sources: Sequence[str]) -> A
 
 
 def gather_clean(blocks: Sequence[Block], engine: str, sources: Sequence[str]) -> dict[str, Rank]:
-    """By model of the report the rank (n,) of the true label on clean inputs."""
+    """Per model of the report the rank (n,) of the true label on clean inputs."""
     names = {REFERENCE: REFERENCE, ENGINE: engine, **{name: name for name in sources}}
     return {name: np.concatenate([block.rank[model] for block in blocks]) for name, model in names.items()}
 
 
 def check_rounding(blocks: Sequence[Block], engine: str, modality: Modality) -> Check:
-    """Whether the inputs that fool the engine survive the sensor's grid."""
+    """Check whether the inputs that fool the engine survive the sensor's grid."""
     winners = [block.winners[engine] for block in blocks]
     fooled, survived, moved = (
         np.concatenate([getattr(item, name) for item in winners]) for name in ("fooled", "survived", "moved")
@@ -78,15 +78,15 @@ def check_rounding(blocks: Sequence[Block], engine: str, modality: Modality) -> 
 def measure_retrieval(
     blocks: Callable[[], Iterator[Block]], engine: str, partner: NDArray[np.float32] | None, attack: str
 ) -> Retrieval | None:
-    """Rank the partners for clean embeddings and for everything crafted; None where there are no pairs."""
+    """Rank the partners for clean embeddings and for all crafted ones; None without pairs."""
     if partner is None or len(partner) < 2:
         return None
     judges = dict(zip(SIDES, (REFERENCE, engine), strict=True))
     stored = next(blocks()).embeddings
 
     def recall(name: str) -> Mapping[str, Rank]:
-        found = recall_in_blocks(lambda: (block.embeddings[name] for block in blocks()), partner)
-        return {way: getattr(found, way) for way in DIRECTIONS}
+        ranks = recall_in_blocks(lambda: (block.embeddings[name] for block in blocks()), partner)
+        return {way: getattr(ranks, way) for way in DIRECTIONS}
 
     def places(crafted_on: str) -> Places:
         return {side: recall(f"{crafted_on}@{judge}") for side, judge in judges.items()}
@@ -96,7 +96,7 @@ def measure_retrieval(
 
 
 def gallery(model: AttackedModel, modality: Modality, blocks: Iterable[Block], engine: str) -> list[dict[str, Any]]:
-    """Clean, amplified difference and adversarial picture of the first few samples that are lost, as PNG in base64."""
+    """Clean, amplified difference and adversarial picture of the first few lost samples, as PNG in base64."""
     shown: list[dict[str, Any]] = []
     labels, low, width = model.centers.labels, modality.input.bounds[0], modality.input.width
     for block in blocks if can_show(modality) else ():
@@ -120,5 +120,5 @@ def gallery(model: AttackedModel, modality: Modality, blocks: Iterable[Block], e
 
 
 def label(labels: tuple[str, ...], index: int) -> str:
-    """The label at `index`; an embedding that is not finite has none."""
+    """The label at `index`; a negative index means that the embedding was not finite."""
     return labels[index] if index >= 0 else "not a number"

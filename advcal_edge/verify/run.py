@@ -26,7 +26,7 @@ from advcal_edge.verify.verification import Verification
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A report in its bundle: the document, the files, and the package without which there is no page."""
+    """A report in its bundle: the document, the files, and the package that is missing if there is no HTML page."""
 
     document: Mapping[str, Any]
     files: tuple[Path, ...]
@@ -35,7 +35,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """What one shard did: where its results lie, and what other shards have yet to do, in words."""
+    """Result of one shard: where its results are, and what other shards have yet to do."""
 
     shard: Shard
     state: Path
@@ -48,13 +48,13 @@ class ShardResult:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Whom to tell what; every call has a default that does nothing."""
+    """Callbacks of a run; the default of each does nothing."""
 
     progress: Progress = silent
     opened: Callable[[Verification, VerifyOptions], None] = lambda run, options: None
     """Called with all models loaded, before anything is attacked."""
     amend: Callable[[Report], Report] = lambda report: report
-    """Has the last word on each report before it is written."""
+    """Called on each report before it is written; returns the report to write."""
     written: Callable[[Written], None] = lambda written: None
     """Called for each report in its bundle."""
 
@@ -71,7 +71,7 @@ def verify(
 ) -> list[Report]:
     """Attack the engines of a bundle and their reference on the same samples, and write a report per engine into it.
 
-    An interrupted run goes on where it was; what is done lies in `state`, by default beside the bundle.
+    An interrupted run is resumed; its progress is stored in `state`, by default next to the bundle.
 
     >>> from advcal_edge import VerifyOptions, verify
     >>> report, = verify("B", VerifyOptions(engine="fp32", samples=16))
@@ -102,7 +102,7 @@ def verify_shard(
     """Do one part of a run; `merge_shards` decides when all parts are done.
 
     Raises:
-        ConfigError: options that cannot be honoured; rebuilds, which another machine would build otherwise.
+        ConfigError: options that cannot be honoured; rebuilds, since each machine would build its own.
         BundleError, EngineError, DependencyError: as for `verify`.
     """
     if options.rebuilds:
@@ -120,19 +120,19 @@ def verify_shard(
 def merge_shards(
     bundle: Bundle | str | Path, consent: Consent = NOTHING, *, state: Path | None = None, watch: Watch = UNWATCHED
 ) -> list[Report]:
-    """Decide about a run that shards have done.
+    """Make the reports of a run that shards have completed.
 
     Raises:
         ConfigError: no run, several, one that is not complete, or one of another bundle or other engines.
         BundleError, EngineError, DependencyError: as for `verify`.
     """
     opened = open_bundle(bundle)
-    found = State.find(state or state_root(opened))
-    options = VerifyOptions.from_json(found.run().get("request"), consent)
-    with open_run(opened, options, found.folder.parent) as run:
-        if run.state.folder != found.folder:
+    stored = State.find(state or state_root(opened))
+    options = VerifyOptions.from_json(stored.run().get("request"), consent)
+    with open_run(opened, options, stored.folder.parent) as run:
+        if run.state.folder != stored.folder:
             raise ConfigError(
-                f"the run in `{found.folder}` is not one of `{opened.path}` with this reference on this machine",
+                f"the run in `{stored.folder}` is not one of `{opened.path}` with this reference on this machine",
                 hint="merge with the bundle, the weights and the versions that the shards had",
             )
         if missing := run.missing():
@@ -142,19 +142,19 @@ def merge_shards(
 
 
 def open_bundle(bundle: Bundle | str | Path) -> Bundle:
-    """The bundle at a path, or the one given."""
+    """Open the bundle at a path, or return the one given."""
     return bundle if isinstance(bundle, Bundle) else Bundle.open(Path(bundle))
 
 
 def state_root(bundle: Bundle) -> Path:
-    """Where runs on a bundle keep what they have done, unless told otherwise: beside it, since it is not part of it.
+    """Default folder for the state of runs: next to the bundle, since it is not part of the bundle.
 
     Raises:
-        BundleError: it is a link.
+        BundleError: the folder is a symbolic link.
     """
     path = bundle.path.resolve()
     root = path.with_name(f"{path.name}.verify")
-    if root.is_symlink():  # it may have come with the bundle; a place elsewhere is a person's to name
+    if root.is_symlink():  # it may have come with the bundle; only the user may choose another place
         raise BundleError(
             f"`{root}` is a link; expected a folder", hint=f"name its place: `--state FOLDER`, or remove `{root}`"
         )
@@ -163,7 +163,7 @@ def state_root(bundle: Bundle) -> Path:
 
 @contextmanager
 def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Verification]:
-    """A verification with all models loaded and checked; its state lies below `root`.
+    """Load and check all models of a verification; its state lies below `root`.
 
     Raises:
         ConfigError: settings that cannot be honoured.
@@ -190,7 +190,7 @@ def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Ver
 
 
 def finish(bundle: Bundle, run: Verification, watch: Watch = UNWATCHED) -> list[Report]:
-    """Make and write the reports of a run that is done, then forget its state."""
+    """Make and write the reports of a completed run, then remove its state."""
     reports = [watch.amend(report) for report in make_reports(bundle, run)]
     for report in reports:
         watch.written(write_report(bundle, report))
@@ -199,7 +199,7 @@ def finish(bundle: Bundle, run: Verification, watch: Watch = UNWATCHED) -> list[
 
 
 def make_reports(bundle: Bundle, run: Verification) -> list[Report]:
-    """One per engine; what its rebuilds did is part of it."""
+    """One report per engine, with the results of its rebuilds."""
     about = context(bundle)
     made = {
         name: run.report(name, context=about, hashes=hashes(bundle, model.info))
@@ -217,7 +217,7 @@ def write_report(bundle: Bundle, report: Report) -> Written:
 
     document = report.to_json()
     norm = report.measured["threat"]["norm"]
-    beside = "" if norm == bundle.threat.norm else f"-{norm}"  # a report on another norm replaces none on the bundle's
+    beside = "" if norm == bundle.threat.norm else f"-{norm}"  # keeps the report on the bundle's norm
     folder = f"reports/{report.engine['sha256'][:8]}{beside}"
     files = {f"{folder}/report.json": to_bytes(document)}
     lacking = None
@@ -230,7 +230,7 @@ def write_report(bundle: Bundle, report: Report) -> Written:
 
 
 def context(bundle: Bundle) -> dict[str, Any]:
-    """Where the engine comes from, as the manifest has it."""
+    """Where the engine comes from, according to the manifest."""
     manifest = bundle.manifest
     kept = {name: manifest.get(name) for name in ("tool", "encoder", "modality", "threat", "adapter", "data")}
     listed = {
@@ -242,7 +242,7 @@ def context(bundle: Bundle) -> dict[str, Any]:
 
 
 def hashes(bundle: Bundle, engine: Mapping[str, Any]) -> dict[str, str | None]:
-    """What exactly was tested, by hash."""
+    """Hashes of the files that were tested."""
     files = bundle.manifest["files"]
     plan = engine.get("plan", {})
     return {

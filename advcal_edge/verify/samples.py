@@ -1,4 +1,4 @@
-"""What is attacked: labelled samples, the ball around each, and how they are cut into blocks."""
+"""The samples to attack: inputs and labels, the ball around each, split into blocks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from advcal_edge.probe import Probe, ProbeFile
 from advcal_edge.threat import ThreatModel
 
 BLOCK = 64
-"""Samples attacked together: what stays in memory however many there are, and what is kept when a run is cut off."""
+"""Samples per block: limits memory for any number of samples, and the work lost when a run is interrupted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,16 +25,16 @@ class Samples:
     threat: ThreatModel
     seed: int
     first: int = 0
-    """Position of the first of them among all held-out samples; each block draws a stream of its own."""
+    """Position of the first of them among all held-out samples; each block has its own random stream."""
     partner: NDArray[np.float32] | None = None
-    """Unit-norm embeddings (N, d) of *all* held-out moments as another sensor saw them, where there are any."""
+    """Unit-norm embeddings (N, d) of *all* held-out moments from another sensor, if there are any."""
 
     def __len__(self) -> int:
         return len(self.x)
 
     @property
     def own(self) -> NDArray[np.int64]:
-        """Which partner (n,) belongs to each sample."""
+        """Index (n,) of each sample's partner."""
         return np.arange(self.first, self.first + len(self))
 
     def head(self, n: int) -> Samples:
@@ -44,21 +44,21 @@ class Samples:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:
-    """All samples of a verification, read block by block: inputs are never in memory all at once."""
+    """All samples of a verification, read block by block so that the inputs are never in memory all at once."""
 
     n: int
     threat: ThreatModel
     seed: int
     partner: NDArray[np.float32] | None
     read: Callable[[int], Iterator[Probe]]
-    """From a block size to the samples in blocks, in order."""
+    """Read the samples in blocks of the given size, in order."""
 
     @classmethod
     def of(cls, probe: Probe, threat: ThreatModel, seed: int) -> HeldOut:
-        """Samples that are in memory already.
+        """Wrap samples that are in memory already.
 
         Raises:
-            InputError: partners that are not one embedding a sample.
+            InputError: not one partner embedding per sample.
         """
 
         def read(size: int) -> Iterator[Probe]:
@@ -98,15 +98,15 @@ class HeldOut:
         return self.samples(next(self.read(min(n, self.n))), 0)
 
     def samples(self, probe: Probe, first: int) -> Samples:
-        """A part of the probe as something to attack."""
+        """A part of the probe as samples to attack."""
         return Samples(probe.x, probe.y, self.threat, self.seed, first, self.partner)
 
 
 def check_partner(partner: NDArray[np.float32] | None, n: int) -> NDArray[np.float32] | None:
-    """Partners as they are, if there is one embedding a sample.
+    """Return the partners if there is one embedding per sample.
 
     Raises:
-        InputError: another number.
+        InputError: any other number.
     """
     if partner is not None and (partner.ndim != 2 or len(partner) != n):
         raise InputError(f"partners are {partner.shape}; expected ({n}, d), one embedding a sample")

@@ -1,4 +1,4 @@
-"""A part of a run, so that any scheduler can spread a large one over machines."""
+"""A part of a run, so that any scheduler can distribute a large run over machines."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ class Shard:
         """Read `2/8`.
 
         Raises:
-            ConfigError: anything else, or a part that does not exist.
+            ConfigError: any other text, or a part that does not exist.
         """
-        found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text.strip())
-        if found is None:
+        match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text.strip())
+        if match is None:
             raise ConfigError(f"`--shard {text}` is no part of a run; expected one like `2/8`")
-        index, count = (int(part) for part in found.groups())
+        index, count = (int(part) for part in match.groups())
         if not 1 <= index <= count:
             raise ConfigError(f"`--shard {text}` does not exist; expected 1/{count} to {count}/{count}")
         return cls(index, count)
 
     @property
     def first(self) -> bool:
-        """Whether this part also does what is done once."""
+        """Does this part also do the work that is done once per run?"""
         return self.index == 1
 
     def blocks(self, count: int) -> list[int]:
-        """Which of `count` blocks are its own."""
+        """Indices of this part's blocks, of `count` in all."""
         return list(range(self.index - 1, count, self.count))
 
     def __str__(self) -> str:

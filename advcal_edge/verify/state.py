@@ -1,4 +1,4 @@
-"""What a run has done so far, on disk: an interrupted run goes on, shards of a run are put together."""
+"""Progress of a run on disk, so that interrupted runs resume and shards can be merged."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ RUN = "run.json"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A folder for exactly one run: who takes part, which samples, which budget, in `run.json`.
+    """A folder for exactly one run; `run.json` holds its models, samples and budget.
 
-    Any number of processes may work on the same run, as shards do: blocks and notes appear whole. Only the last of
-    them clears it.
+    Several processes may work on the same run, as shards do: blocks and notes are written atomically. Only the last
+    process clears the folder.
     """
 
     folder: Path
@@ -36,7 +36,7 @@ class State:
 
     @classmethod
     def open(cls, root: Path, run: Mapping[str, Any]) -> State:
-        """The folder of this run below `root`, new or as it was left; `close` or `clear` it in the end.
+        """Open the folder of this run below `root`, new or resumed; `close` or `clear` it in the end.
 
         Raises:
             BundleError: the folder cannot be written, or holds another run.
@@ -62,16 +62,16 @@ class State:
     @classmethod
     @contextmanager
     def temporary(cls) -> Iterator[State]:
-        """A state that nobody will come back to."""
+        """A state that is deleted afterwards."""
         with tempfile.TemporaryDirectory(prefix="advcal-edge.") as folder:
             yield cls(Path(folder))
 
     @classmethod
     def find(cls, root: Path) -> State:
-        """The one run below `root`.
+        """Find the one run below `root`.
 
         Raises:
-            ConfigError: none, or several.
+            ConfigError: no run, or several.
         """
         runs = sorted(path.parent for path in root.glob(f"*/{RUN}"))
         if (root / RUN).is_file():
@@ -85,19 +85,19 @@ class State:
         return cls(runs[0])
 
     def run(self) -> dict[str, Any]:
-        """What `run.json` says.
+        """The content of `run.json`.
 
         Raises:
-            BundleError: it cannot be read, or is of another version.
+            BundleError: it cannot be read, or has another version.
         """
         place = self.folder / RUN
-        found = read_object(place, DOCUMENT_BYTES, BundleError, hint=f"remove `{self.folder}`")
-        if found.get("schema") != SCHEMA:
+        document = read_object(place, DOCUMENT_BYTES, BundleError, hint=f"remove `{self.folder}`")
+        if document.get("schema") != SCHEMA:
             raise BundleError(
-                f"`{place}` has schema `{found.get('schema')}`; this version reads `{SCHEMA}`",
+                f"`{place}` has schema `{document.get('schema')}`; this version reads `{SCHEMA}`",
                 hint=f"remove `{self.folder}`, or merge with the version that wrote it",
             )
-        return found
+        return document
 
     def block(self, index: int) -> Block | None:
         """The block at `index`, if it is done.
@@ -109,19 +109,19 @@ class State:
         return Block.from_bytes(read_bytes(path, BLOCK_BYTES, BundleError), str(path)) if path.is_file() else None
 
     def done(self, index: int) -> bool:
-        """Whether the block at `index` is there."""
+        """Is the block at `index` done?"""
         return self._block(index).is_file()
 
     def keep(self, index: int, block: Block) -> None:
         """Write a block that is done.
 
         Raises:
-            BundleError: the disk refuses.
+            BundleError: it cannot be written.
         """
         write_atomic(self._block(index), block.to_bytes())
 
     def note(self, name: str) -> dict[str, Any] | None:
-        """What was noted under `name`, if anything.
+        """Read the note `name`, if it exists.
 
         Raises:
             BundleError: damaged.
@@ -132,32 +132,32 @@ class State:
         return read_object(path, REPORT_BYTES, BundleError, hint="remove it; it is measured again")
 
     def write(self, name: str, note: Mapping[str, Any]) -> None:
-        """Note something that is done.
+        """Write the note `name` for a step that is done.
 
         Raises:
-            BundleError: the disk refuses.
+            BundleError: it cannot be written.
         """
         write_atomic(self._note(name), (json.dumps(note, allow_nan=False) + "\n").encode())
 
     def close(self) -> None:
-        """Work on it no longer; another process may clear it."""
+        """Stop using the folder; another process may then clear it."""
         if self._lock is not None:
             self._lock.release()
 
     def clear(self) -> None:
-        """Close a run that has its reports, and remove its folder unless another process works on it still.
+        """Close a run whose reports are written, and remove its folder unless another process still uses it.
 
-        The folder above goes too if nothing else is in there.
+        The parent folder is removed too if it is empty.
         """
         self.close()
         alone = Lock(beside(self.folder))
         try:
             alone.take(self.folder, wait=0)
-        except BundleInUseError:  # it will come to its own reports, and clear the folder
+        except BundleInUseError:  # the other process will write its own reports and clear the folder
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         alone.release()
-        with suppress(OSError):  # other runs are in there
+        with suppress(OSError):  # it holds other runs
             self.folder.parent.rmdir()
 
     def _share(self) -> None:

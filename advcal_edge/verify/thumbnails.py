@@ -1,4 +1,4 @@
-"""What a sensor saw, as a picture in that sensor's own look: frames, palettes, spectrograms, curves, clouds."""
+"""Pictures of inputs in the sensor's usual form: frames, palettes, spectrograms, curves, point clouds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from advcal_edge.spec import Modality
 
-AMPLIFIED = 8  # the difference is invisible otherwise
-FRAMES, FRAME_HEIGHT = 3, 128  # of a clip, spread evenly
+AMPLIFIED = 8  # otherwise the difference is invisible
+FRAMES, FRAME_HEIGHT = 3, 128  # of a clip, evenly spaced
 LONGEST = 512  # pixels; a page holds eighteen pictures
 PLOT_HEIGHT, PLOT_WIDTH = 80, 192  # of one curve
 CURVES = ("acc x", "acc y", "acc z", "gyro x", "gyro y", "gyro z")
-FLAT = 0.05  # least range of a curve, in its full scale: noise of a sensor at rest is not to fill the plot
+FLAT = 0.05  # least range of a curve, as a share of its full scale: noise of a sensor at rest must not fill the plot
 CLOUD = 192  # height and width of one view of a cloud
 PAPER, INK, RULE, NIGHT = (255, 255, 255), (138, 88, 49), (215, 215, 215), (28, 24, 21)  # blue, green, red
 
@@ -26,11 +26,11 @@ Unit = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 """(h, w) or (h, w, 3) in the order blue, green, red."""
 Look = Callable[[Unit, Unit], tuple[Pixels, Pixels, Pixels]]
-"""From a clean and an adversarial sample to three pictures: clean, difference, adversarial."""
+"""Make three pictures of a clean and an adversarial sample: clean, difference, adversarial."""
 
 
 def can_show(modality: Modality) -> bool:
-    """Whether there is a look for this sensor, or frames of one or three channels that need none."""
+    """Can inputs of this sensor be drawn? Frames of one or three channels always can."""
     shape = modality.input.shape
     return modality.name in LOOKS or (len(shape) == 3 and shape[0] in (1, 3))
 
@@ -39,12 +39,12 @@ def views(clean: Unit, adversarial: Unit, modality: Modality) -> dict[str, Any]:
     """`clean`, amplified `difference` and `adversarial` as PNG in base64, and whether they are `wide`."""
     pictures = LOOKS.get(modality.name, raster(frame))(clean, adversarial)
     height, width = pictures[0].shape[:2]
-    shown = {name: png(found) for name, found in zip(("clean", "difference", "adversarial"), pictures, strict=True)}
+    shown = {name: png(picture) for name, picture in zip(("clean", "difference", "adversarial"), pictures, strict=True)}
     return {**shown, "wide": width > 1.5 * height}
 
 
 def raster(arrange: Callable[[Unit], Unit], palette: int | None = None) -> Look:
-    """Values as they lie on the page, one channel in a palette; the difference without one, around mid-grey."""
+    """Draw values as an image, one channel in a palette; the difference without a palette, around mid-grey."""
 
     def look(clean: Unit, adversarial: Unit) -> tuple[Pixels, Pixels, Pixels]:
         difference = 0.5 + AMPLIFIED * (adversarial - clean)
@@ -78,7 +78,7 @@ def film(sample: Unit) -> Unit:
 
 
 def curves(clean: Unit, adversarial: Unit) -> tuple[Pixels, Pixels, Pixels]:
-    """(6, t) as six plots, acceleration beside angular rate; the scale is the clean sample's, change has its own."""
+    """(6, t) as six plots, acceleration next to angular rate; in the clean sample's scale, the change in its own."""
     low, high = clean.min(axis=1), clean.max(axis=1)
     middle, half = (low + high) / 2, np.maximum(high - low, FLAT) * 0.6
     change = adversarial - clean
@@ -109,13 +109,13 @@ def plots(values: Unit, middle: Unit, half: Unit) -> Pixels:
 
 
 def cloud(clean: Unit, adversarial: Unit) -> tuple[Pixels, Pixels, Pixels]:
-    """(p, 3) from the front and from above; for the difference each point goes further along its way."""
+    """(p, 3) from the front and from above; in the difference each point is moved further along its displacement."""
     further = clean + AMPLIFIED * (adversarial - clean)
     return scatter(clean), scatter(further), scatter(adversarial)
 
 
 def scatter(points: Unit) -> Pixels:
-    """Two views of points (p, 3), near ones last and bright: along the third axis, and along the second."""
+    """Two views of points (p, 3), near points last and bright: along the third axis, and along the second."""
     drawn = []
     for right, up, depth in ((0, 1, 2), (0, 2, 1)):
         view = np.full((CLOUD, CLOUD, 3), NIGHT, np.uint8)
@@ -129,7 +129,7 @@ def scatter(points: Unit) -> Pixels:
 
 
 def paint(values: Unit, palette: int | None = None) -> Pixels:
-    """Values (h, w, c) in [0, 1] as pixels, what lies outside cut off; three channels are red, green, blue."""
+    """Values (h, w, c) in [0, 1] as pixels, clipped; three channels are red, green, blue."""
     pixels: NDArray[Any] = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
     if pixels.shape[2] == 3:
         return pixels[:, :, ::-1]
@@ -138,14 +138,14 @@ def paint(values: Unit, palette: int | None = None) -> Pixels:
 
 
 def png(pixels: Pixels) -> str:
-    """As PNG in base64, shrunk where a side is longer than a page needs."""
+    """Encode as PNG in base64, shrunk if a side is longer than a page needs."""
     height, width = pixels.shape[:2]
     scale = LONGEST / max(height, width)
-    found = np.ascontiguousarray(pixels)
+    image = np.ascontiguousarray(pixels)
     if scale < 1:
         size = (max(round(width * scale), 1), max(round(height * scale), 1))
-        found = np.asarray(cv2.resize(found, size, interpolation=cv2.INTER_AREA), np.uint8)
-    _, encoded = cv2.imencode(".png", found, (cv2.IMWRITE_PNG_COMPRESSION, 9))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    _, encoded = cv2.imencode(".png", image, (cv2.IMWRITE_PNG_COMPRESSION, 9))
     return base64.b64encode(encoded.tobytes()).decode("ascii")
 
 
@@ -159,4 +159,4 @@ LOOKS: Mapping[str, Look] = {
     "imu": curves,
     "point": cloud,
 }
-"""Palettes are perceptually uniform: a step in value is a step to the eye."""
+"""Palettes are perceptually uniform: equal steps in value look equal."""

@@ -1,4 +1,4 @@
-"""Attack reference and engines block by block, and put what was measured into a report per engine."""
+"""Attack reference and engines block by block, and collect the measurements into one report per engine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MINIMUM = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verification:
-    """One reference and any number of engines on the same samples; what was done is in `state`.
+    """One reference and any number of engines on the same samples; completed work is in `state`.
 
     Raises:
         ConfigError: too few samples, a margin outside (0, 1), or losses that need more classes.
@@ -60,7 +60,7 @@ class Verification:
         self.budget.check(len(self.models.reference.centers.labels))
 
     def run(self, progress: Progress = silent, shard: Shard = WHOLE) -> None:
-        """Do what is not done yet: this shard's blocks, and in the first shard the examination of each engine.
+        """Do the remaining work: this shard's blocks, and in the first shard the checks of each engine alone.
 
         Raises:
             EngineError: an engine that does not fit, or a reference that returns NaN.
@@ -84,23 +84,23 @@ class Verification:
             self.state.keep(index, block)
 
     def missing(self) -> list[str]:
-        """What no shard has done yet, in words; empty where reports can be made."""
+        """Work that no shard has done yet, as text; empty when reports can be made."""
         names = [f"the examination of {name}" for name in self.models.engines if self.state.note(name) is None]
         blocks = [index for index in range(self.samples.count) if not self.state.done(index)]
         listed = ", ".join(map(str, blocks[:8])) + (" ..." if len(blocks) > 8 else "")
         return names + ([f"{len(blocks)} of {self.samples.count} blocks ({listed})"] if blocks else [])
 
     def report(self, engine: str, *, context: Mapping[str, Any], hashes: Mapping[str, str | None]) -> Report:
-        """Put the blocks together into what was measured on one engine.
+        """Collect the blocks into the measurements of one engine.
 
         Raises:
-            ConfigError: something is not done yet.
+            ConfigError: the run is not complete.
             BundleError: the state is damaged.
         """
         if self.missing():
             raise ConfigError(f"the run is not complete: {'; '.join(self.missing())} missing")
         model, centers = self.models.engines[engine], self.models.reference.centers
-        blocks = [block.without_arrays() for block in self._blocks()]  # inputs are read again when they are needed
+        blocks = [block.without_arrays() for block in self._blocks()]  # inputs are read again when needed
         others = self.models.others(engine)
         examination = Examination.from_json(self.state.note(engine) or {})
         reference = read_curve(Value(self.state.note(REFERENCE) or {}, "reference"))
@@ -117,7 +117,7 @@ class Verification:
             "budget": self.budget.to_json(),
             "seed": self.samples.seed,
             "margin": self.margin,
-            "expectation": model.calls,  # calls averaged per question; 1 for an engine that repeats itself
+            "expectation": model.calls,  # calls averaged per query; 1 for a deterministic engine
             "labels": list(centers.labels),
             "truth": np.concatenate([block.y for block in blocks]).tolist(),
             "clean": {name: rank.tolist() for name, rank in gather_clean(blocks, engine, others).items()},
@@ -143,8 +143,8 @@ class Verification:
         for done, (name, model) in enumerate(self.models.engines.items(), 1):
             if self.state.note(name) is None:
                 started = time.perf_counter()
-                found = examine(model, self.samples)
-                self.state.write(name, {**found.to_json(), "seconds": time.perf_counter() - started})
+                examination = examine(model, self.samples)
+                self.state.write(name, {**examination.to_json(), "seconds": time.perf_counter() - started})
             progress("examine", done, len(self.models.engines))
 
     def _blocks(self) -> Iterator[Block]:
@@ -157,7 +157,7 @@ class Verification:
 
 
 def source(name: str, model: AttackedModel) -> dict[str, Any]:
-    """What a report says of a model whose inputs were tried."""
+    """The report's entry for a model whose inputs were tried."""
     return {"name": name, "kind": model.info.get("kind", "engine"), "fingerprint": model.runner.fingerprint}
 
 
@@ -165,7 +165,7 @@ Shape = tuple[int, ...]
 
 
 def check_fit(block: Block, index: int, models: ModelSet, samples: HeldOut, shape: Shape, where: str) -> None:
-    """Refuse a block, sound in itself, that this run cannot have made; `shape` is that of one input.
+    """Refuse a valid block that cannot come from this run; `shape` is that of one input.
 
     Raises:
         BundleError: other samples, models or attacks than those of the run; the message begins with `where`.
@@ -178,7 +178,7 @@ def check_fit(block: Block, index: int, models: ModelSet, samples: HeldOut, shap
 
 
 def misfits(block: Block, index: int, models: ModelSet, samples: HeldOut, shape: Shape) -> Iterator[str]:
-    """What does not fit, in words."""
+    """Describe what does not fit."""
     classes = len(models.reference.centers.labels)
     n = min(BLOCK, len(samples) - index * BLOCK)
     if (block.first, len(block)) != (index * BLOCK, n):
@@ -203,13 +203,13 @@ def misfits(block: Block, index: int, models: ModelSet, samples: HeldOut, shape:
 
 
 def judges_of(attempt: Attempt, models: ModelSet) -> set[str]:
-    """Who must have judged an attack for the reports that it goes into."""
+    """Names of the models that must have judged an attack for the reports that include it."""
     side = set(models.engines) if attempt.aimed_at is None else {attempt.aimed_at}
     return {REFERENCE, *side, *(models.sources if attempt.route == FIRST else ())}
 
 
 def embeddings_of(models: ModelSet, samples: HeldOut) -> list[str]:
-    """Names of the embeddings that a block keeps where samples have partners, see `Block`."""
+    """Names of the embeddings that a block keeps if samples have partners, see `Block`."""
     if samples.partner is None or len(samples.partner) < 2:
         return []
     names = [f"clean@{judge}" for judge in models.judges]

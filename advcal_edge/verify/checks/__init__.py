@@ -20,7 +20,7 @@ def registered() -> dict[str, Measure]:
 
 
 def run_checks(facts: Mapping[str, Any]) -> list[Check]:
-    """Run every check on the facts that it asks for."""
+    """Run every check on the facts that it needs."""
     return [
         measure(**{name: facts[name] for name in inspect.signature(measure).parameters})
         for measure in registered().values()

@@ -1,6 +1,6 @@
 """Checks that compare measurements: attacks with other attacks, embeddings of two models, adversarial inputs on a grid.
 
-Attacks that differ only in the loss they maximise should find about the same (Croce and Hein 2020, arXiv 2003.01690).
+Attacks that differ only in the loss they maximise should be about as strong (Croce and Hein 2020, arXiv 2003.01690).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from advcal_edge.verify.checks.trials import DRAWS, LOSSES, UNTARGETED, Trials
 
 @check()
 def losses_agree(trials: Trials) -> Check:
-    """The best of the losses that cannot saturate against cross-entropy at the declared temperature."""
+    """Compare the best of the losses that cannot saturate with cross-entropy at the declared temperature."""
     name = "losses_agree"
     if trials.absent:
         return skip(name, trials.absent)
@@ -28,7 +28,7 @@ def losses_agree(trials: Trials) -> Check:
 
 @check()
 def targets_agree(trials: Trials) -> Check:
-    """Attacks toward chosen classes against attacks away from the true one, the same number of steps in all."""
+    """Compare attacks toward chosen classes with attacks away from the true class, at the same total of steps."""
     name = "targets_agree"
     if trials.absent:
         return skip(name, trials.absent)
@@ -38,7 +38,7 @@ def targets_agree(trials: Trials) -> Check:
 def measure_drift(z_reference: NDArray[np.float32], z_engine: NDArray[np.float32], centers: Centers) -> Drift:
     """Drift between embeddings (n, d) of the same inputs, scores in units of cosine.
 
-    An engine's embedding that is not finite counts as the opposite of the reference's, the farthest there is.
+    An engine's embedding that is not finite counts as the opposite of the reference's, the farthest possible.
     """
     a, b = z_reference.astype(np.float64), z_engine.astype(np.float64)
     b = np.where(np.isfinite(b).all(axis=1, keepdims=True), b, -a)
@@ -52,7 +52,7 @@ def measure_drift(z_reference: NDArray[np.float32], z_engine: NDArray[np.float32
 
 @check()
 def more_steps_not_stronger(trials: Trials) -> Check:
-    """Twice the iterations against once: what still gains was stopped before it had found what there is."""
+    """Compare twice the iterations with once: an attack that still gains was stopped too early."""
     name = "more_steps_not_stronger"
     if trials.absent:
         return skip(name, trials.absent)
@@ -63,7 +63,7 @@ def more_steps_not_stronger(trials: Trials) -> Check:
 
 @check()
 def one_step_not_stronger(trials: Trials) -> Check:
-    """One step as wide as the ball against many small ones: small ones get stuck where the gradient misleads."""
+    """Compare one step as wide as the ball with many small ones: small steps get stuck if the gradient misleads."""
     name = "one_step_not_stronger"
     if trials.absent:
         return skip(name, trials.absent)
@@ -72,7 +72,7 @@ def one_step_not_stronger(trials: Trials) -> Check:
 
 @check()
 def noise_harmless(trials: Trials) -> Check:
-    """Random noise of the same size against the gradient: who knows the engine must do more harm than who guesses."""
+    """Compare random noise of the same size with the gradient: a gradient attack must do more harm than noise."""
     name = "noise_harmless"
     if trials.absent:
         return skip(name, trials.absent)

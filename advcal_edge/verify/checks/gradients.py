@@ -1,4 +1,4 @@
-"""Does the exported backward pass belong to the engine, is it alive, and is it as long as the engine is steep?"""
+"""Checks of the exported backward pass: does it belong to the engine, is it alive, and is its scale right?"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def gradients_alive(engine: AttackedModel, samples: Samples) -> Check:
     if engine.gradient is None:
         return skip("gradients_alive", NO_GRADIENT)
     dead = []
-    for loss in (cross_entropy, margin):  # a saturated softmax kills the one and spares the other
+    for loss in (cross_entropy, margin):  # a saturated softmax zeroes the gradient of the first and not of the second
         _, g = gradient_of(loss, engine, samples)
         dead.append(~(np.abs(g).reshape(len(g), -1).max(axis=1) >= 1e-12))  # NaN is dead too
     share = float(max(zero.mean() for zero in dead))
@@ -35,10 +35,10 @@ def gradients_alive(engine: AttackedModel, samples: Samples) -> Check:
 def finite_differences(engine: AttackedModel, samples: Samples) -> Check:
     """Predicted against measured change of the margin when the engine steps along its gradient's sign.
 
-    Measured per sample as |f(x + h) - f(x - h) - 2 <g, h>| / |2 <g, h>| with |h| one grey level of 255, or eps where
-    the attacks have less: the scale on which they act. An engine may bend within that step although its gradient is
-    right, so shorter steps follow where it misses, and the best counts. Three quarters of the samples must stay within
-    the limit: a gradient that is wrong for some is wrong.
+    Measured per sample as |f(x + h) - f(x - h) - 2 <g, h>| / |2 <g, h>| with |h| one grey level of 255, or eps if the
+    attacks have less: the scale of the attacks. An engine may be curved within that step although its gradient is
+    right, so shorter steps follow if the first one misses, and the best counts. Three quarters of the samples must
+    stay within the limit: a gradient that is wrong for some samples is wrong.
     """
     if engine.gradient is None:
         return skip("finite_differences", NO_GRADIENT)
@@ -46,7 +46,7 @@ def finite_differences(engine: AttackedModel, samples: Samples) -> Check:
     best = np.inf
     for share in SHORTER:
         error = float(np.quantile(slope_error(engine, samples, v, g, step_of(samples.threat) * share), 0.75))
-        best = error if not error >= best else best  # NaN, which nothing exceeds, is taken over
+        best = error if not error >= best else best  # NaN, which compares false, replaces it
         if not best > RULES["finite_differences"].limit:
             break
     return judge_value(
@@ -59,18 +59,18 @@ def finite_differences(engine: AttackedModel, samples: Samples) -> Check:
 def slope_error(
     engine: AttackedModel, samples: Samples, v: NDArray[np.float64], g: NDArray[np.float64], step: float
 ) -> NDArray[np.float64]:
-    """Relative error (n,) of <g, h> for h the gradient's sign times `step`; 1 where nothing is predicted."""
+    """Relative error (n,) of <g, h> for h the gradient's sign times `step`; 1 where the predicted change is zero."""
     low, high = samples.threat.bounds
     h = np.sign(g).astype(np.float32) * np.float32(step)
     ahead, behind = np.clip(samples.x + h, low, high), np.clip(samples.x - h, low, high)
     predicted = ((ahead - behind).astype(np.float64) * g).reshape(len(g), -1).sum(axis=1)
     measured = ((embed(engine, ahead) - embed(engine, behind)).astype(np.float64) * v).sum(axis=1)
-    told = np.abs(predicted) > 1e-12  # a gradient that predicts nothing misses everything
-    return np.where(told, np.abs(measured - predicted) / np.where(told, np.abs(predicted), 1.0), 1.0)
+    nonzero = np.abs(predicted) > 1e-12  # where the predicted change is zero, the error is 1
+    return np.where(nonzero, np.abs(measured - predicted) / np.where(nonzero, np.abs(predicted), 1.0), 1.0)
 
 
 def step_of(threat: ThreatModel) -> float:
-    """One grey level of 255, or eps where the attacks have less, in the units of the input."""
+    """One grey level of 255, or eps if the attacks have less, in the units of the input."""
     share = min(STEP, threat.eps) if threat.norm == "linf" else STEP
     return share * (threat.bounds[1] - threat.bounds[0])
 
@@ -95,14 +95,14 @@ SCALES = (
 
 @check()
 def gradient_norms(engine: AttackedModel, samples: Samples) -> Check:
-    """Length of the gradient against the slopes that the engine shows in random directions.
+    """Compare the length of the gradient with the slopes of the engine in random directions.
 
     For random signs u the mean of ((f(x + hu) - f(x - hu)) / 2h)^2 estimates |grad f|^2, and so does the mean of
     <g, u>^2 for the gradient g of the backward graph. Over the same directions their ratio is one if g is right,
-    whatever the directions are, and too large if g lacks something, a channel or a branch, which its own direction can
-    never show. f is the margin's linearisation <v, z>. Values so near a bound that they could move one way only stay
-    where they are. Both quartiles of the samples must lie within the factor of its limit of one, on one of the scales;
-    the first that suffices counts.
+    whatever the directions are, and too large if g misses a part, such as a channel or a branch; steps along g itself
+    cannot show that. f is the margin's linearisation <v, z>. Values so close to a bound that they could move one way
+    only are not moved. Both quartiles of the samples must lie within the limit's factor of one, on one of the scales;
+    the first scale that suffices counts.
     """
     if engine.gradient is None:
         return skip("gradient_norms", NO_GRADIENT)
@@ -113,7 +113,7 @@ def gradient_norms(engine: AttackedModel, samples: Samples) -> Check:
         ratio = slopes_over_gradient(engine, samples, v, g, step)
         low, middle, high = (float(q) for q in np.quantile(ratio, (0.25, 0.5, 0.75)))
         factor = max(high, 1 / low if low > 0 else np.inf)
-        if not factor >= best:  # NaN, which nothing exceeds, is taken over
+        if not factor >= best:  # NaN, which compares false, replaces it
             best, shown = factor, f"{low:.2f}, {middle:.2f}, {high:.2f} at steps of {step:.3g}"
         if not best > RULES["gradient_norms"].limit:
             break
@@ -124,7 +124,7 @@ def gradient_norms(engine: AttackedModel, samples: Samples) -> Check:
 def slopes_over_gradient(
     engine: AttackedModel, samples: Samples, v: NDArray[np.float64], g: NDArray[np.float64], step: float
 ) -> NDArray[np.float64]:
-    """Per sample (n,) the root mean square of measured over that of predicted slopes; 1 where both are nothing."""
+    """Per sample (n,) the root mean square of measured over that of predicted slopes; 1 where both are zero."""
     (low, high), x, n = samples.threat.bounds, samples.x, len(samples)
     rng = np.random.default_rng(samples.seed)
     free = (x - step >= low) & (x + step <= high)

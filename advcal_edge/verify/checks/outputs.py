@@ -1,4 +1,4 @@
-"""Are embeddings repeatable, independent of the batch and of unit norm, and is accuracy right at the ends of eps?"""
+"""Checks of the outputs: repeatable, independent of the batch, of unit norm; accuracy right at the ends of eps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from advcal_edge.verify.samples import Samples
 
 @check()
 def repeatable(engine: AttackedModel, samples: Samples) -> Check:
-    """The same batch before and after another batch: catches noise and buffers that were not written."""
+    """Run the same batch before and after another batch: catches noise and buffers that were not written."""
     x = samples.x
     half = len(x) // 2
     first, second = x[:half], x[half : 2 * half]
@@ -25,7 +25,7 @@ def repeatable(engine: AttackedModel, samples: Samples) -> Check:
 
 @check()
 def batch_independent(engine: AttackedModel, samples: Samples) -> Check:
-    """One by one, together, and together in another order: catches rows that leak into each other."""
+    """Run samples one by one, together, and in another order: catches rows that leak into each other."""
     x = samples.x
     together = embed(engine, x)
     alone = np.concatenate([embed(engine, x[i : i + 1]) for i in range(len(x))])
@@ -36,14 +36,14 @@ def batch_independent(engine: AttackedModel, samples: Samples) -> Check:
 
 @check()
 def unit_norm(engine: AttackedModel, samples: Samples) -> Check:
-    """Embeddings are finite and of length one: catches half-precision overflow before any average hides it."""
+    """Embeddings are finite and of length one: catches half-precision overflow before an average hides it."""
     error = np.abs(np.linalg.norm(embed(engine, samples.x).astype(np.float64), axis=1) - 1)
     return judge_value("unit_norm", float(error.max()), "largest deviation of |z| from one; NaN fails")
 
 
 @check()
 def eps_zero(engine: AttackedModel, samples: Samples) -> Check:
-    """With no room to move, an attack must leave the clean labels as they are; one that does not has left its ball."""
+    """At eps 0 an attack must keep the clean labels; an attack that changes them has left its ball."""
     why = "share of labels that an attack of eps 0 changes"
     if engine.gradient is None:
         return skip("eps_zero", NO_GRADIENT)
@@ -55,7 +55,7 @@ def eps_zero(engine: AttackedModel, samples: Samples) -> Check:
 
 @check()
 def huge_eps(engine: AttackedModel, samples: Samples) -> Check:
-    """With room for anything, nothing may withstand; what does reveals an attack that does not reach the engine."""
+    """At the largest eps no sample may withstand; one that does reveals an attack that does not reach the engine."""
     eps = samples.threat.farthest(samples.x.shape[1:])  # any sample can become any other, also one of another class
     why = f"share of samples that withstand eps {eps:.4g}"
     if engine.gradient is None:

@@ -1,4 +1,4 @@
-"""Several attacks on the same few samples, crafted once and held against each other by the checks."""
+"""Several attacks on the same few samples, run once and then compared by the checks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from advcal_edge.verify.samples import Samples
 STEPS = 10
 LOSSES = ("ce", "ce-scaled", "margin")
 UNTARGETED = ("twice the steps", *LOSSES[1:])
-TARGETS = 2  # the runner-up and the next: fewer steps in all than `UNTARGETED` has
+TARGETS = 2  # the runner-up and the next: fewer steps in total than `UNTARGETED` has
 DRAWS = 8  # of noise, half of them at full radius
 
 Flags = NDArray[np.bool_]
@@ -26,7 +26,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trials:
-    """Where (n,) each attack broke the engine on n samples that are right when clean; or why nothing was tried."""
+    """Where (n,) each attack broke the engine on n samples that are right when clean, or why no attack ran."""
 
     steps: int
     broken: Mapping[str, Flags] = field(default_factory=dict)
@@ -39,10 +39,10 @@ class Trials:
 
 
 def try_attacks(engine: AttackedModel, samples: Samples, steps: int = STEPS, progress: Progress = silent) -> Trials:
-    """PGD with each loss, with twice the steps and with one, targeted APGD, and noise, on what is right when clean.
+    """Run PGD with each loss, with twice the steps and with one, targeted APGD and noise on samples right when clean.
 
-    Twice the steps are steps of the same size: those of the shorter run, and as many again. So one run gives both: what
-    it cost tells which samples fell in its first half.
+    Twice the steps are steps of the same size: those of the shorter run, and as many again. One run measures both: the
+    queries per sample show which samples broke in its first half.
     """
     if engine.gradient is None:
         return Trials(steps, absent="no gradient graph: export without `--no-gradient`")
@@ -56,7 +56,7 @@ def try_attacks(engine: AttackedModel, samples: Samples, steps: int = STEPS, pro
         return run_attack(attack, engine, x, y, samples.threat, route=route, seed=samples.seed, progress=progress)
 
     long = run("more steps", PGD(steps=2 * steps, step=2.5 / steps))
-    # one look at the clean input, one before each step, one after the last
+    # one query on the clean input, one before each step, one after the last
     broken = {"twice the steps": long.success, "ce": long.success & (long.queries <= steps + 2)}
     for loss in LOSSES[1:]:
         broken[loss] = run("losses", PGD(steps=steps, loss=loss)).success
@@ -82,7 +82,7 @@ def draw_noise(
 ) -> NDArray[np.float32]:
     """Noise (n, ...) for linf: random signs at `full` radius, else uniform in the ball; for l2 always on the sphere.
 
-    In many dimensions nearly all of an l2 ball lies at its surface.
+    In many dimensions nearly all the volume of an l2 ball lies at its surface.
     """
     if threat.norm == "linf":
         signs = rng.choice(np.array([-1, 1], np.float32), size=shape)
