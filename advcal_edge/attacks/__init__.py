@@ -1,4 +1,4 @@
-"""Attacks, written once against the array API: numpy, torch and CUDA arrays alike."""
+"""Attacks, written once against the array API, so that they run on numpy, torch and CUDA arrays."""
 
 from importlib import import_module
 from pkgutil import iter_modules
@@ -45,9 +45,9 @@ __all__ = [
 
 
 def plans(route: Route | None = None) -> list[AttackPlan]:
-    """All registered uses of attacks by `verify`, or those of one route, in the order in which they run."""
+    """All registered uses of attacks by `verify`, or those of one route, in running order."""
     for module in iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")
     routes = get_args(Route)
-    found = sorted(PLANS.values(), key=lambda plan: (routes.index(plan.route), plan.order))
-    return [plan for plan in found if route in (None, plan.route)]
+    ordered = sorted(PLANS.values(), key=lambda plan: (routes.index(plan.route), plan.order))
+    return [plan for plan in ordered if route in (None, plan.route)]

@@ -1,4 +1,4 @@
-"""Auto-PGD (Croce and Hein 2020, arXiv 2003.01690): momentum, and a step that halves where it stalls."""
+"""Auto-PGD (Croce and Hein 2020, arXiv 2003.01690): PGD with momentum and a step size that halves when it stalls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROGRESS = 0.75  # rho: share of the steps in a window that must raise the loss
 
 @dataclass(frozen=True, slots=True)
 class APGD:
-    """`steps` steps from a random start; a sample leaves once the model is fooled on it, clean input included."""
+    """`steps` steps from a random start; a sample is done once the model is fooled on it, even by the clean input."""
 
     steps: int = 20
     restarts: int = 1
@@ -38,9 +38,9 @@ class APGD:
 
 @dataclass(frozen=True, slots=True)
 class TargetedAPGD:
-    """`steps` steps toward each of the `targets` best wrong classes of the clean embedding, or as many as there are.
+    """`steps` steps toward each of the `targets` best wrong classes of the clean embedding, or as many as exist.
 
-    Any wrong label wins, not the target alone. `loss="dlr"` needs four classes, `"margin"` two.
+    Any wrong label counts, not only the target. `loss="dlr"` needs four classes, `"margin"` two.
     """
 
     steps: int = 20
@@ -66,7 +66,7 @@ def plan_apgd(apgd_steps: int, apgd_restarts: int, losses: tuple[str, ...]) -> l
 
 @planned("targeted APGD", route="gradient", order=30, summary="targeted APGD-{apgd_steps} x {targets} classes")
 def plan_targeted(apgd_steps: int, targets: int, classes: int) -> list[Attack]:
-    """Toward the best wrong classes; targeted DLR needs four classes."""
+    """APGD toward the best wrong classes; targeted DLR needs four classes."""
     if not targets:
         return []
     return [TargetedAPGD(apgd_steps, min(targets, classes - 1), "dlr" if classes > 3 else "margin")]
@@ -81,7 +81,7 @@ def run_each_loss(
     threat: ThreatModel,
     rng: np.random.Generator,
 ) -> Proposal:
-    """Auto-PGD once with each loss, each run from a start of its own and on those who withstood the runs before."""
+    """Run Auto-PGD once per loss, each from its own start and on the samples that withstood the runs before."""
     xp = array_namespace(x)
     clean = model.runner(x)
     best = BestIterate.start(x, model.fooled(clean, y))
@@ -105,7 +105,7 @@ def search(
     best: BestIterate,
     queries: Array,
 ) -> None:
-    """`steps` steps, a sample leaving once it is fooled; writes into `best`, and what it cost into `queries` (n,)."""
+    """Do `steps` steps; fooled samples are dropped. Writes into `best`, and the cost into `queries` (n,)."""
     checkpoints, opened = checkpoint_steps(steps), 0
     for step in range(steps + 1):
         if not state.rows.shape[0]:
@@ -126,7 +126,7 @@ def search(
 
 @dataclass(slots=True)
 class APGDState:
-    """State of the samples still standing; every array has one row per sample, `clean` more (see `own_first`)."""
+    """State of the samples not yet broken; one row per sample in every array, more in `clean` (see `own_first`)."""
 
     rows: Array
     x0: Array
@@ -141,30 +141,30 @@ class APGDState:
     best_value: Array
     checkpoint_value: Array  # best value at the last checkpoint
     rises: Array  # steps in this window that raised the loss
-    halved: Array  # whether the last checkpoint halved the step
+    halved: Array  # did the last checkpoint halve the step?
     size: Array
 
     @classmethod
     def start(cls, rows: Array, x0: Array, y: Array, clean: Array, first: Array, threat: ThreatModel) -> APGDState:
-        """From the points `first` around x0 (n, ...), with a first step as wide as the ball."""
+        """Start at the points `first` around x0 (n, ...), with a first step as wide as the ball."""
         xp = array_namespace(x0)
         zero, empty = xp.astype(rows, x0.dtype) * 0, xp.zeros_like(x0)
         lowest = zero - xp.inf
-        rises = zero - 1  # the first evaluation rises from minus infinity, which is no progress
+        rises = zero - 1  # the first evaluation rises from minus infinity, which does not count as progress
         size = zero + 2 * threat.radius
         return cls(rows, x0, y, clean, first, first, empty, lowest, first, empty, lowest, lowest, rises, zero > 0, size)
 
     def keep(self, mask: Array) -> None:
-        """Go on with the samples where `mask` (n,) holds."""
+        """Continue with the samples where `mask` (n,) holds."""
         self.clean = own_first(self.clean, mask)
         for name in self.__slots__:
             if name != "clean":
                 setattr(self, name, getattr(self, name)[mask])
 
     def evaluate(self, model: AttackedModel, loss: Loss, *, backward: bool = True) -> Array:
-        """Evaluate the current points, remember the best, and say where (n,) the model is fooled.
+        """Evaluate the current points, store the best, and return where (n,) the model is fooled.
 
-        The gradient is left as it was without `backward`, and where no sample is left.
+        The gradient is not updated without `backward` or if no sample is left.
         """
         xp = array_namespace(self.x)
         if backward:
@@ -185,7 +185,7 @@ class APGDState:
         return fooled
 
     def halve_where_stalled(self, window: int) -> None:
-        """Conditions 1 and 2 of the paper; where either holds, halve the step and go on from the best point."""
+        """Apply conditions 1 and 2 of the paper; where either holds, halve the step and restart from the best point."""
         xp = array_namespace(self.x)
         halve = (self.rises < PROGRESS * window) | (~self.halved & (self.best_value <= self.checkpoint_value))
         self.size = xp.where(halve, self.size / 2, self.size)

@@ -1,4 +1,4 @@
-"""What an attack is, what it may ask of a model, who decides whether it won, and which attacks `verify` plans."""
+"""Interface of attacks and attacked models, how success is judged, and the registry of attacks that `verify` uses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from advcal_edge.progress import Progress, silent
 from advcal_edge.threat import Array, Norm, ThreatModel
 
 Criterion = Callable[[Array, Array, Centers], Array]
-"""From embeddings z (n, d), classes y (n,) and centers to where (n,) an attack has won."""
+"""Maps embeddings z (n, d), classes y (n,) and centers to where (n,) an attack has won."""
 
 
 def mislabelled(z: Array, y: Array, centers: Centers) -> Array:
@@ -28,17 +28,17 @@ def mislabelled(z: Array, y: Array, centers: Centers) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttackedModel:
-    """The model an attack may query: its forward pass, its centers and, for a white box, its gradient."""
+    """A model under attack: its forward pass, its centers and, for a white box, its gradient."""
 
     runner: Runner
     centers: Centers
     gradient: Gradient | None = None
-    place: Callable[[NDArray[Any]], Array] = np.asarray  # into the array library and device the runner computes in
+    place: Callable[[NDArray[Any]], Array] = np.asarray  # into the array library and device of the runner
     criterion: Criterion = mislabelled
     info: Mapping[str, Any] = field(default_factory=dict)
-    """What a report says about it: kind, fingerprint, hashes."""
+    """Description of the model in a report: kind, fingerprint, hashes."""
     calls: int = 1
-    """Answers averaged for each question of an attack; more than one where the model is random."""
+    """Answers averaged per query of an attack; more than one for a random model."""
 
     def fooled(self, z: Array, y: Array) -> Array:
         """Where (n,) an attack that led to embeddings z (n, d) of samples of classes y (n,) has won."""
@@ -60,14 +60,14 @@ class AttackedModel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proposal:
-    """What an attack suggests: candidates x (n, ...) and how many forward or backward calls each cost (n,)."""
+    """Result of a search: candidates x (n, ...) and the number of forward or backward calls for each (n,)."""
 
     x: Array
     queries: NDArray[np.int64]
 
 
 class Attack(Protocol):
-    """Searches; it neither clips nor judges for the record: proposals are projected and judged outside."""
+    """A search for candidates. Projection and judgement are done by the caller, see `run_attack`."""
 
     def propose(
         self, model: AttackedModel, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator
@@ -78,7 +78,7 @@ class Attack(Protocol):
 
 Route = Literal["first", "gradient", "difference", "black box", "label only"]
 """How `verify` uses an attack: on every sample and every model; on samples that withstood the first; on the difference
-of two models; with scores alone; with labels alone. The first three need gradients."""
+of two models; with scores only; with labels only. The first three need gradients."""
 
 Planner = TypeVar("Planner", bound=Callable[..., "Sequence[Attack]"])
 
@@ -90,22 +90,22 @@ class AttackPlan:
     name: str
     route: Route
     order: int
-    """Place among the attacks of its route."""
+    """Position among the attacks of its route."""
     norms: tuple[Norm, ...]
     summary: str
-    """One phrase for people, a template over the numbers of the budget; may be empty."""
+    """A short description, a template over the numbers of the budget; may be empty."""
     attacks: Callable[..., Sequence[Attack]]
     needs: tuple[str, ...]
-    """Numbers of the budget that `attacks` takes, and `losses` or `classes`; a number the budget lacks is 0."""
+    """Numbers of the budget that `attacks` takes, and `losses` or `classes`; a number missing from the budget is 0."""
 
     @property
     def needs_gradient(self) -> bool:
-        """Whether models without a gradient are left out."""
+        """Are models without a gradient left out?"""
         return self.route in ("first", "gradient", "difference")
 
 
 PLANS: dict[str, AttackPlan] = {}
-"""Plans by name, as far as their modules are imported; `attacks.plans` imports all that this package has."""
+"""Plans by name, for the modules imported so far; `attacks.plans` imports every module of this package."""
 
 
 def planned(
@@ -116,7 +116,7 @@ def planned(
     Its parameters name numbers of the budget, `losses`, or `classes`, the number of classes.
 
     Raises:
-        TypeError: a name that is taken, or no such route.
+        TypeError: a name that is taken, or an unknown route.
     """
 
     def register(attacks: Planner) -> Planner:
@@ -133,7 +133,7 @@ def planned(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttackOutcome:
-    """Per sample, never an average alone: adversarial inputs, whether the model's label is wrong, distance, cost."""
+    """Per-sample results: adversarial inputs, whether the model's label is wrong, distance, cost."""
 
     x_adv: NDArray[np.float32]
     success: NDArray[np.bool_]
@@ -148,7 +148,7 @@ class AttackOutcome:
         """Share of samples on which the attack failed.
 
         Raises:
-            InputError: there are none, and so no share of them.
+            InputError: there are no samples.
         """
         if not len(self.success):
             raise InputError("no sample was attacked; expected at least one", hint="raise `--samples`")
@@ -171,7 +171,7 @@ def run_attack(
     """Attack in batches; success is judged by the model's own runner on the projected sample.
 
     Without samples the outcome is empty.
-    Each batch draws from its own stream (seed, stream, batch index), so a result does not depend on what ran before it.
+    Each batch has its own random stream (seed, stream, batch index), so a result does not depend on earlier runs.
     """
     adversarial = np.empty_like(x)
     success = np.zeros(len(x), dtype=np.bool_)
@@ -184,7 +184,7 @@ def run_attack(
         proposal = attack.propose(model, x0, model.place(y[rows]), threat, rng)
         projected = threat.project(proposal.x, x0)  # attacks are not trusted to stay inside the ball
         xp = array_namespace(x0)
-        projected = xp.where(xp.isfinite(projected), projected, x0)  # nor is a broken gradient to give numbers
+        projected = xp.where(xp.isfinite(projected), projected, x0)  # a broken gradient may give NaN or infinity
         adversarial[rows] = to_numpy(projected)
         success[rows] = to_numpy(model.fooled(model.runner(projected), model.place(y[rows])))
         queries[rows] = proposal.queries
@@ -194,7 +194,7 @@ def run_attack(
 
 
 def to_numpy(array: Array) -> NDArray[Any]:
-    """Bring an array of any library to the host."""
+    """Copy an array of any library to the host."""
     if is_torch_array(array):
         array = array.detach().cpu()
     return np.asarray(array)

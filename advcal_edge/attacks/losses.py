@@ -1,12 +1,12 @@
-"""What attacks maximise: functions of embeddings and centers, each with its gradient with respect to z in closed form.
+"""Losses that attacks maximise: functions of embeddings and centers, each with its gradient in z in closed form.
 
-Because dL/dz is written out here, one vector-Jacobian product of the encoder serves every loss, with or without torch.
-All take z (n, d), y (n,), the clean embeddings (m, d) and the centers; all return values (n,) and dL/dz (n, d). The
-first n clean embeddings belong to the samples of z; the others, of samples that have left the batch, stay negatives.
+Because dL/dz is explicit, one vector-Jacobian product of the encoder serves every loss, with or without torch. All
+losses take z (n, d), y (n,), the clean embeddings (m, d) and the centers; all return values (n,) and dL/dz (n, d).
+The first n clean embeddings belong to the samples of z; the others, of samples no longer in the batch, stay negatives.
 
 Bind-style centers declare temperatures of 0.01 to 0.1. A softmax that sharp is one or zero to float precision for many
-samples, and its gradient is nothing at all: an attack that follows it stands still and reports robustness. Losses on
-scaled scores first bring the scores of each sample to a range of their own.
+samples, so its gradient is zero: an attack that follows it does not move, and reports robustness. Losses on scaled
+scores first bring the scores of each sample to a fixed range.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def margin(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, A
 
 
 def difference_of_logits_ratio(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
-    """-(s_y - max_{k != y} s_k) / (s_1 - s_3), s sorted: blind to the scale of the scores (Croce and Hein 2020, eq. 6).
+    """-(s_y - max_{k != y} s_k) / (s_1 - s_3), s sorted: invariant to the scale of scores (Croce and Hein 2020, eq. 6).
 
     Raises:
-        ConfigError: fewer than three classes; the denominator does not exist.
+        ConfigError: fewer than three classes, so that the denominator does not exist.
     """
     k = len(centers.labels)
     if k < 3:
@@ -74,7 +74,7 @@ def push_from_clean(z: Array, y: Array, clean: Array, centers: Centers) -> tuple
 
 
 def info_nce(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
-    """-log softmax(z Z_clean^T / tau)_i: make z_i look like another sample's clean embedding rather than its own."""
+    """-log softmax(z Z_clean^T / tau)_i: make z_i look like another sample's clean embedding instead of its own."""
     xp = array_namespace(z)
     if clean.shape[0] == 0:  # the samples are the classes here, and a maximum over none is an error
         return xp.sum(z, axis=-1), z
@@ -84,7 +84,7 @@ def info_nce(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array,
 
 
 def scaled_cross_entropy(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
-    """-log softmax(s')_y, s' = 10 s / (max s - min s): cross-entropy whatever temperature the centers declare."""
+    """-log softmax(s')_y, s' = 10 s / (max s - min s): cross-entropy independent of the declared temperature."""
     scores = centers.smooth_scores(z)
     value, weights = scaled(softmax_loss, scores, one_hot(y, len(centers.labels), z), centers.temperature)
     return value, centers.slope(z, weights)
@@ -93,10 +93,10 @@ def scaled_cross_entropy(z: Array, y: Array, clean: Array, centers: Centers) -> 
 def difference(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
     """p_reference(y) - p_engine(y) on pairs z = [z_engine, z_reference] (n, 2 d): DIVA (arXiv 2204.10933, c = 1).
 
-    The paper's softmax saturates; here either one is taken of scaled scores.
+    The paper's softmax saturates; here both are computed on scaled scores.
 
     Raises:
-        ConfigError: z is no pair.
+        ConfigError: z does not hold pairs.
     """
     d = centers.dim
     if z.shape[-1] != 2 * d:
@@ -126,7 +126,7 @@ LOSSES: Mapping[str, Loss] = {
 }
 
 NEED_CLEAN = frozenset({"push", "infonce"})
-"""Losses that look at the clean embeddings; all others may be given none."""
+"""Losses that need the clean embeddings; all others also accept None."""
 
 
 def targeted_margin(rank: int) -> Loss:
@@ -142,7 +142,7 @@ def targeted_margin(rank: int) -> Loss:
 def targeted_dlr(rank: int) -> Loss:
     """-(s_y - s_t) / (s_1 - (s_3 + s_4) / 2), s sorted (Croce and Hein 2020, eq. 7), t as above.
 
-    The loss raises ConfigError where there are fewer than four classes: the denominator does not exist.
+    The loss raises ConfigError for fewer than four classes, since the denominator does not exist.
     """
 
     def loss(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
@@ -182,7 +182,7 @@ TARGETED_LOSSES: Mapping[str, Callable[[int], Loss]] = {"dlr": targeted_dlr, "ma
 
 
 def own_first(clean: Array, mask: Array) -> Array:
-    """Clean embeddings (m, d): first those of the samples that `mask` (n,) keeps, then all others, as negatives."""
+    """Clean embeddings (m, d): first those of the samples that `mask` (n,) keeps, then the others as negatives."""
     n = mask.shape[0]
     return array_namespace(clean).concat((clean[:n][mask], clean[:n][~mask], clean[n:]), axis=0)
 
@@ -190,11 +190,11 @@ def own_first(clean: Array, mask: Array) -> Array:
 def scaled(
     function: Callable[[Array, Array], tuple[Array, Array]], scores: Array, target: Array, temperature: float
 ) -> tuple[Array, Array]:
-    """f(s') for s' = kappa s / (max s - min s), and its gradient in s (n, k), through the scale as well.
+    """f(s') for s' = kappa s / (max s - min s), and its gradient in s (n, k), including the derivative of the scale.
 
-    With w = df/ds' and r = max s - min s: df/ds = kappa w / r - kappa <w, s> / r^2 (onehot_max - onehot_min). Of two
-    classes the scaled scores would always be kappa apart and f constant; there r is 2 / T, the farthest that scores of
-    unit vectors can be apart.
+    With w = df/ds' and r = max s - min s: df/ds = kappa w / r - kappa <w, s> / r^2 (onehot_max - onehot_min). For two
+    classes the scaled scores would always be kappa apart and f constant; r is then 2 / T, the largest distance between
+    scores of unit vectors.
     """
     xp = array_namespace(scores)
     k = scores.shape[-1]
@@ -243,7 +243,7 @@ def ratio(above: Array, numerator: Array, below: Array, denominator: Array) -> t
 
 
 def one_hot(index: Array, k: int, like: Array) -> Array:
-    """Rows (n, k) with a single one, in the dtype of `like`; a comparison, so that it runs in every array library."""
+    """Rows (n, k) with a single one, in the dtype of `like`; uses a comparison, which every array library supports."""
     xp: Any = array_namespace(like)
     columns = xp.arange(k, device=device(like))
     return xp.astype(columns[None, :] == index[:, None], like.dtype)

@@ -1,4 +1,4 @@
-"""Projected gradient descent (Madry et al. 2018, arXiv 1706.06083): restarts, momentum, survivors only."""
+"""Projected gradient descent (Madry et al. 2018, arXiv 1706.06083) with restarts and momentum."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from advcal_edge.threat import Array, Norm, ThreatModel
 
 @dataclass(frozen=True, slots=True)
 class PGD:
-    """`steps` steps of `step` (a fraction of eps; 2.5 / steps where left out) from a random start in the ball.
+    """`steps` steps of `step` (a fraction of eps; default 2.5 / steps) from a random start in the ball.
 
-    With `select="best"` a sample leaves as soon as the model is fooled on it, be it by the clean input; those that
-    withstand get their iterate of highest loss. With `"strongest"` none leaves and each gets the iterate that fools
-    with the highest loss: for inputs that are to work on another model too, or to cost more than the first place. With
-    `"last"` nothing is looked at and each gets the last iterate, as adversarial training does.
+    With `select="best"` a sample is done as soon as the model is fooled on it, even by the clean input; samples that
+    withstand get their iterate of highest loss. With `"strongest"` all samples run to the end and each gets the
+    iterate that fools with the highest loss: for inputs that must transfer to another model, or push the true label
+    below more than one place. With `"last"` iterates are not judged and each sample gets the last one, as in
+    adversarial training.
     """
 
     steps: int = 10
@@ -58,7 +59,7 @@ class PGD:
     def _search(
         self, state: PGDState, model: AttackedModel, threat: ThreatModel, best: BestIterate, queries: Array
     ) -> None:
-        """One restart; writes what it found into `best` and what it cost into `queries` (n,)."""
+        """One restart; writes its result into `best` and the cost into `queries` (n,)."""
         gradient, loss = model.white_box(), choose("loss", self.loss, LOSSES)
         for _ in range(self.steps):
             if not state.rows.shape[0]:
@@ -72,7 +73,7 @@ class PGD:
             if leave and bool(fooled.all()):
                 return
             slope = pullback(slope)
-            del pullback  # and with it what the backward pass had kept, before the next forward pass needs room
+            del pullback  # frees the tensors kept for the backward pass before the next forward pass
             self._advance(state, slope, threat)
             if leave:
                 state.keep(~fooled)
@@ -85,7 +86,7 @@ class PGD:
     def _last(
         self, model: AttackedModel, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator
     ) -> Proposal:
-        """All samples for all steps, as cheaply as can be."""
+        """All samples for all steps, at the lowest cost."""
         gradient, loss = model.white_box(), choose("loss", self.loss, LOSSES)
         looks = int(self.loss in NEED_CLEAN)
         clean = model.runner(x) if looks else None
@@ -93,12 +94,12 @@ class PGD:
         for _ in range(self.steps):
             z, pullback = gradient.vjp(state.current)
             slope = pullback(loss(z, y, clean, model.centers)[1])
-            del pullback  # and with it what the backward pass had kept, before the next forward pass needs room
+            del pullback  # frees the tensors kept for the backward pass before the next forward pass
             self._advance(state, slope, threat)
         return Proposal(state.current, np.full(x.shape[0], self.steps + looks, dtype=np.int64))
 
     def _advance(self, state: PGDState, slope: Array, threat: ThreatModel) -> None:
-        """One projected step along the input's gradient, or along the velocity that it adds to."""
+        """One projected step along the input's gradient, or along the velocity accumulated from it."""
         direction = ascend(slope, threat.norm)
         if self.momentum:
             state.velocity = direction if state.velocity is None else self.momentum * state.velocity + direction
@@ -109,7 +110,7 @@ class PGD:
 
 @planned("PGD", route="first", order=10, summary="PGD-{pgd_steps}{pgd_restarts}")
 def plan_first(pgd_steps: int) -> list[Attack]:
-    """The attack that meets every sample, whichever model it is crafted on; it goes on after success, to transfer."""
+    """The first attack: run on every sample and every model. It continues after success, so that inputs transfer."""
     return [PGD(steps=pgd_steps, select="strongest")]
 
 
@@ -121,7 +122,7 @@ def plan_restarts(pgd_steps: int, pgd_restarts: int) -> list[Attack]:
 
 @planned("DIVA", route="difference", order=10, summary="DIVA-{difference_steps}")
 def plan_difference(difference_steps: int) -> list[Attack]:
-    """The attack that wants one model wrong and the other right."""
+    """The difference attack: make one model wrong and keep the other right."""
     return [PGD(steps=difference_steps, loss="diva")] if difference_steps else []
 
 
@@ -137,7 +138,7 @@ class PGDState:
     velocity: Array | None
 
     def keep(self, mask: Array) -> None:
-        """Go on with the samples where `mask` holds."""
+        """Continue with the samples where `mask` holds."""
         self.clean = own_first(self.clean, mask)
         self.rows, self.x, self.y, self.current = (a[mask] for a in (self.rows, self.x, self.y, self.current))
         if self.velocity is not None:
@@ -148,7 +149,7 @@ class PGDState:
 class BestIterate:
     """Best iterate x (n, ...) of each sample, its loss value (n,) and whether it fools the model (n,).
 
-    One that fools the model beats one that does not, then the higher loss wins.
+    An iterate that fools the model beats one that does not; then the higher loss wins.
     """
 
     x: Array
@@ -157,13 +158,13 @@ class BestIterate:
 
     @classmethod
     def start(cls, x: Array, fooled: Array) -> BestIterate:
-        """Begin with the clean samples, some of which may fool the model as they are; their loss is the lowest."""
+        """Start with the clean samples, some of which may already fool the model; their loss is the lowest."""
         xp = array_namespace(x)
         nothing = xp.astype(fooled, x.dtype) * 0
         return cls(xp.asarray(x, copy=True), nothing - xp.inf, xp.asarray(fooled, copy=True))
 
     def update(self, rows: Array, x: Array, value: Array, fooled: Array) -> None:
-        """Take over iterates x (m, ...) of the samples `rows` (m,) where they are better than what they had."""
+        """Replace the iterates of the samples `rows` (m,) by x (m, ...) where that is better."""
         value = array_namespace(value).astype(value, self.value.dtype)
         had, held = self.fooled[rows], self.value[rows]
         better = (fooled & ~had) | ((fooled == had) & (value > held))
@@ -174,7 +175,7 @@ class BestIterate:
 def ascend(gradient: Array, norm: Norm) -> Array:
     """Unit step (n, ...) that increases the loss most: the sign for linf, the normalised gradient for l2."""
     if norm == "linf":
-        # the library's own: the array API's, which torch has not, tells NaN apart and takes five times as long
+        # the library's own sign: the array API's version, which torch lacks, treats NaN and takes five times as long
         return array_namespace(gradient, use_compat=False).sign(gradient)
     xp = array_namespace(gradient)
     axes = tuple(range(1, gradient.ndim))
@@ -183,10 +184,10 @@ def ascend(gradient: Array, norm: Norm) -> Array:
 
 
 def random_start(rng: np.random.Generator, x: Array, threat: ThreatModel) -> Array:
-    """A point in the ball around each of x (n, ...), cut by the bounds: any with equal chance in linf.
+    """A point in the ball around each of x (n, ...), clipped to the bounds; uniform in linf.
 
-    In l2 direction and distance are drawn evenly: nearly all of a ball of many dimensions lies at its surface, where a
-    random direction would have used up the radius.
+    In l2 direction and distance are each uniform: nearly all the volume of a ball of many dimensions lies at its
+    surface, where a uniform point would leave no radius to search.
     """
     if threat.norm == "linf":
         return threat.project(x + draw_uniform(rng, x, -threat.radius, threat.radius), x)
@@ -198,6 +199,6 @@ def random_start(rng: np.random.Generator, x: Array, threat: ThreatModel) -> Arr
 
 
 def draw_uniform(rng: np.random.Generator, like: Array, low: float, high: float) -> Array:
-    """Uniform noise from a numpy generator, in the library, dtype and place of `like`."""
+    """Uniform noise from a numpy generator, in the library, dtype and device of `like`."""
     noise = rng.uniform(low, high, size=tuple(like.shape)).astype(np.float32)
     return array_namespace(like).asarray(noise, device=device(like))

@@ -16,11 +16,11 @@ from advcal_edge.threat import Array, ThreatModel
 
 @dataclass(frozen=True, slots=True)
 class RayS:
-    """Up to `queries` labels a sample; a sample leaves at its first wrong label inside the ball.
+    """Up to `queries` labels per sample; a sample is done at its first wrong label inside the ball.
 
     A ray runs from the clean sample toward signs in {-1, 1}; its reach is the distance at which the label is wrong. A
-    block of signs is flipped, ever smaller blocks in turn, and the flip is kept if it shortens the reach, which a
-    bisection then measures to `tolerance` of the farthest reach there is. In l2 distances run along the same rays.
+    block of signs is flipped, with smaller blocks over time, and the flip is kept if it shortens the reach. A bisection
+    then measures the reach to `tolerance` of the farthest possible one. In l2 distances run along the same rays.
     """
 
     queries: int = 1000
@@ -29,14 +29,14 @@ class RayS:
     def propose(
         self, model: AttackedModel, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator
     ) -> Proposal:
-        """Search within `threat` around x (n, ...); asks for nothing but whether the model is fooled."""
+        """Search within `threat` around x (n, ...); needs only whether the model is fooled."""
         xp, n = array_namespace(x), x.shape[0]
         result, used = xp.asarray(x, copy=True), np.ones(n, dtype=np.int64)
         if not self.queries:
             return Proposal(result, used * 0)
         size = math.prod(x.shape[1:])
-        scale = 1.0 if threat.norm == "linf" else 1 / math.sqrt(size)  # of signs, so that a ray's step is one long
-        farthest = (threat.bounds[1] - threat.bounds[0]) / scale  # where every ray has met a corner of the bounds
+        scale = 1.0 if threat.norm == "linf" else 1 / math.sqrt(size)  # of signs, so that a ray's step has length one
+        farthest = (threat.bounds[1] - threat.bounds[0]) / scale  # where every ray has left the bounds
         stands = ~model.fooled(model.runner(x), y)
         alive, x, y = np.flatnonzero(to_numpy(stands)), x[stands], y[stands]
         rays = Rays.start(len(alive), size, threat.radius, farthest, self.tolerance * farthest)
@@ -63,24 +63,24 @@ class RayS:
 
 @planned("RayS", route="label only", order=10, summary="label only {label_queries}")
 def plan_rays(label_queries: int) -> list[Attack]:
-    """The attack that sees labels alone."""
+    """The attack that needs labels only."""
     return [RayS(queries=label_queries)] if label_queries else []
 
 
 def within(threat: ThreatModel, x0: Array, x: Array, meant: Array) -> tuple[Array, Array]:
-    """`x` (n, ...) cut by the bounds, and where (n,) it then lies in the ball around x0.
+    """`x` (n, ...) clipped to the bounds, and where (n,) it then lies in the ball around x0.
 
-    Where it is `meant` (n,) to do so, rounding cannot keep it out; elsewhere the bounds may have brought it in.
+    Samples `meant` (n,) to lie in the ball are not excluded by rounding; others may have been clipped into it.
     """
     mask = meant.reshape((-1,) + (1,) * (x.ndim - 1))
     cut = ThreatModel("linf", 1.0, threat.bounds).project(x, x0)
-    found = array_namespace(x).where(mask, threat.project(x, x0), cut)
-    return found, meant | (threat.distance(found, x0) <= threat.eps)
+    clipped = array_namespace(x).where(mask, threat.project(x, x0), cut)
+    return clipped, meant | (threat.distance(clipped, x0) <= threat.eps)
 
 
 @dataclass(slots=True)
 class Rays:
-    """What each sample (row) asks next: whether a flipped ray fools at the reach so far, or how far it has to go.
+    """The next query per sample (row): does a flipped ray fool at the current reach, or how far must it go?
 
     `low` to `high` brackets the reach of the flipped ray while it is measured, and is empty (low = high) otherwise.
     """
@@ -97,27 +97,27 @@ class Rays:
 
     @classmethod
     def start(cls, n: int, size: int, radius: float, farthest: float, tolerance: float) -> Rays:
-        """Upward rays that are not known to fool anywhere; the first trial flips them all."""
+        """Start with upward rays not known to fool anywhere; the first trial flips all signs."""
         signs = np.ones((n, size), dtype=np.float32)
         zero, reach = np.zeros(n, dtype=np.int64), np.full(n, max(farthest, radius))
         return cls(signs, -signs, reach, reach * 0, reach * 0, zero, zero.copy(), radius, tolerance)
 
     def keep(self, mask: NDArray[np.bool_]) -> None:
-        """Go on with the samples where `mask` holds."""
+        """Continue with the samples where `mask` holds."""
         for name in ("signs", "trial", "reach", "low", "high", "level", "block"):
             setattr(self, name, getattr(self, name)[mask])
 
     def asked(self) -> NDArray[np.float64]:
-        """The distance (n,) along `trial` at which a label is wanted."""
+        """The distance (n,) along `trial` to query next."""
         middle = (self.low + self.high) / 2
-        # a bracket that has closed on the ball is settled at the ball itself
+        # a bracket that has closed on the ball is decided at the ball itself
         middle = np.where(self._closed() & (self.low == self.radius), self.radius, middle)
         return np.where(self.high > 0, middle, self.reach)
 
     def answer(self, fooled: NDArray[np.bool_]) -> None:
-        """Go on, given where the asked points fool; those that fool inside the ball are expected to be dropped."""
+        """Update the state, given which queried points fool; the caller drops samples that fool inside the ball."""
         measuring, closed = self.high > 0, self._closed()
-        settled = measuring & closed  # the ball itself was asked, and withstood
+        settled = measuring & closed  # queried at the ball itself, and not fooled
         opened = ~measuring & fooled
         down, up = measuring & ~closed & fooled, measuring & ~closed & ~fooled
         middle = (self.low + self.high) / 2
@@ -132,7 +132,7 @@ class Rays:
         return self.high - self.low <= self.tolerance
 
     def _next_block(self, rows: NDArray[Any]) -> None:
-        """Flip the next block; after the last of a level the blocks halve, and after the finest all begins anew."""
+        """Flip the next block; after a level the block size halves, and after the finest level it starts over."""
         size = self.signs.shape[1]
         self.block[rows] += 1
         ended = rows[self.block[rows] * -(-size // 2 ** self.level[rows]) >= size]

@@ -1,9 +1,9 @@
 """Square attack (Andriushchenko et al. 2020, arXiv 1912.00049): random windows, scores, no gradient.
 
-In linf (algorithm 2) all values lie at the edge of the ball, and a move sets one window to one sign per channel. In l2
+In linf (algorithm 2) all values are at the edge of the ball, and a move sets one window to one sign per channel. In l2
 (algorithm 3) a change is a sum of pyramids: two adjacent boxes of opposite sign, each highest in its middle. A move
-takes what length two windows hold, and what the sphere still has room for, into a new pyramid in the first; the second
-is emptied. Both work for any number of axes.
+takes the length in two windows, plus what the sphere still allows, and puts a new pyramid of that length into the
+first; the second is emptied. Both work for any number of axes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Index = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Square:
-    """Up to `queries` forward passes a sample; `share` is the part of the input that the first windows cover."""
+    """Up to `queries` forward passes per sample; `share` is the part of the input that the first windows cover."""
 
     queries: int = 1000
     share: float = 0.8
@@ -37,13 +37,13 @@ class Square:
     def propose(
         self, model: AttackedModel, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator
     ) -> Proposal:
-        """Search within `threat` around x (n, c, ...), or (n, ..., c) where the layout has the channels last."""
+        """Search within `threat` around x (n, c, ...), or (n, ..., c) if the layout has the channels last."""
         xp, loss = array_namespace(x), choose("loss", self.loss, LOSSES)
         looks = int(self.loss in NEED_CLEAN)
         clean = model.runner(x) if looks else None
         result, used = xp.asarray(x, copy=True), np.full(x.shape[0], looks, dtype=np.int64)
         alive = np.arange(x.shape[0])
-        last = model.runner.spec.layout.endswith("c")  # as points have theirs: windows then run over the points
+        last = model.runner.spec.layout.endswith("c")  # as for points: windows then run over the points
         value = np.full(len(alive), -np.inf, dtype=np.float32)
         delta = np.zeros((x.shape[0], x.shape[-1], *x.shape[1:-1]) if last else tuple(x.shape), dtype=np.float32)
         for query in range(self.queries - looks):
@@ -52,13 +52,13 @@ class Square:
             change = model.place(np.moveaxis(trial, 1, -1).copy() if last else trial)
             candidate = threat.project(x + threat.radius * change, x)
             z = model.runner(candidate)
-            found, fooled = to_numpy(loss(z, y, clean, model.centers)[0]), to_numpy(model.fooled(z, y))
+            loss_value, fooled = to_numpy(loss(z, y, clean, model.centers)[0]), to_numpy(model.fooled(z, y))
             used[alive] += 1
-            better = fooled | (found > value)
-            if threat.norm == "l2" and threat.radius:  # what the bounds have cut off is room for the next move
+            better = fooled | (loss_value > value)
+            if threat.norm == "l2" and threat.radius:  # what the bounds have cut off can be used by the next move
                 cut = to_numpy((candidate - x) / threat.radius)
                 trial = np.moveaxis(cut, -1, 1) if last else cut
-            delta[better], value[better] = trial[better], found[better]
+            delta[better], value[better] = trial[better], loss_value[better]
             result[model.place(alive[better])] = candidate[model.place(better)]
             if fooled.any():
                 stay, mask = ~fooled, model.place(~fooled)
@@ -72,7 +72,7 @@ class Square:
 
 @planned("Square", route="black box", order=10, summary="Square {square_queries}")
 def plan_square(square_queries: int) -> list[Attack]:
-    """The attack that sees scores alone."""
+    """The attack that needs scores only."""
     return [Square(queries=square_queries)] if square_queries else []
 
 
@@ -84,18 +84,18 @@ def first(rng: np.random.Generator, delta: NDArray[np.float32], threat: ThreatMo
 def move(
     rng: np.random.Generator, delta: NDArray[np.float32], threat: ThreatModel, share: float
 ) -> NDArray[np.float32]:
-    """What to try next, from the best change so far and the part of the input that windows cover."""
+    """The next trial, from the best change so far and the part of the input that windows cover."""
     return (repaint if threat.norm == "linf" else shift)(rng, delta, share)
 
 
 def stripes(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
-    """First guess: each channel striped along the last axis, all other places alike, in {-1, 1}."""
+    """First trial: each channel striped along the last axis, constant along the others, in {-1, 1}."""
     narrow = (shape[0], shape[1], *(1,) * (len(shape) - 3), shape[-1])
     return np.broadcast_to(random_signs(rng, narrow), shape).copy()
 
 
 def repaint(rng: np.random.Generator, delta: Floats, share: float) -> Floats:
-    """`delta` (n, c, *sides) with one window a sample, covering `share` of its places, set to one sign a channel."""
+    """`delta` (n, c, *sides) with one window per sample, `share` of its places, set to one sign per channel."""
     n, channels, *sides = delta.shape
     widths = [min(max(round(side * share ** (1 / len(sides))), 1), max(side - 1, 1)) for side in sides]
     painted = delta.copy()
@@ -105,7 +105,7 @@ def repaint(rng: np.random.Generator, delta: Floats, share: float) -> Floats:
 
 
 def tiles(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
-    """First guess (n, c, *sides), of length one: about five pyramids along each axis, their signs random."""
+    """First trial (n, c, *sides), of length one: about five pyramids along each axis, with random signs."""
     n, channels, *sides = shape
     widths = [max(side // 5, 1) for side in sides]
     delta = np.zeros(shape, dtype=np.float32)
@@ -119,7 +119,7 @@ def tiles(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
 
 
 def shift(rng: np.random.Generator, delta: Floats, share: float) -> Floats:
-    """`delta` (n, c, *sides), at most one long, with the length of two windows moved into one; exactly one long."""
+    """Move the length of two windows of `delta` (n, c, *sides), at most one long, into one; exactly one long after."""
     n, channels, *sides = delta.shape
     widths = tuple(odd(side * share ** (1 / len(sides)), side) for side in sides)
     first, second = random_windows(rng, delta.shape, widths), random_windows(rng, delta.shape, widths)
@@ -130,7 +130,7 @@ def shift(rng: np.random.Generator, delta: Floats, share: float) -> Floats:
     old = delta[first]
     new = pyramids(rng, n, widths) * random_signs(rng, (n, channels, *(1,) * len(sides))) + old / length(old, 2)
     kept[first] = new / length(new, 2) * np.sqrt(free / channels + np.maximum(held, 0))
-    vanished = length(kept, 1) < 1e-6  # where a new pyramid has cancelled the only window there is
+    vanished = length(kept, 1) < 1e-6  # where a new pyramid has cancelled the only window
     moved: Floats = np.where(vanished, delta / length(delta, 1), kept / length(kept, 1))
     return moved
 
@@ -142,7 +142,7 @@ def pyramids(rng: np.random.Generator, n: int, widths: tuple[int, ...]) -> Float
 
 
 def pyramid(widths: tuple[int, ...], axis: int) -> Floats:
-    """Two halves along `axis`, the second negative; the length of the whole is one (eq. 3)."""
+    """Two halves along `axis`, the second negative; the total length is one (eq. 3)."""
     half = widths[axis] // 2
     parts = [box((*widths[:axis], size, *widths[axis + 1 :])) for size in (half, widths[axis] - half)]
     whole = np.concatenate([parts[0], -parts[1]], axis=axis)
@@ -151,7 +151,7 @@ def pyramid(widths: tuple[int, ...], axis: int) -> Floats:
 
 
 def box(sides: tuple[int, ...]) -> NDArray[Any]:
-    """Nested boxes about the middle, the m-th adding 1 / (m + 1)^2 where it covers."""
+    """Nested boxes around the middle; the m-th adds 1 / (m + 1)^2 where it covers."""
     if 0 in sides:
         return np.zeros(sides)
     deepest = max(side // 2 + 1 for side in sides)
@@ -165,15 +165,15 @@ def box(sides: tuple[int, ...]) -> NDArray[Any]:
 
 
 def odd(width: float, side: int) -> int:
-    """`width` rounded to the next odd number of three or more, where the side is that long."""
+    """`width` rounded to the next odd number of at least three, if the side is that long."""
     return min(max(2 * math.floor(round(width) / 2) + 1, 3), side)
 
 
 def length(delta: Floats, first: int) -> Floats:
-    """Length over all axes from `first` on, kept as axes of one; never zero."""
+    """Length over all axes from `first` on, kept as axes of size one; never zero."""
     axes = tuple(range(first, delta.ndim))
-    found: Floats = np.maximum(np.sqrt(np.square(delta).sum(axis=axes, keepdims=True)), np.float32(1e-12))
-    return found
+    lengths: Floats = np.maximum(np.sqrt(np.square(delta).sum(axis=axes, keepdims=True)), np.float32(1e-12))
+    return lengths
 
 
 def random_windows(rng: np.random.Generator, shape: tuple[int, ...], widths: tuple[int, ...]) -> Index:
@@ -194,8 +194,8 @@ def random_signs(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np
 def halvings(query: int, queries: int) -> float:
     """Factor on the share of a window: halved at fixed points of the paper's schedule of 10,000 queries.
 
-    A longer search stretches the schedule. A shorter one gets through a quarter of it, or as far as it comes: squeezing
-    in the whole, as other programs do, spends most of a small budget on windows of a few values.
+    A longer search stretches the schedule. A shorter one gets through a quarter of it, or as far as it comes. To fit in
+    the whole schedule, as other implementations do, spends most of a small budget on windows of a few values.
     """
     horizon = max(queries, min(4 * queries, 10_000))
     position = query * 10_000 // horizon

@@ -1,4 +1,4 @@
-"""Attacks made of others: transfer, expectation over a randomised model's answers, and the difference of two models."""
+"""Attacks built on others: transfer, expectation over a random model's answers, and the difference of two models."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from advcal_edge.threat import Array, ThreatModel
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Crafts on `surrogate` and proposes to the model, which is asked nothing; the queries are the surrogate's.
+    """Crafts on `surrogate` and proposes to the model without querying it; the queries are the surrogate's.
 
-    An attack that stops at the first success barely fools the surrogate and often nobody else: prefer
+    An attack that stops at the first success barely fools the surrogate and often no other model: prefer
     `PGD(select="strongest")`.
     """
 
@@ -31,17 +31,17 @@ class Transfer:
     def propose(
         self, model: AttackedModel, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator
     ) -> Proposal:
-        """Search within `threat` around x (n, ...) on the surrogate, in its own array library and place."""
+        """Search within `threat` around x (n, ...) on the surrogate, in its array library and device."""
         place = self.surrogate.place
-        found = self.attack.propose(self.surrogate, place(to_numpy(x)), place(to_numpy(y)), threat, rng)
-        return Proposal(model.place(to_numpy(found.x)), found.queries)
+        proposal = self.attack.propose(self.surrogate, place(to_numpy(x)), place(to_numpy(y)), threat, rng)
+        return Proposal(model.place(to_numpy(proposal.x)), proposal.queries)
 
 
 def expected_model(model: AttackedModel, calls: int) -> AttackedModel:
-    """A model whose embeddings and gradients are means over `calls` calls of a randomised one.
+    """A model whose embeddings and gradients are means over `calls` calls of a random one.
 
-    Since scores are linear in z, an attack on it follows the expected scores. Each of its queries costs `calls` of the
-    model's. It is judged by its mean; to have single answers judged, attack the model itself with
+    Since scores are linear in z, an attack on it follows the expected scores. Each of its queries costs `calls` queries
+    of the model. Success is judged on the mean; to judge single answers, attack the model itself with
     `Transfer(expected_model(model, calls), attack)`.
 
     Raises:
@@ -62,22 +62,22 @@ class ExpectedRunner:
 
     @property
     def spec(self) -> TensorSpec:
-        """The input it takes."""
+        """The input of the model."""
         return self.runner.spec
 
     @property
     def fingerprint(self) -> str:
-        """What runs, and how often."""
+        """The model's fingerprint and the number of calls."""
         return f"mean of {self.calls} calls of {self.runner.fingerprint}"
 
     def __call__(self, x: Array) -> Array:
-        """Mean embeddings (n, d) of x (n, ...); shorter than one where the calls disagree."""
+        """Mean embeddings (n, d) of x (n, ...); shorter than one if the calls disagree."""
         return mean(lambda: self.runner(x), self.calls)
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedGradient:
-    """Mean of several backward passes, each of the forward pass it belongs to."""
+    """Mean of several backward passes, each of its own forward pass."""
 
     gradient: Gradient
     calls: int
@@ -95,7 +95,7 @@ class ExpectedGradient:
 
 
 def mean(draw: Callable[[], Array], calls: int) -> Array:
-    """Mean of `calls` arrays, one held at a time."""
+    """Mean of `calls` arrays, with one in memory at a time."""
     total = draw()
     for _ in range(calls - 1):
         total = total + draw()
@@ -105,11 +105,11 @@ def mean(draw: Callable[[], Array], calls: int) -> Array:
 def difference_model(engine: AttackedModel, reference: AttackedModel) -> AttackedModel:
     """A model that is fooled where the engine is and the reference is not.
 
-    Its embeddings are pairs [z_engine, z_reference] (n, 2 d) on the host, as the loss `diva` reads them; both runners
-    must take numpy arrays. It has a gradient if both have one.
+    Its embeddings are pairs [z_engine, z_reference] (n, 2 d) on the host, as the loss `diva` expects; both runners must
+    take numpy arrays. It has a gradient if both have one.
 
     Raises:
-        ConfigError: the two are not scored against the same centers.
+        ConfigError: the two do not share the same centers.
     """
     ours, theirs = engine.centers, reference.centers
     if ours.labels != theirs.labels or not np.array_equal(ours.vectors, theirs.vectors):
@@ -135,12 +135,12 @@ class PairRunner:
 
     @property
     def spec(self) -> TensorSpec:
-        """The input that both take."""
+        """The input of both models."""
         return self.engine.spec
 
     @property
     def fingerprint(self) -> str:
-        """What either of them runs."""
+        """The fingerprints of both models."""
         return f"{self.engine.fingerprint} against {self.reference.fingerprint}"
 
     def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
@@ -157,7 +157,7 @@ class PairGradient:
     dim: int
 
     def vjp(self, x: NDArray[Any]) -> tuple[NDArray[Any], Pullback]:
-        """Embed x and return (z, pullback) with z (n, 2 d) as the runner has it."""
+        """Embed x and return (z, pullback) with z (n, 2 d) as from the runner."""
         (first, pull_first), (second, pull_second) = self.engine.vjp(x), self.reference.vjp(x)
 
         def pullback(v: NDArray[Any]) -> NDArray[Any]:
