@@ -1,4 +1,4 @@
-"""The command line: thin commands that parse, call and render. The one place that prints and exits."""
+"""The command line: thin commands that parse, call and render. Only this package prints and exits."""
 
 from advcal_edge.cli.entry import main
 

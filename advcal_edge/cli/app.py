@@ -1,4 +1,4 @@
-"""The list of commands. Each lives in the module of its name, which is imported when the command is asked for."""
+"""The list of commands. Each is in the module of its name, which is imported when the command runs."""
 
 from __future__ import annotations
 
@@ -11,37 +11,35 @@ from typer.core import TyperGroup
 PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "add_completion": False}
 COMMANDS = {
     "demo": (
-        "Everything on the embedded default: for image in some four minutes on two cores, scenes are rendered first."
+        "Run the whole pipeline on the embedded encoder: about four minutes for image on two cores, mostly rendering."
     ),
     "calibrate": "Train an adapter for a frozen encoder against adversarial input, and write a bundle.",
-    "centers": "Write one center a label: the normalised mean of the prompts' embeddings.",
-    "export": (
-        "Write the encoder with its adapter merged as ONNX graphs, each checked against torch before it is kept."
-    ),
+    "centers": "Write one center per label: the normalised mean of the prompts' embeddings.",
+    "export": "Write the encoder with its adapter merged as ONNX graphs, and check each against torch.",
     "verify": (
-        "Attack engines and reference on the same samples, judge everything by both, and decide on the paired"
+        "Attack engines and reference on the same samples, judge every input by both, and decide on the paired"
         " difference."
     ),
-    "embed": "Embed files and name what is in them; the score is a softmax over the bundle's labels.",
+    "embed": "Embed files and show their best labels; the score is a softmax over the bundle's labels.",
     "bench": "Time the engine on the bundle's own samples, interleaved with the bare engine.",
-    "inspect": "Check all hashes of a bundle and show what is in it.",
-    "trust": "Let a bundle, as it was calibrated, run the encoder code and read the weights that its manifest names.",
-    "doctor": "Try every backend for real and say what works, what is missing, and how to install it.",
+    "inspect": "Check all hashes of a bundle and show its content.",
+    "trust": "Allow a bundle to run the encoder code and read the weights that its manifest names.",
+    "doctor": "Try every backend and show what works, what is missing, and how to install it.",
 }
-"""What the list says of each: the first sentence of its own help."""
+"""One line per command: the first sentence of its help."""
 
 
 class Commands(TyperGroup):
-    """A group whose list takes none of the commands; the one that was named is imported."""
+    """A command group that imports only the command that was named, not those it lists."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """The command that the first of `args` names, its name, and the other arguments."""
+        """Name, command and remaining arguments, from the first of `args`."""
         name, listed, rest = super().resolve_command(ctx, args)
         return name, listed if name is None else load(name), rest
 
 
 def load(name: str) -> Any:
-    """The command `name`, from the function of that name in the module of that name."""
+    """Load the command `name`: the function of that name in the module of that name."""
     alone = typer.Typer(**PLAIN)
     alone.command()(getattr(import_module(f"advcal_edge.cli.{name}"), name))
     return typer.main.get_command(alone)

@@ -1,4 +1,4 @@
-"""`advcal-edge bench`: how fast an engine embeds here, beside the bare session it is made of."""
+"""`advcal-edge bench`: latency of an engine on this machine, compared with the bare session inside it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def bench(
         str, typer.Option("--engine", help="auto, a precision like int8, or a path; auto prefers verified engines.")
     ] = "auto",
     batch: Annotated[str, typer.Option("--batch", metavar="N,N", help="Batch sizes to measure.")] = "1,8",
-    seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="Measured time for each batch size.")] = 3.0,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="Measured seconds per batch size.")] = 3.0,
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="Threads inside the engine; default: its own choice.")
+        int | None, typer.Option("--threads", min=1, help="Threads inside the engine; default: the engine decides.")
     ] = None,
     allow_plan_code: AllowPlanCode = False,
     json_output: Json = False,

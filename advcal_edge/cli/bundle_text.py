@@ -1,4 +1,4 @@
-"""What `inspect` found, as text for people."""
+"""Render the result of `inspect` as text."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def render(data: Mapping[str, Any]) -> str:
 
 
 def facts(data: Mapping[str, Any]) -> str:
-    """One line for each thing a bundle is made of."""
+    """One line for each part of a bundle."""
     modality, centers, samples = data["modality"], data["centers"], data["samples"]
     lines = {
         "bundle": data["path"],
@@ -68,14 +68,14 @@ def facts(data: Mapping[str, Any]) -> str:
 
 
 def would_load(wants: Mapping[str, Any]) -> str:
-    """What the bundle asks to load from elsewhere, and whether it may."""
+    """What the bundle needs from outside, and whether it is allowed."""
     asked = [f"{name} {wants[name]}" for name in ("code", "weights") if wants[name] is not None]
     allowed = "trusted on this machine" if wants["trusted"] else "not allowed unless you name it or trust the bundle"
     return f"{', '.join(asked)}: {allowed}" if asked else "nothing from elsewhere"
 
 
 def render_metrics(metrics: object) -> str:
-    """Accuracies in percent, one row for each model that was measured; nothing where there are none."""
+    """Accuracies in percent, one row per measured model; empty without metrics."""
     if not isinstance(metrics, dict):
         return ""
     measured = {name: found for name, row in metrics.items() if (found := accuracies(row))}
@@ -89,12 +89,12 @@ def render_metrics(metrics: object) -> str:
 def accuracies(row: object) -> dict[str, float]:
     """The fractions in one row of the metrics, by column."""
     cells = row.items() if isinstance(row, dict) else ()
-    found = {column: cell.get("accuracy") for column, cell in cells if isinstance(cell, dict)}
-    return {column: accuracy for column, accuracy in found.items() if isinstance(accuracy, float)}
+    shares = {column: cell.get("accuracy") for column, cell in cells if isinstance(cell, dict)}
+    return {column: accuracy for column, accuracy in shares.items() if isinstance(accuracy, float)}
 
 
 def inline(section: object) -> str:
-    """The plain values of an object in one line."""
+    """The plain values of an object on one line."""
     if not isinstance(section, dict):
         return "" if section is None else str(section)
     return "  ".join(
@@ -113,5 +113,5 @@ def shown(value: object) -> str:
 
 
 def megabytes(size: int) -> str:
-    """A file size for people."""
+    """A file size in readable units."""
     return f"{size / 1e6:.2f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

@@ -1,4 +1,4 @@
-"""`advcal-edge calibrate`: from a frozen encoder to a bundle, with its figures before and after."""
+"""`advcal-edge calibrate`: train an adapter for a frozen encoder, write a bundle, show accuracy before and after."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from advcal_edge.calibrate.evaluate import ResultTable
     from advcal_edge.calibrate.run import CalibrationResult
 
-PAPER_LIMIT = 0.01  # arXiv 2505.11895 trains less than one per cent of the encoder's parameters
+PAPER_LIMIT = 0.01  # arXiv 2505.11895 trains less than one percent of the encoder's parameters
 HEADINGS = {
     "clean": "clean",
     "static": "static PGD",
@@ -43,21 +43,21 @@ def calibrate(
         ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="The encoder's checkpoint, a file or a folder.")
+        Path | None, typer.Option("--weights", help="Checkpoint of the encoder, a file or a folder.")
     ] = None,
     centers: Annotated[
         Path | None,
-        typer.Option("--centers", help="File of `advcal-edge centers`; else the encoder's own, else class means."),
+        typer.Option("--centers", help="File from `advcal-edge centers`; else the encoder's, else class means."),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Folder with one folder a class, or a csv with the columns path and label."),
+        typer.Option("--data", help="Folder with one folder per class, or a csv with the columns path and label."),
     ] = None,
     pairs: Annotated[
         str | None,
-        typer.Option("--pairs", help="Sensor of the csv's column `pair`, the same moments, for retrieval."),
+        typer.Option("--pairs", help="Sensor of the files in the csv column `pair`, for retrieval."),
     ] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable files out and count them.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip unreadable files and count them.")] = False,
     adapter: Annotated[
         str | None, typer.Option("--adapter", help="`identity`, `head`, `lora`, or several joined by `+`.")
     ] = None,
@@ -73,11 +73,11 @@ def calibrate(
         str | None, typer.Option("--eps", help="Radius as a fraction of the input's range, like `4/255`.")
     ] = None,
     samples: Annotated[
-        int | None, typer.Option("--samples", help="Held-out samples to attack for the figures, at most.")
+        int | None, typer.Option("--samples", help="Maximum number of held-out samples to attack.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the bundle.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after an interrupt, from `OUT.partial`.")] = False,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of everything random.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write the bundle to.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run from `OUT.partial`.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Random seed.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file with any of the settings.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, like `train.epochs=8`.")
@@ -108,7 +108,7 @@ def calibrate(
 
 
 def run(chosen: CalibrateConfig, console: Console, *, resume: bool = False) -> CalibrationResult:
-    """Calibrate, show everything, and return what came out; `demo` runs this too."""
+    """Calibrate, show everything, and return the result; `demo` uses this too."""
     keep_decoders_quiet()
     try:
         from advcal_edge.calibrate.run import calibrate as run_calibration
@@ -148,7 +148,7 @@ def run(chosen: CalibrateConfig, console: Console, *, resume: bool = False) -> C
 
 
 def remember(bundle: Bundle, console: Console) -> None:
-    """Trust what was named for this calibration, so that `export` and `verify` of its bundle need not be told again."""
+    """Trust what this calibration was given, so that `export` and `verify` of its bundle may load it too."""
     from advcal_edge.consent import trust
 
     try:
@@ -162,7 +162,7 @@ def remember(bundle: Bundle, console: Console) -> None:
 
 
 def _configure(flags: dict[str, Any], file: Path | None, settings: list[str]) -> CalibrateConfig:
-    """The settings of flags, `--set` and file, the first over the others."""
+    """Settings from flags, `--set` and file; the first takes precedence."""
     from advcal_edge.calibrate.config import configure
 
     layers = [read_toml(file)] if file else []
@@ -170,13 +170,13 @@ def _configure(flags: dict[str, Any], file: Path | None, settings: list[str]) ->
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
-    """Without what was not given."""
+    """Drop options that were not given."""
     pruned = {key: _given(value) if isinstance(value, dict) else value for key, value in flags.items()}
     return {key: value for key, value in pruned.items() if value is not None and value != {}}
 
 
 def _headline(chosen: CalibrateConfig) -> str:
-    """What runs on what with which budget."""
+    """Summary of encoder, data and budget."""
     norm, eps = chosen.threat.norm, chosen.threat.eps
     ball = f"{norm} eps {format_eps(eps or chosen.usual_eps, norm)}"
     if eps is None and norm == "l2":
@@ -190,7 +190,7 @@ def _headline(chosen: CalibrateConfig) -> str:
 
 
 def _figures(result: ResultTable) -> str:
-    """Shares in percent with their intervals, and the share still among the first five, before beside after."""
+    """Accuracies in percent with intervals, and top-5 accuracies, before next to after."""
     from advcal_edge.retrieval import TOP
 
     ranked = result.before.classes > TOP
@@ -208,7 +208,7 @@ def _figures(result: ResultTable) -> str:
 
 
 def _recall(result: ResultTable, bundle: Bundle) -> str:
-    """Recall of the paired samples in percent, both ways, before beside after."""
+    """Recall of the paired samples in percent, both directions, before next to after."""
     partner = bundle.section("data")["partner"]
     lines = []
     for state in ("clean", "attacked"):

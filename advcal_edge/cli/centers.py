@@ -1,4 +1,4 @@
-"""`advcal-edge centers`: semantic centers from labels, by the text tower of an encoder."""
+"""`advcal-edge centers`: text centers from labels, with the text tower of an encoder."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ ONE_A_LINE = "a text file with one entry a line, as `printf 'cat\\ndog\\n' > lab
 
 def centers(
     encoder: Annotated[str, typer.Option("--encoder", help="`imagebind` or `languagebind`.")],
-    weights: Annotated[Path, typer.Option("--weights", help="Its checkpoint, a file or a folder.")],
-    labels: Annotated[Path, typer.Option("--labels", help="Text file with one label a line.")],
+    weights: Annotated[Path, typer.Option("--weights", help="Checkpoint of the encoder, a file or a folder.")],
+    labels: Annotated[Path, typer.Option("--labels", help="Text file with one label per line.")],
     out: Annotated[Path, typer.Option("--out", help="File to write, for `calibrate --centers`.")],
     templates: Annotated[
         Path | None,
-        typer.Option("--templates", help="Text file of prompts with `{}` for the label; their mean is the center."),
+        typer.Option("--templates", help="Text file of prompts with `{}` for the label; a center is their mean."),
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """Write one center a label: the normalised mean of the prompts' embeddings."""
+    """Write one center per label: the normalised mean of the prompts' embeddings."""
     from advcal_edge.encoders.base import open_text_tower, text_centers
     from advcal_edge.storage import write_atomic
 
@@ -56,7 +56,7 @@ def centers(
 
 
 def read_lines(path: Path) -> tuple[str, ...]:
-    """The lines of a text file that are not blank.
+    """Non-blank lines of a text file.
 
     Raises:
         InputError: unreadable, too large, not UTF-8, or without any line.
@@ -69,8 +69,8 @@ def read_lines(path: Path) -> tuple[str, ...]:
         ) from error
     except InputError as error:
         raise InputError(error.message, hint=error.hint or ONE_A_LINE) from error
-    found = tuple(line.strip() for line in text.splitlines() if line.strip())
-    if not found:
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not lines:
         raise InputError(f"`{path}` is empty; expected one entry a line", hint=ONE_A_LINE)
-    LABELS.check(len(found), f"`{path}`", InputError)
-    return found
+    LABELS.check(len(lines), f"`{path}`", InputError)
+    return lines

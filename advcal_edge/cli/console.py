@@ -1,7 +1,7 @@
-"""What a person or a program sees: results on stdout, talk on stderr, understandable without colour.
+"""Output of the commands: results on stdout, messages on stderr, readable without colour.
 
-Text passes here on its way out: lines are made printable, blocks keep their newlines and nothing else that a terminal
-would obey. Who makes a block of strings from elsewhere puts each on one line, as `report.table` does with its cells.
+All text is sanitised here: lines are made printable, and blocks keep newlines but no other control characters. Callers
+that build a block from untrusted strings put each on one line, as `report.table` does with its cells.
 """
 
 from __future__ import annotations
@@ -31,38 +31,38 @@ class Console:
         listen(self.say)
 
     def step(self, name: str) -> Console:
-        """A console for one step of a longer command, under a heading; the longer command has the last word."""
+        """A console for one step of a longer command, with a heading; the longer command prints the final result."""
         self._end_line()
         sys.stderr.write("\n")
         self.say(name)
         return Console(json_output=self.json_output, last_word=False)
 
     def result(self, text: str) -> None:
-        """One block of the result, for people; silent where one JSON document is the result."""
+        """Print one block of the result as text; nothing with `--json`."""
         if not self.json_output:
             self._end_line()
             sys.stdout.write("\n".join(map(printable, text.split("\n"))) + "\n")
             sys.stdout.flush()
 
     def document(self, data: Mapping[str, Any]) -> None:
-        """The whole result as one JSON document, only with `--json`."""
+        """Print the whole result as one JSON document, only with `--json`."""
         if self.json_output and self._last_word:
             self._end_line()
             sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
 
     def say(self, text: str) -> None:
-        """One line: what runs, on what, with which budget; warnings; the verdict line."""
+        """Print one line: what runs, on what, with which budget; warnings; the verdict line."""
         self._end_line()
         sys.stderr.write(printable(text) + "\n")
         sys.stderr.flush()
 
     def next(self, command: str) -> None:
-        """The command to run next."""
+        """Print the command to run next."""
         if self._last_word:
             self.say(f"next: {command}")
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """One live line on a terminal, one line each 10 % elsewhere."""
+        """Show one live line on a terminal, else one line per 10 %."""
         now = time.monotonic()
         if stage != self._stage:
             self._end_line()
@@ -91,7 +91,7 @@ class Console:
 
 
 def show_error(error: AdvcalError) -> None:
-    """An error with its hint, on stderr."""
+    """Print an error and its hint on stderr."""
     sys.stderr.write(f"error: {printable(error.message)}\n")
     if error.hint:
         sys.stderr.write(f"\nhint: {printable(error.hint)}\n")

@@ -1,7 +1,7 @@
-"""What libpng and libjpeg write to file descriptor 2 about a broken picture is ours to tell, and in our words.
+"""Capture what libpng and libjpeg write to file descriptor 2 about a broken image, so that we can report it.
 
-They have no setting for it, and a descriptor belongs to the whole process: so only the command line takes it away, for
-as long as one picture is decoded.
+They have no setting for it, and a descriptor belongs to the whole process. So only the command line redirects it, and
+only while one image is decoded.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from threading import Lock
 
 from advcal_edge.report.table import one_line
 
-HEARD_BYTES = 4096  # a broken file is worth a line; decoders write one for each row
+HEARD_BYTES = 4096  # one line per broken file is enough; decoders write one per row
 
 _one_at_a_time = Lock()
 
 
 def keep_decoders_quiet() -> None:
-    """From now on no decoder of sensor files writes to the user's terminal."""
+    """Stop decoders of sensor files from writing to the user's terminal."""
     from advcal_edge.runtime.sensors.files.opencv import hear_decoders
 
     hear_decoders(overheard)
@@ -29,14 +29,14 @@ def keep_decoders_quiet() -> None:
 
 @contextmanager
 def overheard() -> Iterator[list[str]]:
-    """Inside, file descriptor 2 is a file; the lines written to it are in the list when it ends."""
+    """Redirect file descriptor 2 to a file; on exit the lines written to it are in the list."""
     said: list[str] = []
     with _one_at_a_time, TemporaryFile() as heard:
         with suppress(OSError, ValueError):
             sys.stderr.flush()
         try:
             terminal = os.dup(2)
-        except OSError:  # there is no stderr to be kept clean
+        except OSError:  # there is no stderr to redirect
             yield said
             return
         os.dup2(heard.fileno(), 2)

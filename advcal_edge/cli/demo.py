@@ -1,4 +1,4 @@
-"""`advcal-edge demo`: calibrate, export, attack the exported engines and run one, on the embedded encoder."""
+"""`advcal-edge demo`: calibrate, export, verify the engines and run one, with the embedded encoder."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from advcal_edge.cli.options import MODALITIES, Json, Seed
 from advcal_edge.commands import command
 from advcal_edge.precision import FASTEST_FIRST
 
-SAMPLES = 240  # no flips in 189 already settle a margin of two points; the rest is room for a few
+SAMPLES = 240  # 189 samples without a flip already decide for a margin of two points; the others allow a few flips
 
 
 def demo(
     modality: Annotated[str, typer.Option("--modality", help=f"Sensor: {MODALITIES}.")] = "image",
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the bundle; `bundles/demo-MODALITY`.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Bundle folder; default `bundles/demo-MODALITY`.")] = None,
     seed: Seed = 0,
     json_output: Json = False,
 ) -> None:
-    """Everything on the embedded default: for image in some four minutes on two cores, scenes are rendered first.
+    """Run the whole pipeline on the embedded encoder: about four minutes for image on two cores, mostly rendering.
 
-    Exits with 0 where an engine passed verification, else 1.
+    Exits with 0 if an engine passed verification, else 1.
     """
     from advcal_edge.calibrate.config import configure
     from advcal_edge.export.run import ExportOptions
@@ -74,7 +74,7 @@ def demo(
 
 
 def smallest_passing(reports: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The report of the smallest precision that passed."""
+    """The passing report with the smallest precision."""
     passed = {
         report["measured"]["engine"]["precision"]: report
         for report in reports
@@ -84,7 +84,7 @@ def smallest_passing(reports: Sequence[dict[str, Any]]) -> dict[str, Any] | None
 
 
 def engine_entry(bundle: Bundle, report: dict[str, Any]) -> dict[str, Any]:
-    """One engine of the demo's document: what it is, what was found, where the whole report lies."""
+    """Entry of one engine in the demo's JSON document."""
     measured, derived = report["measured"], report["derived"]
     return {
         **{name: measured["engine"][name] for name in ("path", "precision", "sha256")},
@@ -100,7 +100,7 @@ def report_of(report: dict[str, Any]) -> str:
 
 
 def try_out(bundle: Bundle, precision: str) -> str:
-    """Run the verified engine on a few held-out samples, as a robot would."""
+    """Run the verified engine on a few held-out samples, as in deployment."""
     from advcal_edge.report.table import one_line, percent, table
     from advcal_edge.runtime import Embedder
 

@@ -1,4 +1,4 @@
-"""`advcal-edge doctor`: what this machine can do, and what to install for the rest."""
+"""`advcal-edge doctor`: which backends work on this machine, and what to install for the others."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import Json
 from advcal_edge.report.table import one_line
 
-ESSENTIAL = ("cpu", "calibrate", "export")  # what the way from sensor data to a verified engine takes
+ESSENTIAL = ("cpu", "calibrate", "export")  # needed to go from sensor data to a verified engine
 
 
 class Capability(str, Enum):
-    """What a user may want to do here."""
+    """Tasks that a machine may be checked for."""
 
     RUN = "run"
     CALIBRATE = "calibrate"
@@ -26,11 +26,11 @@ class Capability(str, Enum):
 
 def doctor(
     wanted: Annotated[
-        Capability | None, typer.Option("--for", help="Exit 1 if this machine cannot do that; else always 0.")
+        Capability | None, typer.Option("--for", help="Exit with 1 if this machine cannot do this; default: always 0.")
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """Try every backend for real and say what works, what is missing, and how to install it."""
+    """Try every backend and show what works, what is missing, and how to install it."""
     from advcal_edge.cli.probes import CAPABILITIES, EXTRAS, PROBES, probe
     from advcal_edge.provenance import environment
 
@@ -70,11 +70,11 @@ def doctor(
 
 
 def install(extra: str) -> str:
-    """The command that makes an extra ready."""
+    """The command that installs an extra."""
     from advcal_edge.provenance import package_version
 
     command = f"pip install 'advcal-edge[{extra}]'"
-    # both distributions install the module `onnxruntime`, and the one that comes second breaks the first
+    # both distributions install the module `onnxruntime`, and the second one breaks the first
     return (
         f"pip uninstall onnxruntime && {command}"
         if extra == "gpu" and package_version("onnxruntime") is not None
@@ -83,5 +83,5 @@ def install(extra: str) -> str:
 
 
 def listing(rows: list[tuple[str, str, str]]) -> str:
-    """Three columns of words, left-aligned, the state in the middle."""
+    """Three columns of text, left-aligned, with the state in the middle."""
     return "\n".join(f"{name:12}  {state:10}  {one_line(detail)}".rstrip() for name, state, detail in rows)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from advcal_edge.runtime.sensors import Frame
     from advcal_edge.spec import Modality
 
-FILES_AT_ONCE, BYTES_AT_ONCE = 64, 256 * 2**20  # raw frames held in memory, however many files were named
+FILES_AT_ONCE, BYTES_AT_ONCE = 64, 256 * 2**20  # limits the raw frames in memory, for any number of files
 
 
 def embed(
@@ -38,11 +38,11 @@ def embed(
     out: Annotated[
         Path | None, typer.Option("--out", help="Write z (n, d), paths and labels to this .npz file.")
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=1, help="How many labels to show for each file.")] = 3,
+    top: Annotated[int, typer.Option("--top", min=1, help="Number of labels to show per file.")] = 3,
     allow_plan_code: AllowPlanCode = False,
     json_output: Json = False,
 ) -> None:
-    """Embed files and name what is in them; the score is a softmax over the bundle's labels."""
+    """Embed files and show their best labels; the score is a softmax over the bundle's labels."""
     import numpy as np
 
     from advcal_edge.report.table import table
@@ -67,8 +67,8 @@ def embed(
         write_atomic(out, archive(z, files, embedder.labels, matches))
     rows = [
         (str(file) if rank == 0 else "", match.label, f"{match.score:.3f}")
-        for file, found in zip(files, matches, strict=True)
-        for rank, match in enumerate(found)
+        for file, best in zip(files, matches, strict=True)
+        for rank, match in enumerate(best)
     ]
     console.result(table(("file", "label", "score"), rows))
     console.document(
@@ -76,8 +76,8 @@ def embed(
             "engine": {"fingerprint": embedder.fingerprint, "sha256": embedder.runner.sha256},
             "verified": embedder.verified,
             "results": [
-                {"file": str(file), "matches": [{"label": m.label, "score": m.score} for m in found]}
-                for file, found in zip(files, matches, strict=True)
+                {"file": str(file), "matches": [{"label": m.label, "score": m.score} for m in best]}
+                for file, best in zip(files, matches, strict=True)
             ],
             "out": None if out is None else str(out),
         }
@@ -89,10 +89,10 @@ def embed(
 
 
 def batches(files: list[Path], modality: Modality) -> Iterator[list[Frame]]:
-    """Frames in the order of their files, as many at a time as fit into memory.
+    """Read frames in the order of their files, as many at a time as fit into memory.
 
     Raises:
-        InputError: a file is no frame of this modality; the message names it.
+        InputError: a file is not a frame of this modality; the message names it.
         DependencyError: the library that reads its format is not installed.
     """
     from advcal_edge.runtime.sensors import Recording, read_frame
@@ -109,12 +109,12 @@ def batches(files: list[Path], modality: Modality) -> Iterator[list[Frame]]:
 
 
 def archive(z: NDArray[np.float32], files: list[Path], labels: tuple[str, ...], matches: list[list[Match]]) -> bytes:
-    """An npz without pickle: z (n, d), and for each row its file and its best label."""
+    """An npz without pickle: z (n, d), and per row its file and its best label."""
     import io
 
     import numpy as np
 
     buffer = io.BytesIO()
-    best = np.array([found[0].label for found in matches], dtype=np.str_)
+    best = np.array([row[0].label for row in matches], dtype=np.str_)
     np.savez(buffer, z=z, paths=np.array([str(file) for file in files], dtype=np.str_), labels=best)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""From a command line to an exit code: 0 done, 1 failed or inconclusive, 2 broken input or usage.
+"""Entry point that maps a command line to an exit code: 0 done, 1 failed or inconclusive, 2 broken input or usage.
 
 130 on Ctrl-C, 143 on SIGTERM, 129 on SIGHUP.
 """
@@ -21,7 +21,7 @@ DONE, FAILED, BROKEN, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; every exception ends here, so a crash never reads as a lost gate."""
+    """Run one command and return its exit code. Catches every exception, so that a crash never means a failed gate."""
     with plain_streams(), interruption() as asked:
         try:
             code = run(arguments)
@@ -29,13 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = INTERRUPTED
         if code != INTERRUPTED and asked.signal is None:
             return code
-        with suppress(OSError):  # the terminal may be what went away
+        with suppress(OSError):  # the terminal may be closed
             sys.stderr.write(f"{asked}\n")
         return asked.code
 
 
 def run(arguments: Sequence[str] | None) -> int:
-    """Run one command, with what went wrong in words on stderr."""
+    """Run one command, and report errors on stderr."""
     try:
         from advcal_edge.cli.app import app
 

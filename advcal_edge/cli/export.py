@@ -1,4 +1,4 @@
-"""`advcal-edge export`: the calibrated encoder as ONNX graphs, forward in each precision and backward, and as plans."""
+"""`advcal-edge export`: write the calibrated encoder as ONNX graphs, forward and backward, and as plans."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ def export(
         typer.Option("--precision", help=f"Forward graphs: some of {', '.join(PRECISIONS)}; default {DEFAULT}."),
     ] = None,
     no_gradient: Annotated[
-        bool, typer.Option("--no-gradient", help="Leave out the backward graph; `verify` is then inconclusive.")
+        bool, typer.Option("--no-gradient", help="Write no backward graph; `verify` is then inconclusive.")
     ] = False,
     opset: Annotated[int, typer.Option("--opset", help="ONNX opset, 18 to 20.")] = 20,
     trt: Annotated[
         bool,
-        typer.Option("--trt", help="Build TensorRT plans from the graphs; those that are missing are written first."),
+        typer.Option("--trt", help="Build TensorRT plans from the graphs; missing graphs are exported first."),
     ] = False,
     target: Annotated[
         str | None,
         typer.Option(
             "--for",
-            help="Build for `jetson-orin`, `jetson-thor`, `server` or `rtx` (TensorRT-RTX), or as a TOML file says.",
+            help="Build for `jetson-orin`, `jetson-thor`, `server` or `rtx` (TensorRT-RTX), or for a TOML file.",
         ),
     ] = None,
     batch: Annotated[
-        str | None, typer.Option("--batch", help="Samples a plan takes: `min,opt,max`; default 1,8,32.")
+        str | None, typer.Option("--batch", help="Batch sizes of a plan: `min,opt,max`; default 1,8,32.")
     ] = None,
     memory: Annotated[
         int | None, typer.Option("--memory", help="MiB that the builder may use; 1024 on boards with 8 GB.")
@@ -58,14 +58,14 @@ def export(
         bool,
         typer.Option(
             "--deterministic",
-            help="Build from kept timings alone and fail where one is missing; RTX: build twice, compare.",
+            help="Build from stored timings only and fail if one is missing; RTX: build twice, compare.",
         ),
     ] = False,
     version_compatible: Annotated[
         bool,
         typer.Option(
             "--version-compatible",
-            help="The plan also runs on newer TensorRT. Slower, and it carries code that its loader executes.",
+            help="The plan also runs on newer TensorRT. Slower, and it contains code that runs when it is loaded.",
         ),
     ] = False,
     hardware: Annotated[
@@ -78,18 +78,18 @@ def export(
     until_parity: Annotated[
         bool, typer.Option("--until-parity", help="Verify each graph, and keep more of it in fp32 until it passes.")
     ] = False,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Of `--until-parity`, as for `verify`.")] = 500,
-    attacks: Annotated[str, typer.Option("--attacks", help="Of `--until-parity`, as for `verify`.")] = "quick",
-    margin: Annotated[float, typer.Option("--margin", help="Of `--until-parity`, as for `verify`.")] = MARGIN,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="For `--until-parity`, as in `verify`.")] = 500,
+    attacks: Annotated[str, typer.Option("--attacks", help="For `--until-parity`, as in `verify`.")] = "quick",
+    margin: Annotated[float, typer.Option("--margin", help="For `--until-parity`, as in `verify`.")] = MARGIN,
     seed: Seed = 0,
     weights: Weights = None,
     encoder: EncoderCode = None,
     json_output: Json = False,
 ) -> None:
-    """Write the encoder with its adapter merged as ONNX graphs, each checked against torch before it is kept.
+    """Write the encoder with its adapter merged as ONNX graphs, and check each against torch.
 
-    With `--trt` or `--for`, also build plans from them on this machine, each held to the precision asked for. With
-    `--until-parity` exits with 1 where no engine of some precision passes.
+    With `--trt` or `--for`, also build plans from them on this machine and check the precision of each. With
+    `--until-parity` exits with 1 if no engine of some precision passes.
     """
     from advcal_edge.export.run import ExportOptions
     from advcal_edge.verify.options import VerifyOptions, words
@@ -130,7 +130,7 @@ def export(
 
 
 def run(bundle: Bundle, console: Console, options: ExportOptions) -> ExportResult:
-    """Export and show what was written; `demo` runs this too."""
+    """Export and show the files written; `demo` uses this too."""
     from advcal_edge.cli.verify import watch as watch_verification
     from advcal_edge.export.run import Watch, export
 
@@ -158,12 +158,12 @@ def run(bundle: Bundle, console: Console, options: ExportOptions) -> ExportResul
 
 
 def graph_row(graph: ExportedGraph) -> list[str]:
-    """One graph: size, time, and how far it is from the module it was made of."""
+    """One graph: size, time, and deviation from its torch module."""
     return [graph.path, f"{graph.bytes / 1e6:.2f}", f"{graph.seconds:.1f}", graph.closeness]
 
 
 def plan_row(plan: BuiltPlan) -> list[str]:
-    """One plan: where it lies, what it was made of, asked and achieved, size and time."""
+    """One plan: path, source graph, precision requested and achieved, size and time."""
     metadata = plan.metadata
     achieved = f"{metadata.achieved} ({metadata.evidence}, {len(metadata.layers)} products)"
     size, seconds = f"{metadata.bytes / 1e6:.2f}", f"{metadata.seconds:.1f}"
@@ -171,7 +171,7 @@ def plan_row(plan: BuiltPlan) -> list[str]:
 
 
 def search_text(search: Search) -> str:
-    """Every attempt in a row, and what came of the search in words."""
+    """Every attempt in a row, and the outcome of the search."""
     rows = [(item.step, (item.engine or "-")[:8], item.verdict.upper()) for item in search.attempts]
     blocks = [table((f"{search.asked} at step", "engine", "verdict"), rows)]
     why = [wrapped(f"  {item.step}  ", reason) for item in search.attempts for reason in item.reasons]
@@ -179,7 +179,7 @@ def search_text(search: Search) -> str:
 
 
 def outcome(search: Search) -> str:
-    """What a search ends with, in one sentence."""
+    """The outcome of a search in one sentence."""
     asked, reached = search.asked, search.reached
     if reached is None:
         return f"no step of {asked} is on a par with its reference: the bundle holds no {asked} graph"

@@ -1,4 +1,4 @@
-"""`advcal-edge inspect`: what a bundle is, and whether every byte of it is still what was written."""
+"""`advcal-edge inspect`: show a bundle and check that its files are unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONGEST_WORD = 64  # a sha256 in hexadecimal
 
 
 def inspect(bundle: BundlePath, json_output: Json = False) -> None:
-    """Check all hashes of a bundle and show what is in it."""
+    """Check all hashes of a bundle and show its content."""
     from advcal_edge.bundle import Bundle
     from advcal_edge.cli.bundle_text import megabytes, render
 
@@ -40,7 +40,7 @@ def inspect(bundle: BundlePath, json_output: Json = False) -> None:
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
-    """The bundle as plain types; sections that the manifest lacks are None."""
+    """The bundle as plain types; sections missing in the manifest are None."""
     from advcal_edge.leftovers import foreign, leftovers
 
     manifest = bundle.manifest
@@ -70,7 +70,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 
 
 def describe_wants(bundle: Bundle) -> dict[str, Any]:
-    """What the bundle would load beyond itself and this package, and whether that was allowed before."""
+    """What the bundle would load from outside itself and this package, and whether that is trusted."""
     from advcal_edge.consent import Wants, read_trust
 
     wants = Wants.of(bundle)
@@ -79,32 +79,32 @@ def describe_wants(bundle: Bundle) -> dict[str, Any]:
 
 
 def describe_graphs(bundle: Bundle) -> dict[str, Any]:
-    """Each exported graph with its size and hash, and what the exporter said about it."""
-    told = bundle.manifest.get("graphs", {}).get("files", {})
+    """Each exported graph with its size and hash, and the exporter's record of it."""
+    recorded = bundle.manifest.get("graphs", {}).get("files", {})
     return {
-        name: {**told.get(name, {}), "sha256": entry["sha256"], "bytes": (bundle.path / name).stat().st_size}
+        name: {**recorded.get(name, {}), "sha256": entry["sha256"], "bytes": (bundle.path / name).stat().st_size}
         for name, entry in bundle.manifest["files"].items()
         if name.endswith(".onnx")
     }
 
 
 def describe_plans(bundle: Bundle) -> dict[str, Any]:
-    """Each plan with its metadata, and whether the graph it was built from is still the bundle's."""
+    """Each plan with its metadata, and whether its source graph is still the bundle's."""
     from advcal_edge.runtime.engine import listed_digest, plan_metadata
 
-    found = {}
+    plans = {}
     for name, metadata in plan_metadata(bundle).items():
         current = bundle.has(metadata.graph) and listed_digest(bundle, metadata.graph) == metadata.graph_sha256
-        found[name] = {**metadata.to_json(), "current": current}
-    return found
+        plans[name] = {**metadata.to_json(), "current": current}
+    return plans
 
 
 def describe_reports(bundle: Bundle) -> dict[str, Any]:
-    """Each report with its verdict and its engine's file; None where that file is gone or was replaced."""
+    """Each report with its verdict and its engine's file; None if that file is gone or was replaced."""
     from advcal_edge.runtime.engine import listed_digest
 
     files = bundle.manifest["files"]
-    found = {}
+    reports = {}
     for name in files:
         if name.endswith("/report.json"):
             report = as_object(read_report(bundle, name))
@@ -112,12 +112,12 @@ def describe_reports(bundle: Bundle) -> dict[str, Any]:
             judged = as_word(engine.get("sha256"))
             graphs = [graph for graph in files if judged is not None and listed_digest(bundle, graph) == judged]
             verdict = as_word(as_object(report.get("derived")).get("verdict"))
-            found[name] = {"verdict": verdict, "engine": judged, "graph": next(iter(graphs), None)}
-    return found
+            reports[name] = {"verdict": verdict, "engine": judged, "graph": next(iter(graphs), None)}
+    return reports
 
 
 def read_report(bundle: Bundle, name: str) -> object:
-    """What a report holds; None where it is too large, or no JSON."""
+    """Content of a report; None if it is too large or not JSON."""
     from advcal_edge.documents import parse_json
     from advcal_edge.errors import BundleError
     from advcal_edge.limits import REPORT_BYTES
@@ -129,10 +129,10 @@ def read_report(bundle: Bundle, name: str) -> object:
 
 
 def as_word(value: object) -> str | None:
-    """A verdict or a hash; None for anything else, and for a text that is longer than either."""
+    """A verdict or a hash; None for anything else, including a text longer than either."""
     return value if isinstance(value, str) and len(value) <= LONGEST_WORD else None
 
 
 def as_object(value: object) -> dict[str, Any]:
-    """A JSON object, or an empty one for anything else: what cannot be understood is shown as unknown."""
+    """A JSON object, or an empty one for anything else; unknown content is shown as unknown."""
     return value if isinstance(value, dict) else {}

@@ -1,4 +1,4 @@
-"""A request to end, from whoever sends it: Ctrl-C, `kill`, a supervisor, a terminal that goes away. All end alike."""
+"""Requests to stop: Ctrl-C, `kill`, a supervisor, a closed terminal. All are handled in the same way."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from types import FrameType
 
 REQUESTS = (signal.SIGTERM, signal.SIGHUP)  # SIGINT raises KeyboardInterrupt already
-REPEATED = 2.0  # seconds; `timeout` sends to the process and to its group, and cleaning up must not be cut off
+REPEATED = 2.0  # seconds; `timeout` signals the process and its group, and cleanup must not be interrupted
 
 
 class Interruption:
-    """Which signal asked this process to end, if any did."""
+    """Records which signal asked this process to stop, if any."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
         self._at = 0.0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """End as on Ctrl-C: what cleans up on that cleans up on this."""
+        """Stop as on Ctrl-C, so that the same cleanup runs."""
         now = time.monotonic()
         repeated = self.signal is not None and now - self._at < REPEATED
         self.signal, self._at = signal.Signals(number), now
@@ -30,7 +30,7 @@ class Interruption:
 
     @property
     def code(self) -> int:
-        """Exit code as shells have it: 128 and the number of the signal; 130 on Ctrl-C."""
+        """Exit code as in shells: 128 plus the number of the signal; 130 on Ctrl-C."""
         return 128 + (self.signal or signal.SIGINT)
 
     def __str__(self) -> str:
@@ -39,16 +39,16 @@ class Interruption:
 
 @contextmanager
 def interruption() -> Iterator[Interruption]:
-    """Inside, SIGTERM and SIGHUP raise KeyboardInterrupt; a signal that is ignored, as under `nohup`, stays so."""
-    found = Interruption()
+    """Make SIGTERM and SIGHUP raise KeyboardInterrupt; a signal that is ignored, as under `nohup`, stays ignored."""
+    handle = Interruption()
     before = {}
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.getsignal(number) for number in REQUESTS}
     for number, handler in before.items():
         if handler == signal.SIG_DFL:
-            signal.signal(number, found)
+            signal.signal(number, handle)
     try:
-        yield found
+        yield handle
     finally:
         for number, handler in before.items():
             if handler == signal.SIG_DFL:

@@ -1,4 +1,4 @@
-"""Options that several commands share, spelled once."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import typer
 from advcal_edge import spec
 
 MODALITIES = ", ".join(f"`{name}`" for name in spec.MODALITIES)
-BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that `calibrate` or `demo` wrote.")]
+BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder, written by `calibrate` or `demo`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random in this command.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed.")]
 Weights = Annotated[
     Path | None,
-    typer.Option("--weights", help="Where the encoder's checkpoint is now, if not where `calibrate` found it."),
+    typer.Option("--weights", help="Current path of the encoder's checkpoint, if it was moved after `calibrate`."),
 ]
 AllowPlanCode = Annotated[
     bool,
-    typer.Option("--allow-plan-code", help="Open plans that carry code of their own, which opening them executes."),
+    typer.Option("--allow-plan-code", help="Allow plans that contain code, which runs when they are loaded."),
 ]
 
 EncoderCode = Annotated[
     str | None,
-    typer.Option("--encoder", help="Let the bundle run this encoder's code, which it names: `package.module:factory`."),
+    typer.Option("--encoder", help="Allow the bundle to run the encoder code that it names: `package.module:factory`."),
 ]
 
 
 def terms(license_name: str) -> str:
-    """What the user must know of the encoder's license, in one line."""
+    """What the user must know about the encoder's license, in one line."""
     note = "; what is made of them inherits its terms" if license_name != "Apache-2.0" else ""
     return f"encoder weights: license {license_name}{note}"

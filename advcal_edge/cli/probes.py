@@ -1,4 +1,4 @@
-"""What this machine can do, found out by doing it: each probe does the smallest real piece of work of its kind."""
+"""Probes of this machine: each does the smallest real piece of work of its kind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IDENTITY = bytes.fromhex(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one probe found; `detail` is what works, or why it does not."""
+    """Result of one probe; `detail` is what works, or why it does not."""
 
     name: str
     works: bool
@@ -54,7 +54,7 @@ def onnxruntime_run() -> str:
 
 
 def onnxruntime_cuda() -> str:
-    """Run the same graph on a CUDA device, and nowhere else."""
+    """Run the same graph on a CUDA device, without fallback to the CPU."""
     import numpy as np
     import onnxruntime as ort
 
@@ -127,17 +127,17 @@ SHAPE = (1, 4)
 
 
 def tensorrt_build() -> str:
-    """Build one layer with TensorRT, and run it where there is a device."""
+    """Build one layer with TensorRT, and run it if there is a device."""
     return build_and_run(find_product("tensorrt"))
 
 
 def rtx_build() -> str:
-    """Build one layer with TensorRT-RTX, and run it where there is a device."""
+    """Build one layer with TensorRT-RTX, and run it if there is a device."""
     return build_and_run(find_product("tensorrt_rtx"))
 
 
 def any_build() -> str:
-    """Build one layer with whichever product is here, TensorRT first."""
+    """Build one layer with whichever product is installed, TensorRT first."""
     try:
         return tensorrt_build()
     except DependencyError as absent:
@@ -148,7 +148,7 @@ def any_build() -> str:
 
 
 def build_and_run(product: Product) -> str:
-    """Build y = relu(x), run it where there is a device, and say what was done."""
+    """Build y = relu(x), run it if there is a device, and return a description."""
     from advcal_edge.export.tensorrt.build import find_device
 
     plan = build_layer(product)
@@ -231,10 +231,10 @@ CAPABILITIES: Mapping[str, tuple[str, ...]] = {
 
 
 def probe(name: str) -> Finding:
-    """Do one probe; whatever it raises is the finding."""
+    """Run one probe; any exception it raises is its result."""
     try:
         return Finding(name, True, PROBES[name]())
     except ImportError as error:
         return Finding(name, False, f"not installed: {error}")
-    except Exception as error:  # a foreign library that is broken may raise anything, and that is what is looked for
+    except Exception as error:  # a broken third-party library may raise anything, and that is the result
         return Finding(name, False, first_line(error))

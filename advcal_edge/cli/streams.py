@@ -1,4 +1,4 @@
-"""Whatever this process writes, and whoever wrote the words: text that a terminal shows and does not obey."""
+"""Output streams that show untrusted text without letting it control the terminal."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class PlainStream:
         self._encoding = getattr(raw, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
-        """Write the printable of `text`; returns the length of `text`, as a text stream does."""
+        """Write the printable part of `text`; returns the length of `text`, as a text stream does."""
         plain = "\n".join(map(printable, text.split("\n")))
         self.raw.write(plain.encode(self._encoding, "backslashreplace").decode(self._encoding))
         return len(text)
 
     def writelines(self, lines: list[str]) -> None:
-        """Write each of them."""
+        """Write each of the lines."""
         for line in lines:
             self.write(line)
 
@@ -36,19 +36,19 @@ class PlainStream:
 
 @contextmanager
 def plain_streams() -> Iterator[None]:
-    """Inside, stdout and stderr are plain: those of the parser of the command line, of warnings and tracebacks too."""
+    """Make stdout and stderr plain, including output of the argument parser, warnings and tracebacks."""
     out, err = sys.stdout, sys.stderr
     plain_out, plain_err = (cast(TextIO, PlainStream(stream)) for stream in (out, err))
     sys.stdout, sys.stderr = plain_out, plain_err
     try:
         yield
     finally:
-        if sys.stdout is plain_out:  # after a broken pipe typer has put another in its place, which must stay
+        if sys.stdout is plain_out:  # after a broken pipe typer has replaced it, and its stream must stay
             sys.stdout = out
         if sys.stderr is plain_err:
             sys.stderr = err
 
 
 def terminal(stream: TextIO) -> TextIO:
-    """What lies behind a plain stream, for our own control sequences."""
+    """The stream behind a plain stream, for our own control sequences."""
     return stream.raw if isinstance(stream, PlainStream) else stream

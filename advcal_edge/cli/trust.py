@@ -1,4 +1,4 @@
-"""`advcal-edge trust`: let one bundle load what it asks for, from now on."""
+"""`advcal-edge trust`: allow one bundle to load the code and weights that it names."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 def trust(
     bundle: BundlePath,
-    withdraw: Annotated[bool, typer.Option("--withdraw", help="Forget that this bundle was trusted.")] = False,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Stop trusting this bundle.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Let a bundle, as it was calibrated, run the encoder code and read the weights that its manifest names.
+    """Allow a bundle to run the encoder code and read the weights that its manifest names.
 
-    Kept in the user's configuration folder; a bundle whose calibration differs in one byte is another one.
+    Stored in the user's configuration folder. A bundle whose calibration differs in one byte is a different bundle.
     """
     from advcal_edge import consent
     from advcal_edge.bundle import Bundle
@@ -39,6 +39,6 @@ def trust(
 
 
 def wishes(wants: Wants) -> list[str]:
-    """What a bundle may load now, a line each."""
-    found = {"may run the code": wants.code, "may read the weights": wants.weights}
-    return [f"{what} {name}" for what, name in found.items() if name is not None]
+    """What a bundle may load now, one line each."""
+    permissions = {"may run the code": wants.code, "may read the weights": wants.weights}
+    return [f"{what} {name}" for what, name in permissions.items() if name is not None]

@@ -1,4 +1,4 @@
-"""`advcal-edge verify`: attack the exported engine and say whether it is as robust as the model that was calibrated."""
+"""`advcal-edge verify`: attack the exported engines and decide whether they are as robust as the calibrated model."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ RANK = ("pass", "inconclusive", "fail")
 
 def verify(
     bundle: Annotated[
-        Path | None, typer.Argument(metavar="BUNDLE", help="Folder that `calibrate` or `demo` wrote.")
+        Path | None, typer.Argument(metavar="BUNDLE", help="Bundle folder, written by `calibrate` or `demo`.")
     ] = None,
     engine: Annotated[
         str | None,
         typer.Option(
-            "--engine", help="A precision like `fp16`, any ONNX file or plan; every forward graph and plan if left out."
+            "--engine", help="Precision like `fp16`, or path of an ONNX file or plan; default: all graphs and plans."
         ),
     ] = None,
     attacks: Annotated[str, typer.Option("--attacks", help="Budget: `quick`, `standard` or `full`.")] = "quick",
     norm: Annotated[
         str | None,
-        typer.Option("--norm", help="Norm of the ball around a sample, `linf` or `l2`; the bundle's own."),
+        typer.Option("--norm", help="Norm of the ball around a sample, `linf` or `l2`; default: the bundle's."),
     ] = None,
     eps: Annotated[
-        str | None, typer.Option("--eps", help="Radius as a fraction of the bounds, like `4/255`; the bundle's own.")
+        str | None, typer.Option("--eps", help="Radius as a fraction of the bounds, `4/255`; default: the bundle's.")
     ] = None,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Held-out samples, at most.")] = 500,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Maximum number of held-out samples.")] = 500,
     margin: Annotated[float, typer.Option("--margin", help="Largest drop allowed, as a fraction of samples.")] = MARGIN,
     losses: Annotated[
         str | None, typer.Option("--losses", help="Losses of APGD: some of ce, ce-scaled, margin, dlr.")
@@ -55,22 +55,22 @@ def verify(
         str,
         typer.Option(
             "--sources",
-            help="Models whose adversarial examples are tried too: trunk, fp32, fp16, int8, fp8; `all` or `none`.",
+            help="Models whose adversarial examples are also tried: trunk, fp32, fp16, int8, fp8; `all` or `none`.",
         ),
     ] = "all",
     rebuilds: Annotated[int, typer.Option("--rebuilds", min=0, help="Number of rebuilds per engine.")] = 0,
     cross_check: Annotated[
-        bool, typer.Option("--cross-check", help="Run the engine in polygraphy too, and stop where the two disagree.")
+        bool, typer.Option("--cross-check", help="Also run the engine in polygraphy, and stop if the two disagree.")
     ] = False,
     shard: Annotated[
-        str | None, typer.Option("--shard", help="Do part i of n, like `2/8`, and leave the verdict to `--merge`.")
+        str | None, typer.Option("--shard", help="Do part i of n, like `2/8`; `--merge` then decides.")
     ] = None,
-    merge: Annotated[bool, typer.Option("--merge", help="Put the shards of a run together and decide.")] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="Merge the shards of a run and decide.")] = False,
     state: Annotated[
-        Path | None, typer.Option("--state", help="Where a run keeps what it has done; beside the bundle.")
+        Path | None, typer.Option("--state", help="Folder for the progress of runs; default: next to the bundle.")
     ] = None,
     check: Annotated[
-        Path | None, typer.Option("--check", help="Check hashes and arithmetic of this report.json; attack nothing.")
+        Path | None, typer.Option("--check", help="Check hashes and arithmetic of this report.json without attacking.")
     ] = None,
     weights: Weights = None,
     encoder: EncoderCode = None,
@@ -78,10 +78,10 @@ def verify(
     seed: Seed = 0,
     json_output: Json = False,
 ) -> None:
-    """Attack engines and reference on the same samples, judge everything by both, and decide on the paired difference.
+    """Attack engines and reference on the same samples, judge every input by both, and decide on the paired difference.
 
-    An interrupted run goes on where it was. Exits with 0 where every engine passed (or a shard is done, or a report
-    holds), 1 where one failed or remained inconclusive.
+    An interrupted run is resumed. Exits with 0 if every engine passed (or a shard is done, or a report is correct),
+    1 if one failed or was inconclusive.
     """
     from advcal_edge.verify import VerifyOptions
 
@@ -113,7 +113,7 @@ def verify(
 
 
 def run(bundle: Bundle, console: Console, options: VerifyOptions, state: Path | None = None) -> list[dict[str, Any]]:
-    """Verify and show a report per engine; `demo` runs this too."""
+    """Verify and show one report per engine; `demo` uses this too."""
     from advcal_edge.verify.run import verify
 
     documents: list[dict[str, Any]] = []
@@ -122,7 +122,7 @@ def run(bundle: Bundle, console: Console, options: VerifyOptions, state: Path | 
 
 
 def run_shard(bundle: Bundle, console: Console, options: VerifyOptions, state: Path | None, text: str) -> int:
-    """Do one part of a run and say what is missing; the exit code."""
+    """Do one part of a run and show what is missing; returns the exit code."""
     from advcal_edge.verify import Shard
     from advcal_edge.verify.run import verify_shard
 
@@ -135,7 +135,7 @@ def run_shard(bundle: Bundle, console: Console, options: VerifyOptions, state: P
 
 
 def run_merge(bundle: Bundle, console: Console, consent: Consent, state: Path | None) -> list[dict[str, Any]]:
-    """Decide about a run that shards have done, and show its reports."""
+    """Decide on a run that shards have completed, and show its reports."""
     from advcal_edge.verify.run import merge_shards
 
     documents: list[dict[str, Any]] = []
@@ -144,7 +144,7 @@ def run_merge(bundle: Bundle, console: Console, consent: Consent, state: Path | 
 
 
 def watch(bundle: Bundle, console: Console, documents: list[dict[str, Any]]) -> Watch:
-    """Show what runs and each report, and collect the documents."""
+    """Callbacks that show what runs and each report, and collect the documents."""
     from advcal_edge.report.text import verification_table
     from advcal_edge.verify.run import Watch
 
@@ -160,7 +160,7 @@ def watch(bundle: Bundle, console: Console, documents: list[dict[str, Any]]) -> 
 
 
 def announce(bundle: Bundle, console: Console, options: VerifyOptions, run: Verification) -> None:
-    """Say what runs, on what, with which budget, and what is done already."""
+    """Show what runs, on what, with which budget, and what is already done."""
     if len(run.samples) < options.samples:
         console.say(f"the bundle holds {len(run.samples)} held-out samples, not {options.samples}; all are used")
     if options.engine is None and bundle.has(PRECISIONS["bf16"].graph):
@@ -186,10 +186,10 @@ def announce(bundle: Bundle, console: Console, options: VerifyOptions, run: Veri
 
 
 def audit_report(console: Console, path: Path, bundle: Path | None, engine: Path | None) -> bool:
-    """Check hashes and arithmetic of a report without attacking anything; whether all of it holds.
+    """Check hashes and arithmetic of a report without attacking; returns whether all of it is correct.
 
     Raises:
-        ConfigError: no bundle to hold it against.
+        ConfigError: no bundle to compare it with.
         BundleError: the report cannot be read, or was changed since the bundle listed it.
     """
     from advcal_edge.report.text import render_findings
@@ -212,10 +212,10 @@ def audit_report(console: Console, path: Path, bundle: Path | None, engine: Path
 
 
 def bundle_of(path: Path) -> Path:
-    """The bundle in whose folder `reports/ENGINE/` the report lies.
+    """The bundle whose folder `reports/ENGINE/` contains the report.
 
     Raises:
-        ConfigError: it lies elsewhere.
+        ConfigError: the report is elsewhere.
     """
     parents = path.resolve().parents
     if len(parents) > 2 and parents[1].name == "reports" and (parents[2] / MANIFEST).is_file():
