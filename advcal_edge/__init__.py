@@ -1,7 +1,7 @@
-"""Calibrate frozen Bind-style encoders against adversarial input, export them, and prove the engines as robust.
+"""Calibrate frozen Bind-style encoders against adversarial input, export them, and verify the engines' robustness.
 
 Three verbs and the runtime: `calibrate` makes a bundle, `export` adds engines, `verify` attacks them, and `Embedder`
-runs one. Each is imported when it is first asked for; the runtime alone needs no torch.
+runs one. Each is imported on first use; the runtime alone needs no torch.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ PLACES = {
     "VerifyOptions": "verify.options",
     "configure": "calibrate.config",
 }
-"""Where they are; the verbs are packages that can be called."""
+"""Module of each public name; the verbs are packages that can be called."""
 
 
 def __getattr__(name: str) -> Any:
-    """What `__all__` names, imported now; `__version__` is read from the metadata of the installation."""
+    """Import a name of `__all__`; `__version__` is read from the metadata of the installation."""
     if name == "__version__":
         from importlib.metadata import version
 

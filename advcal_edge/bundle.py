@@ -1,6 +1,6 @@
-"""One directory that holds everything a calibrated encoder is: manifest, adapter, centers, samples, graphs, reports.
+"""A directory with all parts of a calibrated encoder: manifest, adapter, centers, samples, graphs, reports.
 
-What writes bundles and what reads samples is imported where it is used: a robot does neither, and starts faster.
+Code that writes bundles or reads samples is imported where it is used: deployment needs neither, and starts faster.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from advcal_edge.changes import Staged
     from advcal_edge.probe import Probe, ProbeFile
 
-MISSES = 3  # looks at a bundle without a manifest, each when nobody writes it, before there is none
-REPORT_SCHEMA = "advcal-edge/report/3"  # `verify` writes it, pages show it, the runtime derives its verdict again
+MISSES = 3  # attempts to find a manifest while nobody writes, before the bundle counts as missing
+REPORT_SCHEMA = "advcal-edge/report/3"  # written by `verify`, rendered by pages, derived again by the runtime
 
 T = TypeVar("T")
 
@@ -41,14 +41,14 @@ class Bundle:
 
     @classmethod
     def create(cls, path: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
-        """Write a new bundle beside its place, then rename it; an existing bundle there is replaced whole.
+        """Write a new bundle next to `path`, then rename it; an existing bundle there is replaced as a whole.
 
-        Whenever this process dies, the bundle is the one before or the new one; where it is missing for a moment, who
-        opens it waits, or puts the one before back.
+        If this process dies, the bundle is the old one or the new one. If it is missing for a moment, a reader waits or
+        restores the old one.
 
         Raises:
-            BundleInUseError: another process is writing the bundle there and takes long.
-            BundleError: `path` is in use by something that is no bundle, or cannot be written.
+            BundleInUseError: another process is writing the bundle there and does not finish in time.
+            BundleError: `path` is in use by something that is not a bundle, or cannot be written.
         """
         from advcal_edge.changes import change, exclusive, replace, stage, workshop
 
@@ -74,13 +74,13 @@ class Bundle:
 
         Nothing that the manifest names is loaded, and no code runs.
 
-        Another process may be writing: what is seen is the bundle before or after that, which may mean a wait of
-        milliseconds. Where a writer was killed, the names that it was adding, replacing or removing are absent, and a
-        bundle that it was replacing whole is put back.
+        Another process may be writing: the result is the bundle before or after that change, which may take a wait of
+        milliseconds. If a writer was killed, the names that it was adding, replacing or removing are absent, and a
+        bundle that it was replacing as a whole is restored.
 
         Raises:
             BundleError: no bundle there, a manifest that is a link, too large or unreadable, an unknown schema, a field
-                of another type, or a path that leaves the bundle.
+            of another type, or a path that leads out of the bundle.
         """
         source = path / MANIFEST
         before: object = None
@@ -96,7 +96,7 @@ class Bundle:
 
                 if not path.exists() and returned(path):
                     continue
-                if misses < MISSES:  # it may be on its way: old and new change places in two steps
+                if misses < MISSES:  # it may be half replaced: old and new change places in two steps
                     misses += 1
                     settle(path)
                     continue
@@ -109,7 +109,7 @@ class Bundle:
                 break
             from advcal_edge.changes import settle
 
-            before = changing  # a writer is at it, or has died: nobody holds the lock and this is still the manifest
+            before = changing  # a writer is active or has died: nobody holds the lock and the manifest is unchanged
             settle(path)
         for name in manifest["files"]:
             inside(path, name)
@@ -131,7 +131,7 @@ class Bundle:
         return self._settled(name, checked)
 
     def read(self, name: str, limit: Limit) -> bytes:
-        """Bytes of a listed file, after checking their hash: what was checked is what is used.
+        """Bytes of a listed file, after checking their hash; the bytes checked are the bytes returned.
 
         Raises:
             BundleChangedError: another command replaced or removed it since this bundle was opened.
@@ -154,12 +154,12 @@ class Bundle:
                 f"bundle `{self.path}` lacks `{name}`, which its manifest lists", hint=making(name, self.path)
             )
         size, listed = path.stat().st_size, self.manifest["files"][name].get("bytes")
-        if listed not in (None, size):  # before hashing: a file without end may have taken its place
+        if listed not in (None, size):  # before hashing: it may have been replaced by an endless file
             raise BundleError(
                 f"`{path}` was changed or truncated: it has {size} bytes, the manifest says {listed}",
                 hint=making(name, self.path),
             )
-        limits.LISTED_BYTES.check(size, f"`{path}`", BundleError)  # holes of a file take no room and long to hash
+        limits.LISTED_BYTES.check(size, f"`{path}`", BundleError)  # holes of a sparse file are free but slow to hash
         return path
 
     def _compare(self, name: str, found: str) -> None:
@@ -172,7 +172,7 @@ class Bundle:
             )
 
     def _settled(self, name: str, use: Callable[[], T]) -> T:
-        """Use a file; one that is amiss is looked at again once nobody writes, and told from one that was replaced."""
+        """Use a file; on an error retry once nobody writes, and report separately if it was replaced."""
         try:
             return use()
         except (BundleError, OSError) as error:
@@ -180,13 +180,13 @@ class Bundle:
         try:
             return use()
         except (BundleError, OSError) as error:
-            self._check_listed(name, error)  # it may have been replaced since the first look
+            self._check_listed(name, error)  # it may have been replaced since the first attempt
             if isinstance(error, BundleError):
                 raise
             raise BundleError(f"cannot read `{self.path / name}`: {error.strerror or error}") from error
 
     def _check_listed(self, name: str, cause: Exception) -> None:
-        """Refuse to go on where the manifest on disk, once nobody writes it, says something else of a file."""
+        """Raise if the manifest on disk, once nobody writes it, has another entry for a file."""
         known = self.manifest["files"].get(name)
         if known is not None and Bundle.open(self.path).manifest["files"].get(name) != known:
             raise BundleChangedError(
@@ -197,12 +197,12 @@ class Bundle:
     def identity(self) -> str:
         """Hash of the manifest without reports and plans: what was calibrated and exported.
 
-        Whoever looked at it since, and for whichever devices plans were built of it.
+        It does not depend on reports, or on the devices that plans were built for.
         """
         return self._digest(("reports/", "engines/"), self.manifest)
 
     def origin(self) -> str:
-        """Hash of the manifest without graphs, plans and reports: what was calibrated, exported or not."""
+        """Hash of the manifest without graphs, plans and reports: the calibration, exported or not."""
         sections = {name: section for name, section in self.manifest.items() if name != "graphs"}
         return self._digest(("reports/", "engines/", "onnx/"), sections)
 
@@ -211,20 +211,20 @@ class Bundle:
         return sha256_bytes(canonical({**sections, "files": kept}))
 
     def has(self, name: str) -> bool:
-        """Whether the manifest lists `name`."""
+        """Does the manifest list `name`?"""
         return name in self.manifest["files"]
 
     def add(self, files: Mapping[str, bytes | Path], **sections: Any) -> Bundle:
         """Add or replace files (bytes, or staged paths that are moved) and top-level manifest sections.
 
-        A section may be a function of what the section holds by then. What other processes add meanwhile stays.
-        Whoever opens the bundle sees all of this or none of it; if this process dies, the bundle is as before, or as
-        after, or lacks the names that were to be replaced.
+        A section may be a function of its current content. Changes by other processes are kept. A reader sees all of
+        this or none of it; if this process dies, the bundle is as before, or as after, or lacks the names that were to
+        be replaced.
 
         Raises:
-            BundleChangedError: the bundle was calibrated anew since this one was opened.
-            BundleInUseError: another process is writing it and takes long.
-            BundleError: a name leaves the bundle, or the disk refuses; the bundle is as before or lacks those names.
+            BundleChangedError: the bundle was calibrated again since this one was opened.
+            BundleInUseError: another process is writing it and does not finish in time.
+            BundleError: a name leads out of the bundle, or the write fails; the bundle is as before or lacks the names.
         """
         for name in files:
             inside(self.path, name)
@@ -236,19 +236,19 @@ class Bundle:
             return self._change(stage(files, folder), (), sections)
 
     def remove(self, names: Collection[str], **sections: Any) -> Bundle:
-        """Take listed files out of the manifest and off the disk, and replace top-level sections, as `add` does.
+        """Remove listed files from the manifest and the disk, and replace top-level sections, as `add` does.
 
-        Names that the manifest does not list are left alone.
+        Names that the manifest does not list are ignored.
 
         Raises:
-            BundleChangedError: the bundle was calibrated anew since this one was opened.
-            BundleInUseError: another process is writing it and takes long.
-            BundleError: the disk refuses.
+            BundleChangedError: the bundle was calibrated again since this one was opened.
+            BundleInUseError: another process is writing it and does not finish in time.
+            BundleError: the disk cannot be written.
         """
         return self._change({}, names, sections)
 
     def _change(self, ready: Mapping[str, Staged], gone: Collection[str], sections: Mapping[str, Any]) -> Bundle:
-        """Under the lock: read the manifest as it is now, and change it and the files."""
+        """Under the lock: read the current manifest, then change it and the files."""
         from advcal_edge.changes import change, exclusive, foundation
 
         with exclusive(self.path):
@@ -267,11 +267,11 @@ class Bundle:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """A folder inside the bundle for files under way; it is gone afterwards, whatever happened.
+        """A folder inside the bundle for unfinished files; always removed afterwards.
 
         Raises:
             BundleChangedError: another command replaced the bundle meanwhile, and the folder with it.
-            BundleError: the disk refuses.
+            BundleError: the disk cannot be written.
         """
         from advcal_edge.changes import workshop
 
@@ -295,10 +295,10 @@ class Bundle:
         Raises:
             BundleError: missing or not an object.
         """
-        found = self.manifest.get(name)
-        if not isinstance(found, dict):
+        section = self.manifest.get(name)
+        if not isinstance(section, dict):
             raise BundleError(f"`{self.path / MANIFEST}` has no section `{name}`")
-        return found
+        return section
 
     @property
     def modality(self) -> Modality:
@@ -311,10 +311,10 @@ class Bundle:
         return ThreatModel.from_json(self.section("threat"))
 
     def centers(self) -> Centers:
-        """The frozen centers, hash checked.
+        """The frozen centers; their hash is checked.
 
         Raises:
-            BundleError: the file was changed, or its labels are not those of the manifest.
+            BundleError: the file was changed, or its labels differ from those of the manifest.
         """
         centers = Centers.load(self.file("centers.safetensors"))
         stated = self.manifest.get("centers", {}).get("labels")
@@ -326,15 +326,15 @@ class Bundle:
         return centers
 
     def probe(self, n: int | None = None) -> Probe:
-        """The held-out samples that `verify` attacks, hash checked; the first `n`, or all."""
+        """The held-out samples that `verify` attacks: the first `n`, or all; their hash is checked."""
         return self.samples("probe.npz").head(n)
 
     def calibration(self) -> Probe:
-        """Training samples kept for the quantiser, disjoint from the probe, hash checked."""
+        """Training samples for the quantiser, disjoint from the probe; their hash is checked."""
         return self.samples("calibration.npz").head()
 
     def samples(self, name: str) -> ProbeFile:
-        """A file of samples, hash and labels checked, for reading it block by block.
+        """A file of samples, to be read block by block; hash and labels are checked.
 
         Raises:
             BundleError: the file was changed, or has labels without a center.
@@ -342,15 +342,15 @@ class Bundle:
         from advcal_edge.probe import ProbeFile
 
         path = self.file(name)
-        found = ProbeFile.open(path, self.modality.input)
+        samples = ProbeFile.open(path, self.modality.input)
         classes = len(self.centers().labels)
-        if len(found.y) and not (found.y.min() >= 0 and found.y.max() < classes):
-            raise BundleError(f"`{path}` has labels {found.y.min()} to {found.y.max()} for {classes} centers")
-        return found
+        if len(samples.y) and not (samples.y.min() >= 0 and samples.y.max() < classes):
+            raise BundleError(f"`{path}` has labels {samples.y.min()} to {samples.y.max()} for {classes} centers")
+        return samples
 
 
 def read_manifest(source: Path) -> dict[str, Any]:
-    """The manifest in a file, every field checked.
+    """Read a manifest and check every field.
 
     Raises:
         BundleError: a link, too large, unreadable, of an unknown schema, or with a field of another type.
@@ -383,7 +383,7 @@ def check_destination(path: Path) -> None:
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a folder holds a bundle of any version and nothing that neither its manifest lists nor a writer left."""
+    """Is this a bundle of any version, without files other than those listed or left by a writer?"""
     from advcal_edge.leftovers import foreign
 
     try:
@@ -396,7 +396,7 @@ def is_bundle(path: Path) -> bool:
 
 
 def making(name: str, path: Path) -> str:
-    """The command that makes `name`."""
+    """The command that creates `name`."""
     if name.startswith("onnx/"):
         return f"export again: `{command('export', path)}`"
     if name.startswith("engines/"):

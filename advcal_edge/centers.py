@@ -1,4 +1,4 @@
-"""Frozen semantic centers: one unit vector a class, or several, against which every embedding is scored."""
+"""Frozen semantic centers: one or several unit vectors per class, against which every embedding is scored."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ NO_CENTERS = Complaint(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Centers:
-    """Class centers of unit norm, (k, d) or (k, c, d) with c centers a class. Never trained.
+    """Class centers of unit norm, (k, d) or (k, c, d) with c centers per class. Never trained.
 
-    Scores are z C^T / temperature; of several centers of a class the nearest decides (UniBind, arXiv 2403.12532).
+    Scores are z C^T / temperature; with several centers per class the nearest decides (UniBind, arXiv 2403.12532).
     """
 
     labels: tuple[str, ...]
@@ -32,7 +32,7 @@ class Centers:
     temperature: float
     source: str
     softness: float = 0.0
-    """Of the maximum over a class's centers, where a gradient is wanted; 0 lets only the nearest center pull."""
+    """Softness of the maximum over a class's centers, used for gradients; at 0 only the nearest center counts."""
 
     def __post_init__(self) -> None:
         if self.vectors.ndim not in (2, 3) or self.vectors.shape[0] != len(self.labels) or 0 in self.vectors.shape:
@@ -60,18 +60,18 @@ class Centers:
 
     @property
     def per_class(self) -> int:
-        """How many centers (c) each class has."""
+        """Number of centers (c) per class."""
         return 1 if self.vectors.ndim == 2 else int(self.vectors.shape[1])
 
     def like(self, z: Array) -> Array:
-        """All vectors (k * c, d) in the library, dtype and place of `z`."""
+        """All vectors (k * c, d) in the library, dtype and device of `z`."""
         flat = self.vectors.reshape(-1, self.dim)
         if is_numpy_array(z):
             return flat
         return array_namespace(z).asarray(flat, dtype=z.dtype, device=device(z))
 
     def scores(self, z: Array) -> Array:
-        """Scores (n, k) of embeddings z (n, d): of each class's centers the nearest counts."""
+        """Scores (n, k) of embeddings z (n, d); the nearest center of each class counts."""
         each = (z @ self.like(z).T) / self.temperature
         if self.per_class == 1:
             return each
@@ -79,7 +79,7 @@ class Centers:
         return xp.max(self._grouped(each), axis=-1)
 
     def smooth_scores(self, z: Array) -> Array:
-        """`scores` for losses: softness * log mean_j exp(s_j / softness) over a class's centers; `scores` where 0."""
+        """`scores` for losses: softness * log mean_j exp(s_j / softness) over a class's centers; at 0 `scores`."""
         if self.per_class == 1 or self.softness == 0:
             return self.scores(z)
         xp = array_namespace(z)
@@ -104,7 +104,7 @@ class Centers:
         return array_namespace(each).reshape(each, (each.shape[0], len(self.labels), self.per_class))
 
     def predict(self, z: Array) -> Array:
-        """Index (n,) of the best center for each embedding; -1, which is no class, where an embedding is not finite."""
+        """Index (n,) of the best center per embedding; -1, which is not a class, where an embedding is not finite."""
         xp = array_namespace(z)
         with np.errstate(invalid="ignore"):
             scores = self.scores(z)
@@ -127,7 +127,7 @@ class Centers:
 
     def to_bytes(self) -> bytes:
         """As a safetensors file; labels, temperature and source are in its metadata."""
-        # one key: the order of several is random, and with it the hash of the file
+        # a single key: the order of several is random, and would change the hash of the file
         described = {
             "labels": list(self.labels),
             "temperature": self.temperature,
@@ -141,7 +141,7 @@ class Centers:
         """Read a file that `to_bytes` wrote.
 
         Raises:
-            BundleError: not safetensors, metadata without a field, or no centers as they must be.
+            BundleError: not safetensors, metadata without a field, or invalid centers.
         """
         with open_tensors(path, "np", NO_CENTERS) as file:
             described, vectors = file.document("centers"), file.tensor("centers")

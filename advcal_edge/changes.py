@@ -1,9 +1,9 @@
-"""Changes of a bundle on disk: whenever a writer dies, the bundle is as before, as after, or lacks the names at issue.
+"""Crash-safe changes of a bundle on disk: it is as before, as after, or lacks the names being changed.
 
-Files are complete on the disk before any of them gets its name. A first manifest leaves out the names at issue and
-says under `changing` which they are; files are renamed and removed; the last manifest lists them. So a manifest never
-lists a file that is not there or that is another one. A reader who meets the first manifest waits for the last; if
-its writer is dead, the names are absent, and the next writer removes the files.
+Files are completely on disk before any of them is renamed. A first manifest leaves out the names being changed and
+lists them under `changing`; files are renamed and removed; the last manifest lists them. So a manifest never lists a
+file that is missing or different. A reader of the first manifest waits for the last one; if its writer is dead, the
+names are absent, and the next writer removes the files.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ MADE_LATER = ("onnx/", "engines/", "reports/")
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A file that is complete on the disk and waits for its name."""
+    """A file that is completely on disk and not yet renamed."""
 
     path: Path
     sha256: str
     bytes: int
 
     def entry(self) -> dict[str, Any]:
-        """What the manifest says of it."""
+        """Its entry in the manifest."""
         return {"sha256": self.sha256, "bytes": self.bytes}
 
 
 @contextmanager
 def exclusive(bundle: Path) -> Iterator[None]:
-    """Be the only writer of a bundle, with what killed ones left behind put back or removed.
+    """Become the only writer of a bundle; changes of killed writers are undone or cleaned up.
 
     Raises:
-        BundleInUseError: another process writes it and takes long.
+        BundleInUseError: another process writes it and does not finish in time.
         BundleError: the folder cannot be written.
     """
     whole = bundle.resolve()
@@ -69,13 +69,13 @@ def exclusive(bundle: Path) -> Iterator[None]:
 
 @contextmanager
 def workshop(bundle: Path, parent: Path, name: str) -> Iterator[Path]:
-    """A folder for what is under way for a bundle; others leave it alone while this process lives, then it is gone.
+    """A folder for unfinished files of a bundle; others leave it alone while this process lives, then it is removed.
 
     Raises:
         OSError: `parent` cannot be written.
         BundleError: the bundle is being written by another process, or cannot be.
     """
-    with exclusive(bundle):  # whoever cleans up holds this lock, so sees the folder with its own lock or not at all
+    with exclusive(bundle):  # cleanup holds this lock, so it sees the folder with its own lock or not at all
         folder = temporary_folder(parent, name)
         lock = Lock(folder / LOCK)
         lock.take(folder, wait=0)
@@ -87,10 +87,10 @@ def workshop(bundle: Path, parent: Path, name: str) -> Iterator[Path]:
 
 
 def stage(files: Mapping[str, bytes | Path], folder: Path) -> dict[str, Staged]:
-    """Have the files on the disk, under any name: bytes are written into `folder`, paths stay where they are.
+    """Put the files on disk, under any name: bytes are written into `folder`, paths stay where they are.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: the disk cannot be written.
     """
     ready = {}
     for number, (name, content) in enumerate(files.items()):
@@ -112,10 +112,10 @@ def change(
     gone: Collection[str],
     sections: Mapping[str, Any],
 ) -> None:
-    """Under the lock: give staged files their names, take `gone` away, and write the manifest.
+    """Under the lock: rename staged files, remove `gone`, and write the manifest.
 
     Raises:
-        BundleError: the disk refuses.
+        BundleError: the disk cannot be written.
     """
     listed = manifest["files"]
     changing = {name: [staged.sha256] for name, staged in ready.items()}
@@ -138,10 +138,10 @@ def change(
 
 
 def replace(new: Path, bundle: Path) -> None:
-    """Under the lock: put a whole new bundle in the place of the one before, which stays until the new one is there.
+    """Under the lock: replace a bundle as a whole; the old one is kept until the new one is in place.
 
     Raises:
-        OSError: the disk refuses; the bundle before is back.
+        OSError: the disk cannot be written; the old bundle is restored.
     """
     if not bundle.exists():
         move(new, bundle)
@@ -159,10 +159,10 @@ def replace(new: Path, bundle: Path) -> None:
 
 
 def settle(bundle: Path) -> None:
-    """Wait until nobody writes a bundle; for readers, who write nothing.
+    """Wait until nobody writes a bundle; for readers, which write nothing.
 
     Raises:
-        BundleInUseError: somebody does for long.
+        BundleInUseError: a writer does not finish in time.
     """
     lock, end = Lock(beside(bundle)), time.monotonic() + WAIT
     while lock.held():
@@ -172,5 +172,5 @@ def settle(bundle: Path) -> None:
 
 
 def foundation(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """The files that a calibration wrote, with their hashes: all that is added later is made of them."""
+    """The files that a calibration wrote, with their hashes; everything added later is derived from them."""
     return {name: entry["sha256"] for name, entry in manifest["files"].items() if not name.startswith(MADE_LATER)}

@@ -1,4 +1,4 @@
-"""Commands as hints name them: quoted, so that what a shell is given is what was meant, whatever a path is called."""
+"""Commands in hints, quoted so that a shell reads any path correctly."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import shlex
 
 
 def command(name: str, *words: object) -> str:
-    """`advcal-edge NAME` with its words, each quoted where a shell would read it otherwise."""
+    """`advcal-edge NAME` with its words, quoted where the shell needs it."""
     return " ".join(("advcal-edge", name, *(shlex.quote(str(word)) for word in words)))

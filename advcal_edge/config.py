@@ -1,4 +1,4 @@
-"""Settings in layers: defaults, a modality's preset, a TOML file, `--set`, then flags; each key is known and typed."""
+"""Settings in layers: defaults, a modality's preset, a TOML file, `--set`, then flags; keys and types are checked."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Nested values from one place; `origin` names that place in error messages."""
+    """Nested values from one source; `origin` names it in error messages."""
 
     origin: str
     values: Mapping[str, Any]
 
 
 def resolve(kind: type[T], layers: Sequence[Layer]) -> T:
-    """Build the dataclass `kind`: its defaults, overridden key by key by each layer in turn, the last one winning.
+    """Build the dataclass `kind`: its defaults, overridden key by key by each layer; later layers win.
 
     Raises:
-        ConfigError: unknown key (with the nearest match), a value of the wrong type, or a required key left out.
+        ConfigError: unknown key (with the nearest match), a value of the wrong type, or a missing required key.
     """
     chosen: dict[str, Any] = {}
     for layer in layers:
@@ -76,10 +76,10 @@ def _overlay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
 
 
 def _typed(kind: type, values: Mapping[str, Any], origin: str, prefix: str) -> dict[str, Any]:
-    """The values with the types that the fields of `kind` declare."""
+    """Convert the values to the types that the fields of `kind` declare."""
     hints = get_type_hints(kind)
     known = [field.name for field in fields(kind)]
-    found: dict[str, Any] = {}
+    typed: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
         if key not in known:
@@ -89,19 +89,19 @@ def _typed(kind: type, values: Mapping[str, Any], origin: str, prefix: str) -> d
         if is_dataclass(hint):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{origin}: `{name}` is a section; expected keys below it, like `{name}.KEY=VALUE`")
-            found[key] = _typed(hint, value, origin, f"{name}.")  # type: ignore[arg-type]
+            typed[key] = _typed(hint, value, origin, f"{name}.")  # type: ignore[arg-type]
         elif get_origin(hint) is Mapping:
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{origin}: `{name}` is a section; expected keys below it, like `{name}.KEY=VALUE`")
             (_, kept) = get_args(hint)
-            found[key] = {str(k): _coerce(kept, v, f"{origin}: `{name}.{k}`") for k, v in value.items()}
+            typed[key] = {str(k): _coerce(kept, v, f"{origin}: `{name}.{k}`") for k, v in value.items()}
         else:
-            found[key] = _coerce(hint, value, f"{origin}: `{name}`")
-    return found
+            typed[key] = _coerce(hint, value, f"{origin}: `{name}`")
+    return typed
 
 
 def _coerce(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the type `hint`; text is read, numbers are never rounded."""
+    """`value` as the type `hint`; text is parsed, numbers are never rounded."""
     if get_origin(hint) in (Union, types.UnionType):
         if value is None or value == "none":
             return None
@@ -147,9 +147,9 @@ def read_number(text: str) -> float:
     """Read `0.5`, `1e-3` or `4/255`.
 
     Raises:
-        ValueError, ZeroDivisionError, OverflowError: it is none, or not finite.
+        ValueError, ZeroDivisionError, OverflowError: not a number, or not finite.
     """
-    if "e" in text.lower():  # an exponent could name a number of any length, which a fraction would write out
+    if "e" in text.lower():  # an exponent could denote a huge number, which a fraction would write out
         number = float(text)
     else:
         above, slash, below = text.partition("/")
@@ -176,7 +176,7 @@ _EXPECTED: Mapping[Any, str] = {
 
 
 def _build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
-    """The dataclass, section by section, so that each checks itself."""
+    """Build the dataclass, section by section, so that each checks itself."""
     hints = get_type_hints(kind)
     arguments = dict(values)
     for field in fields(kind):  # type: ignore[arg-type]

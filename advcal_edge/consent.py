@@ -1,4 +1,4 @@
-"""What a person lets a bundle load: the code of its encoder, and weights outside it. A bundle never decides that."""
+"""What a bundle may load: the code of its encoder, and weights outside it. Only the user decides, never the bundle."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ SCHEMA = "advcal-edge/trust/1"
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """What a bundle asks to load beyond what this package and its own folder hold; None where it asks for nothing."""
+    """What a bundle needs beyond this package and its own folder; None where it needs nothing."""
 
     bundle: str
-    """`Bundle.origin`: consent is given to exactly this calibration."""
+    """`Bundle.origin`: consent is for exactly this calibration."""
     code: str | None
     """Name of an encoder that is not built in: `package.module:factory`, or an entry point of another package."""
     weights: str | None
-    """Path of a checkpoint outside the bundle, as the manifest has it."""
+    """Path of a checkpoint outside the bundle, as in the manifest."""
 
     @classmethod
     def of(cls, bundle: Bundle) -> Wants:
-        """Read them from the manifest; nothing is loaded."""
+        """Read them from the manifest, without loading anything."""
         section = bundle.manifest.get("encoder")
         if section is None:
             return cls(bundle.origin(), None, None)
@@ -42,13 +42,13 @@ class Wants:
 
     @property
     def nothing(self) -> bool:
-        """Whether the bundle needs no consent."""
+        """Does the bundle need no consent?"""
         return self.code is None and self.weights is None
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderChoice:
-    """An encoder that may be opened: its name, its sensor, and where its weights are."""
+    """An encoder that may be opened: its name, its sensor, and the path of its weights."""
 
     name: str
     modality: str
@@ -57,23 +57,23 @@ class EncoderChoice:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What was named for one command; what was trusted before (`trust`) counts as well."""
+    """What the user allowed for one command; what was trusted before (`trust`) also counts."""
 
     encoder: str | None = None
-    """The encoder whose code may run; it must be the one that the bundle names."""
+    """The encoder whose code may run; must be the one that the bundle names."""
     weights: Path | None = None
-    """Where the checkpoint is, in place of what the bundle says."""
+    """Path of the checkpoint, in place of the bundle's."""
     plan_code: bool = False
-    """Whether plans may bring code for the host, which opening them executes."""
+    """May plans contain code for the host, which runs when they are loaded?"""
     built: bool = False
-    """Whether the engine that is named was built by this process: then it may."""
+    """Was the named engine built by this process? Then it may."""
 
     def choose_encoder(self, bundle: Bundle) -> EncoderChoice:
         """The encoder of a bundle, if its code and its weights may be loaded.
 
         Raises:
-            BundleError: the bundle names code or a file that nobody allowed, or does not say what its encoder is.
-            ConfigError: `encoder` is another one than the bundle names.
+            BundleError: the bundle needs code or a file that was not allowed, or does not name its encoder.
+            ConfigError: `encoder` differs from the one that the bundle names.
         """
         section, wants = bundle.section("encoder"), Wants.of(bundle)
         name, modality, stored = section["name"], section["modality"], section["weights"]
@@ -113,29 +113,29 @@ class Consent:
 
 
 NOTHING = Consent()
-"""Nothing was named."""
+"""Consent to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What was allowed for one bundle for good."""
+    """What was allowed for one bundle permanently."""
 
     encoder: str
     weights: Path | None
 
 
 def own_weights(bundle: Bundle, stored: str) -> Path | None:
-    """Place of weights that the bundle's calibration lists, one file or all files of a folder, hashes checked.
+    """Path of weights that the bundle's calibration lists, one file or all files of a folder, with hashes checked.
 
     Raises:
-        BundleError: one of them was changed, or a folder holds others beside them.
+        BundleError: one of them was changed, or a folder holds other files.
     """
     names = [name for name in foundation(bundle.manifest) if name == stored or name.startswith(f"{stored}/")]
     if not names:
         return None
     place = inside(bundle.path, stored)
     listed = {bundle.file(name) for name in names}
-    for path in tree(place):  # an encoder picks files of a folder by itself
+    for path in tree(place):  # an encoder chooses files of a folder itself
         if path not in listed and (path.is_symlink() or not path.is_dir()):
             raise BundleError(
                 f"`{path}` lies among the weights of `{bundle.path}`, and its manifest does not list it",
@@ -145,9 +145,9 @@ def own_weights(bundle: Bundle, stored: str) -> Path | None:
 
 
 def trust(bundle: Bundle) -> Wants:
-    """Allow a bundle, in exactly this state of calibration, to load what it asks for from now on; return what that is.
+    """Allow a bundle, in exactly this state of calibration, to load what it needs from now on; return what that is.
 
-    Kept in the user's configuration folder, one file per bundle.
+    Stored in the user's configuration folder, one file per bundle.
 
     Raises:
         BundleError: the folder cannot be written.
@@ -166,7 +166,7 @@ def trust(bundle: Bundle) -> Wants:
 
 
 def withdraw(bundle: Bundle) -> bool:
-    """Forget that a bundle was trusted; whether it was."""
+    """Stop trusting a bundle; returns whether it was trusted."""
     path = trust_path(bundle.origin())
     trusted = path.is_file()
     path.unlink(missing_ok=True)
@@ -174,24 +174,24 @@ def withdraw(bundle: Bundle) -> bool:
 
 
 def read_trust(bundle: str) -> Trust | None:
-    """What was allowed for the bundle with this origin, if anything.
+    """What was allowed for the bundle with this origin, or None.
 
     Raises:
-        ConfigError: the file that says it is damaged.
+        ConfigError: the stored file is damaged.
     """
     path = trust_path(bundle)
     if not path.is_file():
         return None
     hint = "remove it, and trust the bundle again with `advcal-edge trust`"
-    found = read_object(path, limits.DOCUMENT_BYTES, ConfigError, hint=hint)
-    encoder, weights = found.get("encoder"), found.get("weights")
-    if found.get("schema") != SCHEMA or not isinstance(encoder, str) or not isinstance(weights, (str, type(None))):
+    stored = read_object(path, limits.DOCUMENT_BYTES, ConfigError, hint=hint)
+    encoder, weights = stored.get("encoder"), stored.get("weights")
+    if stored.get("schema") != SCHEMA or not isinstance(encoder, str) or not isinstance(weights, (str, type(None))):
         raise ConfigError(f"`{path}` does not say what was trusted; expected schema `{SCHEMA}`", hint=hint)
     return Trust(encoder, None if weights is None else Path(weights))
 
 
 def trust_path(bundle: str) -> Path:
-    """Where it is kept what the bundle with this origin may load."""
+    """Path of the file that stores what the bundle with this origin may load."""
     configured = os.environ.get("XDG_CONFIG_HOME", "")
     root = Path(configured) if Path(configured).is_absolute() else Path.home() / ".config"
     return root / "advcal-edge" / "trust" / f"{bundle}.json"

@@ -1,4 +1,4 @@
-"""JSON and TOML from files that anybody may have written: bounded, strict, and plain types only."""
+"""Read untrusted JSON and TOML: bounded, strict, plain types only."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ LARGEST_INTEGER = 2**64
 
 
 def read_json(path: Path, limit: Limit, kind: type[AdvcalError], *, hint: str | None = None) -> Any:
-    """What a JSON file holds.
+    """Content of a JSON file.
 
     Raises:
-        kind: unreadable, larger than `limit`, or not what `parse_json` takes.
+        kind: unreadable, larger than `limit`, or rejected by `parse_json`.
     """
     return parse_json(read_bytes(path, limit, kind), f"`{path}`", kind, hint=hint)
 
 
 def read_object(path: Path, limit: Limit, kind: type[AdvcalError], *, hint: str | None = None) -> dict[str, Any]:
-    """The JSON object that a file holds.
+    """The JSON object in a file.
 
     Raises:
-        kind: as for `read_json`, or the file holds something other than an object.
+        kind: as for `read_json`, or the file holds anything but an object.
     """
-    found = read_json(path, limit, kind, hint=hint)
-    if not isinstance(found, dict):
-        raise kind(f"`{path}` holds a {type(found).__name__}; expected a JSON object", hint=hint)
-    return found
+    document = read_json(path, limit, kind, hint=hint)
+    if not isinstance(document, dict):
+        raise kind(f"`{path}` holds a {type(document).__name__}; expected a JSON object", hint=hint)
+    return document
 
 
 def parse_json(data: bytes | str, where: str, kind: type[AdvcalError], *, hint: str | None = None) -> Any:
-    """JSON as RFC 8259 has it: no NaN, no infinity, no number beyond a float, no lone surrogate, bounded nesting.
+    """Parse JSON as in RFC 8259: no NaN, no infinity, no number beyond a float, no lone surrogate, bounded nesting.
 
     Raises:
         kind: anything else; the message begins with `where`.
     """
     try:
-        found = json.loads(data if isinstance(data, str) else data.decode("utf-8"), parse_constant=_refuse_constant)
-        check_values(found)
+        document = json.loads(data if isinstance(data, str) else data.decode("utf-8"), parse_constant=_refuse_constant)
+        check_values(document)
     except (ValueError, RecursionError) as error:
         raise kind(f"{where} cannot be read as JSON: {error}", hint=hint) from error
-    return found
+    return document
 
 
 def read_toml(path: Path, kind: type[AdvcalError]) -> dict[str, Any]:
-    """What a TOML file holds.
+    """Content of a TOML file.
 
     Raises:
         kind: unreadable, too large, not TOML, or numbers and nesting out of bounds.
@@ -64,18 +64,18 @@ def read_toml(path: Path, kind: type[AdvcalError]) -> dict[str, Any]:
 
     data = read_bytes(path, limits.DOCUMENT_BYTES, kind)
     try:
-        found = tomllib.loads(data.decode("utf-8"))
-        check_values(found)
+        document = tomllib.loads(data.decode("utf-8"))
+        check_values(document)
     except (ValueError, RecursionError) as error:
         raise kind(f"`{path}` is not TOML: {error}") from error
-    return found
+    return document
 
 
 def check_values(document: object) -> None:
-    """Look at every value of a document, without recursion.
+    """Check every value of a document, without recursion.
 
     Raises:
-        ValueError: nesting too deep, a number that is not finite or of more than 64 bits, or text that is no Unicode.
+        ValueError: nesting too deep, a number that is not finite or has more than 64 bits, or invalid Unicode.
     """
     deepest = limits.JSON_DEPTH.value
     waiting: list[tuple[object, int]] = [(document, 1)]

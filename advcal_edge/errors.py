@@ -1,4 +1,4 @@
-"""Every error a user can meet: what was found, what was expected, where, and a hint with the command that mends it."""
+"""All errors for users: what was found, what was expected, where, and a hint with the command that fixes it."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ class BundleError(AdvcalError):
 
 
 class BundleInUseError(BundleError):
-    """A bundle, or the folder of a run, that another process writes just now."""
+    """A bundle, or the folder of a run, that another process is writing."""
 
 
 class BundleChangedError(BundleError):
-    """A bundle that another command changed while this one worked on it."""
+    """A bundle that another command changed while this one used it."""
 
 
 class EngineError(AdvcalError):
-    """A graph or engine that cannot be loaded, or that does not fit the bundle it is used with."""
+    """A graph or engine that cannot be loaded, or that does not fit its bundle."""
 
 
 class ExportError(AdvcalError):
-    """A graph that cannot be exported, or one that is broken."""
+    """A graph that cannot be exported, or that is broken."""
 
 
 class FidelityError(ExportError):
-    """An exported graph that does not compute what the module computes."""
+    """An exported graph that does not compute the same as its module."""
 
 
 class DependencyError(AdvcalError):
-    """An optional package is not installed; the hint names the extra that brings it."""
+    """An optional package is not installed; the hint names the extra that installs it."""
 
     def __init__(self, package: str, *, extra: str, purpose: str, hint: str | None = None) -> None:
         super().__init__(
@@ -60,5 +60,5 @@ class DependencyError(AdvcalError):
 
 
 def first_line(error: Exception) -> str:
-    """The part of a foreign message that people can use: its first line, or its type where it says nothing."""
+    """The useful part of a third-party message: its first line, or the error's type if it is empty."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,4 +1,4 @@
-"""What killed commands leave behind: known by its name and by a lock that nobody holds, and nothing else is touched."""
+"""Leftovers of killed commands, identified by name and by a lock that nobody holds. Other files are never touched."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from advcal_edge.manifest import CHANGING, MANIFEST
 from advcal_edge.storage import inside, is_temporary, move, sha256_file, tree, write_atomic
 
 LOCK = ".lock"
-"""Lock of an unfinished folder, inside it: while it is held, its maker lives."""
+"""Lock inside an unfinished folder: while it is held, the command that made the folder is alive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """Something that a killed command left; `goes_on` names the command that continues from it, if one does."""
+    """A file or folder that a killed command left; `goes_on` names the command that continues from it, if any."""
 
     path: Path
     what: str
@@ -37,7 +37,7 @@ class Leftover:
 
 
 def leftovers(bundle: Path) -> list[Leftover]:
-    """What killed commands left in a bundle and beside it; what living ones have under way is not among it."""
+    """Leftovers of killed commands in a bundle and next to it; unfinished files of running commands do not count."""
     whole = bundle.resolve()
     if Lock(beside(whole)).held():
         return []
@@ -62,7 +62,7 @@ def runs(root: Path) -> list[Path]:
 
 
 def siblings(bundle: Path) -> list[Path]:
-    """Folders beside a bundle in which a new one is made or the one before is kept until the new one is in place."""
+    """Folders next to a bundle that hold a new bundle, or the old one until the new one is in place."""
     with suppress(OSError):
         return sorted(
             path
@@ -73,46 +73,46 @@ def siblings(bundle: Path) -> list[Path]:
 
 
 def within(bundle: Path) -> Iterator[Path]:
-    """Files and folders inside a bundle that their makers have not finished or have not removed."""
+    """Files and folders inside a bundle that are unfinished or not yet removed."""
     yield from filter(is_temporary, tree(bundle, lambda name: not is_temporary(Path(name))))
 
 
 def unfinished(bundle: Path) -> set[Path]:
-    """Whatever lies in a bundle, is not of it, and is ours all the same, whether its maker lives or not."""
+    """Files in a bundle that are not part of it but ours, whether or not the command that made them is alive."""
     return {*within(bundle), *strays(bundle), bundle / LOCK}
 
 
 def foreign(bundle: Path, listed: Collection[str]) -> list[str]:
-    """Names of files in a bundle that neither its manifest lists nor a writer has under way or left behind."""
+    """Names of files in a bundle that are not listed in its manifest and do not come from a writer."""
     left, ours = unfinished(bundle), {MANIFEST, *listed}
-    found = [path for path in tree(bundle) if path.is_symlink() or not path.is_dir()]
-    others = [path for path in found if path not in left and left.isdisjoint(path.parents)]
+    paths = [path for path in tree(bundle) if path.is_symlink() or not path.is_dir()]
+    others = [path for path in paths if path not in left and left.isdisjoint(path.parents)]
     return sorted(name for path in others if (name := path.relative_to(bundle).as_posix()) not in ours)
 
 
 def dead(paths: Iterator[Path] | list[Path]) -> list[Path]:
-    """Those whose makers no longer live; asked by who holds the lock of the bundle, or when nobody does."""
+    """Those whose command has died; call it under the lock of the bundle, or when nobody holds it."""
     return [path for path in paths if path.is_symlink() or not Lock(path / LOCK).held()]
 
 
 def strays(bundle: Path) -> list[Path]:
-    """Files that a killed command was adding or removing: not listed, and exactly what it said they would be."""
+    """Files that a killed command was adding or removing: not listed, and exactly as it recorded them."""
     manifest = cut_off(bundle)
     if manifest is None:
         return []
-    found = []
+    files = []
     for name, digests in manifest[CHANGING].items():
         with suppress(BundleError, OSError):
             path = inside(bundle, name)
             known = isinstance(digests, list) and name not in manifest["files"]
             small = path.is_file() and path.stat().st_size <= limits.LISTED_BYTES.value
             if known and small and sha256_file(path) in digests:
-                found.append(path)
-    return found
+                files.append(path)
+    return files
 
 
 def cut_off(bundle: Path) -> dict[str, Any] | None:
-    """The manifest of a bundle that is being changed, or whose change was cut off; None in any other case."""
+    """The manifest of a bundle that is being changed, or whose change was interrupted; else None."""
     try:
         manifest = read_object(bundle / MANIFEST, limits.MANIFEST_BYTES, BundleError)
     except BundleError:
@@ -122,7 +122,7 @@ def cut_off(bundle: Path) -> dict[str, Any] | None:
 
 
 def put_back(bundle: Path) -> bool:
-    """Under the lock: bring back a bundle whose replacement was cut off; whether there is one now."""
+    """Under the lock: restore a bundle whose replacement was interrupted; returns whether there is one now."""
     if not os.path.lexists(bundle):
         kept = [path / bundle.name for path in siblings(bundle) if is_temporary(path, f"{bundle.name}.old")]
         whole = [path for path in kept if (path / MANIFEST).is_file()]
@@ -133,10 +133,10 @@ def put_back(bundle: Path) -> bool:
 
 
 def returned(bundle: Path) -> bool:
-    """Whether a bundle that was missing is there now: it was just being replaced, or that was cut off.
+    """Is a bundle that was missing there now? It may have been in the middle of a replacement, or restored.
 
     Raises:
-        BundleInUseError: another process replaces it and takes long.
+        BundleInUseError: another process replaces it and does not finish in time.
         BundleError: the folder cannot be written.
     """
     whole = bundle.resolve()
@@ -147,7 +147,7 @@ def returned(bundle: Path) -> bool:
 
 
 def sweep(bundle: Path) -> None:
-    """Under the lock: remove what killed commands left in a bundle and beside it, and end what they were changing.
+    """Under the lock: remove leftovers of killed commands in and next to a bundle, and complete their changes.
 
     Raises:
         BundleError: the manifest cannot be written.
@@ -177,5 +177,5 @@ def discard(path: Path, bundle: Path) -> None:
 
 
 def encode(manifest: Mapping[str, Any]) -> bytes:
-    """Manifest as JSON that people can read and diff."""
+    """The manifest as readable JSON that is easy to diff."""
     return (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()

@@ -1,4 +1,4 @@
-"""How much of a file from elsewhere is read at most: one number per kind, each raised by its environment variable."""
+"""Limits on reading untrusted files: one number per kind, each with an environment variable that raises it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Limit:
 
     @property
     def value(self) -> int:
-        """The limit in force.
+        """The limit in effect.
 
         Raises:
             ConfigError: the variable holds something other than a positive whole number.
@@ -55,7 +55,7 @@ class Limit:
 
 JSON_DEPTH = Limit("JSON_DEPTH", 64, "levels of nesting")
 MANIFEST_BYTES = Limit("MANIFEST_BYTES", 16 * MIB, "bytes")
-REPORT_BYTES = Limit("REPORT_BYTES", 256 * MIB, "bytes")  # one of 100,000 samples takes about 20 MB
+REPORT_BYTES = Limit("REPORT_BYTES", 256 * MIB, "bytes")  # a report of 100,000 samples takes about 20 MB
 DOCUMENT_BYTES = Limit("DOCUMENT_BYTES", 4 * MIB, "bytes")  # any other JSON or TOML: metadata, notes, settings
 LABELS_BYTES = Limit("LABELS_BYTES", 16 * MIB, "bytes")
 TENSOR_HEADER_BYTES = Limit("TENSOR_HEADER_BYTES", 16 * MIB, "bytes")  # names, shapes, metadata
@@ -66,32 +66,32 @@ ENGINE_BYTES = Limit("ENGINE_BYTES", 8192 * MIB, "bytes")  # a graph, the weight
 
 LISTED_BYTES = Limit("LISTED_BYTES", 16 * 1024 * MIB, "bytes")  # of any file of a bundle, which is hashed whole
 
-# of sensor files
+# Sensor files
 SENSOR_BYTES = Limit("SENSOR_BYTES", 512 * MIB, "bytes")  # of a file that is read whole, and of what it unpacks to
-PIXELS = Limit("PIXELS", 64 * MIB, "pixels")  # of a picture, above the largest of machine vision
+PIXELS = Limit("PIXELS", 64 * MIB, "pixels")  # per image, above the largest of machine vision
 FILM_BYTES = Limit("FILM_BYTES", 8192 * MIB, "bytes")
-FILM_PIXELS = Limit("FILM_PIXELS", 32 * MIB, "pixels a frame")  # 8K; a decoder holds some twenty frames
-FILM_FRAMES = Limit("FILM_FRAMES", 2**17, "frames")  # 73 minutes at 30 Hz, and every one of them is decoded
+FILM_PIXELS = Limit("FILM_PIXELS", 32 * MIB, "pixels a frame")  # 8K; a decoder holds about twenty frames
+FILM_FRAMES = Limit("FILM_FRAMES", 2**17, "frames")  # 73 minutes at 30 Hz; each of them is decoded
 TEXT_BYTES = Limit("TEXT_BYTES", 64 * MIB, "bytes")  # motion as CSV: two hours at 100 Hz
 LINE_BYTES = Limit("LINE_BYTES", 2**16, "bytes")  # of a line of text, in CSV and in the point formats
 SOUND_SAMPLES = Limit("SOUND_SAMPLES", 64 * MIB, "samples of all channels")  # 23 minutes of mono at 48 kHz
 MOTION_SAMPLES = Limit("MOTION_SAMPLES", 16 * MIB, "samples an axis")  # 4.6 hours at 1 kHz
-EVENTS = Limit("EVENTS", 2**24, "events")  # one picture of more is saturated
-EVENT_PIXELS = Limit("EVENT_PIXELS", 4 * MIB, "pixels")  # of an event camera; the largest have 1 to 2
+EVENTS = Limit("EVENTS", 2**24, "events")  # a frame with more is saturated
+EVENT_PIXELS = Limit("EVENT_PIXELS", 4 * MIB, "pixels")  # of an event camera; the largest have 1 to 2 million
 EVENT_CHUNKS = Limit("EVENT_CHUNKS", 2**18, "chunks")  # of an HDF5 data set
 EVENT_CHUNK_BYTES = Limit("EVENT_CHUNK_BYTES", 64 * MIB, "bytes")
 EVENT_RATIO = Limit("EVENT_RATIO", 200, "times the size of its file")
 POINTS = Limit("POINTS", 2**24, "points")
 POINT_HEADER_BYTES = Limit("POINT_HEADER_BYTES", 2**16, "bytes")
-LISTED_FILES = Limit("LISTED_FILES", 2**20, "files")  # of a data set, in folders or in a csv
+LISTED_FILES = Limit("LISTED_FILES", 2**20, "files")  # of a data set, as folders or csv
 LABELS = Limit("LABELS", 2**16, "lines")  # of a file of labels or prompts
 
-# of graphs
-GRAPH_NODES = Limit("GRAPH_NODES", 100_000, "nodes")  # with functions written out; the largest encoder's has 10,000
+# Graphs
+GRAPH_NODES = Limit("GRAPH_NODES", 100_000, "nodes")  # with functions inlined; the largest encoder has 10,000
 GRAPH_DEPTH = Limit("GRAPH_DEPTH", 16, "levels of graphs and functions")
-GRAPH_ROUNDS = Limit("GRAPH_ROUNDS", 2**20, "rounds")  # of a loop whose number of rounds stands in the graph
-GRAPH_VALUES = Limit("GRAPH_VALUES", 2**28, "values")  # of a tensor whose shape stands in the graph
+GRAPH_ROUNDS = Limit("GRAPH_ROUNDS", 2**20, "rounds")  # of a loop whose trip count is constant in the graph
+GRAPH_VALUES = Limit("GRAPH_VALUES", 2**28, "values")  # of a tensor whose shape is constant in the graph
 FIRST_RUN_SECONDS = Limit("FIRST_RUN_SECONDS", 300, "seconds")  # to load a graph, and again for its first call
 FIRST_RUN_BYTES = Limit("FIRST_RUN_BYTES", 64 * 1024 * MIB, "bytes")  # and at most three quarters of what is free
-BLOCK_BYTES = Limit("BLOCK_BYTES", 1024 * MIB, "bytes")  # of what verification keeps of 64 samples, unpacked
-TIMINGS_BYTES = Limit("TIMINGS_BYTES", 256 * MIB, "bytes")  # of kernels, kept beside a bundle
+BLOCK_BYTES = Limit("BLOCK_BYTES", 1024 * MIB, "bytes")  # of the results kept per 64 samples, unpacked
+TIMINGS_BYTES = Limit("TIMINGS_BYTES", 256 * MIB, "bytes")  # of kernels, stored next to a bundle

@@ -1,8 +1,8 @@
-"""One writer at a time: an advisory lock beside what is written, which says who holds it and outlives nobody.
+"""One writer at a time: an advisory lock next to the data, which names its holder and ends with it.
 
-The lock is `flock` on a file `.NAME.lock`; the kernel frees it when its holder dies, however that happens. Where a
-filesystem has no such locks, the file `.NAME.held` stands for it, and whether its holder lives is decided by process,
-host and boot. A holder on another host cannot be seen from here and is believed.
+The lock is `flock` on a file `.NAME.lock`; the kernel frees it when its holder dies, for any reason. On a filesystem
+without such locks, the file `.NAME.held` replaces it, and process, host and boot show whether its holder is alive. A
+holder on another host cannot be checked from here and counts as alive.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from pathlib import Path
 from advcal_edge.errors import BundleInUseError
 from advcal_edge.storage import temporary_file, write_error
 
-WAIT = 10.0  # seconds; a writer adds what it has made long before
-PATIENCE = 0.5  # seconds before it is said what is waited for
+WAIT = 10.0  # seconds; a writer normally needs much less to add what it has made
+PATIENCE = 0.5  # seconds before the wait is reported
 HOLDER_BYTES = 4096
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -36,13 +36,13 @@ _told: ContextVar[Callable[[str], None] | None] = ContextVar("told", default=Non
 
 
 def listen(told: Callable[[str], None]) -> None:
-    """From now on `told` is given a line about each lock that is waited for or was left by a dead process."""
+    """Call `told` with a line for each lock that is waited for or was left by a dead process."""
     _told.set(told)
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lock, in words for whoever waits."""
+    """The holder of a lock, with a description for processes that wait."""
 
     pid: int
     host: str
@@ -60,28 +60,28 @@ class Holder:
 
     @classmethod
     def read(cls, data: bytes) -> Holder | None:
-        """What a lock file says; None where it says nothing, or nothing that can be understood."""
+        """Read a lock file; None if it is empty or malformed."""
         try:
-            found = json.loads(data)
-            texts = [found[name] for name in ("host", "boot", "command", "since")]
-            if type(found["pid"]) is int and found["pid"] > 0 and all(isinstance(text, str) for text in texts):
-                return cls(found["pid"], *texts)
+            record = json.loads(data)
+            texts = [record[name] for name in ("host", "boot", "command", "since")]
+            if type(record["pid"]) is int and record["pid"] > 0 and all(isinstance(text, str) for text in texts):
+                return cls(record["pid"], *texts)
         except (ValueError, KeyError, TypeError, RecursionError):
             pass
         return None
 
     def encode(self) -> bytes:
-        """One line of JSON."""
+        """Encode as one line of JSON."""
         return (json.dumps(asdict(self)) + "\n").encode()
 
     @property
     def near(self) -> bool:
-        """Whether the kernel here knows of it: the same boot, or an earlier one of this host."""
+        """Can the kernel here tell whether it is alive? True for the same boot, or an earlier one of this host."""
         return self.boot == boot() or self.host == socket.gethostname()
 
     @property
     def dead(self) -> bool:
-        """Whether it surely no longer runs."""
+        """Is it certain that it no longer runs?"""
         if not self.near or self.host != socket.gethostname():
             return False
         return self.boot != boot() or not alive(self.pid)
@@ -91,14 +91,14 @@ class Holder:
 
 
 def boot() -> str:
-    """What tells one boot of one machine from every other."""
+    """Identifier of the current boot of this machine."""
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return "unknown"
 
 
 def alive(pid: int) -> bool:
-    """Whether a process of this host runs."""
+    """Is a process of this host running?"""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -109,7 +109,7 @@ def alive(pid: int) -> bool:
 
 
 def beside(path: Path) -> Path:
-    """The lock of `path`: beside it, so that it outlives a replaced folder; inside where nobody may replace it."""
+    """The lock of `path`: next to it, so that it survives a replaced folder; inside if the parent cannot be written."""
     whole = path.resolve()
     if whole.is_dir() and not os.access(whole.parent, os.W_OK):
         return whole / ".lock"
@@ -117,7 +117,7 @@ def beside(path: Path) -> Path:
 
 
 class Lock:
-    """A lock on a file `place`; shared ones exclude only whoever wants it alone."""
+    """A lock on a file `place`; a shared lock excludes only exclusive ones."""
 
     def __init__(self, place: Path, *, shared: bool = False) -> None:
         self.place = place
@@ -127,7 +127,7 @@ class Lock:
 
     @property
     def named(self) -> Path:
-        """The file that stands for the lock where the filesystem has none."""
+        """The file that replaces the lock on a filesystem without locks."""
         return self.place.with_name(f"{self.place.name.removesuffix('.lock')}.held")
 
     def take(self, path: Path, *, wait: float = WAIT) -> None:
@@ -154,21 +154,21 @@ class Lock:
             time.sleep(random.uniform(0.005, 0.03))  # noqa: S311
 
     def release(self) -> None:
-        """Give it back; nothing stays on the disk."""
+        """Release the lock; no file stays on disk."""
         if self._handle is None:
             return
         with suppress(OSError):
             if self._by_name:
                 self.named.unlink(missing_ok=True)
             elif self.shared:
-                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where others still share it
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails if others still share it
             if same_file(self._handle, self.place):
                 self.place.unlink()
         os.close(self._handle)
         self._handle = None
 
     def held(self) -> bool:
-        """Whether a living process, this one included, holds it; looks and writes nothing."""
+        """Does a living process, this one included, hold it? Writes nothing."""
         with suppress(OSError):
             holder = Holder.read(head(self.named))
             return holder is None or not holder.dead
@@ -190,25 +190,25 @@ class Lock:
             os.close(handle)
 
     def _busy_shared(self, handle: int) -> bool:
-        """Whether others share the lock that `handle` shares too."""
+        """Do others share the lock that `handle` shares?"""
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
-        except OSError:  # opened for reading alone, on a filesystem where that does not do
+        except OSError:  # opened read-only, on a filesystem where that does not work
             return False
         return False
 
     def _attempt(self) -> Holder | None:
-        """Take the lock if it is free; else who holds it, as far as that is known."""
+        """Take the lock if it is free; else return its holder, as far as that is known."""
         try:
             handle = self._open()
-        except FileNotFoundError:  # the folder went away between making and using it
+        except FileNotFoundError:  # the folder was removed between making and using it
             return None
         taken = False
         try:
             fcntl.flock(handle, (fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            if not same_file(handle, self.place):  # its last holder has removed it meanwhile
+            if not same_file(handle, self.place):  # its last holder has removed it in the meantime
                 return None
             left = Holder.read(os.pread(handle, HOLDER_BYTES, 0))
             if left is not None and not left.near:
@@ -239,14 +239,14 @@ class Lock:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         self.place.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.place, flags, 0o666)
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:  # a second name: its content is somebody's
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:  # a second name: it may be another file
             os.close(handle)
             raise OSError(errno.EINVAL, "not a regular file of its own", str(self.place))
         return handle
 
     def _attempt_by_name(self) -> Holder | None:
-        """Take the lock by making a file whole or not at all: a second name for one that is complete."""
+        """Take the lock by creating a file atomically: as a second name for a complete one."""
         ready = temporary_file(self.named, Holder.here().encode())
         try:
             os.link(ready, self.named)
@@ -261,7 +261,7 @@ class Lock:
         return None
 
     def _break(self, dead: Holder) -> None:
-        """Remove the file of a dead holder, unless another process was faster."""
+        """Remove the file of a dead holder, unless another process did so first."""
         aside = self.named.with_name(f"{self.named.name}.{os.getpid()}")
         with suppress(FileNotFoundError, FileExistsError):
             self.named.rename(aside)
@@ -289,7 +289,7 @@ def hold(path: Path, *, wait: float = WAIT) -> Iterator[None]:
 
 
 def in_use(path: Path, holder: Holder | None, place: Path, waited: float) -> BundleInUseError:
-    """Say who is at it, and what to do."""
+    """The error that names the holder and what to do."""
     after = f"; waited {waited:.0f} s" if waited >= 1 else ""
     if holder is None:
         return BundleInUseError(f"`{path}` is being written by another command{after}", hint="run this again later")
@@ -300,10 +300,10 @@ def in_use(path: Path, holder: Holder | None, place: Path, waited: float) -> Bun
 
 
 def head(path: Path) -> bytes:
-    """The first bytes of a small file, however long it is.
+    """The first bytes of a file, for any length.
 
     Raises:
-        OSError: no such file, or one that cannot be read.
+        OSError: no such file, or it cannot be read.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -313,17 +313,17 @@ def head(path: Path) -> bytes:
 
 
 def same_file(handle: int, path: Path) -> bool:
-    """Whether `path` still is the file that `handle` has open."""
+    """Is `path` still the file that `handle` has open?"""
     try:
-        found = os.stat(path, follow_symlinks=False)
+        current = os.stat(path, follow_symlinks=False)
     except FileNotFoundError:
         return False
     opened = os.fstat(handle)
-    return (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino)
+    return (current.st_dev, current.st_ino) == (opened.st_dev, opened.st_ino)
 
 
 def tell(line: str) -> None:
-    """A line for whoever listens."""
+    """Pass a line to the listener, if there is one."""
     told = _told.get()
     if told is not None:
         told(line)

@@ -1,4 +1,4 @@
-"""What a manifest may say: every field with its type, looked at once when a bundle is opened."""
+"""Schema of the manifest: every field with its type, checked when a bundle is opened."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from advcal_edge.threat import ThreatModel
 MANIFEST = "manifest.json"
 SCHEMA = "advcal-edge/bundle/1"
 CHANGING = "changing"
-"""Key of a manifest while files move in and out: names, each with the hashes that the file under it may have."""
+"""Key of a manifest while files are being changed: names, each with the hashes that its file may have."""
 LONGEST_TEXT = 4096
 OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""Characters that a terminal or a page obeys instead of showing: control characters and changes of direction."""
+"""Characters that control a terminal or a page instead of being shown: control characters and changes of direction."""
 CODE = re.compile(r"[A-Za-z_][\w.-]{0,127}(:[A-Za-z_][\w.]{0,127})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one value must be, in words and as a test."""
+    """A condition on one value, as text and as a test."""
 
     expected: str
     holds: Callable[[Any], object]
@@ -33,14 +33,14 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """An object with any number of entries, all of one shape."""
+    """An object with any number of entries of the same shape."""
 
     values: Shape
 
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """A list of at least `least` items, all of one shape."""
+    """A list of at least `least` items of the same shape."""
 
     shape: Shape
     least: int = 0
@@ -51,17 +51,17 @@ Shape = Rule | Each | Items | Mapping[str, Any]
 
 
 def is_number(value: object) -> bool:
-    """Whether this is a finite number and no boolean."""
+    """Is this a finite number and not a boolean?"""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_count(value: object) -> bool:
-    """Whether this is a whole number from zero."""
+    """Is this a whole number, zero or larger?"""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def has_type(kind: type) -> Callable[[Any], bool]:
-    """Whether a value is of `kind`."""
+    """A test whether a value is of `kind`."""
     return lambda value: isinstance(value, kind)
 
 
@@ -86,7 +86,7 @@ SCALAR = Rule(
     lambda value: value is None or isinstance(value, (str, bool)) or is_number(value),
 )
 PLAIN = Rule("an object", has_type(dict))
-"""Its numbers and texts are looked at with all the others."""
+"""Its numbers and texts are checked with all others."""
 
 THREAT: Shape = {"norm": TEXT, "eps": NUMBER, "bounds": Items(NUMBER, 2)}
 SHARE: Mapping[str, Shape] = {
@@ -197,7 +197,7 @@ def check_manifest(manifest: Mapping[str, Any], where: str) -> None:
 
 
 def texts(value: object, place: str = "") -> Iterator[tuple[str, str]]:
-    """Every text of a document with its place, keys included; nesting is bounded where documents are read."""
+    """Every text of a document with its path, keys included; nesting is limited when documents are read."""
     if isinstance(value, str):
         yield place, value
     elif isinstance(value, Mapping):
@@ -210,10 +210,10 @@ def texts(value: object, place: str = "") -> Iterator[tuple[str, str]]:
 
 
 def check_shape(value: object, shape: Shape, where: str, place: str) -> None:
-    """Compare one value with its shape.
+    """Check one value against its shape.
 
     Raises:
-        BundleError: it has another.
+        BundleError: it has another shape.
     """
     if isinstance(shape, Rule):
         if not shape.holds(value):
@@ -233,7 +233,7 @@ def check_shape(value: object, shape: Shape, where: str, place: str) -> None:
 
 
 def check_keys(value: Mapping[str, Any], shape: Mapping[str, Any], where: str, place: str) -> None:
-    """Compare an object with the keys that it may and must have.
+    """Check an object against its required and optional keys.
 
     Raises:
         BundleError: one is missing or unknown, or its value has another shape.

@@ -1,4 +1,4 @@
-"""The two protocols everything is attacked and judged through, whatever runs underneath."""
+"""The two protocols through which every model is attacked and judged, whatever runs it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Pullback = Callable[[Array], Array]
 
 
 class Runner(Protocol):
-    """Anything that embeds: a torch module, an ONNX Runtime session, a TensorRT engine."""
+    """Anything that computes embeddings: a torch module, an ONNX Runtime session, a TensorRT engine."""
 
     @property
     def spec(self) -> TensorSpec:
-        """The input it takes."""
+        """The input of the model."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """What exactly runs: product, version and hash of the bytes."""
+        """Identifies what runs: product, version and hash of the bytes."""
         ...
 
     def __call__(self, x: Array) -> Array:
-        """Embed x (n, ...) to unit-norm z (n, d), no inputs to (0, d); the array returned is the caller's own."""
+        """Embed x (n, ...) to unit-norm z (n, d), no inputs to (0, d); the array returned belongs to the caller."""
         ...
 
 

@@ -1,7 +1,7 @@
-"""The header of an .npy array, versions 1 to 3, as it also stands in npz archives.
+"""The header of an .npy array, versions 1 to 3, as in npz archives.
 
-The header is a Python literal. It is read as the few tokens that numpy writes, and never by Python itself: its parser
-raises almost anything for a hostile one, and warns about it on the user's terminal.
+The header is a Python literal. It is parsed as the few tokens that numpy writes, and never with Python's own parser,
+which raises almost anything for a hostile header, and prints warnings about it on the user's terminal.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import numpy as np
 
 MAGIC = b"\x93NUMPY"
 HEADER_BYTES = 10_000
-"""As many as numpy itself takes."""
+"""The limit of numpy itself."""
 
 MOST_AXES = 16
-WIDEST = 2**16  # bytes of one value that is no number
+WIDEST = 2**16  # bytes of one value that is not a number
 
 _TOKEN = re.compile(r"""\s*(?:('[^'"\\]*'|"[^'"\\]*")|(\d{1,18})L?(?!\w)|(True|False)(?!\w)|([][(){},:]))""")
 _DTYPE = re.compile(r"[<>|=]?[A-Za-z?]\d{0,9}(\[\d{0,9}[A-Za-z]{1,7}\])?")
 
 
 def read_header(file: IO[bytes], widest: int = WIDEST) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
-    """Shape, dtype of at most `widest` bytes, and whether the first axis runs fastest; the stream is left behind it.
+    """Shape, dtype of at most `widest` bytes, and whether the first axis varies fastest; the stream is then behind it.
 
     Raises:
         ValueError: a header that numpy did not write, or an array of Python objects.
@@ -48,24 +48,24 @@ def read_header(file: IO[bytes], widest: int = WIDEST) -> tuple[tuple[int, ...],
 
 
 def _as_json(literal: str) -> str:
-    """A literal of dictionaries, tuples, lists, words, numbers and truths in JSON."""
-    found: list[str] = []
+    """Convert a literal of dictionaries, tuples, lists, strings, numbers and booleans to JSON."""
+    tokens: list[str] = []
     at, end = 0, len(literal.rstrip())
     while at < end:
         token = _TOKEN.match(literal, at)
         if token is None:
             raise ValueError(f"its header has {literal[at : at + 20]!r} at {at}")
         text, number, truth, mark = token.groups()
-        if mark in (")", "]", "}") and found[-1:] == [","]:
-            del found[-1]
+        if mark in (")", "]", "}") and tokens[-1:] == [","]:
+            del tokens[-1]
         if text is not None:
-            found.append(f'"{text[1:-1]}"')
+            tokens.append(f'"{text[1:-1]}"')
         elif number is not None:
-            found.append(str(int(number)))
+            tokens.append(str(int(number)))
         else:
-            found.append(truth.lower() if truth else {"(": "[", ")": "]"}.get(mark, mark))
+            tokens.append(truth.lower() if truth else {"(": "[", ")": "]"}.get(mark, mark))
         at = token.end()
-    return "".join(found)
+    return "".join(tokens)
 
 
 def _shape(sides: object) -> tuple[int, ...]:
@@ -75,7 +75,7 @@ def _shape(sides: object) -> tuple[int, ...]:
 
 
 def _dtype(description: object, widest: int) -> np.dtype[Any]:
-    """One type, or a table of named columns."""
+    """One dtype, or a table of named columns."""
     if isinstance(description, str):
         return _plain(description, widest)
     if not isinstance(description, list) or not 0 < len(description) <= 64:

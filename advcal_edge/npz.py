@@ -1,4 +1,4 @@
-"""Arrays in npz archives that anybody may have written: no pickle, and sizes checked before anything is unpacked."""
+"""Read arrays from untrusted npz archives: no pickle, and sizes are checked before anything is unpacked."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from advcal_edge.limits import Limit
 from advcal_edge.npy_header import read_header
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-SMALL = 64 * limits.MIB  # bytes unpacked, below which any ratio is harmless: arrays of one value pack very well
+SMALL = 64 * limits.MIB  # bytes unpacked, below which any ratio is harmless: constant arrays compress very well
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Npz:
-    """An archive that was opened by `open_npz`."""
+    """An archive opened by `open_npz`."""
 
     archive: zipfile.ZipFile
 
@@ -33,7 +33,7 @@ class Npz:
         return tuple(name.removesuffix(".npy") for name in self.archive.namelist())
 
     def array(self, name: str) -> NDArray[Any]:
-        """One array, whole."""
+        """Read one array as a whole."""
         with self.stream(name) as (stream, shape, dtype):
             size = math.prod(shape) * dtype.itemsize
             data = stream.read(size)
@@ -43,11 +43,11 @@ class Npz:
 
     @contextmanager
     def stream(self, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype[Any]]]:
-        """One array to be read in parts: its bytes from the first number on, its shape and its dtype.
+        """Open one array to be read in parts: its bytes from the first value on, its shape and its dtype.
 
         Raises:
             KeyError: no such array.
-            ValueError: it holds objects, or its numbers do not lie row by row.
+            ValueError: it holds objects, or is not in row-major order.
         """
         member = self.archive.getinfo(f"{name}.npy")
         with self.archive.open(member) as stream:
@@ -61,10 +61,10 @@ class Npz:
 
 @contextmanager
 def open_npz(file: BinaryIO, where: str, limit: Limit, kind: type[AdvcalError], *, hint: str) -> Iterator[Npz]:
-    """Open an archive of at most `limit` bytes unpacked; whatever goes wrong with it in the block is one error.
+    """Open an archive of at most `limit` bytes unpacked; any failure inside the block becomes one error.
 
     Raises:
-        kind: no such archive, too large, packed more than `SAMPLES_RATIO` times, or damaged; begins with `where`.
+        kind: not an archive, too large, compressed more than `SAMPLES_RATIO` times, or damaged; begins with `where`.
     """
     try:
         with zipfile.ZipFile(file) as archive:

@@ -1,4 +1,4 @@
-"""The numeric formats an engine can be exported in: one entry per precision, read by runtime, export and verify."""
+"""Numeric formats of engines: one entry per precision, read by runtime, export and verify."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 BACKWARD_GRAPH = "onnx/vjp.fp32.onnx"
-"""Where a bundle keeps its backward graph, which serves the engines of every precision."""
+"""Path of the backward graph in a bundle; it serves the engines of every precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,23 +16,23 @@ class Precision:
     name: str
     speed: int
     family: str = ""
-    """How it is reduced, which decides what stays fp32: `cast` or `quantised`; fp32 is not."""
+    """How it is converted, which decides what stays fp32: `cast` or `quantised`; fp32 is not converted."""
     conversion: str = ""
-    """Place of its `Conversion`, imported when such a graph is exported."""
+    """Path of its `Conversion`, imported when such a graph is exported."""
     tensorrt: str = ""
-    """Name of its type in TensorRT's API."""
+    """Name of its type in the TensorRT API."""
     kernels: str = ""
-    """Pattern of its type in the names that TensorRT gives to layers and formats."""
+    """Pattern of its type in TensorRT's names of layers and formats."""
     default: bool = True
-    """Whether it is exported unless others are asked for, and among the graphs that `auto` chooses from."""
+    """Exported by default, and among the graphs that `auto` chooses from."""
     on_cpu: bool = True
-    """Whether ONNX Runtime runs it on a CPU; fp8 is simulated there, and slower than fp32."""
+    """Does ONNX Runtime run it on a CPU? fp8 is simulated there, and slower than fp32."""
     opset: int = 18
-    """The first version of ONNX's operators that has its types."""
+    """The first ONNX opset that has its types."""
 
     @property
     def graph(self) -> str:
-        """Where a bundle keeps its forward graph of this precision."""
+        """Path of its forward graph in a bundle."""
         return f"onnx/forward.{self.name}.onnx"
 
 
@@ -78,7 +78,7 @@ PRECISIONS: Mapping[str, Precision] = {
         ),
     )
 }
-"""By name, in the order in which they are exported and listed."""
+"""By name, in the order of export and listing."""
 
 DEFAULT_PRECISIONS = tuple(name for name, precision in PRECISIONS.items() if precision.default)
 FASTEST_FIRST = tuple(sorted(DEFAULT_PRECISIONS, key=lambda name: -PRECISIONS[name].speed))
@@ -86,5 +86,5 @@ FASTEST_FIRST = tuple(sorted(DEFAULT_PRECISIONS, key=lambda name: -PRECISIONS[na
 
 
 def speed_of(name: str) -> int:
-    """How fast a precision is by convention; one that no export writes counts as the fastest."""
+    """Speed of a precision by convention; a precision that no export writes counts as the fastest."""
     return PRECISIONS[name].speed if name in PRECISIONS else max(p.speed for p in PRECISIONS.values())

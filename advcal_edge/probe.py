@@ -25,12 +25,12 @@ HINT = "copy the bundle again, or calibrate again"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probe:
-    """Inputs x (n, ...) float32 within the spec's bounds, their class indices y (n,), and what they are paired with."""
+    """Inputs x (n, ...) float32 within the spec's bounds, their class indices y (n,), and their partners."""
 
     x: NDArray[np.float32]
     y: NDArray[np.int64]
     partner: NDArray[np.float32] | None = None
-    """Unit-norm embeddings (n, d) of the same moments, as another sensor saw them, by the same frozen encoder."""
+    """Unit-norm embeddings (n, d) of the same moments from another sensor, by the same frozen encoder."""
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
@@ -70,7 +70,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProbeFile:
-    """Samples on disk: labels and partners at hand, inputs read block by block."""
+    """Samples on disk: labels and partners in memory, inputs read block by block."""
 
     path: Path
     spec: TensorSpec
@@ -79,7 +79,7 @@ class ProbeFile:
 
     @classmethod
     def open(cls, path: Path, spec: TensorSpec) -> ProbeFile:
-        """Read labels and partners, and check that the inputs are as many and of the right shape.
+        """Read labels and partners, and check number and shape of the inputs.
 
         Raises:
             BundleError: not such a file, or samples that do not fit `spec`.
@@ -108,7 +108,7 @@ class ProbeFile:
         return cls(path, spec, y.astype(np.int64), partner)
 
     def head(self, n: int | None = None) -> Probe:
-        """The first `n` samples, or all; no more of the file is unpacked.
+        """The first `n` samples, or all; the rest of the file is not unpacked.
 
         Raises:
             BundleError: the file is damaged, or was replaced by one with other samples.
@@ -156,6 +156,6 @@ def reading(path: Path) -> Iterator[Npz]:
 
 
 def from_levels(levels: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
-    """Unsigned integers as float32 over the bounds, zero at the lower and the largest at the upper one."""
+    """Unsigned integers as float32 over the bounds: zero at the lower bound, the largest value at the upper."""
     low, width = np.float32(spec.bounds[0]), np.float32(spec.width)
     return (levels.astype(np.float32) / np.float32(np.iinfo(levels.dtype).max) * width + low).astype(np.float32)

@@ -1,4 +1,4 @@
-"""How long work tells that it advances: a callback of (stage, done, total). Libraries call it, only `cli` shows it."""
+"""Progress of long work: a callback of (stage, done, total). Libraries call it; only `cli` shows it."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ Progress = Callable[[str, int, int], None]
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Tell nobody."""
+    """Show nothing."""

@@ -1,4 +1,4 @@
-"""Where a result comes from: the machine, the versions, the program."""
+"""Provenance of a result: machine, versions, program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = ("advcal-edge", "numpy", "opencv-python-headless", "safetensors", "on
 
 def environment() -> dict[str, str]:
     """Versions and machine as plain strings; reads package metadata and imports nothing."""
-    found = {
+    facts = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": processor(),
@@ -22,8 +22,8 @@ def environment() -> dict[str, str]:
     for name in PACKAGES:
         installed = package_version(name)
         if installed is not None:
-            found[name] = installed
-    return found
+            facts[name] = installed
+    return facts
 
 
 def package_version(name: str) -> str | None:
@@ -35,7 +35,7 @@ def package_version(name: str) -> str | None:
 
 
 def processor() -> str:
-    """The processor's name as Linux states it, or what Python knows elsewhere."""
+    """The processor's name from Linux, or from Python on other systems."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             key, _, value = line.partition(":")

@@ -1,4 +1,4 @@
-"""Names a user can type, and what they stand for; modules load only when their name is chosen."""
+"""Names that users can type, and the objects they refer to; a module loads only when its name is chosen."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ TEXT_TOWERS: Mapping[str, str] = {
 """Loaders of text towers: weights -> TextTower."""
 
 ENTRY_POINTS = "advcal_edge.encoders"
-"""Group in which other packages register encoders of their own."""
+"""Entry-point group in which other packages register encoders."""
 
 
 def find_encoder(name: str) -> Any:
-    """The factory of the encoder `name`: built in, an entry point, or `package.module:factory` of the user's own.
+    """The factory of the encoder `name`: built in, an entry point, or the user's `package.module:factory`.
 
     Raises:
         ConfigError: no encoder of that name, or its code cannot be imported.
     """
-    from importlib.metadata import entry_points  # which takes longer to import than a robot needs for all else
+    from importlib.metadata import entry_points  # slow to import, and needed for nothing else in deployment
 
     installed = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
     if ":" in name:
@@ -43,19 +43,19 @@ def find_encoder(name: str) -> Any:
 
 
 def load(place: str) -> Any:
-    """What `package.module:attribute` names; its module is imported here and not before.
+    """Import the object that `package.module:attribute` names.
 
     Raises:
         ConfigError: it cannot be imported, or has no such attribute.
     """
     module, _, attribute = place.partition(":")
     try:
-        found: Any = import_module(module)
+        target: Any = import_module(module)
         for part in attribute.split("."):
-            found = getattr(found, part)
+            target = getattr(target, part)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # the module is there, and something it needs is not
+            raise  # the module exists, and one of its imports does not
         raise ConfigError(
             f"`{place}` cannot be imported: {error}",
             hint="`package.module:factory`; its folder must be installed or on PYTHONPATH",
@@ -64,14 +64,14 @@ def load(place: str) -> Any:
         raise ConfigError(
             f"`{place}`: {error}", hint="`package.module:factory`, the factory at the module's top"
         ) from error
-    return found
+    return target
 
 
 def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
     """Look `name` up.
 
     Raises:
-        ConfigError: unknown; the message lists what exists and the nearest match.
+        ConfigError: unknown; the message lists the valid names and the nearest match.
     """
     if name in table:
         return table[name]
@@ -79,7 +79,7 @@ def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> ConfigError:
-    """The error for a name that is in no table, with the nearest match as hint."""
+    """The error for an unknown name, with the nearest match as hint."""
     import difflib
 
     known = list(names)

@@ -1,4 +1,4 @@
-"""Ranking: which place the truth takes among the labels, and a sample's partner among the samples of another sensor."""
+"""Ranking: the rank of the true label, and of a sample's partner among the samples of another sensor."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ DEPTHS = (1, 5, 10)
 """The k of recall at k."""
 
 TOP = 5
-"""Targeted attacks leave the ranking intact where they take the first place only; top-5 beside top-1 shows it."""
+"""Targeted attacks that take only the first place leave the ranking intact; top-5 next to top-1 shows this."""
 
 TEMPERATURE = 0.07
-"""Of scores between a sample and a gallery: ImageBind's, which losses of attacks are scaled by."""
+"""Temperature of scores between a sample and a gallery: ImageBind's; it also scales the losses of attacks."""
 
 Rank = NDArray[np.int64]
 
@@ -33,11 +33,11 @@ class Recall:
 
     @property
     def n(self) -> int:
-        """Pairs, and so the size of both galleries."""
+        """Number of pairs, and size of both galleries."""
         return len(self.forward)
 
     def to_json(self) -> dict[str, Any]:
-        """By direction and k: hits, share, 95 % Wilson interval."""
+        """Per direction and k: hits, share, 95 % Wilson interval."""
         directions: Mapping[str, Rank] = {"forward": self.forward, "backward": self.backward}
         return {name: {f"recall@{k}": share(ranks < k) for k in DEPTHS} for name, ranks in directions.items()}
 
@@ -55,15 +55,15 @@ def share(hits: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def recall(z: NDArray[np.float32], partner: NDArray[np.float32]) -> Recall:
-    """Rank both ways between embeddings z (n, d) and those of their partners (n, d), row i belonging to row i.
+    """Ranks in both directions between embeddings z (n, d) and those of their partners (n, d), row i with row i.
 
-    A tie counts as lost, and an embedding that is not finite takes the last place.
+    A tie counts as lost, and an embedding that is not finite gets the last place.
     """
     return recall_in_blocks(lambda: iter([z]), partner)
 
 
 def recall_in_blocks(read: Callable[[], Iterator[NDArray[np.float32]]], partner: NDArray[np.float32]) -> Recall:
-    """`recall` of embeddings that `read` gives block by block, each time it is called: (n, n) is never in memory."""
+    """`recall` of embeddings that `read` yields block by block on each call: (n, n) is never in memory."""
     n = len(partner)
     own, finite = np.full(n, -np.inf, np.float32), np.zeros(n, np.bool_)
     forward, backward = np.full(n, n - 1, np.int64), np.full(n, -1, np.int64)
@@ -80,25 +80,25 @@ def recall_in_blocks(read: Callable[[], Iterator[NDArray[np.float32]]], partner:
 
 
 def compare(z: NDArray[np.float32], partner: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Similarity (m, n), lowest of all where z (m, d) is not finite, and where (m,) it is finite."""
+    """Similarity (m, n), the lowest where z (m, d) is not finite, and where (m,) it is finite."""
     finite = np.asarray(np.isfinite(z).all(axis=1))
     similarity = np.where(finite[:, None], np.where(np.isfinite(z), z, 0) @ partner.T, np.float32(-np.inf))
     return similarity, finite
 
 
 def gallery(partner: NDArray[np.float32]) -> Centers:
-    """The partners (n, d) as centers, a class each: finding one's partner is then a classification like any other."""
+    """The partners (n, d) as centers, one class each, so that finding a partner is a classification."""
     return Centers(tuple(str(row) for row in range(len(partner))), partner, TEMPERATURE, "paired samples")
 
 
 def label_rank(centers: Centers, z: NDArray[np.float32], y: NDArray[np.int64]) -> Rank:
     """Rank (n,) of the true class y (n,) among the labels for embeddings z (n, d); 0 where the label is right.
 
-    Rank 0 is exactly what `Centers.predict` calls right; an embedding that is not finite takes the last place.
+    Rank 0 is exactly what `Centers.predict` gets right; an embedding that is not finite gets the last place.
     """
     with np.errstate(invalid="ignore"):
         scores = centers.scores(z)
     own = np.take_along_axis(scores, y[:, None], axis=1)
-    earlier = np.arange(scores.shape[1])[None, :] < y[:, None]  # of equal scores the first label wins
+    earlier = np.arange(scores.shape[1])[None, :] < y[:, None]  # with equal scores the first label wins
     rank: Rank = ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
     return np.where(np.isfinite(scores).all(axis=1), rank, scores.shape[1] - 1)

@@ -1,4 +1,4 @@
-"""What goes into an encoder: the tensor, its physical bounds, and the modality it belongs to."""
+"""Input of an encoder: the tensor, its physical bounds, and its modality."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEEPEST = 16  # bits per value of any sensor that `runtime.sensors` reads
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One input tensor in the sensor's own units; `shape` leaves out the batch axis."""
+    """One input tensor in the sensor's own units; `shape` excludes the batch axis."""
 
     name: str
     shape: tuple[int, ...]
@@ -30,11 +30,11 @@ class TensorSpec:
 
     @property
     def width(self) -> float:
-        """Width of the bounds, the unit in which eps is a fraction."""
+        """Width of the bounds; eps is a fraction of it."""
         return self.bounds[1] - self.bounds[0]
 
     def check(self, x: object) -> NDArray[np.float32]:
-        """Return `x` as it is if it is a legal batch (n, *shape).
+        """Return `x` unchanged if it is a legal batch (n, *shape).
 
         Raises:
             InputError: not an array, another shape or dtype, NaN or infinite values, or values outside the bounds.
@@ -42,11 +42,11 @@ class TensorSpec:
         if not isinstance(x, np.ndarray) or x.shape[1:] != self.shape or x.dtype != FLOAT32:
             raise self._misfit(x)
         low, high = self.bounds
-        # as whole numbers, the bits of positive floats are in the order of the floats, and those of negative ones and
-        # of NaN are larger: one pass, not two. Right after an engine ran, `argmax` starts in a third of `max`'s time
+        # as integers, the bits of positive floats sort like the floats, and those of negative floats and of NaN are
+        # larger: one pass instead of two. Right after an engine ran, `argmax` starts in a third of `max`'s time
         if not x.size or (low == 0 and 0 < x.item(x.view(BITS).argmax()) <= high):
             return x
-        if not (low <= x.min() and x.max() <= high):  # NaN, where there is one, is both
+        if not (low <= x.min() and x.max() <= high):  # NaN, if present, is both
             raise self._outside(x)
         return x
 
@@ -55,7 +55,7 @@ class TensorSpec:
         return f"{self.dtype} (n, {shape}) within [{self.bounds[0]:g}, {self.bounds[1]:g}]"
 
     def _misfit(self, x: object) -> InputError:
-        """The error for something that is no batch of this kind."""
+        """The error for anything that is not a batch of this kind."""
         expected = self._expected()
         if not isinstance(x, np.ndarray):
             return InputError(f"input `{self.name}` is a {type(x).__name__}; expected a numpy array {expected}")
@@ -66,7 +66,7 @@ class TensorSpec:
         return InputError(f"input `{self.name}` is {x.dtype} {x.shape}; expected {expected}", hint=hint)
 
     def _outside(self, x: NDArray[np.float32]) -> InputError:
-        """The error for values that are not finite or not within the bounds."""
+        """The error for values that are not finite or outside the bounds."""
         expected, bad = self._expected(), int((~np.isfinite(x)).sum())
         if bad:
             return InputError(f"input `{self.name}` holds {bad} NaN or infinite values; expected {expected}")
@@ -89,20 +89,20 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Modality:
-    """A kind of sensor: its input tensor, the preprocessing that makes it, and the grid its samples live on."""
+    """A kind of sensor: its input tensor, its preprocessing, and the grid of its values."""
 
     name: str
     input: TensorSpec
     preprocess: str
-    bit_depth: int  # values the sensor can tell apart: 2 ** bit_depth over the bounds
+    bit_depth: int  # number of distinct sensor values: 2 ** bit_depth over the bounds
     settings: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """What preprocessing must know about the sensor: rates, scales, clips a recording. Travels in the manifest."""
+    """Parameters of the sensor for preprocessing: rates, scales, clips per recording. Stored in the manifest."""
 
     def with_settings(self, changes: Mapping[str, float]) -> Modality:
         """The same sensor with some of its settings changed.
 
         Raises:
-            ConfigError: a setting this modality does not have, or a value that is no finite number.
+            ConfigError: a setting this modality does not have, or a value that is not a finite number.
         """
         for name, value in changes.items():
             if name not in self.settings:
@@ -159,13 +159,13 @@ class Modality:
 
 
 def image(size: int) -> Modality:
-    """RGB frames (n, 3, size, size) in [0, 1], eight bits a channel."""
+    """RGB frames (n, 3, size, size) in [0, 1], eight bits per channel."""
     spec = TensorSpec("x", (3, size, size), "float32", "chw", (0.0, 1.0), "pixel intensity")
     return Modality("image", spec, "image", 8)
 
 
 def video(size: int, frames: int) -> Modality:
-    """Clips (n, 3, frames, size, size) in [0, 1]; a recording gives `clips` of `seconds` each, spread evenly.
+    """Clips (n, 3, frames, size, size) in [0, 1]; a recording gives `clips` of `seconds` each, evenly spaced.
 
     With `seconds` 0 the clip is the whole recording.
     """
@@ -182,8 +182,8 @@ def thermal(size: int) -> Modality:
 def depth(size: int) -> Modality:
     """Disparity (n, 1, size, size) in [0, 1]: baseline * focal length / distance, as a share of the largest.
 
-    The defaults are those of the first Kinect: 75 mm, 519 pixels, nearest distance 0.5 m. `raw_disparity` 1 says that
-    raw frames are disparities already, in pixels (floats) or in 1/256 pixel (uint16).
+    The defaults are those of the first Kinect: 75 mm, 519 pixels, nearest distance 0.5 m. With `raw_disparity` 1 the
+    raw frames already are disparities, in pixels (floats) or in 1/256 pixel (uint16).
     """
     spec = TensorSpec("x", (1, size, size), "float32", "chw", (0.0, 1.0), "share of the largest disparity")
     settings = {"baseline_m": 0.075, "focal_px": 519.0, "max_disparity_px": 77.85, "raw_disparity": 0.0}
@@ -197,19 +197,19 @@ def ranging(size: int) -> Modality:
 
 
 def audio(mels: int, frames: int) -> Modality:
-    """Log-mel spectrograms (n, 1, mels, frames), a frame each 10 ms; one unit is a factor e in energy, 4.34 dB.
+    """Log-mel spectrograms (n, 1, mels, frames), one frame per 10 ms; one unit is a factor e in energy, 4.34 dB.
 
-    A clip is as long as the frames span, unless `seconds` says otherwise; `repeat` 1 repeats shorter recordings.
+    A clip is as long as the frames span, unless `seconds` is set; `repeat` 1 repeats shorter recordings.
     """
     spec = TensorSpec("x", (1, mels, frames), "float32", "cft", (-16.0, 12.0), "natural logarithm of mel energy")
-    seconds = (10 * frames + 15) / 1000  # the last frame sees 25 ms
+    seconds = (10 * frames + 15) / 1000  # the last frame spans 25 ms
     return Modality("audio", spec, "audio", 16, {"rate": 16000.0, "clips": 3.0, "seconds": seconds, "repeat": 0.0})
 
 
 def imu(samples: int, rate: float) -> Modality:
     """Acceleration and angular rate (n, 6, samples), `rate` hertz, as fractions of the sensor's full scale.
 
-    `file_rate` is that of files without timestamps, 0 if they all have them.
+    `file_rate` is the rate of files without timestamps, 0 if all files have them.
     """
     spec = TensorSpec("x", (6, samples), "float32", "ct", (-1.0, 1.0), "fraction of full scale")
     full_scale = {"accel_full_scale": 16 * 9.80665, "gyro_full_scale": math.radians(2000)}
@@ -217,7 +217,7 @@ def imu(samples: int, rate: float) -> Modality:
 
 
 def event(size: int) -> Modality:
-    """Event frames (n, 3, size, size) in [0, 1]: red gains with events that brighten, blue with those that darken.
+    """Event frames (n, 3, size, size) in [0, 1]: red counts events that brighten, blue those that darken.
 
     Green is their sum. `sensor_height` and `sensor_width` of 0 are taken from the events.
     """

@@ -1,4 +1,4 @@
-"""Intervals for shares and for paired differences, a test of paired flips, and how many samples would decide."""
+"""Intervals for shares and paired differences, a test of paired flips, and the number of samples that would decide."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-MARGIN = 0.02  # largest drop, as a fraction of samples, that counts as parity unless somebody says otherwise
+MARGIN = 0.02  # default for the largest drop, as a fraction of samples, that counts as parity
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Interval:
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """Score interval of a share (Wilson 1927); [0, 1] where there are no samples."""
+    """Score interval of a share (Wilson 1927); [0, 1] without samples."""
     if n == 0:
         return Interval(0.0, 1.0)
     z = quantile(confidence)
@@ -31,16 +31,16 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     centre = share + z * z / (2 * n)
     spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    # the ends are exact where the share is; rounding would leave 0 or 1 just outside
+    # the ends are exact for shares of 0 and 1; rounding would leave those just outside
     low = (centre - spread) / scale if successes else 0.0
     return Interval(low, (centre + spread) / scale if successes < n else 1.0)
 
 
-@lru_cache(maxsize=4096)  # a report asks for the same counts again and again
+@lru_cache(maxsize=4096)  # a report needs the same counts many times
 def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """Exact interval of a share (Clopper and Pearson 1934, Biometrika 26:404-413); [0, 1] where there are no samples.
+    """Exact interval of a share (Clopper and Pearson 1934, Biometrika 26:404-413); [0, 1] without samples.
 
-    It covers the truth at least as often as `confidence` says for every share and every n, and is wider for it.
+    Its coverage is at least `confidence` for every share and every n, so it is wider.
     """
     tail = (1 - confidence) / 2
     low, high, failures = 0.0, 1.0, n - successes
@@ -64,7 +64,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 def tango(only_first: int, only_second: int, n: int, confidence: float = 0.95) -> Interval:
     """Score interval of a paired difference p1 - p2 (Tango 1998, Statistics in Medicine 17:891-908).
 
-    `only_first` of `n` pairs succeed on the first side alone and `only_second` on the second alone; pairs that agree
+    `only_first` of `n` pairs succeed only on the first side and `only_second` only on the second; pairs that agree
     count only through `n`. The bounds are where the score statistic reaches the normal quantile.
     """
     if n == 0:
@@ -84,8 +84,8 @@ def tango(only_first: int, only_second: int, n: int, confidence: float = 0.95) -
 def newcombe(only_first: int, only_second: int, both: int, n: int, confidence: float = 0.95) -> Interval:
     """Hybrid score interval of a paired difference p1 - p2 (Newcombe 1998, Statistics in Medicine 17:2635, method 10).
 
-    Two Wilson intervals, squared and added, less what the correlation of the pairs takes off; `both` of `n` pairs
-    succeed on either side. Where it and `tango` disagree about a margin, the margin is too close to be decided.
+    Two Wilson intervals, squared and added, minus the correlation of the pairs; `both` of `n` pairs succeed on both
+    sides. If it and `tango` disagree about a margin, the margin is too close to decide.
     """
     if n == 0:
         return Interval(-1.0, 1.0)
@@ -94,7 +94,7 @@ def newcombe(only_first: int, only_second: int, both: int, n: int, confidence: f
     spread = first * (n - first) * second * (n - second)
     excess = float(both * neither - only_first * only_second)
     if excess > 0:
-        excess = max(excess - n / 2, 0.0)  # continuity correction, of positive correlations only
+        excess = max(excess - n / 2, 0.0)  # continuity correction, for positive correlations only
     phi = excess / math.sqrt(spread) if spread else 0.0
     difference = (first - second) / n
     one, two = wilson(first, n, confidence), wilson(second, n, confidence)
@@ -106,10 +106,10 @@ def newcombe(only_first: int, only_second: int, both: int, n: int, confidence: f
 def samples_to_decide(
     only_first: int, only_second: int, n: int, margin: float, confidence: float = 0.95, power: float = 0.8
 ) -> int | None:
-    """Samples at which Tango's interval lies on one side of `margin` with probability `power`, if rates stay as seen.
+    """Samples at which Tango's interval lies on one side of `margin` with probability `power`, at the observed rates.
 
-    Asymptotic (Nam 1997, Biometrics 53:1422-1430): the score statistic has unit variance at the margin, and elsewhere
-    that of the rates. None where the observed difference is too close to the margin for any number below ten million.
+    Asymptotic (Nam 1997, Biometrics 53:1422-1430): the score statistic has unit variance at the margin, and the
+    variance of the rates elsewhere. None if no number below ten million would suffice.
     """
     first, second = only_first / n, only_second / n
     gap = abs(first - second - margin)
@@ -122,19 +122,19 @@ def samples_to_decide(
 
 
 def score_variance(first: float, second: float, delta: float) -> float:
-    """Variance of one pair's difference where p1 - p2 = delta, the flips' rates estimated under it (Tango 1998)."""
+    """Variance of one pair's difference where p1 - p2 = delta; the flips' rates are estimated under it (Tango 1998)."""
     b, c = (2 - first + second) * delta - first - second, -second * delta * (1 - delta)
     q = (math.sqrt(max(b * b - 8 * c, 0.0)) - b) / 4
     return 2 * q + delta * (1 - delta)
 
 
 def binomial_tail(k: int, n: int, p: float) -> float:
-    """P(X >= k) for X binomial(n, p), summed outwards from k until terms no longer count."""
+    """P(X >= k) for X binomial(n, p), summed outwards from k until terms are negligible."""
     if k <= 0 or p >= 1:
         return 1.0
     if k > n or p <= 0:
         return 0.0
-    if k <= n * p:  # sum the shorter side, whose terms fall from the first on
+    if k <= n * p:  # sum the shorter side, where terms decrease from the start
         return 1.0 - binomial_tail(n - k + 1, n, 1 - p)
     combinations = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
     term = math.exp(combinations + k * math.log(p) + (n - k) * math.log1p(-p))
@@ -162,7 +162,7 @@ def bisect(function: Callable[[float], float], outside: float, inside: float) ->
 
 
 def inverse_normal(probability: float) -> float:
-    """Where the normal distribution reaches a probability."""
-    from statistics import NormalDist  # with decimal and random behind it: the runtime asks for the margin alone
+    """Quantile of the normal distribution."""
+    from statistics import NormalDist  # imports decimal and random, while the runtime needs only the margin
 
     return NormalDist().inv_cdf(probability)

@@ -1,4 +1,4 @@
-"""Bytes on disk: hashed, written whole or not at all."""
+"""Files on disk: hashed, and written atomically."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from advcal_edge.errors import AdvcalError, BundleError
 from advcal_edge.limits import MIB, Limit
 
-TEMPORARY = ".advcal"  # how names of unfinished files and folders end: whoever finds one later knows whose it is
+TEMPORARY = ".advcal"  # suffix of unfinished files and folders, so that leftovers can be identified
 NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF)
 
 
@@ -27,7 +27,7 @@ def sha256_bytes(data: bytes) -> str:
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:
-    """One spelling of a JSON document, so that equal documents have equal hashes."""
+    """Canonical JSON of a document, so that equal documents have equal hashes."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -42,10 +42,10 @@ def sha256_file(path: Path) -> str:
 
 @contextmanager
 def open_regular(path: Path, kind: type[AdvcalError], *, follow: bool = True) -> Iterator[BinaryIO]:
-    """Open a regular file for reading; a device or a pipe is refused before it can block or never end.
+    """Open a regular file for reading; devices and pipes, which may block or never end, are refused.
 
     Raises:
-        kind: missing, unreadable, no regular file, or a link where `follow` is false.
+        kind: missing, unreadable, not a regular file, or a link if `follow` is false.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
@@ -60,7 +60,7 @@ def open_regular(path: Path, kind: type[AdvcalError], *, follow: bool = True) ->
     try:
         with os.fdopen(handle, "rb") as file:
             yield file
-    except OSError as error:  # of a read: a disk that fails, a file of the system that opens and cannot be read
+    except OSError as error:  # of a read: a failing disk, a system file that opens but cannot be read
         raise kind(f"cannot read `{path}`: {error.strerror or error}") from error
 
 
@@ -75,7 +75,7 @@ def read_bytes(path: Path, limit: Limit, kind: type[AdvcalError], *, follow: boo
 
 
 def read_open(file: BinaryIO, path: Path, limit: Limit, kind: type[AdvcalError]) -> bytes:
-    """All bytes of a file that is open, at its start, and of at most `limit`.
+    """All bytes of an open file, from its start, of at most `limit`.
 
     Raises:
         kind: it is larger.
@@ -83,24 +83,24 @@ def read_open(file: BinaryIO, path: Path, limit: Limit, kind: type[AdvcalError])
     """
     size = os.fstat(file.fileno()).st_size
     limit.check(size, f"`{path}`", kind)
-    data = file.read(size)  # asking for the limit would reserve as much memory
+    data = file.read(size)  # reading up to the limit would reserve that much memory
     while len(data) <= limit.value and (more := file.read(min(MIB, limit.value + 1 - len(data)))):
-        data += more  # it has grown since; files in /proc have no size
+        data += more  # the file has grown since; files in /proc have no size
     limit.check(len(data), f"`{path}`", kind)
     return data
 
 
 def describe_mode(mode: int) -> str:
-    """What a file is, in a word."""
+    """The kind of a file, in a word."""
     words = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
     return words.get(stat.S_IFMT(mode), "socket" if stat.S_ISSOCK(mode) else "special file")
 
 
 def inside(root: Path, name: object) -> Path:
-    """The place of `name` below `root`.
+    """The path of `name` below `root`.
 
     Raises:
-        BundleError: the name is absolute, climbs out, or passes through a link that leads out.
+        BundleError: the name is absolute, leads out, or passes through a link that leads out.
     """
     parts = PurePosixPath(name).parts if isinstance(name, str) else ()
     if not parts or not isinstance(name, str) or "\\" in name or "\0" in name or parts[0] == "/" or ".." in parts:
@@ -112,7 +112,7 @@ def inside(root: Path, name: object) -> Path:
 
 
 def tree(folder: Path, enter: Callable[[str], bool] = bool) -> Iterator[Path]:
-    """All that lies below a folder, however deep; links and folders whose name `enter` refuses are not entered."""
+    """All paths below a folder, at any depth; links and folders whose name `enter` rejects are not entered."""
     waiting = [folder]
     while waiting:
         with suppress(OSError), os.scandir(waiting.pop()) as entries:
@@ -124,12 +124,12 @@ def tree(folder: Path, enter: Callable[[str], bool] = bool) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file beside its place and rename it, so that a reader sees the old or the new one, never a half.
+    """Write a file next to its destination and rename it, so that a reader sees the old or the new one, never a part.
 
-    What was written is on the disk, under its name, when this returns.
+    The data is on disk, under its name, when this returns.
 
     Raises:
-        BundleError: the folder cannot be written or the disk is full; nothing stays behind.
+        BundleError: the folder cannot be written or the disk is full; no file is left behind.
     """
     try:
         make_folder(path.parent)
@@ -144,10 +144,10 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def temporary_file(path: Path, data: bytes) -> Path:
-    """A new file beside `path` with `data` on the disk; whoever makes it renames or removes it.
+    """A new file next to `path` with `data` on disk; the caller renames or removes it.
 
     Raises:
-        OSError: the folder cannot be written or the disk is full; nothing stays behind.
+        OSError: the folder cannot be written or the disk is full; no file is left behind.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
     temporary = Path(name)
@@ -164,7 +164,7 @@ def temporary_file(path: Path, data: bytes) -> Path:
 
 
 def temporary_folder(parent: Path, name: str) -> Path:
-    """A new folder in `parent`; whoever makes it renames or removes it.
+    """A new folder in `parent`; the caller renames or removes it.
 
     Raises:
         OSError: `parent` cannot be written.
@@ -173,16 +173,16 @@ def temporary_folder(parent: Path, name: str) -> Path:
 
 
 def is_temporary(path: Path, name: str = "") -> bool:
-    """Whether a path is called as `temporary_file` and `temporary_folder` call theirs, for `name` or for any."""
+    """Does a path have a name from `temporary_file` or `temporary_folder`, for `name` or for any?"""
     wanted = re.escape(name) if name else ".+"
     return re.fullmatch(rf"\.{wanted}\.[a-z0-9_]{{8}}{re.escape(TEMPORARY)}", path.name, re.DOTALL) is not None
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename a file or folder and see to it that the disk knows; what was at `target` is replaced.
+    """Rename a file or folder durably; what was at `target` is replaced.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: the disk cannot be written.
     """
     make_folder(target.parent)
     source.replace(target)
@@ -192,10 +192,10 @@ def move(source: Path, target: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, known to the disk.
+    """Make a folder and its parents, durably.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: the disk cannot be written.
     """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
@@ -204,10 +204,10 @@ def make_folder(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have a file or a folder written to the disk; filesystems that cannot do it for folders do without.
+    """Flush a file or a folder to disk; ignored for folders on filesystems that cannot do it.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: the disk cannot be written.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -221,7 +221,7 @@ def sync(path: Path) -> None:
 
 
 def write_error(path: Path, error: OSError) -> AdvcalError:
-    """Say in words why `path` could not be written."""
+    """The error that describes why `path` could not be written."""
     return BundleError(
         f"cannot write `{path}`: {error.strerror or error}; expected a writable folder with free space",
         hint="free some space, or make the folder writable",

@@ -1,4 +1,4 @@
-"""A safetensors file from elsewhere: its header is bounded and understood before a library maps the rest."""
+"""Read untrusted safetensors files: the header is size-limited and parsed before a library maps the rest."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ UNREADABLE = (
     TypeError,
     ValueError,
 )
-"""What the library raises for a dtype that the framework lacks, a shape that it cannot hold, or a file that changed."""
+"""Raised by the library for a dtype that the framework lacks, an unsupported shape, or a file that changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What is said of a file that is not as expected: its kind, the words after its path, and the way out."""
+    """The error for a file that is not as expected: its kind, the text after the path, and a hint."""
 
     kind: type[AdvcalError]
     words: str
@@ -45,7 +45,7 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class TensorFile:
-    """An open file: its tensors by name, and what its writer says of them."""
+    """An open file: its tensors by name, and the metadata of its writer."""
 
     path: Path
     complaint: Complaint
@@ -54,10 +54,10 @@ class TensorFile:
     _file: Any
 
     def tensor(self, name: str) -> Any:
-        """One tensor, in the framework that was asked for.
+        """Read one tensor, in the framework of `open_tensors`.
 
         Raises:
-            the kind of the complaint: not there, or of a type or shape that the framework does not have.
+            the kind of the complaint: missing, or of a type or shape that the framework does not have.
         """
         if name not in self.names:
             raise self.complaint.of(self.path, f"there is no tensor `{name}`")
@@ -67,27 +67,27 @@ class TensorFile:
             raise self.complaint.of(self.path, f"`{name}` cannot be read: {error}") from error
 
     def document(self, key: str) -> dict[str, Any]:
-        """The JSON object that the metadata keep under `key`.
+        """The JSON object in the metadata under `key`.
 
         Raises:
-            the kind of the complaint: there is none.
+            the kind of the complaint: missing or malformed.
         """
         if key not in self.metadata:
             raise self.complaint.of(self.path, f"its metadata lack `{key}`")
         kind, hint = self.complaint.kind, self.complaint.hint
-        found = parse_json(self.metadata[key], f"`{self.path}` {self.complaint.words}: `{key}`", kind, hint=hint)
-        if not isinstance(found, dict):
-            raise self.complaint.of(self.path, f"`{key}` is a {type(found).__name__}; expected an object")
-        return found
+        document = parse_json(self.metadata[key], f"`{self.path}` {self.complaint.words}: `{key}`", kind, hint=hint)
+        if not isinstance(document, dict):
+            raise self.complaint.of(self.path, f"`{key}` is a {type(document).__name__}; expected an object")
+        return document
 
 
 @contextmanager
 def open_tensors(path: Path, framework: Literal["np", "pt"], complaint: Complaint) -> Iterator[TensorFile]:
-    """Open a safetensors file; tensors are mapped, and read when they are used.
+    """Open a safetensors file; tensors are memory-mapped, and read when they are used.
 
     Raises:
-        the kind of the complaint: unreadable, no regular file, a header that is too large or damaged, or one that does
-            not fit the rest of the file.
+        the kind of the complaint: unreadable, not a regular file, a header that is too large, damaged, or one that
+            does not fit the rest of the file.
     """
     header = read_header(path, complaint)
     try:
@@ -100,10 +100,10 @@ def open_tensors(path: Path, framework: Literal["np", "pt"], complaint: Complain
 
 
 def read_header(path: Path, complaint: Complaint) -> dict[str, Any]:
-    """What the file says of its tensors, and under `__metadata__` what its writer adds, texts by name.
+    """Descriptions of the tensors by name, and under `__metadata__` the writer's metadata, as strings.
 
     Raises:
-        the kind of the complaint: unreadable, too large, or no such header.
+        the kind of the complaint: unreadable, too large, or without a valid header.
     """
     with open_regular(path, complaint.kind) as file:
         size = os.fstat(file.fileno()).st_size
@@ -114,9 +114,9 @@ def read_header(path: Path, complaint: Complaint) -> dict[str, Any]:
         limits.TENSOR_HEADER_BYTES.check(length, f"the header of `{path}`", complaint.kind)
         data = file.read(length)
     where = f"`{path}` {complaint.words}: its header"
-    found = parse_json(data, where, complaint.kind, hint=complaint.hint)
-    if not isinstance(found, dict) or not all(isinstance(entry, dict) for entry in found.values()):
+    header = parse_json(data, where, complaint.kind, hint=complaint.hint)
+    if not isinstance(header, dict) or not all(isinstance(entry, dict) for entry in header.values()):
         raise complaint.of(path, "its header describes no tensors")
-    if not all(isinstance(text, str) for text in found.get(METADATA, {}).values()):
+    if not all(isinstance(text, str) for text in header.get(METADATA, {}).values()):
         raise complaint.of(path, "its metadata are no texts")
-    return found
+    return header

@@ -1,4 +1,4 @@
-"""What an attacker may change: a norm ball around a sample, inside the sensor's bounds."""
+"""The threat model: a norm ball around a sample, inside the sensor's bounds."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from array_api_compat import array_namespace
 
 from advcal_edge.errors import BundleError, ConfigError
 
-Array = Any  # numpy or torch, on any device: everything typed so is written against the array API
+Array = Any  # numpy or torch, on any device; code on this type uses the array API
 Norm = Literal["linf", "l2"]
 NORMS: Mapping[str, Norm] = {"linf": "linf", "l2": "l2"}
-"""Norms by the names that people type."""
+"""Norms by their display name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThreatModel:
-    """A ball of radius `eps` (a fraction of the width of `bounds`) in `norm`, cut by `bounds`."""
+    """A ball of radius `eps` (a fraction of the width of `bounds`) in `norm`, intersected with `bounds`."""
 
     norm: Norm
     eps: float
@@ -50,7 +50,7 @@ class ThreatModel:
     def with_norm(self, norm: Norm, shape: Sequence[int]) -> ThreatModel:
         """The ball of another norm and the same energy, around inputs of `shape` without the batch axis.
 
-        The l2 radius is the root mean square length of noise drawn evenly from the linf ball, eps sqrt(n / 3) for n
+        The l2 radius is the root mean square length of uniform noise in the linf ball, eps sqrt(n / 3) for n
         values. For (3, 32, 32) and linf 4/255 that is the customary 0.5. Rounded to four digits.
         """
         if norm == self.norm:
@@ -64,7 +64,7 @@ class ThreatModel:
         return 1.0 if self.norm == "linf" else math.sqrt(math.prod(shape))
 
     def check_reach(self, shape: Sequence[int]) -> None:
-        """Refuse a ball that has no use for its radius.
+        """Refuse a radius that is larger than the input space.
 
         Raises:
             ConfigError: eps lies beyond `farthest`.
@@ -77,14 +77,14 @@ class ThreatModel:
             )
 
     def project(self, x: Array, x0: Array) -> Array:
-        """A legal point close to `x` around a legal `x0`, both (n, ...), in linf the nearest; the one place that clips.
+        """A legal point close to `x` around a legal `x0`, both (n, ...), in linf the nearest. Only this method clips.
 
-        In l2 the bounds cut before the ball does: the other way round, what they cut off an attack's step would shorten
-        it, and half the pixels of a picture may lie at a bound.
+        In l2 the bounds are applied before the ball. In the other order, clipping to the bounds would shorten a step,
+        and half the pixels of an image may be at a bound.
         """
         xp = array_namespace(x, x0)
         if self.norm == "linf":
-            x = xp.minimum(xp.maximum(x, x0 - self.radius), x0 + self.radius)  # half the seconds of clip in torch
+            x = xp.minimum(xp.maximum(x, x0 - self.radius), x0 + self.radius)  # half the time of clip in torch
         else:
             delta = xp.clip(x, *self.bounds) - x0
             length = self._length(delta)
@@ -134,7 +134,7 @@ def parse_eps(text: str) -> float:
     Raises:
         ConfigError: not a number or a fraction.
     """
-    from advcal_edge.config import read_number  # with fractions and decimal behind it: a robot reads no eps
+    from advcal_edge.config import read_number  # imports fractions and decimal, while deployment parses no eps
 
     try:
         return read_number(text)
@@ -143,7 +143,7 @@ def parse_eps(text: str) -> float:
 
 
 def format_eps(eps: float, norm: Norm = "linf") -> str:
-    """Write 4/255 and 0.25/255 in linf as people say it; other values and lengths in l2 as decimals."""
+    """Write 4/255 and 0.25/255 in linf as fractions; other values, and radii in l2, as decimals."""
     of_255 = eps * 255
     if norm == "linf" and abs(of_255 - round(of_255, 2)) < 1e-6:
         return f"{round(of_255, 2):g}/255"

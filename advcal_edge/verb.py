@@ -1,4 +1,4 @@
-"""Packages that can be called: `advcal_edge.verify` is the package and, called, the function that it is named after."""
+"""Callable packages: `advcal_edge.verify` is the package and, when called, the function of the same name."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 
 
 class Verb(ModuleType):
-    """A package that, called, runs the function of its own name in the module `__verb__`, imported at the first call.
+    """A package that, when called, runs the function of its own name in the module `__verb__`, imported on first call.
 
-    A function could not stand beside its package under the same name: importing a submodule would replace it.
+    A function cannot have the same name as its package: importing a submodule would replace it.
     """
 
     __verb__: str
 
     @property
     def function(self) -> Callable[..., Any]:
-        """The function behind the name."""
-        found: Callable[..., Any] = getattr(import_module(self.__verb__), self.__name__.rpartition(".")[2])
-        return found
+        """The function of this package."""
+        function: Callable[..., Any] = getattr(import_module(self.__verb__), self.__name__.rpartition(".")[2])
+        return function
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
 
 
 def make_verb(package: str, module: str) -> None:
-    """Let `package` be called as the function of its own name in `module`."""
-    found = sys.modules[package]
-    found.__class__ = Verb
-    found.__dict__["__verb__"] = module
+    """Make `package` callable as the function of its own name in `module`."""
+    package_module = sys.modules[package]
+    package_module.__class__ = Verb
+    package_module.__dict__["__verb__"] = module
