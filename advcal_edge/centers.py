@@ -79,7 +79,7 @@ class Centers:
         return xp.max(self._grouped(each), axis=-1)
 
     def smooth_scores(self, z: Array) -> Array:
-        """`scores` for losses: softness * log mean_j exp(s_j / softness) over a class's centers; at 0 `scores`."""
+        """`scores` for losses: softness * log mean_j exp(s_j / softness) over each class; `scores` if softness is 0."""
         if self.per_class == 1 or self.softness == 0:
             return self.scores(z)
         xp = array_namespace(z)

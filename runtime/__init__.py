@@ -1,4 +1,4 @@
-"""What runs on the robot: preprocessing, the engine, the embedder. Loads neither torch nor onnx nor typer."""
+"""The part that runs in deployment: preprocessing, the engine, the embedder. Needs neither torch nor onnx nor typer."""
 
 from advcal_edge.runtime.embedder import Embedder, Match
 

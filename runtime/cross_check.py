@@ -1,4 +1,4 @@
-"""A second opinion on an engine: `polygraphy run` on the same file and samples, held against our runner."""
+"""Cross-check of an engine: `polygraphy run` on the same file and samples, compared with our runner."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LIMIT = 1e-3  # relative L2; the same bytes on the same device agree to 1e-6, an
 SECONDS = 600
 ARGUMENTS = {"graph": ["--onnxrt"], "plan": ["--trt", "--model-type=engine"]}
 LOADER = "import numpy\n\n\ndef load_data():\n    yield {{'x': numpy.load({path!r}, allow_pickle=False)}}\n"
-# polygraphy knows TensorRT-RTX by the name of the metapackage only
+# polygraphy knows TensorRT-RTX only by the name of the metapackage
 PROGRAM = (
     "import importlib.util, sys\n"
     "if importlib.util.find_spec('tensorrt_rtx') is None and importlib.util.find_spec('tensorrt_rtx_bindings'):\n"
@@ -40,7 +40,7 @@ PROGRAM = (
 
 @dataclass(frozen=True, slots=True)
 class CrossCheck:
-    """How far two programs are apart on the same engine: ||a - b|| / ||b|| and the largest difference."""
+    """Difference between two programs on the same engine: ||a - b|| / ||b|| and the largest difference."""
 
     tool: str
     samples: int
@@ -57,7 +57,7 @@ def cross_check(runner: Runner, x: Floats) -> CrossCheck:
 
     Raises:
         DependencyError: polygraphy is not installed.
-        EngineError: polygraphy cannot run the engine, or its embeddings are not ours.
+        EngineError: polygraphy cannot run the engine, or its embeddings differ from ours.
     """
     if find_spec("polygraphy") is None:
         raise DependencyError("polygraphy", extra="trt", purpose="`--cross-check`")
@@ -75,26 +75,26 @@ def cross_check(runner: Runner, x: Floats) -> CrossCheck:
     if theirs.shape != ours.shape:
         raise EngineError(f"polygraphy returned {theirs.shape} for `{runner.path}`; we {ours.shape}")
     scale = max(float(np.linalg.norm(theirs)), 1e-30)
-    found = CrossCheck(
+    check = CrossCheck(
         tool=f"polygraphy {version('polygraphy')}",
         samples=len(x),
         relative_l2=float(np.linalg.norm(ours - theirs)) / scale,
         max_abs=float(np.abs(ours - theirs).max()),
     )
-    if not found.relative_l2 <= LIMIT:  # NaN too
+    if not check.relative_l2 <= LIMIT:  # NaN too
         raise EngineError(
-            f"{found.tool} and this program disagree about `{runner.path}`: relative L2 {found.relative_l2:.3g} on"
+            f"{check.tool} and this program disagree about `{runner.path}`: relative L2 {check.relative_l2:.3g} on"
             f" {len(x)} samples; expected at most {LIMIT:g}",
             hint="one of the two runs another engine than it says; do not ship it",
         )
-    return found
+    return check
 
 
 def polygraphy_run(backend: Backend, x: Floats) -> Floats:
-    """z (n, d) of an engine as `polygraphy run` computes it, in a process of its own.
+    """z (n, d) of an engine from `polygraphy run`, in a separate process.
 
     Raises:
-        EngineError: it fails.
+        EngineError: the run fails.
     """
     path, metadata = backend.path, backend.metadata
     rtx = metadata is not None and metadata.product == "tensorrt_rtx"
@@ -113,14 +113,14 @@ def polygraphy_run(backend: Backend, x: Floats) -> Floats:
         )
         if done.returncode or not results.is_file():
             said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-            told = next((line for line in said if "[E]" in line or "[!]" in line), (said or ["nothing"])[-1])
-            raise EngineError(f"`polygraphy run` does not run `{path}`: {told}")
+            message = next((line for line in said if "[E]" in line or "[!]" in line), (said or ["nothing"])[-1])
+            raise EngineError(f"`polygraphy run` does not run `{path}`: {message}")
         return read_results(results)
 
 
 def read_results(path: Path) -> Floats:
     """The output `z` in a results file of polygraphy."""
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # it reports on itself while loading
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # polygraphy prints while loading
         from polygraphy.comparator import RunResults
 
         ((_, iterations),) = RunResults.load(str(path)).items()

@@ -1,4 +1,4 @@
-"""From sensor data to embeddings and labels, with the engine of a bundle: the one class a robot needs."""
+"""From sensor data to embeddings and labels, with the engine of a bundle: the main class for deployment."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from advcal_edge.runtime.sensors import Frame
 
 PREPROCESS = "advcal_edge.runtime.sensors"
-NORM_TOLERANCE = 0.01  # half precision and int8 stay within 0.001; a forgotten logit scale is off by 4 and more
+NORM_TOLERANCE = 0.01  # half precision and int8 stay within 0.001; a missing logit scale gives 4 or more
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A label and the softmax of its score over all labels of the bundle: a fraction that sums to one over them."""
+    """A label and its softmax score over all labels of the bundle; the scores sum to one."""
 
     label: str
     score: float
@@ -39,13 +39,13 @@ class Match:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedder:
-    """An engine with the preprocessing before it and the centers behind it; safe to call from several threads."""
+    """An engine with its preprocessing and centers; safe to call from several threads."""
 
     runner: Runner
     modality: Modality
     centers: Centers
     verified: bool
-    """Whether the bundle has a passing report for exactly the bytes that run, at its own threat model and samples."""
+    """Does the bundle have a passing report for these engine bytes, at its own threat model and samples?"""
 
     @classmethod
     def load(
@@ -59,13 +59,13 @@ class Embedder:
     ) -> Embedder:
         """Open a bundle and its engine: `auto`, `fp32`, `fp16`, `int8`, or a path.
 
-        `auto` takes a verified plan for this device, else a verified graph, on CUDA before the CPU; where nothing was
-        verified the fp32 graph. `fingerprint` says which it was and where it runs.
-        A plan that carries code for the host is opened only with `allow_plan_code`: opening it executes that code.
+        `auto` takes a verified plan for this device, else a verified graph, on CUDA before the CPU; without a verified
+        engine the fp32 graph. `fingerprint` identifies the engine and where it runs. A plan that contains code for the
+        host is opened only with `allow_plan_code`, since the code runs when the plan is loaded.
 
         Raises:
-            BundleError: no bundle, or a file in it was changed.
-            EngineError: no such engine, it does not fit, its output is no embedding, or it lacks a required report.
+            BundleError: not a bundle, or a file in it was changed.
+            EngineError: no such engine, it does not fit, its output is not an embedding, or it lacks a required report.
             DependencyError: onnxruntime is not installed.
         """
         opened = Bundle.open(Path(bundle))
@@ -93,7 +93,7 @@ class Embedder:
 
     @property
     def spec(self) -> TensorSpec:
-        """The input it takes."""
+        """The input of the engine."""
         return self.modality.input
 
     @property
@@ -103,23 +103,23 @@ class Embedder:
 
     @property
     def precision(self) -> str:
-        """Like `fp16`, as the engine itself says; `custom` for one that was exported by something else."""
+        """Precision like `fp16`, from the engine's own metadata; `custom` if another tool exported it."""
         return self.runner.precision
 
     @property
     def fingerprint(self) -> str:
-        """What exactly runs: product, version, provider and hash of the bytes."""
+        """Identifies what runs: product, version, provider and hash of the bytes."""
         return self.runner.fingerprint
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Embed physical inputs x (n, ...) to unit-norm z (n, d) in a fresh array; an empty batch gives (0, d).
+        """Embed physical inputs x (n, ...) to unit-norm z (n, d) in a new array; an empty batch gives (0, d).
 
         Raises:
             InputError: wrong shape or dtype, NaN, or values outside the bounds.
             EngineError: the engine fails or returns NaN.
         """
         z: NDArray[np.float32] = self.runner.run(self.modality.input.check(x))
-        if not math.isfinite(np.vdot(z, z)):  # one pass; squares of finite values may overflow, so look again
+        if not math.isfinite(np.vdot(z, z)):  # one pass; squares of finite values may overflow, so check again
             bad = int((~np.isfinite(z).all(axis=1)).sum())
             if bad:
                 raise EngineError(
@@ -130,13 +130,13 @@ class Embedder:
         return z
 
     def embed_frames(self, frames: Sequence[Frame]) -> NDArray[np.float32]:
-        """Embed raw frames of any size, as the sensor or `read_frame` gives them, to z (n, d).
+        """Embed raw frames of any size, from the sensor or `read_frame`, to z (n, d).
 
-        Of a recording every clip is embedded; their mean, of unit norm again, stands for it. No frames give (0, d).
+        Of a recording every clip is embedded; the result is their mean, normalised again. No frames give (0, d).
 
         Raises:
-            InputError: a frame is not what the sensor gives.
-            EngineError: the engine fails or returns NaN, or the clips of a recording cancel each other.
+            InputError: a frame that the sensor cannot have produced.
+            EngineError: the engine fails or returns NaN, or the clips of a recording cancel out.
         """
         from advcal_edge.runtime.sensors import preprocess, preprocess_clips
 
@@ -153,7 +153,7 @@ class Embedder:
         return unit
 
     def classify(self, x: NDArray[np.float32], top: int = 3) -> list[list[Match]]:
-        """The best `top` labels (all, where there are fewer) of each physical input x (n, ...), best first.
+        """The best `top` labels (all, if there are fewer) of each physical input x (n, ...), best first.
 
         Raises:
             InputError: as for embedding, or `top` below one.
@@ -176,8 +176,8 @@ class Embedder:
         return [[Match(self.labels[k], float(row[k])) for k in order] for row, order in zip(shares, best, strict=True)]
 
     def _try_out(self) -> None:
-        """Run one grey sample: warms the session up, and refuses an output that is no embedding before it matters."""
-        import_module(PREPROCESS)  # now, so that the first frame does not wait for it
+        """Run one grey sample: warms the session up, and detects an output that is not an embedding early."""
+        import_module(PREPROCESS)  # now, so that the first frame need not wait for it
         middle = np.float32(sum(self.spec.bounds) / 2)
         norm = float(np.linalg.norm(self(np.full((1, *self.spec.shape), middle, np.float32))))
         if abs(norm - 1) > NORM_TOLERANCE:

@@ -1,4 +1,4 @@
-"""Which engine of a bundle runs: the one that was named, or the best that has a passing report."""
+"""Choose the engine of a bundle to run: the one that was named, or the best with a passing report."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 def choose_engine(bundle: Bundle, name: str) -> Path:
-    """Path of the engine that `name` stands for: `auto`, a precision, a name in the bundle or a path.
+    """Path of the engine for `name`: `auto`, a precision, a name in the bundle or a path.
 
     `auto` is, among those with a passing report, a plan that runs on this device, else the fastest graph by convention
-    (int8, fp16, fp32); without any report the fp32 graph. Nothing is read of an engine here: `read_engine` does it, and
-    holds what it reads against the hash by which it was chosen.
+    (int8, fp16, fp32); without any report the fp32 graph. No engine is read here: `read_engine` reads it, and compares
+    its hash with the one by which it was chosen.
 
     Raises:
         EngineError: no such engine.
-        BundleError: a report or the metadata of a plan were changed.
+        BundleError: a report or the metadata of a plan was changed.
     """
     if name == "auto":
         return choose_plan(bundle) or choose_verified(bundle) or listed_path(bundle, PRECISIONS["fp32"].graph)
@@ -54,13 +54,13 @@ def choose_verified(bundle: Bundle) -> Path | None:
 
 
 def choose_plan(bundle: Bundle) -> Path | None:
-    """Path of the fastest plan by convention that has a passing report and whose metadata fit this machine."""
+    """Path of the fastest plan by convention that has a passing report and metadata that match this machine."""
     plans = plan_metadata(bundle)
     verified = [
         (-speed_of(metadata.precision), name)
         for name, metadata in plans.items()
         if metadata.kind == "forward" and find_verified(bundle, metadata.sha256)
-    ]  # the reports are asked first: to ask the device takes a driver
+    ]  # reports first: the device query needs a driver
     return next((listed_path(bundle, name) for _, name in sorted(verified) if fits_here(plans[name])), None)
 
 
@@ -86,7 +86,7 @@ def plan_metadata(bundle: Bundle) -> Mapping[str, EngineMetadata]:
 
 
 def fits_here(metadata: EngineMetadata) -> bool:
-    """Whether product and device of this machine are those a plan was built for."""
+    """Do product and device of this machine match those of a plan?"""
     from advcal_edge.runtime.backends.cuda import Cuda
     from advcal_edge.runtime.backends.trt_api import find_product
     from advcal_edge.runtime.metadata import Device
@@ -100,12 +100,12 @@ def fits_here(metadata: EngineMetadata) -> bool:
 
 
 def runs_here(metadata: EngineMetadata) -> bool:
-    """Whether this is a forward plan for this machine."""
+    """Is this a forward plan for this machine?"""
     return metadata.kind == "forward" and fits_here(metadata)
 
 
 def runnable_precisions() -> tuple[str, ...]:
-    """Precisions of graphs that ONNX Runtime may run on this machine."""
+    """Precisions of graphs that ONNX Runtime can run on this machine."""
     from advcal_edge.runtime.backends.onnx import CUDA, offered_providers
 
     cuda = CUDA in offered_providers()
@@ -113,18 +113,18 @@ def runnable_precisions() -> tuple[str, ...]:
 
 
 def read_engine(bundle: Bundle, path: Path) -> EngineFile:
-    """An engine read once, and held against the manifest where it is a file of the bundle.
+    """Read an engine once, and compare it with the manifest if it is a file of the bundle.
 
     Raises:
         BundleError: missing or changed.
-        EngineError: a file elsewhere that cannot be read.
+        EngineError: a file outside the bundle that cannot be read.
     """
     name = listed_name(bundle, path)
     return EngineFile.of(path) if name is None else read_listed(bundle, name)
 
 
 def read_listed(bundle: Bundle, name: str) -> EngineFile:
-    """An engine of the bundle, read once and held against the manifest; weights that nobody listed are not read.
+    """Read an engine of the bundle once and compare it with the manifest; unlisted weights are not read.
 
     Raises:
         EngineError: not listed.
@@ -137,7 +137,7 @@ def read_listed(bundle: Bundle, name: str) -> EngineFile:
 
 
 def listed_name(bundle: Bundle, path: Path) -> str | None:
-    """Name under which the manifest lists a file, by whatever way `path` reaches it; None where it does not."""
+    """Name of a file in the manifest, for any path that leads to it; None if it is not listed."""
     name = path.relative_to(bundle.path).as_posix() if path.is_relative_to(bundle.path) else ""
     if bundle.has(name):
         return name
@@ -145,7 +145,7 @@ def listed_name(bundle: Bundle, path: Path) -> str | None:
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Whether two paths reach the same file, which is there."""
+    """Do two paths lead to the same existing file?"""
     try:
         return one.samefile(other)
     except OSError:
@@ -153,7 +153,7 @@ def same_file(one: Path, other: Path) -> bool:
 
 
 def listed_digest(bundle: Bundle, name: str) -> str:
-    """What `graph_digest` gives for a listed engine that nobody changed, from the manifest alone."""
+    """`graph_digest` of an unchanged listed engine, computed from the manifest only."""
     files = bundle.manifest["files"]
     beside = files.get(weights_name(name))
     digest: str = files[name]["sha256"]
@@ -166,7 +166,7 @@ def weights_name(name: str) -> str:
 
 
 def listed_engine(bundle: Bundle, name: str) -> Path:
-    """Path of a graph the manifest lists, its hash and that of its weights checked, for what reads files by itself.
+    """Path of a listed graph, after checking its hash and that of its weights, for libraries that read the file.
 
     Raises:
         EngineError: not listed.
@@ -180,7 +180,7 @@ def listed_engine(bundle: Bundle, name: str) -> Path:
 
 
 def listed_path(bundle: Bundle, name: str) -> Path:
-    """Path of an engine the manifest lists.
+    """Path of a listed engine.
 
     Raises:
         EngineError: not listed.
@@ -194,10 +194,10 @@ def listed_path(bundle: Bundle, name: str) -> Path:
 
 
 def unusual(name: str) -> tuple[str, ...]:
-    """The words that export a graph which no export writes unasked."""
+    """The options that export a graph that is not exported by default."""
     return next((("--precision", p.name) for p in PRECISIONS.values() if name == p.graph and not p.default), ())
 
 
 def graphs(bundle: Bundle) -> list[str]:
-    """Names of the forward graphs that the manifest lists."""
+    """Names of the forward graphs in the manifest."""
     return [n for n in bundle.manifest["files"] if n.startswith("onnx/forward.") and n.endswith(".onnx")]

@@ -22,14 +22,14 @@ class EngineFile:
     data: bytes
     weights: bytes | None
     sha256: str
-    """Hexadecimal, as `graph_digest` has it: of `data` alone where there are no weights beside it."""
+    """Hexadecimal, as from `graph_digest`: of `data` only, if there are no weights beside it."""
 
     @classmethod
     def of(cls, engine: str | Path | EngineFile) -> EngineFile:
-        """Read and hash a file, and the weights beside it where there are some; what was read already is handed on.
+        """Read and hash a file, and the weights beside it if there are any; an `EngineFile` is returned unchanged.
 
         Raises:
-            EngineError: missing, no regular file, unreadable or too large.
+            EngineError: missing, not a regular file, unreadable or too large.
         """
         if isinstance(engine, EngineFile):
             return engine
@@ -43,7 +43,7 @@ class EngineFile:
 
 
 def graph_digest(path: Path) -> str:
-    """Hexadecimal sha256 of a graph file, followed by its `.data` file where it has one.
+    """Hexadecimal sha256 of a graph file, followed by its `.data` file if it has one.
 
     Raises:
         EngineError: the file cannot be read.
@@ -57,21 +57,21 @@ def graph_digest(path: Path) -> str:
 
 
 def combine(graph: str, weights: str) -> str:
-    """One hexadecimal digest for a graph and the weights beside it, from the digest of each."""
+    """One hexadecimal digest of a graph and the weights beside it, from the digests of both."""
     return sha256_bytes(bytes.fromhex(graph) + bytes.fromhex(weights))
 
 
 def is_plan(path: Path) -> bool:
-    """Whether a file is a plan of TensorRT by its name."""
+    """Is a file a TensorRT plan, by its name?"""
     return path.suffix in PLANS
 
 
 def weights_beside(path: Path) -> Path:
-    """Where an exporter puts the weights of a graph that is too large for one file."""
+    """Path at which an exporter stores the weights of a graph that is too large for one file."""
     return path.with_name(path.name + ".data")
 
 
 def export_command(engine: Path, options: str = "") -> str:
-    """`advcal-edge export` for the bundle that `engine` lies in, quoted; with BUNDLE where it lies in none."""
+    """`advcal-edge export` for the bundle that contains `engine`, quoted; with BUNDLE if it is not in a bundle."""
     bundle = next((folder for folder in engine.parents[:2] if (folder / MANIFEST).is_file()), "BUNDLE")
     return f"`{command('export', bundle, *options.split())}`"

@@ -1,4 +1,4 @@
-"""How long one call takes, and how much of it is ours: a call and its bare counterpart, timed in turn in one loop."""
+"""Latency of a call and our share of it: the call and its bare counterpart, timed in turn in one loop."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from advcal_edge.errors import ConfigError
 
 Call = Callable[[NDArray[np.float32]], object]
-WARM_UP = 10  # calls of each kind before the clock counts: lazy allocations, caches, clock frequency
+WARM_UP = 10  # calls of each kind before timing starts: lazy allocations, caches, clock frequency
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Times of one call in milliseconds; `variation` is deviation over mean, `throughput` samples a second."""
+    """Times of one call in milliseconds; `variation` is deviation over mean, `throughput` samples per second."""
 
     p50: float
     p90: float
@@ -30,7 +30,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A call and its bare counterpart on the same batch; `ratio` is the median over pairs of neighbouring calls."""
+    """A call and its bare counterpart on the same batch; `ratio` is the median over neighbouring pairs of calls."""
 
     batch: int
     iterations: int
@@ -55,7 +55,7 @@ def measure(
     """Time `call` and `bare` on x (n, ...) in turn, for `seconds` and at least `min_iterations` pairs.
 
     Raises:
-        ConfigError: an empty batch, or nothing to measure.
+        ConfigError: an empty batch, or no iterations.
     """
     if len(x) == 0 or min_iterations < 1:
         raise ConfigError(f"found a batch of {len(x)} and {min_iterations} iterations; expected at least one of each")
@@ -65,7 +65,7 @@ def measure(
     times: list[tuple[int, int]] = []
     deadline = perf_counter_ns() + int(seconds * 1e9)
     while len(times) < min_iterations or perf_counter_ns() < deadline:
-        if len(times) % 2:  # who goes first alternates, so that neither always finds the caches warm
+        if len(times) % 2:  # the order alternates, so that neither always has warm caches
             second = clock(bare, x)
             first = clock(call, x)
         else:

@@ -1,4 +1,4 @@
-"""The metadata beside a plan: what built it, for which device, from which graph; read before the plan is opened."""
+"""The metadata beside a plan: its builder, device and source graph; read before the plan is opened."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ KINDS: Mapping[str, tuple[type, ...]] = {
     "memory": (int, type(None)),
     "seconds": (int, float),
 }
-"""Of the values in JSON."""
+"""Types of the values in JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A CUDA device, by the name it gives itself."""
+    """A CUDA device, by its own name."""
 
     name: str
     capability: Capability
@@ -46,7 +46,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class EngineMetadata:
-    """Everything that decides where a plan runs and what it is; batches in `profiles` are (min, opt, max) shapes."""
+    """All properties of a plan, and where it runs; batches in `profiles` are (min, opt, max) shapes."""
 
     sha256: str
     bytes: int
@@ -55,20 +55,20 @@ class EngineMetadata:
     graph_sha256: str
     product: str
     version: Version
-    device: Device | None  # None where it was built on a machine without one
-    targets: tuple[Capability, ...]  # TensorRT-RTX: compute capabilities it was compiled for; empty for its default
+    device: Device | None  # None if it was built on a machine without one
+    targets: tuple[Capability, ...]  # TensorRT-RTX: compute capabilities it was compiled for; empty for the default
     hardware: str  # none, ampere+ or same-capability
     version_compatible: bool
     profiles: Mapping[str, tuple[tuple[int, ...], ...]]
     flags: tuple[str, ...]
-    memory: int | None  # MiB the builder was allowed
-    timing_cache: str | None  # sha256 of what it knew after the build
-    precision: str  # asked for
+    memory: int | None  # MiB that the builder was allowed to use
+    timing_cache: str | None  # sha256 of the timing cache after the build
+    precision: str  # as requested
     achieved: str
     evidence: str  # `engine`: read from the plan by its inspector; `network`: from the typed network it was built from
     layers: Mapping[str, str]  # matrix product of the graph -> precision
-    step: str | None  # of the precision fallback; None where none was taken
-    unfused: bool  # softmax and norms are outputs as well, so that no kernel swallows them
+    step: str | None  # of the precision fallback; None without a fallback
+    unfused: bool  # softmax and norms are outputs too, so that they are not fused into other kernels
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -80,39 +80,39 @@ class EngineMetadata:
         """Read what `to_json` wrote.
 
         Raises:
-            ValueError, KeyError, TypeError: it is nothing of the kind.
+            ValueError, KeyError, TypeError: malformed.
         """
         if data["schema"] != SCHEMA:
             raise ValueError(f"schema is `{data['schema']}`; expected `{SCHEMA}`")
-        told = {field.name: data[field.name] for field in fields(cls)}
+        values = {field.name: data[field.name] for field in fields(cls)}
         for name, kinds in KINDS.items():
-            if type(told[name]) not in kinds:
-                raise ValueError(f"`{name}` is a {type(told[name]).__name__}")
-        if told["product"] not in SOURCES:
+            if type(values[name]) not in kinds:
+                raise ValueError(f"`{name}` is a {type(values[name]).__name__}")
+        if values["product"] not in SOURCES:
             raise ValueError(f"`product` is none of {', '.join(SOURCES)}")
-        if told["bytes"] < 0 or (told["memory"] or 0) < 0 or told["seconds"] < 0:
+        if values["bytes"] < 0 or (values["memory"] or 0) < 0 or values["seconds"] < 0:
             raise ValueError("a negative number")
-        if not all(type(number) is int for number in told["version"]):
-            raise ValueError(f"`version` is {told['version']}")
-        if not all(isinstance(value, str) for value in told["layers"].values()):
+        if not all(type(number) is int for number in values["version"]):
+            raise ValueError(f"`version` is {values['version']}")
+        if not all(isinstance(value, str) for value in values["layers"].values()):
             raise ValueError("`layers` has values other than names of types")
-        device = told["device"]
+        device = values["device"]
         return cls(
             **{
-                **told,
-                "version": tuple(map(int, told["version"])),
+                **values,
+                "version": tuple(map(int, values["version"])),
                 "device": None if device is None else Device(str(device["name"]), pair(device["capability"])),
-                "targets": tuple(pair(target) for target in told["targets"]),
+                "targets": tuple(pair(target) for target in values["targets"]),
                 "profiles": {
                     str(name): tuple(tuple(map(int, shape)) for shape in shapes)
-                    for name, shapes in told["profiles"].items()
+                    for name, shapes in values["profiles"].items()
                 },
-                "flags": tuple(map(str, told["flags"])),
+                "flags": tuple(map(str, values["flags"])),
             }
         )
 
     def misfit(self, product: Product, device: Device) -> str | None:
-        """Why the plan does not run on `device` under `product`, in words; None where it does."""
+        """Why the plan does not run on `device` under `product`; None if it does."""
         built_by = f"{SOURCES[self.product].title} {dotted(self.version)}"
         if self.product != product.name:
             return f"it was built by {built_by}; this machine has {product}"
@@ -133,7 +133,7 @@ class EngineMetadata:
 
 
 def pair(value: Any) -> Capability:
-    """A compute capability from JSON."""
+    """Read a compute capability from JSON."""
     major, minor = value
     if type(major) is not int or type(minor) is not int:
         raise ValueError(f"a compute capability of {value}")
@@ -141,15 +141,15 @@ def pair(value: Any) -> Capability:
 
 
 def metadata_path(plan: Path) -> Path:
-    """Where the metadata of a plan lie."""
+    """Path of the metadata of a plan."""
     return plan.with_suffix(".json")
 
 
 def read_metadata(plan: Path) -> EngineMetadata | None:
-    """The metadata beside a plan; None where there are none.
+    """The metadata beside a plan; None if there are none.
 
     Raises:
-        EngineError: the file is there and cannot be read.
+        EngineError: the file exists and cannot be read.
     """
     path = metadata_path(plan)
     if not path.is_file():

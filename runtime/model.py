@@ -1,4 +1,4 @@
-"""Engines as models: the forward engine as a `Runner`, the backward engine as a `Vjp`, on top of any backend."""
+"""Engines as models: the forward engine as a `Runner`, the backward engine as a `Vjp`, with any backend."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ class Runner:
 
     @property
     def path(self) -> Path:
-        """The file it was opened from."""
+        """The file of the engine."""
         return self.backend.path
 
     @property
     def precision(self) -> str:
-        """Like `fp16`, as the engine itself says; `custom` where it does not."""
+        """Precision like `fp16`, from the engine's own metadata; `custom` if it has none."""
         return self.backend.precision
 
     @property
     def step(self) -> str | None:
-        """Step of the precision fallback at which it was made; None where none was taken."""
+        """Step of the precision fallback at which it was exported; None without a fallback."""
         return self.backend.step
 
     @property
@@ -61,15 +61,15 @@ class Runner:
 
     @property
     def fingerprint(self) -> str:
-        """What exactly runs: product, version, where, and the hash."""
+        """Identifies what runs: product, version, provider or device, and the hash."""
         return self.backend.fingerprint
 
     def __call__(self, x: object) -> Floats:
-        """Embed x (n, ...) float32, on the host or on the device of a plan, to z (n, d) on the host, in a fresh array.
+        """Embed x (n, ...) float32, on the host or on the device of a plan, to z (n, d) on the host, in a new array.
 
         Raises:
-            InputError: another shape or dtype; values are the caller's to check.
-            EngineError: the engine fails, or mixes up its batch.
+            InputError: another shape or dtype; the caller checks the values.
+            EngineError: the engine fails, or returns another batch size.
         """
         array = self.backend.device_array(x)
         if array is None:
@@ -80,10 +80,10 @@ class Runner:
         return self.run(array)
 
     def run(self, x: Floats | DeviceArray) -> Floats:
-        """Embed a batch that `spec.check` has accepted.
+        """Embed a batch that `spec.check` accepted.
 
         Raises:
-            EngineError: as for a call.
+            EngineError: as for `__call__`.
         """
         n = len(x)
         if 0 < n <= self._largest:
@@ -106,7 +106,7 @@ class Vjp:
     """The backward engine (x, v) -> (z, J^T v); safe to call from several threads."""
 
     def __init__(self, backend: Backend, spec: TensorSpec) -> None:
-        """Check that the engine differentiates at inputs of `spec`.
+        """Check that the engine computes gradients at inputs of `spec`.
 
         Raises:
             EngineError: it has other inputs or outputs.
@@ -115,7 +115,7 @@ class Vjp:
         outputs = {tensor.name: tensor for tensor in backend.outputs}
         fits = inputs.keys() == {"x", "v"} and outputs.keys() == {"z", "g"} and inputs["x"].accepts(spec.shape)
         width = inputs["v"].width if fits else None
-        # g may be declared with free axes: decompositions lose them, and `_collect` checks the shape that comes out
+        # g may be declared with free axes: decompositions lose them, and `_collect` checks the actual shape
         shaped = fits and outputs["g"].type == FLOAT and len(outputs["g"].shape) == 1 + len(spec.shape)
         if width is None or not shaped or outputs["z"].width != width:
             batch = describe_batch(spec.shape)
@@ -130,20 +130,20 @@ class Vjp:
 
     @property
     def fingerprint(self) -> str:
-        """What exactly runs: product, version, where, and the hash."""
+        """Identifies what runs: product, version, provider or device, and the hash."""
         return self.backend.fingerprint
 
     def pull(self, x: Floats, v: Floats) -> Floats:
-        """J^T v at x (n, ...) for v (n, d), both float32, in a fresh array shaped like x.
+        """J^T v at x (n, ...) for v (n, d), both float32, in a new array shaped like x.
 
         Raises:
             InputError: another shape or dtype.
-            EngineError: the engine fails, or mixes up its batch.
+            EngineError: the engine fails, or returns another batch size.
         """
         return self._collect("g", x, v)
 
     def embed(self, x: Floats) -> Floats:
-        """z (n, d) as the backward engine computes it on the way, to compare with the forward engine.
+        """z (n, d) from the backward engine, to compare with the forward engine.
 
         Raises:
             InputError: another shape or dtype.
@@ -152,7 +152,7 @@ class Vjp:
         return self._collect("z", x, np.zeros((len(x), self.dim), np.float32))
 
     def _collect(self, name: str, x: Floats, v: Floats) -> Floats:
-        """One of the two outputs for all of a batch."""
+        """One of the two outputs for a whole batch."""
         check_batch("x", x, self.spec.shape)
         check_batch("v", v, (self.dim,))
         if len(x) != len(v):
@@ -162,10 +162,10 @@ class Vjp:
         parts = []
         for start in range(0, len(x), step):
             part = x[start : start + step]
-            found = self.backend.run({"x": part, "v": v[start : start + step]})[place]
-            if found.shape != (len(part), *shape):
-                raise wrong_shape(self.backend, name, found, (len(part), *shape))
-            parts.append(found)
+            output = self.backend.run({"x": part, "v": v[start : start + step]})[place]
+            if output.shape != (len(part), *shape):
+                raise wrong_shape(self.backend, name, output, (len(part), *shape))
+            parts.append(output)
         if len(parts) == 1:
             return parts[0]
         return np.concatenate(parts) if parts else np.empty((0, *shape), np.float32)
@@ -173,7 +173,7 @@ class Vjp:
 
 @dataclass(frozen=True, slots=True)
 class EngineGradient:
-    """Forward by the engine under test, backward by its exported sibling (BPDA), on a machine without torch."""
+    """Forward by the engine under test, backward by its exported backward engine (BPDA), without torch."""
 
     runner: model.Runner
     backward: Vjp
@@ -185,11 +185,11 @@ class EngineGradient:
 
 
 def open_runner(engine: str | Path | EngineFile, spec: TensorSpec, options: OpenOptions | None = None) -> Runner:
-    """Open a forward engine with the backend for its suffix, where that runs it best.
+    """Open a forward engine with the backend for its suffix, where it runs best.
 
     Raises:
-        EngineError: it cannot be loaded anywhere, or does not take `spec`.
-        DependencyError: what runs it is not installed.
+        EngineError: it cannot be loaded, or does not take `spec`.
+        DependencyError: the package that runs it is not installed.
     """
     return Runner(open_backend(engine, options), spec)
 
@@ -199,13 +199,13 @@ def open_vjp(engine: str | Path | EngineFile, spec: TensorSpec, options: OpenOpt
 
     Raises:
         EngineError: it cannot be loaded, or does not take `spec`.
-        DependencyError: what runs it is not installed.
+        DependencyError: the package that runs it is not installed.
     """
     return Vjp(open_backend(engine, replace(options or OpenOptions(), backward=True)), spec)
 
 
 def misfit(backend: Backend, expected: str) -> EngineError:
-    """The error for an engine whose inputs or outputs are not the expected ones."""
+    """The error for an engine with unexpected inputs or outputs."""
     declared = f"{', '.join(map(str, backend.inputs))} -> {', '.join(map(str, backend.outputs))}"
     return EngineError(
         f"{backend.kind} `{backend.path}` is {declared}; expected {expected}",
@@ -214,7 +214,7 @@ def misfit(backend: Backend, expected: str) -> EngineError:
 
 
 def wrong_shape(backend: Backend, name: str, array: Floats, expected: Sequence[int]) -> EngineError:
-    """The error for an engine that breaks what it declares."""
+    """The error for an engine whose output differs from its declaration."""
     return EngineError(
         f"{backend.kind} `{backend.path}` returned {array.shape} as `{name}` for a batch of {expected[0]};"
         f" expected {tuple(expected)}",

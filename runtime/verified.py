@@ -1,4 +1,4 @@
-"""Is there a passing report for exactly these engine bytes, at the bundle's own terms, and for which provider?"""
+"""Is there a passing report for these engine bytes, at the bundle's own threat model, and for which provider?"""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A passing report on an engine; the same graph computes differently on another provider."""
+    """A passing report on an engine; the same graph computes different values on another provider."""
 
     provider: str | None
     """ONNX Runtime's provider on which the engine was verified; None for a plan."""
 
     def covers(self, place: str) -> bool:
-        """Whether the report holds on a provider, or on the one that the fingerprint of a runner names."""
+        """Does the report hold for a provider, or for the one in the fingerprint of a runner?"""
         return provider_of(place) in (None, self.provider)
 
 
 def find_verified(bundle: Bundle, sha256: str) -> Verified | None:
-    """The passing report on the engine with this hash; None where there is none, or none at the bundle's own terms.
+    """The passing report on the engine with this hash; None without one at the bundle's own terms.
 
-    The verdict is derived again from what the report measured; what it states itself is not believed.
+    The verdict is derived again from the report's measurements; its stated verdict is not trusted.
 
     Raises:
         BundleError: the report was changed since it was written, is malformed, or has another schema.
@@ -54,7 +54,7 @@ def find_verified(bundle: Bundle, sha256: str) -> Verified | None:
 
 
 def judge(bundle: Bundle, measured: object, sha256: str) -> Verified | None:
-    """Derive the verdict on an engine, and compare what it was measured with.
+    """Derive the verdict on an engine, and compare the report's terms with the bundle's.
 
     Raises:
         BundleError: malformed.
@@ -81,7 +81,7 @@ def judge(bundle: Bundle, measured: object, sha256: str) -> Verified | None:
 
 
 def same_terms(bundle: Bundle, measured: Value) -> bool:
-    """Whether a report is about the bundle's own centers and samples, and its threat model or a larger radius."""
+    """Does a report use the bundle's own centers and samples, and its threat model or a larger radius?"""
     files: Mapping[str, Mapping[str, Any]] = bundle.manifest["files"]
     stated, threat, hashes = measured["threat"], bundle.threat, measured["hashes"]
     bounds = [bound.number() for bound in stated["bounds"].items()]
@@ -97,5 +97,5 @@ def same_terms(bundle: Bundle, measured: Value) -> bool:
 
 
 def provider_of(fingerprint: str) -> str | None:
-    """ONNX Runtime's provider that a fingerprint names; None in that of a plan."""
+    """The ONNX Runtime provider in a fingerprint; None for a plan."""
     return next((word for word in fingerprint.split() if word.endswith("ExecutionProvider")), None)

@@ -1,4 +1,4 @@
-"""What runs an engine file: one backend per kind of file, found by its suffix and imported when one is opened."""
+"""Backends that run engine files: one per file suffix, imported when such a file is opened."""
 
 from __future__ import annotations
 
@@ -24,78 +24,78 @@ __all__ = ["Backend", "EngineFile", "OpenOptions", "TensorSignature", "open_back
 
 Floats = NDArray[np.float32]
 Feeds = Mapping[str, Any]
-"""Float32 arrays by the name of the input, on the host; on the device for a backend with `device_array`."""
+"""Float32 arrays by input name, on the host; or on the device for a backend with `device_array`."""
 
 GRAPH = "advcal_edge.runtime.backends.onnx:open_graph"
 PLAN = "advcal_edge.runtime.backends.tensorrt:open_plan"
 OPENERS: Mapping[str, str] = {".onnx": GRAPH, **dict.fromkeys(PLANS, PLAN)}
-"""Functions (EngineFile, OpenOptions) -> Backend, by the suffix of the files they open."""
+"""Functions (EngineFile, OpenOptions) -> Backend, by file suffix."""
 
 ENTRY_POINTS = "advcal_edge.backends"
-"""Group in which other packages register openers: a suffix without its dot, and `package.module:opener`."""
+"""Entry-point group in which other packages register openers: a suffix without its dot, and `package.module:opener`."""
 
 
 class Backend(ABC):
-    """An opened engine; safe to run from several threads. A backend sets the fields and defines `run`."""
+    """An opened engine, safe for use from several threads. A backend sets the fields and defines `run`."""
 
     kind: str = "engine"
-    """The word for it in messages."""
+    """Name of this kind of engine in messages."""
     path: Path
     sha256: str
-    """Hexadecimal, of the bytes that run."""
+    """Hexadecimal hash of the bytes that run."""
     fingerprint: str
-    """What exactly runs: product, version, where, and the hash."""
+    """Identifies what runs: product, version, provider or device, and the hash."""
     precision: str = "custom"
-    """Like `fp16`, as the engine itself says; `custom` where it does not."""
+    """Precision like `fp16`, from the engine's own metadata; `custom` if it has none."""
     step: str | None = None
-    """Step of the precision fallback at which it was made; None where none was taken."""
+    """Step of the precision fallback at which it was exported; None without a fallback."""
     inputs: tuple[TensorSignature, ...]
     outputs: tuple[TensorSignature, ...]
     largest: int = 64
-    """Samples per run at most; larger batches are run in parts."""
+    """Maximum number of samples per run; larger batches are run in parts."""
     metadata: EngineMetadata | None = None
-    """What lies beside a plan."""
+    """The metadata beside a plan."""
 
     @abstractmethod
     def run(self, feeds: Feeds) -> Sequence[Floats]:
-        """The outputs in the order of `outputs` for 1 to `largest` samples, in arrays that are the caller's own.
+        """The outputs in the order of `outputs` for 1 to `largest` samples, in arrays that belong to the caller.
 
         Raises:
             EngineError: the engine fails on these inputs.
         """
 
     def bare(self, feeds: Feeds) -> object:
-        """What `run` does without any check, to measure what the checks cost."""
+        """The work of `run` without checks, to measure what the checks cost."""
         return self.run(feeds)
 
     def device_array(self, x: object) -> DeviceArray | None:
-        """`x` where it lies on the device that the engine runs on, and `run` takes it from there; else None.
+        """`x` if it is on the device of the engine and `run` can take it from there; else None.
 
         Raises:
-            InputError: it lies on a device and cannot be taken from there.
+            InputError: it is on a device and cannot be taken from there.
         """
         return None
 
     def remake(self) -> str:
-        """How to make the engine again, for hints."""
+        """How to build the engine again, for hints."""
         return "make it again"
 
 
 @dataclass(frozen=True, slots=True)
 class OpenOptions:
-    """How to open an engine; a backend ignores what it has no use for."""
+    """How to open an engine; a backend ignores options that do not apply to it."""
 
     backward: bool = False
-    """Whether it is a backward graph, (x, v) -> (z, J^T v)."""
+    """A backward graph, (x, v) -> (z, J^T v)."""
     providers: tuple[str, ...] = ()
-    """ONNX Runtime's, the first that works is taken; all on offer where none is named."""
+    """Providers of ONNX Runtime, of which the first that works is used; all available ones by default."""
     verified_on: str | None = None
-    """The provider to try first where none is named."""
+    """The provider to try first by default."""
     optimization: Literal["basic", "all"] = "all"
-    """How far ONNX Runtime may rewrite a graph."""
+    """How far ONNX Runtime may optimise a graph."""
     threads: int | None = None
     allow_plan_code: bool = False
-    """Whether a plan may bring code for the host, which opening it executes."""
+    """Allow plans that contain code for the host, which runs when they are loaded."""
 
 
 Opener = Callable[[EngineFile, OpenOptions], Backend]
@@ -105,9 +105,9 @@ def open_backend(engine: str | Path | EngineFile, options: OpenOptions | None = 
     """Open an engine file with the backend for its suffix; a file of unknown suffix is opened as an ONNX graph.
 
     Raises:
-        EngineError: it cannot be read, or cannot be run here.
-        DependencyError: what runs it is not installed.
-        ConfigError: two packages open files of this suffix.
+        EngineError: it cannot be read, or cannot run here.
+        DependencyError: the package that runs it is not installed.
+        ConfigError: two packages registered this suffix.
     """
     file = EngineFile.of(engine)
     opener: Opener = load(OPENERS.get(file.path.suffix) or find_installed(file.path.suffix) or GRAPH)
@@ -120,7 +120,7 @@ def find_installed(suffix: str) -> str | None:
     Raises:
         ConfigError: two packages registered it.
     """
-    from importlib.metadata import entry_points  # which takes longer to import than all that a robot needs
+    from importlib.metadata import entry_points  # slower to import than everything else that deployment needs
 
     places = {point.value for point in entry_points(group=ENTRY_POINTS) if f".{point.name}" == suffix}
     if len(places) > 1:

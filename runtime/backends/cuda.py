@@ -1,4 +1,4 @@
-"""The few calls of the CUDA runtime that running a plan takes; every failure is an error in words."""
+"""The few calls of the CUDA runtime that plans need; every failure raises an error with a readable message."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from advcal_edge.runtime.backends.cuda_library import CudaLibrary, count_devices
 
 HOST_TO_DEVICE, DEVICE_TO_HOST, DEVICE_TO_DEVICE = 1, 2, 3
 MAJOR, MINOR = 75, 76  # cudaDevAttrComputeCapabilityMajor and Minor
-RELAXED = 2  # capture mode: other threads may go on allocating
+RELAXED = 2  # capture mode: other threads may allocate
 NON_BLOCKING = 1  # a stream that does not wait for the default one
 
 OUT_OF_MEMORY = 2
@@ -17,13 +17,13 @@ ALLOCATORS = frozenset({"cudaMalloc", "cudaHostAlloc"})
 
 
 class Cuda:
-    """The CUDA runtime of this process; every failure is an error in words."""
+    """The CUDA runtime of this process; every failure raises an error with a readable message."""
 
     def __init__(self, library: CudaLibrary | None = None) -> None:
-        """Find a way to the runtime.
+        """Find the runtime library.
 
         Raises:
-            DependencyError: neither cuda-python nor libcudart is there.
+            DependencyError: neither cuda-python nor libcudart is installed.
             EngineError: no driver, or no device.
         """
         self._library = library or find_library()
@@ -36,11 +36,11 @@ class Cuda:
         (self.device,) = self.call("cudaGetDevice")
 
     def activate(self) -> None:
-        """Make the device that was current at the beginning this thread's: each thread has its own choice."""
+        """Select the device that was current at the beginning; every thread has its own selection."""
         self.call("cudaSetDevice", self.device)
 
     def call(self, name: str, *arguments: int) -> tuple[int, ...]:
-        """Call one function of the runtime; what it returned through pointers.
+        """Call one function of the runtime, and return its outputs.
 
         Raises:
             EngineError: it failed.
@@ -48,7 +48,7 @@ class Cuda:
         code, outputs = self._library.invoke(name, *arguments)
         if not code:
             return outputs
-        self._library.invoke("cudaGetLastError")  # else whoever shares the runtime, torch say, would meet it next
+        self._library.invoke("cudaGetLastError")  # clears it, since torch, for example, would see it next
         if code == OUT_OF_MEMORY:
             wanted = f"{arguments[0]} bytes" if name in ALLOCATORS else name
             raise EngineError(
@@ -61,27 +61,27 @@ class Cuda:
         return self.call("cudaMalloc", size)[0]
 
     def allocate_pinned(self, size: int) -> int:
-        """Address of `size` bytes on the host that the device copies without help."""
+        """Address of `size` bytes of pinned host memory."""
         return self.call("cudaHostAlloc", size, 0)[0]
 
     def copy(self, target: int, source: int, size: int, kind: int, stream: int) -> None:
-        """Copy `size` bytes as soon as `stream` gets there."""
+        """Enqueue a copy of `size` bytes on `stream`."""
         self.call("cudaMemcpyAsync", target, source, size, kind, stream)
 
     def stream(self) -> int:
-        """A stream of its own."""
+        """Create a stream."""
         return self.call("cudaStreamCreateWithFlags", NON_BLOCKING)[0]
 
     def wait(self, stream: int) -> None:
-        """Return when `stream` has done everything."""
+        """Wait until `stream` is idle."""
         self.call("cudaStreamSynchronize", stream)
 
     def begin_capture(self, stream: int) -> None:
-        """Record what is put on `stream` from here on instead of doing it."""
+        """Record the work on `stream` from here on instead of running it."""
         self.call("cudaStreamBeginCapture", stream, RELAXED)
 
     def end_capture(self, stream: int) -> int:
-        """What was recorded, ready to be launched."""
+        """The recorded work, ready to launch."""
         (graph,) = self.call("cudaStreamEndCapture", stream)
         try:
             return self.call("cudaGraphInstantiateWithFlags", graph, 0)[0]
@@ -89,24 +89,24 @@ class Cuda:
             self.call("cudaGraphDestroy", graph)
 
     def launch(self, launchable: int, stream: int) -> None:
-        """Do what was recorded."""
+        """Run the recorded work."""
         self.call("cudaGraphLaunch", launchable, stream)
 
     def wait_for_all(self) -> None:
-        """Return when the device has done everything, whoever asked for it."""
+        """Wait until the device is idle, including work of other callers."""
         self.call("cudaDeviceSynchronize")
 
     def give_back(self, name: str, handles: Iterable[int]) -> None:
-        """Free or destroy handles with the function `name`; what is gone already, as at exit, cannot fail."""
+        """Free or destroy handles with the function `name`; errors, as at exit, are ignored."""
         for handle in handles:
             self._library.invoke(name, handle)
 
     def device_name(self) -> str:
-        """What the device calls itself."""
+        """The device's name."""
         return self._library.device_name(self.device)
 
     def compute_capability(self) -> tuple[int, int]:
-        """Like (8, 7) for Orin."""
+        """Compute capability, like (8, 7) for Orin."""
         return (
             self.call("cudaDeviceGetAttribute", MAJOR, self.device)[0],
             self.call("cudaDeviceGetAttribute", MINOR, self.device)[0],

@@ -1,4 +1,4 @@
-"""The two ways to the CUDA runtime: cuda-python's binding of it, or libcudart itself."""
+"""Two ways to call the CUDA runtime: the bindings of cuda-python, or libcudart directly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OUTPUTS: Outputs = {
     "cudaGraphInstantiateWithFlags": (ctypes.c_void_p,),
     "cudaStreamEndCapture": (ctypes.c_void_p,),
 }
-"""What a function returns through pointers, which come first; in `OUTPUTS_LAST` they come last."""
+"""Outputs of a function, which are its first pointer arguments; in `OUTPUTS_LAST` they are the last."""
 OUTPUTS_LAST = frozenset({"cudaStreamEndCapture"})
 
 ENUMS: Mapping[tuple[str, int], str] = {
@@ -35,22 +35,22 @@ ENUMS: Mapping[tuple[str, int], str] = {
     ("cudaDeviceGetAttribute", 0): "cudaDeviceAttr",
     ("cudaStreamBeginCapture", 1): "cudaStreamCaptureMode",
 }
-"""Arguments that cuda-python wants as its own enumerations."""
+"""Arguments that cuda-python takes as its own enumerations."""
 
 
 class CudaLibrary(Protocol):
-    """One way to reach the CUDA runtime."""
+    """One way to call the CUDA runtime."""
 
     def invoke(self, name: str, *arguments: int) -> tuple[int, tuple[int, ...]]:
-        """Call a function; its error code, and what it returned through pointers."""
+        """Call a function; returns its error code and its outputs."""
         ...
 
     def explain(self, code: int) -> str:
-        """An error code in CUDA's words."""
+        """CUDA's message for an error code."""
         ...
 
     def device_name(self, index: int) -> str:
-        """What the device calls itself; empty where it cannot be asked."""
+        """The device's name; empty if it cannot be queried."""
         ...
 
 
@@ -84,7 +84,7 @@ class Bindings:
 
 
 class Library:
-    """Through libcudart itself, where cuda-python is not installed: on a Jetson, or beside a CUDA build of torch."""
+    """Through libcudart itself, if cuda-python is not installed: on a Jetson, or next to a CUDA build of torch."""
 
     def __init__(self, name: str) -> None:
         self._cudart = ctypes.CDLL(name)
@@ -94,7 +94,7 @@ class Library:
         """See `CudaLibrary`."""
         outputs = [kind() for kind in OUTPUTS.get(name, ())]
         pointers = [ctypes.byref(output) for output in outputs]
-        # every argument of these functions is a pointer, a size, or a small number: all pass as one machine word
+        # every argument of these functions is a pointer, a size, or a small number: each passes as one machine word
         words = [ctypes.c_size_t(argument) for argument in arguments]
         ordered = [*words, *pointers] if name in OUTPUTS_LAST else [*pointers, *words]
         code = getattr(self._cudart, name)(*ordered)
@@ -106,16 +106,16 @@ class Library:
 
     def device_name(self, index: int) -> str:
         """See `CudaLibrary`."""
-        # the structure differs between versions; in all of them it begins with the name, and none has 8 kB
+        # the structure differs between versions; in all of them the name is first, and the size is below 8 kB
         properties = ctypes.create_string_buffer(8192)
         function = getattr(self._cudart, "cudaGetDeviceProperties_v2", None) or self._cudart.cudaGetDeviceProperties
         return properties.value.decode() if function(properties, index) == 0 else ""
 
 
 def library_names() -> Iterator[str]:
-    """Where libcudart may be: known to the loader, in CUDA's own folder, or in a wheel."""
-    found = ctypes.util.find_library("cudart")
-    yield from [found] if found else []
+    """Candidate paths of libcudart: known to the loader, in CUDA's folder, or in a wheel."""
+    library = ctypes.util.find_library("cudart")
+    yield from [library] if library else []
     yield from (f"libcudart.so{version}" for version in (".13", ".12", ""))
     yield from map(str, sorted(Path("/usr/local/cuda").glob("lib64/libcudart.so*")))
     spec = find_spec("nvidia")
@@ -124,23 +124,23 @@ def library_names() -> Iterator[str]:
 
 
 def libraries() -> Iterator[CudaLibrary]:
-    """Every way there is here, cuda-python before libcudart, newer before older."""
+    """Every library available here, cuda-python before libcudart, newer before older."""
     with suppress(ImportError, RuntimeError):  # not installed, or without the driver's library
         yield Bindings()
     for name in library_names():
         try:
             yield Library(name)
-        except (OSError, AttributeError):  # not there, or no CUDA runtime
+        except (OSError, AttributeError):  # not installed, or not a CUDA runtime
             continue
 
 
 def find_library() -> CudaLibrary:
-    """The first way that goes with this driver; where none does, the first at all, which says what is wrong.
+    """The first library that works with this driver; if none does, the first one, whose error names the problem.
 
-    A runtime that is newer than the driver counts as no driver, and an older one beside it may still work.
+    A runtime newer than the driver reports that there is no driver; an older one next to it may still work.
 
     Raises:
-        DependencyError: neither cuda-python nor libcudart is there.
+        DependencyError: neither cuda-python nor libcudart is installed.
     """
     first: CudaLibrary | None = None
     for library in libraries():
@@ -156,6 +156,6 @@ def count_devices(library: CudaLibrary) -> tuple[int, int]:
     """Error code and number of devices."""
     try:
         code, values = library.invoke("cudaGetDeviceCount")
-    except RuntimeError:  # some versions of cuda-python raise where there is no driver
+    except RuntimeError:  # some versions of cuda-python raise without a driver
         return NO_DRIVER, 0
     return code, values[0] if values else 0

@@ -1,4 +1,4 @@
-"""Arrays that lie on a CUDA device already, whoever made them: their address, taken without a copy."""
+"""Arrays that are already on a CUDA device, from any library: their address, without a copy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from advcal_edge.errors import InputError
 DLPACK_CUDA, DLPACK_FLOAT = 2, 2
 FLOAT32 = "<f4"
 ITEM = 4
-ANY = -1  # instead of a stream: its maker does not say where it writes
+ANY = -1  # instead of a stream: the library does not state where it writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class DeviceArray:
 
     address: int
     shape: tuple[int, ...]
-    stream: int | None = None  # where its maker may still be writing; ANY where that is not known
+    stream: int | None = None  # where the library may still be writing; ANY if that is unknown
     keep: Any = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
@@ -35,7 +35,7 @@ class DeviceArray:
 
 
 class Tensor(ctypes.Structure):
-    """The beginning of what a DLPack capsule points to, the same in all its versions without a name suffix."""
+    """The first fields of what a DLPack capsule points to, equal in all its versions without a name suffix."""
 
     _fields_ = (
         ("data", ctypes.c_void_p),
@@ -52,13 +52,13 @@ class Tensor(ctypes.Structure):
 
 
 def find_device_array(x: Any, stream: int, device: int = 0) -> DeviceArray | None:
-    """`x` where it lies on a CUDA device (cupy, pycuda, torch, anything with DLPack); None for an array of the host.
+    """`x` if it is on a CUDA device (cupy, pycuda, torch, any library with DLPack); None for a host array.
 
-    A maker that speaks DLPack is told to finish before `stream` goes on. Of others the caller waits for the stream they
-    name, or for the whole device where they name none: torch's older interface does not.
+    A library with DLPack finishes its work before `stream` continues. For others the caller waits for the stream they
+    name, or for the whole device if they name none, as with torch's older interface.
 
     Raises:
-        InputError: on another device than `device`, or neither float32 nor contiguous, or in need of a gradient.
+        InputError: on another device than `device`, not float32, not contiguous, or requires a gradient.
     """
     try:
         if hasattr(x, "__dlpack_device__"):
@@ -69,24 +69,24 @@ def find_device_array(x: Any, stream: int, device: int = 0) -> DeviceArray | Non
                 raise InputError(f"an array lies on CUDA device {int(index)}; expected device {device}, of the plan")
             return read_capsule(x.__dlpack__(stream=stream))
         return from_interface(x) if hasattr(x, "__cuda_array_interface__") else None
-    except (RuntimeError, BufferError) as error:  # how torch refuses to hand over what autograd watches
+    except (RuntimeError, BufferError) as error:  # raised by torch for tensors that require a gradient
         raise InputError(f"an array on the device is not handed over: {error}", hint="`detach()` it first") from error
 
 
 def from_interface(x: Any) -> DeviceArray:
     """Read the CUDA array interface, version 2 or 3."""
-    told = x.__cuda_array_interface__
-    if told.get("mask") is not None:
+    interface = x.__cuda_array_interface__
+    if interface.get("mask") is not None:
         raise InputError("an array on the device has a mask; expected one without")
-    shape = tuple(int(size) for size in told["shape"])
-    strides = told.get("strides")
-    check_layout(str(told["typestr"]), shape, None if strides is None else tuple(map(int, strides)), ITEM)
-    stream = ANY if int(told.get("version", 2)) < 3 else told.get("stream")
-    return DeviceArray(int(told["data"][0]), shape, None if stream is None else int(stream), x)
+    shape = tuple(int(size) for size in interface["shape"])
+    strides = interface.get("strides")
+    check_layout(str(interface["typestr"]), shape, None if strides is None else tuple(map(int, strides)), ITEM)
+    stream = ANY if int(interface.get("version", 2)) < 3 else interface.get("stream")
+    return DeviceArray(int(interface["data"][0]), shape, None if stream is None else int(stream), x)
 
 
 def read_capsule(capsule: Any) -> DeviceArray:
-    """Read a DLPack capsule and leave it to its maker to free: it is never marked as used, and kept until then."""
+    """Read a DLPack capsule. It is never marked as used and is kept until then, so that its owner frees it."""
     get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
     get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
     tensor = Tensor.from_address(get_pointer(capsule, b"dltensor"))
@@ -97,7 +97,7 @@ def read_capsule(capsule: Any) -> DeviceArray:
 
 
 def check_layout(kind: str, shape: tuple[int, ...], strides: tuple[int, ...] | None, unit: int = 1) -> None:
-    """Refuse what would have to be cast or copied; strides count items, or bytes with `unit` bytes an item.
+    """Refuse an array that would need a cast or a copy; strides count items, or bytes with `unit` bytes per item.
 
     Raises:
         InputError: not float32, or not contiguous.

@@ -1,4 +1,4 @@
-"""Time and memory for what nobody has run yet: loading a graph, and its first call."""
+"""Limits of time and memory for the first runs of an untrusted graph: loading it, and its first call."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Generic, TypeVar
 from advcal_edge.errors import EngineError
 from advcal_edge.limits import FIRST_RUN_BYTES, FIRST_RUN_SECONDS, Limit
 
-LOOK = 0.05  # seconds between two looks at the memory
-GRACE = 5.0  # seconds in which what was told to stop may do so
-SHARE = 0.75  # of the memory that is free
+LOOK = 0.05  # seconds between two measurements of the memory
+GRACE = 5.0  # seconds that a stopped call gets to end
+SHARE = 0.75  # of the free memory
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 T = TypeVar("T")
 
 
 def run_bounded(work: Callable[[], T], stop: Callable[[], None], where: str) -> T:
-    """What `work` returns; told to `stop` where it takes too long or too much memory.
+    """Result of `work`; `stop` is called if it takes too long or too much memory.
 
-    It runs in a thread of its own. One that does not stop within `GRACE` is left behind: a single operator of ONNX
-    Runtime cannot be interrupted. It ends with the process.
+    It runs in its own thread. If it does not stop within `GRACE` the thread is abandoned, since a single operator of
+    ONNX Runtime cannot be interrupted. The thread ends with the process.
 
     Raises:
-        EngineError: it took more than the limits; `where` begins the message.
-        Exception: whatever `work` raises.
+        EngineError: it exceeded the limits; `where` begins the message.
+        Exception: any exception of `work`.
     """
     task = Task(work)
     before, most = resident_bytes(), min(FIRST_RUN_BYTES.value, int(SHARE * free_bytes()))
@@ -41,7 +41,7 @@ def run_bounded(work: Callable[[], T], stop: Callable[[], None], where: str) -> 
                 raise too_much(where, f"takes {taken / 2**30:.1f} GiB of memory", most / 2**30, "GiB", FIRST_RUN_BYTES)
             if time.monotonic() - started > seconds:
                 raise too_much(where, f"does not come to an end in {seconds} s", seconds, "s", FIRST_RUN_SECONDS)
-    except BaseException:  # Ctrl-C too
+    except BaseException:  # including Ctrl-C
         stop()
         task.done.wait(GRACE)
         raise
@@ -52,14 +52,14 @@ class Task(Generic[T]):
     """A call whose result another thread waits for."""
 
     def __init__(self, work: Callable[[], T]) -> None:
-        """Nothing runs yet."""
+        """Prepare the call without running it."""
         self.done = Event()
         self._work = work
         self._found: list[T] = []
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        """Do it, and keep what it returns or raises."""
+        """Run the call, and store its result or exception."""
         try:
             self._found.append(self._work())
         except BaseException as error:
@@ -68,10 +68,10 @@ class Task(Generic[T]):
             self.done.set()
 
     def result(self) -> T:
-        """What it returned.
+        """The result of the call.
 
         Raises:
-            Exception: what it raised.
+            Exception: the exception of the call.
         """
         if self._error is not None:
             raise self._error
@@ -87,7 +87,7 @@ def too_much(where: str, found: str, most: float, unit: str, limit: Limit) -> En
 
 
 def resident_bytes() -> int:
-    """Memory that this process has in use; 0 where the system does not say."""
+    """Memory used by this process; 0 if the system does not report it."""
     try:
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
     except (OSError, ValueError, IndexError):
@@ -95,7 +95,7 @@ def resident_bytes() -> int:
 
 
 def free_bytes() -> int:
-    """Memory that this machine could still give; without end where the system does not say."""
+    """Memory available on this machine; infinite if the system does not report it."""
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):

@@ -1,4 +1,4 @@
-"""What a graph from elsewhere may hold before it is loaded: known operators, its own weights, bounded work."""
+"""Check an untrusted graph before it is loaded: known operators, its own weights, bounded work."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from advcal_edge.runtime.backends.graph_scan import Body, Function, Model, Node,
 from advcal_edge.runtime.engine_file import EngineFile, export_command, weights_beside
 
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
-"""Those whose operators ONNX Runtime itself has; any other takes a library of code."""
+"""Domains whose operators ONNX Runtime implements; other domains need a library of code."""
 KNOWN = ", ".join(f"`{domain}`" for domain in sorted(DOMAINS - {""}))
-OUTSIDE = frozenset({"EPContext"})  # names files that an execution provider would load
+OUTSIDE = frozenset({"EPContext"})  # refers to files that an execution provider would load
 OWN_SETTINGS = "ort_config"
-ORT_FORMAT = b"ORTM"  # at byte 4 of ONNX Runtime's own file format, which nothing here looks into
+ORT_FORMAT = b"ORTM"  # at byte 4 of ONNX Runtime's own file format, which is not checked here
 LOCATION_KEYS = frozenset({"location", "offset", "length", "checksum"})
 BITS: Mapping[int, int] = {
     **dict.fromkeys((1, 6, 12), 32),
@@ -27,7 +27,7 @@ BITS: Mapping[int, int] = {
     **dict.fromkeys((25, 26), 2),
     15: 128,
 }
-"""Of one value, by ONNX's number of a data type."""
+"""Bytes per value, by ONNX's number of a data type."""
 SHAPED_BY_INPUT: Mapping[str, int] = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1, "OneHot": 1, "Col2Im": 1}
 SHAPED_BY_ATTRIBUTE = ("shape", "output_shape", "sizes", "scales", "repeats")
 WINDOWS = frozenset({"BlackmanWindow", "HammingWindow", "HannWindow"})
@@ -39,14 +39,14 @@ Constants = ChainMap[str, Numbers]
 
 
 def check_graph(file: EngineFile) -> None:
-    """Refuse a graph before anything unpacks, compiles or runs it.
+    """Check a graph before anything unpacks, compiles or runs it.
 
-    What depends on the input cannot be seen here: the first run has limits of its own.
+    Properties that depend on the input cannot be checked here: the first run has its own limits.
 
     Raises:
-        EngineError: no ONNX; too many nodes, also once functions are written out; functions that call themselves; an
-            operator that only a library could bring; weights outside of the file and the one beside it; constants that
-            claim more than is there, or are larger than the limit; a loop of more rounds than the limit.
+        EngineError: not ONNX; too many nodes, also with functions inlined; recursive functions; an operator that
+            needs a library; weights outside the file and the one beside it; constants that claim more data than there
+            is, or are larger than the limit; a loop of more rounds than the limit.
     """
     where = f"`{file.path}`"
     if bytes(file.data[4:8]) == ORT_FORMAT:
@@ -58,14 +58,14 @@ class GraphCheck:
     """The checks of one file."""
 
     def __init__(self, file: EngineFile, model: Model) -> None:
-        """Look at `model`, which was read from `file`."""
+        """Prepare the checks of `model`, which was read from `file`."""
         self._file, self._model, self._where = file, model, f"`{file.path}`"
         self._functions: dict[Key, list[Node]] = {}
-        for function in model.functions:  # overloads count as one: what is called is the sum of them
+        for function in model.functions:  # overloads count as one: a call counts the sum of them
             self._functions.setdefault(key(function), []).extend(function.nodes)
 
     def run(self) -> None:
-        """All of them.
+        """Run all checks.
 
         Raises:
             EngineError: as for `check_graph`.
@@ -81,17 +81,17 @@ class GraphCheck:
             self._check_nodes(nodes, ChainMap())
 
     def _own(self, graph: Body, outer: Constants) -> Constants:
-        """The known numbers of a graph; its constants are looked at on the way."""
-        found = outer.new_child()
+        """The known numbers of a graph; its constants are checked at the same time."""
+        known = outer.new_child()
         for tensor in graph.initializers:
             self._check_tensor(tensor)
             if tensor.values is not None:
-                found[tensor.name] = tensor.values
+                known[tensor.name] = tensor.values
         for sparse in graph.sparse:
             self._check_size(sparse.dims, "a sparse constant")
             for part in sparse.parts:
                 self._check_tensor(part)
-        return found
+        return known
 
     def _check_nodes(self, nodes: Sequence[Node], outer: Constants) -> None:
         known = outer.new_child()
@@ -122,7 +122,7 @@ class GraphCheck:
             )
 
     def _check_tensor(self, tensor: Tensor) -> None:
-        """Whether as much is there as a constant claims, and in a file that is ours to read."""
+        """Check that a constant has as much data as it claims, in a file that we may read."""
         named = f"the constant `{tensor.name[:80]}`"
         if any(size < 0 for size in tensor.dims):
             raise self._wrong(f"{named} claims the shape {tensor.dims[:8]}", "no negative size")
@@ -140,11 +140,11 @@ class GraphCheck:
             )
 
     def _outside(self, tensor: Tensor, named: str) -> int:
-        """Bytes that a constant has in the file beside the graph."""
-        told = dict(tensor.external or ())
-        if len(told) != len(tensor.external or ()) or not told.keys() <= LOCATION_KEYS:
-            raise self._wrong(f"{named} says with {sorted(told)[:8]} where it lies", "`location`, `offset`, `length`")
-        beside, place = weights_beside(self._file.path).name, told.get("location", "")
+        """Bytes of a constant in the file beside the graph."""
+        fields = dict(tensor.external or ())
+        if len(fields) != len(tensor.external or ()) or not fields.keys() <= LOCATION_KEYS:
+            raise self._wrong(f"{named} says with {sorted(fields)[:8]} where it lies", "`location`, `offset`, `length`")
+        beside, place = weights_beside(self._file.path).name, fields.get("location", "")
         if place != beside:
             raise EngineError(
                 f"{self._where} keeps {named} in `{place[:80]}`; expected the one file `{beside}` beside it",
@@ -155,11 +155,11 @@ class GraphCheck:
                 f"{self._where} keeps its weights in `{beside}`, which is not there", hint="copy that file as well"
             )
         size = len(self._file.weights)
-        numbers = {name: told.get(name, "0") for name in ("offset", "length")}
+        numbers = {name: fields.get(name, "0") for name in ("offset", "length")}
         if any(not (text.isascii() and text.isdigit() and len(text) <= 18) for text in numbers.values()):
             raise self._wrong(f"{named} lies at {numbers} of `{beside}`", "whole numbers")
         offset = int(numbers["offset"])
-        length = int(numbers["length"]) if "length" in told else size - offset
+        length = int(numbers["length"]) if "length" in fields else size - offset
         if offset > size or length < 0 or offset + length > size:
             raise self._wrong(
                 f"{named} lies at {numbers} of `{beside}`, which has {size:,} bytes", "bytes that are there"
@@ -167,7 +167,7 @@ class GraphCheck:
         return length
 
     def _check_work(self, node: Node, known: Constants) -> None:
-        """Loops and outputs whose size stands in the graph."""
+        """Check loops and outputs whose size is constant in the graph."""
         given = [known.get(name) for name in node.inputs] if node.op in READS_SIZES else []
         if node.op == "Loop" and given and given[0]:
             limits.GRAPH_ROUNDS.check(given[0][0], f"a loop of {self._where}", EngineError)
@@ -181,7 +181,7 @@ class GraphCheck:
         limits.GRAPH_VALUES.check(min(count, 1e300), f"{named} in {self._where}", EngineError)
 
     def _expanded(self) -> int:
-        """Nodes once every call of a function is replaced by its nodes; capped above the limit, so that it ends."""
+        """Number of nodes with all functions inlined; capped above the limit, so that it terminates."""
         counts: dict[Key, int] = {}
         most, waiting = limits.GRAPH_NODES.value, [(function, False) for function in self._functions]
         depths: dict[Key, int] = {}
@@ -220,7 +220,7 @@ class GraphCheck:
 
 
 def outputs_of(node: Node, given: Sequence[Numbers | None]) -> Iterator[Numbers]:
-    """Shapes that a node's output has at least, as far as they stand in the graph."""
+    """Lower bounds of the shapes of a node's outputs, as far as they are constant in the graph."""
     place = SHAPED_BY_INPUT.get(node.op)
     if place is not None and place < len(given) and given[place] is not None:
         yield given[place] or ()
@@ -241,7 +241,7 @@ def outputs_of(node: Node, given: Sequence[Numbers | None]) -> Iterator[Numbers]
 
 
 def every(nodes: Sequence[Node]) -> Iterator[Node]:
-    """Nodes, and those of the graphs inside them."""
+    """Nodes, including those of nested graphs."""
     for node in nodes:
         yield node
         for graph in node.graphs:
@@ -249,15 +249,15 @@ def every(nodes: Sequence[Node]) -> Iterator[Node]:
 
 
 def key(function: Function) -> Key:
-    """By what nodes call a function."""
+    """The key by which nodes call a function."""
     return normal(function.domain), function.name
 
 
 def key_of(node: Node) -> Key:
-    """What a node calls."""
+    """The key of the function that a node calls."""
     return normal(node.domain), node.op
 
 
 def normal(domain: str) -> str:
-    """The domain of ONNX itself has two names."""
+    """Normalise the domain of ONNX itself, which has two names."""
     return "" if domain == "ai.onnx" else domain

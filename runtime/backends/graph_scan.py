@@ -1,4 +1,4 @@
-"""What an ONNX file holds, read without running or unpacking any of it: nodes, tensors' sizes and places, functions."""
+"""Read the structure of an ONNX file without running or unpacking it: nodes, sizes and files of tensors, functions."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from advcal_edge.errors import EngineError
 from advcal_edge.runtime.backends.protobuf import BYTES, EIGHT_BYTES, FOUR_BYTES, VARINT, Reader, Span, signed
 from advcal_edge.runtime.engine_file import export_command
 
-FIELDS_A_NODE = 64  # inputs, outputs, attributes, notes of the exporter; a graph from torch has about 30
+FIELDS_A_NODE = 64  # inputs, outputs, attributes, exporter notes; a graph from torch has about 30
 FLOAT, INT32, INT64, DOUBLE = 1, 6, 7, 11
-FORMS = {FLOAT: "f", INT32: "i", INT64: "q", DOUBLE: "d"}  # of a value in bytes
-SINGLES = {FLOAT: FOUR_BYTES, DOUBLE: EIGHT_BYTES}  # wire types of what is no varint
-SLOTS = {FLOAT: 4, INT32: 5, INT64: 7, DOUBLE: 10}  # the field for values one by one
-SMALL = 512  # bytes of a tensor whose values are read: shapes, axes, numbers of repeats
+FORMS = {FLOAT: "f", INT32: "i", INT64: "q", DOUBLE: "d"}  # of a value in raw bytes
+SINGLES = {FLOAT: FOUR_BYTES, DOUBLE: EIGHT_BYTES}  # wire types other than varint
+SLOTS = {FLOAT: 4, INT32: 5, INT64: 7, DOUBLE: 10}  # the field for values listed one by one
+SMALL = 512  # bytes of a tensor whose values are read: shapes, axes, repeat counts
 EXTERNAL = 1
 STRINGS = 6
-SIZE_LISTED = {4: 4, 10: 8}  # bytes of a value in the lists of floats and doubles; whole numbers take one at least
+SIZE_LISTED = {4: 4, 10: 8}  # bytes per value in the lists of floats and doubles; integers take at least one
 
 Numbers = tuple[float, ...]
 
 
 @dataclass(slots=True)
 class Tensor:
-    """A constant: what it claims to be, and what is there of it."""
+    """A constant: its declared type and shape, and the data present."""
 
     name: str = ""
     dims: list[int] = field(default_factory=list)
     type: int = 0
     raw: int | None = None
-    """Bytes of it in the file, where it is written as bytes."""
+    """Its bytes in the file, if it is stored as raw bytes."""
     listed: int = field(default=0, compare=False, repr=False)
-    """Most values that those which are written one by one can be."""
+    """Upper bound on the number of values listed one by one."""
     external: list[tuple[str, str]] | None = None
-    """Keys and values that say where it lies, where that is another file."""
+    """Keys and values of its location, if it is stored in another file."""
     values: Numbers | None = None
-    """Its numbers, where they are few."""
+    """Its values, if they are few."""
 
 
 @dataclass(slots=True)
 class Sparse:
-    """A constant of which only some values are written."""
+    """A constant that stores only some of its values."""
 
     dims: list[int]
     parts: list[Tensor]
@@ -51,7 +51,7 @@ class Sparse:
 
 @dataclass(slots=True)
 class Node:
-    """One operator with what is inside its attributes."""
+    """One operator, with the contents of its attributes."""
 
     op: str = ""
     domain: str = ""
@@ -65,7 +65,7 @@ class Node:
 
 @dataclass(slots=True)
 class Body:
-    """The main graph, or one inside a node."""
+    """The main graph, or one nested in a node."""
 
     nodes: list[Node] = field(default_factory=list)
     initializers: list[Tensor] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Body:
 
 @dataclass(slots=True)
 class Function:
-    """Nodes under a name, which other nodes call."""
+    """A named group of nodes that other nodes call."""
 
     name: str = ""
     domain: str = ""
@@ -83,7 +83,7 @@ class Function:
 
 @dataclass(slots=True)
 class Model:
-    """A file."""
+    """An ONNX file."""
 
     graph: Body = field(default_factory=Body)
     functions: list[Function] = field(default_factory=list)
@@ -92,10 +92,10 @@ class Model:
 
 
 class Scan:
-    """One reading of a file; the numbers are those of the fields in ONNX's schema."""
+    """One pass over a file; the numbers are field numbers of the ONNX schema."""
 
     def __init__(self, data: bytes | memoryview, path: Path) -> None:
-        """Read `data`, which lay at `path`."""
+        """Read `data`, the content of `path`."""
         where, self._hint = f"`{path}`", f"copy it again, or export again: {export_command(path)}"
         self._most, self._deepest = limits.GRAPH_NODES.value, limits.GRAPH_DEPTH.value
         self._reader = Reader(data, FIELDS_A_NODE * self._most, where, self._hint)
@@ -103,75 +103,75 @@ class Scan:
         self._nodes = 0
 
     def model(self) -> Model:
-        """Everything.
+        """The whole file.
 
         Raises:
-            EngineError: no protobuf, no graph in it, too many nodes, or graphs nested too deeply.
+            EngineError: not protobuf, without a graph, too many nodes, or graphs nested too deeply.
         """
-        found, graphs = Model(), []
+        model, graphs = Model(), []
         for number, wire, span in self._reader.fields(self._all):
             if wire != BYTES:
                 continue
             if number == 7:
                 graphs.append(span)
             elif number == 14:
-                found.notes.append(self._entry(span)[0])
+                model.notes.append(self._entry(span)[0])
             elif number == 25:
-                found.functions.append(self._function(span))
+                model.functions.append(self._function(span))
         if not graphs:
             raise EngineError(f"{self._where} is no ONNX graph: it holds none", hint=self._hint)
-        found.graph = self._graph(graphs, 1)
-        return found
+        model.graph = self._graph(graphs, 1)
+        return model
 
     def _graph(self, spans: Sequence[Span], depth: int) -> Body:
-        """A graph; where the field was written several times, all of them make one, as protobuf has it."""
+        """A graph; if the field occurs several times, all occurrences are merged, as protobuf defines."""
         if depth > self._deepest:
             limits.GRAPH_DEPTH.check(depth, self._where, EngineError)
-        found = Body()
+        body = Body()
         for span in spans:
             for number, wire, inner in self._reader.fields(span):
                 if wire != BYTES:
                     continue
                 if number == 1:
-                    found.nodes.append(self._node(inner, depth))
+                    body.nodes.append(self._node(inner, depth))
                 elif number == 5:
-                    found.initializers.append(self._tensor([inner]))
+                    body.initializers.append(self._tensor([inner]))
                 elif number == 15:
-                    found.sparse.append(self._sparse([inner]))
-        return found
+                    body.sparse.append(self._sparse([inner]))
+        return body
 
     def _function(self, span: Span) -> Function:
-        found = Function()
+        function = Function()
         for number, wire, inner in self._reader.fields(span):
             if wire != BYTES:
                 continue
             if number == 1:
-                found.name = self._reader.text(inner)
+                function.name = self._reader.text(inner)
             elif number == 7:
-                found.nodes.append(self._node(inner, 1))
+                function.nodes.append(self._node(inner, 1))
             elif number == 10:
-                found.domain = self._reader.text(inner)
-        return found
+                function.domain = self._reader.text(inner)
+        return function
 
     def _node(self, span: Span, depth: int) -> Node:
         self._nodes += 1
         if self._nodes > self._most:
             limits.GRAPH_NODES.check(self._nodes, self._where, EngineError)
-        found, text = Node(), self._reader.text
+        node, text = Node(), self._reader.text
         for number, wire, inner in self._reader.fields(span):
             if wire != BYTES:
                 continue
             if number == 1:
-                found.inputs.append(text(inner))
+                node.inputs.append(text(inner))
             elif number == 2:
-                found.outputs.append(text(inner))
+                node.outputs.append(text(inner))
             elif number == 4:
-                found.op = text(inner)
+                node.op = text(inner)
             elif number == 5:
-                self._attribute(inner, found, depth)
+                self._attribute(inner, node, depth)
             elif number == 7:
-                found.domain = text(inner)
-        return found
+                node.domain = text(inner)
+        return node
 
     def _attribute(self, span: Span, node: Node, depth: int) -> None:
         name = ""
@@ -211,73 +211,71 @@ class Scan:
         if sparse:
             node.sparse.append(self._sparse(sparse))
         if integers or floats or single:
-            node.numbers[name] = (
-                tuple(integers) or tuple(floats) or single[max(single)]
-            )  # the whole number before the other
+            node.numbers[name] = tuple(integers) or tuple(floats) or single[max(single)]  # the other varint, before it
 
     def _sparse(self, spans: Sequence[Span]) -> Sparse:
-        found, parts = Sparse([], []), dict[int, list[Span]]({1: [], 2: []})
+        sparse, parts = Sparse([], []), dict[int, list[Span]]({1: [], 2: []})
         for span in spans:
             for number, wire, inner in self._reader.fields(span):
                 if number in parts and wire == BYTES:
                     parts[number].append(inner)
                 elif number == 3 and wire in (BYTES, VARINT):
-                    found.dims += self._reader.integers(wire, inner)
-        found.parts = [self._tensor(places) for places in parts.values() if places]
-        return found
+                    sparse.dims += self._reader.integers(wire, inner)
+        sparse.parts = [self._tensor(places) for places in parts.values() if places]
+        return sparse
 
     def _tensor(self, spans: Sequence[Span]) -> Tensor:
-        found, raw = Tensor(), None
+        tensor, raw = Tensor(), None
         entries: list[tuple[str, str]] = []
         listed: dict[int, list[tuple[int, Span]]] = {}
         outside = 0
         for span in spans:
             for number, wire, inner in self._reader.fields(span):
                 if number == 1 and wire in (BYTES, VARINT):
-                    found.dims += self._reader.integers(wire, inner)
+                    tensor.dims += self._reader.integers(wire, inner)
                 elif number == 2 and wire == VARINT:
-                    found.type = signed(inner[0])
+                    tensor.type = signed(inner[0])
                 elif number in (4, 5, 6, 7, 10, 11):
                     listed.setdefault(number, []).append((wire, inner))
                     size = SIZE_LISTED.get(number, 1)
-                    found.listed += (inner[1] - inner[0]) // size if wire == BYTES and number != STRINGS else 1
+                    tensor.listed += (inner[1] - inner[0]) // size if wire == BYTES and number != STRINGS else 1
                 elif number == 8 and wire == BYTES:
-                    found.name = self._reader.text(inner)
+                    tensor.name = self._reader.text(inner)
                 elif number == 9 and wire == BYTES:
                     raw = inner
                 elif number == 13 and wire == BYTES:
                     entries.append(self._entry(inner))
                 elif number == 14 and wire == VARINT:
                     outside = inner[0] & 0xFFFFFFFF
-        found.raw = None if raw is None else raw[1] - raw[0]
-        found.external = entries if outside == EXTERNAL else None
-        found.values = self._values(found.type, raw, listed)
-        return found
+        tensor.raw = None if raw is None else raw[1] - raw[0]
+        tensor.external = entries if outside == EXTERNAL else None
+        tensor.values = self._values(tensor.type, raw, listed)
+        return tensor
 
     def _values(self, kind: int, raw: Span | None, listed: dict[int, list[tuple[int, Span]]]) -> Numbers | None:
-        """The numbers of a small constant of the types that shapes and factors have."""
+        """The values of a small constant, for the data types of shapes and factors."""
         if raw is not None:
             small = kind in FORMS and raw[1] - raw[0] <= SMALL
             return tuple(self._reader.numbers(FORMS[kind], raw)) if small else None
         places = listed.get(SLOTS.get(kind, 0), [])
         if not places or sum(1 if wire != BYTES else inner[1] - inner[0] for wire, inner in places) > SMALL:
             return None
-        found: list[float] = []
+        values: list[float] = []
         for wire, inner in places:
             if kind in SINGLES and wire in (BYTES, SINGLES[kind]):
-                found += self._reader.numbers(FORMS[kind], inner)
+                values += self._reader.numbers(FORMS[kind], inner)
             elif kind not in SINGLES and wire in (BYTES, VARINT):
-                found += self._reader.integers(wire, inner)
-        return tuple(found)
+                values += self._reader.integers(wire, inner)
+        return tuple(values)
 
     def _entry(self, span: Span) -> tuple[str, str]:
-        told = {1: "", 2: ""}
+        entry = {1: "", 2: ""}
         for number, wire, inner in self._reader.fields(span):
-            if number in told and wire == BYTES:
-                told[number] = self._reader.text(inner)
-        return told[1], told[2]
+            if number in entry and wire == BYTES:
+                entry[number] = self._reader.text(inner)
+        return entry[1], entry[2]
 
 
 def few(wire: int, span: Span, found: Sequence[float]) -> bool:
-    """Whether an attribute's list of numbers is still as short as a shape."""
+    """Is an attribute's list of numbers still as short as a shape?"""
     return len(found) <= SMALL and (wire != BYTES or span[1] - span[0] <= SMALL)

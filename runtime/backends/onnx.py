@@ -1,4 +1,4 @@
-"""ONNX graphs in ONNX Runtime: the bytes that were hashed are the bytes that run, where it was asked to run."""
+"""ONNX graphs in ONNX Runtime: the bytes that were hashed are the bytes that run, on the requested provider."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from advcal_edge.runtime.backends.tensor_io import FLOAT, TensorSignature
 from advcal_edge.runtime.engine_file import EngineFile, export_command, weights_beside
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
-CHUNK = 64  # samples per run: bounds the memory of activations, and larger ones are no faster on a CPU
+CHUNK = 64  # samples per run: limits the memory of activations, and larger runs are not faster on a CPU
 Optimization = Literal["basic", "all"]
 FOLDER_OF_WEIGHTS = "session.model_external_initializers_file_folder_path"
 NOWHERE = "/nonexistent"
 EXPANSION = "session.function_expansion_node_limit"
 FORMAT = "session.load_model_format"
 EXACT_INT8 = "session.x64quantprecision"
-"""On x86 without VNNI, sums of int8 products saturate at 16 bits unless this is asked for: a coarser function."""
+"""On x86 without VNNI, sums of int8 products saturate at 16 bits without this setting, which changes the function."""
 PROVIDER_OPTIONS: Mapping[str, Mapping[str, str]] = {
-    CUDA: {"use_tf32": "0"}  # on by default, and then fp32 products keep 10 bits of 23
+    CUDA: {"use_tf32": "0"}  # on by default; fp32 products would then keep 10 of 23 mantissa bits
 }
 BF16_LABEL = b"advcal_edge.precision\x12\x04bf16"
-"""How protobuf writes our label of a bf16 graph: asked of the bytes, since a graph that fails to load has no labels."""
+"""Our label of a bf16 graph in protobuf encoding, searched in the bytes: a graph that fails to load has no labels."""
 SILENT = 4
 LEVELS: Mapping[str, str] = {"basic": "ORT_ENABLE_BASIC", "all": "ORT_ENABLE_ALL"}
 
@@ -46,10 +46,10 @@ class OnnxBackend(Backend):
         providers: Sequence[str] = (CPU,),
         largest: int = CHUNK,
     ) -> None:
-        """Load a graph from its path, or from the bytes that were read of it.
+        """Load a graph from its path, or from bytes already read.
 
         Raises:
-            EngineError: missing, unreadable, no ONNX graph, or a provider that this machine does not offer.
+            EngineError: missing, unreadable, not an ONNX graph, or a provider that this machine does not have.
             DependencyError: onnxruntime is not installed.
         """
         ort = import_onnxruntime()
@@ -67,7 +67,7 @@ class OnnxBackend(Backend):
         self.step = label(labels.get("advcal_edge.step"))
         self.inputs = tuple(map(signature, self.session.get_inputs()))
         self.outputs = tuple(map(signature, self.session.get_outputs()))
-        self._names = [output.name for output in self.outputs]  # else the session asks for them at every call
+        self._names = [output.name for output in self.outputs]  # otherwise the session looks them up in every call
 
     def run(self, feeds: Feeds) -> Sequence[Floats]:
         """All outputs, in freshly allocated arrays.
@@ -81,13 +81,13 @@ class OnnxBackend(Backend):
             )
         except EngineError:
             raise
-        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        except Exception as error:  # onnxruntime's exceptions have no common base class
             shapes = ", ".join(f"{name} {value.shape}" for name, value in feeds.items())
             raise EngineError(f"`{self.path}` failed on {shapes}: {first_line(error)}") from error
         return outputs
 
     def bare(self, feeds: Feeds) -> object:
-        """The session alone."""
+        """Run the session only."""
         outputs: object = self.session.run(None, feeds)
         return outputs
 
@@ -96,7 +96,7 @@ class OnnxBackend(Backend):
         return f"export again: {export_command(self.path)}"
 
     def _run_first(self, feeds: Feeds) -> Sequence[Floats]:
-        """The first run, which may end in nothing but an error: a graph can loop for ever, or take all memory."""
+        """The first run, with limits: a graph can loop for ever, or use all memory."""
         options = import_onnxruntime().RunOptions()
         options.log_severity_level = SILENT
         outputs: Sequence[Floats] = run_bounded(
@@ -109,13 +109,13 @@ class OnnxBackend(Backend):
 
 
 def open_graph(file: EngineFile, options: OpenOptions) -> OnnxBackend:
-    """Open a graph on the first provider that takes it; a backward graph on the CPU unless another is named.
+    """Open a graph on the first provider that works; a backward graph on the CPU unless another is named.
 
     Raises:
-        EngineError: it cannot be loaded anywhere.
+        EngineError: no provider can load it.
         DependencyError: onnxruntime is not installed.
     """
-    # above `basic`, onnxruntime 1.32 brings the process down on FP16 gradients
+    # above `basic`, onnxruntime 1.32 crashes the process on FP16 gradients
     optimization: Optimization = "basic" if options.backward else options.optimization
     offered = (CPU,) if options.backward else offered_providers(options.verified_on) or (CPU,)
     *preferred, last = options.providers or offered
@@ -123,14 +123,14 @@ def open_graph(file: EngineFile, options: OpenOptions) -> OnnxBackend:
         try:
             return OnnxBackend(file, optimization=optimization, threads=options.threads, providers=(provider,))
         except EngineError:
-            continue  # compiled in, but there is no device or no library; the fingerprint says where it runs instead
+            continue  # compiled in, but without a device or library; the fingerprint names the provider in use
     return OnnxBackend(file, optimization=optimization, threads=options.threads, providers=(last,))
 
 
 def offered_providers(first: str | None = None) -> tuple[str, ...]:
-    """What ONNX Runtime offers of CUDA and CPU: `first`, then the faster; none where it is not installed.
+    """Available CUDA and CPU providers: `first`, then the faster; none if ONNX Runtime is not installed.
 
-    That CUDA is offered means it was compiled in; whether it works here only opening a graph shows.
+    An available CUDA provider is compiled in; whether it works here only shows when a graph is opened.
     """
     try:
         available = import_onnxruntime().get_available_providers()
@@ -140,32 +140,32 @@ def offered_providers(first: str | None = None) -> tuple[str, ...]:
 
 
 def session_options(ort: Any, file: EngineFile, optimization: Optimization, threads: int | None) -> Any:
-    """Options of a session: quiet, exact, and with the weights that were hashed."""
+    """Options of a session: no log output, exact arithmetic, and the weights that were hashed."""
     options = ort.SessionOptions()
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, LEVELS[optimization])
-    options.log_severity_level = SILENT  # what goes wrong is raised; a library does not print it as well
+    options.log_severity_level = SILENT  # errors are raised; a library does not print them too
     if threads is not None:
         options.intra_op_num_threads = threads
-    options.add_session_config_entry(FORMAT, "ONNX")  # and nothing that only looks like it
+    options.add_session_config_entry(FORMAT, "ONNX")  # and no other format
     options.add_session_config_entry(EXACT_INT8, "1")
     options.add_session_config_entry(EXPANSION, str(GRAPH_NODES.value))
     # weights may be in the graph or in the one file beside it; both run from the bytes hashed here, and a graph that
-    # names any other file finds nothing
+    # names any other file does not load
     options.add_session_config_entry(FOLDER_OF_WEIGHTS, NOWHERE)
     return options
 
 
 def load_session(ort: Any, file: EngineFile, options: Any, providers: Sequence[str]) -> Any:
-    """The session, loaded within the limits of time and memory.
+    """Load the session within the limits of time and memory.
 
     Raises:
-        EngineError: ONNX Runtime refuses the graph, or loading takes too much.
+        EngineError: ONNX Runtime rejects the graph, or loading exceeds the limits.
     """
     try:
         if file.weights is not None:
             name = weights_beside(file.path).name
             options.add_external_initializers_from_files_in_memory([name], [file.weights], [len(file.weights)])
-        # without `enable_fallback=0` a failing accelerator would be replaced by the CPU after a mere print
+        # without `enable_fallback=0` a failing accelerator would be replaced by the CPU with only a printed message
         named = [(name, dict(PROVIDER_OPTIONS.get(name, {}))) for name in providers]
         return run_bounded(
             lambda: ort.InferenceSession(file.data, options, providers=named, enable_fallback=0),
@@ -174,7 +174,7 @@ def load_session(ort: Any, file: EngineFile, options: Any, providers: Sequence[s
         )
     except EngineError:
         raise
-    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+    except Exception as error:  # onnxruntime's exceptions have no common base class
         if BF16_LABEL in file.data and not set(providers) - {CPU}:
             raise needs_gpu(file.path) from error
         raise EngineError(
@@ -184,18 +184,18 @@ def load_session(ort: Any, file: EngineFile, options: Any, providers: Sequence[s
 
 
 def signature(node: Any) -> TensorSignature:
-    """An input or output of a session."""
+    """The signature of an input or output of a session."""
     kind = FLOAT if node.type == "tensor(float)" else str(node.type)
     return TensorSignature(node.name, kind, tuple(node.shape))
 
 
 def label(text: str | None) -> str | None:
-    """What a graph says of itself, where it can serve as a name; None for anything that no export writes."""
+    """A label from a graph's metadata; None if no export writes such a label."""
     return text if text and text.isprintable() and len(text) <= 64 else None
 
 
 def cancel_loading(options: Any) -> None:
-    """Tell a session that is being made to stop; versions before 1.21 cannot be told."""
+    """Cancel the loading of a session; not possible before version 1.21."""
     if hasattr(options, "set_load_cancellation_flag"):
         options.set_load_cancellation_flag(True)
 
@@ -210,7 +210,7 @@ def needs_gpu(path: Path) -> EngineError:
 
 
 def import_onnxruntime() -> Any:
-    """The onnxruntime module.
+    """Import the onnxruntime module.
 
     Raises:
         DependencyError: it is not installed.
@@ -223,7 +223,7 @@ def import_onnxruntime() -> Any:
 
 
 def check_providers(wanted: Sequence[str], available: Sequence[str]) -> None:
-    """Refuse to run elsewhere than asked.
+    """Refuse to run on another provider than requested.
 
     Raises:
         EngineError: a provider is not available.

@@ -1,4 +1,4 @@
-"""One opened plan on its device: a stream, buffers for the largest batch, CUDA graphs of the first batch sizes."""
+"""Execution of one opened plan: a stream, buffers for the largest batch, CUDA graphs of the first batch sizes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from advcal_edge.runtime.backends.tensor_io import TensorSignature
 from advcal_edge.runtime.metadata import Device
 
 ALIGNMENT = 256  # of an address that a plan reads from
-CAPTURES = 4  # batch sizes that get a CUDA graph; each takes an execution context with memory of its own
+CAPTURES = 4  # batch sizes that get a CUDA graph; each needs an execution context with its own memory
 
 
 class Place(NamedTuple):
-    """Where a plan lies, where it runs, and the log that holds TensorRT's errors: what messages name."""
+    """Path of a plan, its device, and the log with TensorRT's errors, for messages."""
 
     path: Path
     device: Device
@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
 
 class Execution:
-    """Runs an engine of TensorRT; for one thread at a time."""
+    """Runs a TensorRT engine; not thread-safe."""
 
     def __init__(
         self,
@@ -48,10 +48,10 @@ class Execution:
         *,
         cuda_graph: bool,
     ) -> None:
-        """Reserve memory for the largest batch of the profile, for the outputs named in `spare` too.
+        """Allocate memory for the largest batch of the profile, including the outputs named in `spare`.
 
         Raises:
-            EngineError: the device has no room for it.
+            EngineError: not enough memory on the device.
         """
         self._engine, self._cuda, self._place = engine, cuda, place
         self._inputs, self._outputs, self._spare = inputs, outputs, spare
@@ -80,7 +80,7 @@ class Execution:
         return [self._view(output, padded)[:count] for output in self._outputs]
 
     def _profile_end(self, which: int) -> int:
-        """The batch at the smallest (0) or largest (2) end of the profile."""
+        """The smallest (0) or largest (2) batch of the profile."""
         return min(
             (int(self._engine.get_tensor_profile_shape(tensor.name, 0)[which][0]) for tensor in self._inputs), default=1
         )
@@ -95,7 +95,7 @@ class Execution:
         return context
 
     def _reserve(self) -> None:
-        """Memory for the largest batch, on the device and pinned on the host; given back when the plan is forgotten."""
+        """Allocate memory for the largest batch, on the device and pinned on the host; freed with the plan."""
         self._shape(self._context, self.largest)
         names = [tensor.name for tensor in (*self._inputs, *self._outputs)] + [*self._spare]
         sizes = {name: self._tensor_bytes(name) for name in names}
@@ -123,7 +123,7 @@ class Execution:
 
     def _tensor_bytes(self, name: str) -> int:
         shape = tuple(int(size) for size in self._context.get_tensor_shape(name))
-        return int(np.ceil(np.prod(shape) * self._engine.get_tensor_dtype(name).itemsize))  # int4 has half a byte
+        return int(np.ceil(np.prod(shape) * self._engine.get_tensor_dtype(name).itemsize))  # int4 takes half a byte
 
     def _bytes(self, tensor: TensorSignature, count: int) -> int:
         return int(np.prod(self._full_shape(tensor, count))) * 4
@@ -137,7 +137,7 @@ class Execution:
         return np.frombuffer(memoryview(memory), np.float32).reshape(self._full_shape(tensor, count))
 
     def _feed(self, name: str, values: Floats | DeviceArray, padded: int) -> None:
-        """Put an input where the plan reads it; what lies on the device, well aligned and complete, stays there."""
+        """Copy an input to where the plan reads it; an aligned, complete array on the device stays there."""
         tensor = next(tensor for tensor in self._inputs if tensor.name == name)
         count = values.shape[0]
         self._set_shape(self._context, name, (padded, *values.shape[1:]))
@@ -147,7 +147,7 @@ class Execution:
                 self._cuda.wait_for_all()
             elif values.stream is not None:
                 self._cuda.wait(values.stream)
-            # a recorded graph reads from one address: there the array is copied, on the device
+            # a recorded graph reads from a fixed address, so the array is copied on the device
             if self._captured is None and count == padded and values.address % ALIGNMENT == 0:
                 self._context.set_tensor_address(name, values.address)
                 return
@@ -155,7 +155,7 @@ class Execution:
         else:
             view = self._view(tensor, padded)
             view[:count] = values
-            view[count:] = values[-1:]  # a profile that begins above one sample is filled up
+            view[count:] = values[-1:]  # padding for a profile that begins above one sample
             self._cuda.copy(own, self._pinned[name], self._bytes(tensor, padded), HOST_TO_DEVICE, self.stream)
         self._context.set_tensor_address(name, own)
 
@@ -167,12 +167,12 @@ class Execution:
         self._bind(self._context)
         self._enqueue(self._context)
         if captured is not None and len(captured) < CAPTURES:
-            context = self._new_context()  # one for each graph: shapes are part of what it records
+            context = self._new_context()  # one per graph, since it records the shapes too
             self._shape(context, count)
             self._bind(context)
             for tensor in self._inputs:
                 context.set_tensor_address(tensor.name, self._device[tensor.name])
-            self._enqueue(context)  # the first run of a context allocates, which cannot be recorded
+            self._enqueue(context)  # the first run of a context allocates memory, which cannot be recorded
             self._cuda.wait(self.stream)
             self._cuda.begin_capture(self.stream)
             self._enqueue(context)
@@ -191,7 +191,7 @@ class Execution:
 def give_back(
     cuda: Cuda, stream: int, launchables: Sequence[int], device: Mapping[str, int], pinned: Mapping[str, int]
 ) -> None:
-    """Free what a plan held; no run is under way, since each waits for its end."""
+    """Free the resources of a plan; no run is in progress, since each run waits for its end."""
     cuda.give_back("cudaGraphExecDestroy", launchables)
     cuda.give_back("cudaStreamDestroy", [stream])
     cuda.give_back("cudaFree", device.values())

@@ -1,4 +1,4 @@
-"""The wire format of protobuf, as far as looking into a file takes it: fields by number, large ones passed over."""
+"""A minimal reader of the protobuf wire format: fields by number; large fields are skipped."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from advcal_edge.errors import EngineError
 
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5
 LONGEST_VARINT = 10
-LONGEST_LENGTH = 5  # of a varint that is a tag or a length
+LONGEST_LENGTH = 5  # bytes of a varint that is a tag or a length
 SIZES = {EIGHT_BYTES: 8, FOUR_BYTES: 4}
 
 Span = tuple[int, int]
-"""Where a value begins and ends; twice the value itself for a varint."""
+"""Start and end of a value; for a varint, twice the value itself."""
 
 
 class Reader:
-    """The bytes of a message that anybody may have written; what it yields is bounded by `fields` in all."""
+    """The bytes of an untrusted message; the number of fields it yields is limited to `fields` in all."""
 
     def __init__(self, data: bytes | memoryview, fields: int, where: str, hint: str) -> None:
-        """Read `data` up to so many `fields`, nested ones included; `where` and `hint` are for errors."""
+        """Prepare to read up to `fields` fields of `data`, nested ones included; `where` and `hint` are for errors."""
         self._hint = hint
         self.data = data if isinstance(data, bytes) else memoryview(data).cast("B")
         self._most = self._left = fields
         self._where = where
 
     def fields(self, span: Span) -> Iterator[tuple[int, int, Span]]:
-        """Number, wire type and place of each field of the message at `span`, in order.
+        """Number, wire type and span of each field of the message at `span`, in order.
 
         Raises:
-            EngineError: it is cut off, is no protobuf, or has too many fields.
+            EngineError: it is truncated, not protobuf, or has too many fields.
         """
         data, (at, end) = self.data, span
         while at < end:
@@ -44,7 +44,7 @@ class Reader:
             if number == 0 or self._left < 0:
                 raise self._broken("a field without a number" if number == 0 else f"more than {self._most:,} fields")
             size = data[at] if at < end and wire in (VARINT, BYTES) else 128
-            if size < 128:  # nearly all are this short; they are taken here, since a call takes as long as the rest
+            if size < 128:  # nearly all are this short; inlined, since a call would take as long as the rest
                 at += 1
             elif wire in (VARINT, BYTES):
                 size, at = self._varint(at, end, LONGEST_VARINT if wire == VARINT else LONGEST_LENGTH)
@@ -65,7 +65,7 @@ class Reader:
         """A string.
 
         Raises:
-            EngineError: it is no UTF-8.
+            EngineError: it is not UTF-8.
         """
         try:
             return str(self.data[span[0] : span[1]], "utf-8")
@@ -76,19 +76,19 @@ class Reader:
         """Signed 64-bit integers of one occurrence of a repeated field, packed or not.
 
         Raises:
-            EngineError: cut off.
+            EngineError: truncated.
         """
         if wire == VARINT:
             return [signed(span[0])]
-        found: list[int] = []
+        values: list[int] = []
         at, end = span
         while at < end:
             value, at = self._varint(at, end, LONGEST_VARINT)
-            found.append(signed(value))
-        return found
+            values.append(signed(value))
+        return values
 
     def numbers(self, form: str, span: Span) -> list[float]:
-        """Little-endian numbers of fixed size that lie side by side; `form` as for `struct`."""
+        """Packed little-endian numbers of fixed size; `form` as for `struct`."""
         size = struct.calcsize(form)
         count = (span[1] - span[0]) // size
         return list(struct.unpack_from(f"<{count}{form}", self.data, span[0]))

@@ -1,4 +1,4 @@
-"""The inputs and outputs that an engine declares, and the arrays that callers pass: both checked before a run."""
+"""Declared inputs and outputs of an engine, and the checks of arrays before a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FLOAT = "float32"
 
 
 class TensorSignature(NamedTuple):
-    """One input or output as the engine declares it; an axis is an int where it is fixed."""
+    """One input or output as the engine declares it; a fixed axis is an int."""
 
     name: str
     type: str
@@ -23,24 +23,24 @@ class TensorSignature(NamedTuple):
         return f"`{self.name}` {self.type} ({', '.join('?' if axis is None else str(axis) for axis in self.shape)})"
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Whether this is a float32 batch of `shape` with a free batch axis."""
+        """Is this a float32 batch of `shape` with a free batch axis?"""
         free = bool(self.shape) and not isinstance(self.shape[0], int)
         return self.type == FLOAT and free and self.shape[1:] == shape
 
     @property
     def width(self) -> int | None:
-        """d, where this is float32 (n, d) with a fixed d; None for anything else."""
+        """d, if this is float32 (n, d) with a fixed d; else None."""
         last = self.shape[-1] if self.type == FLOAT and len(self.shape) == 2 else None
         return last if isinstance(last, int) else None
 
 
 def describe_batch(shape: tuple[int, ...]) -> str:
-    """A float32 batch of `shape`, in words for messages."""
+    """A float32 batch of `shape` as text, for messages."""
     return f"float32 ({', '.join(('n', *map(str, shape)))})"
 
 
 def check_batch(name: str, x: object, shape: tuple[int, ...]) -> None:
-    """Refuse what would be cast on the way in: the sample that is judged must be the sample that is kept.
+    """Refuse an array that would be cast: the sample that is judged must be the sample that is stored.
 
     Raises:
         InputError: not a float32 batch of `shape`.

@@ -1,4 +1,4 @@
-"""Plans in TensorRT and TensorRT-RTX: refused in words where they do not belong, run by one thread at a time."""
+"""Plans in TensorRT and TensorRT-RTX: checked against this machine, and run by one thread at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from advcal_edge.runtime.backends.trt_api import Product, collecting_log, find_p
 from advcal_edge.runtime.engine_file import EngineFile, export_command
 from advcal_edge.runtime.metadata import Device, EngineMetadata, metadata_path, read_metadata
 
-HOST_CODE = re.compile("host.?code|lean runtime", re.IGNORECASE)  # in the words in which TensorRT refuses it
+HOST_CODE = re.compile("host.?code|lean runtime", re.IGNORECASE)  # as in TensorRT's error message
 
 
 class TensorRTBackend(Backend):
@@ -35,12 +35,12 @@ class TensorRTBackend(Backend):
         reuse: bool = False,
         allow_plan_code: bool = False,
     ) -> None:
-        """Open a plan whose metadata allow it, and reserve memory for its largest batch.
+        """Open a plan whose metadata match this machine, and allocate memory for its largest batch.
 
-        With `cuda_graph` the work of a batch size is recorded once and replayed. With `reuse` the arrays returned lie
-        in pinned memory that the next run overwrites. With `allow_plan_code` a plan that carries code for the host is
-        opened, which executes it: a version-compatible plan does. Whether it carries any, TensorRT says of the plan;
-        what lies beside it is not asked.
+        With `cuda_graph` the work of a batch size is recorded once and replayed. With `reuse` the arrays returned are
+        in pinned memory that the next run overwrites. With `allow_plan_code` a plan may contain host code, which
+        runs when the plan is loaded: version-compatible plans do. TensorRT detects such code in the plan; the metadata
+        beside it are not trusted for this.
 
         Raises:
             EngineError: unreadable, from another product, version or device, changed, or too large for the device.
@@ -66,7 +66,7 @@ class TensorRTBackend(Backend):
         self._turn = Lock()
 
     def run(self, feeds: Feeds) -> list[Floats]:
-        """All outputs for at most `largest` samples, in fresh arrays unless it was opened with `reuse`.
+        """All outputs for at most `largest` samples, in new arrays unless opened with `reuse`.
 
         Raises:
             EngineError: the device fails, or runs out of memory.
@@ -76,10 +76,10 @@ class TensorRTBackend(Backend):
             return views if self._reuse else [view.copy() for view in views]
 
     def device_array(self, x: object) -> DeviceArray | None:
-        """`x` where it lies on the CUDA device of the plan, ready for its stream; None for an array of the host.
+        """`x` if it is on the CUDA device of the plan, ready for its stream; None for a host array.
 
         Raises:
-            InputError: on another device, or neither float32 nor contiguous.
+            InputError: on another device, not float32, or not contiguous.
         """
         return find_device_array(x, self._execution.stream, self.cuda.device)
 
@@ -114,7 +114,7 @@ class TensorRTBackend(Backend):
 def signatures(
     module: Any, engine: Any
 ) -> tuple[tuple[TensorSignature, ...], tuple[TensorSignature, ...], tuple[str, ...]]:
-    """Inputs, outputs, and the names of outputs that were added only to break fusions, which stay inside."""
+    """Inputs, outputs, and the names of internal outputs, which were added only to prevent fusion."""
     tensors: dict[bool, list[TensorSignature]] = {True: [], False: []}
     for name in (engine.get_tensor_name(index) for index in range(engine.num_io_tensors)):
         reads = engine.get_tensor_mode(name) == module.TensorIOMode.INPUT
@@ -137,10 +137,10 @@ def open_plan(file: EngineFile, options: OpenOptions) -> TensorRTBackend:
 
 
 def checked_metadata(file: EngineFile) -> EngineMetadata | None:
-    """The metadata beside a plan; None where there are none.
+    """The metadata beside a plan; None if there are none.
 
     Raises:
-        EngineError: they cannot be read, or are those of another plan.
+        EngineError: they cannot be read, or belong to another plan.
     """
     metadata = read_metadata(file.path)
     if metadata is not None and metadata.sha256 != file.sha256:

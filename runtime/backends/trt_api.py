@@ -1,4 +1,4 @@
-"""The two products that make plans of ONNX, TensorRT and TensorRT-RTX: one API, found here, handed on as a value."""
+"""The two products that build plans from ONNX, TensorRT and TensorRT-RTX: one API, passed on as a value."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Version = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a product comes from: modules that may hold it, the extra, and the versions this code was written for."""
+    """Sources of a product: modules that may provide it, the extra, and the supported versions."""
 
     title: str
     modules: tuple[str, ...]
@@ -27,13 +27,13 @@ class Source:
 
     @property
     def versions(self) -> str:
-        """The range in words."""
+        """The range of versions as text."""
         return f"{dotted(self.first)} to {dotted(self.last)}"
 
 
 SOURCES: Mapping[str, Source] = {
     "tensorrt": Source("TensorRT", ("tensorrt",), "trt", (10, 3), (11,)),
-    # the wheels of bindings and libraries install the second name; the vendor's own packages the first
+    # the wheels install the second module; the vendor's own packages the first
     "tensorrt_rtx": Source("TensorRT-RTX", ("tensorrt_rtx", "tensorrt_rtx_bindings"), "rtx", (1, 4), (1,)),
 }
 LOGS: dict[Any, Any] = {}
@@ -42,7 +42,7 @@ JETPACK = "JetPack brings it: `sudo apt install python3-libnvinfer`, then a venv
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A product that can be imported here; `module` is the only door to its API."""
+    """A product that can be imported here; `module` is the only access to its API."""
 
     name: str
     module: Any
@@ -64,7 +64,7 @@ def find_product(name: str) -> Product:
     for candidate in source.modules:
         try:
             module = import_module(candidate)
-        except ImportError as error:  # also a shared library that is missing beside a module that is there
+        except ImportError as error:  # or a missing shared library of an installed module
             if isinstance(error, ModuleNotFoundError) and error.name == candidate:
                 continue
             raise EngineError(
@@ -75,14 +75,14 @@ def find_product(name: str) -> Product:
 
 
 def installing(source: Source) -> str:
-    """How to get a product onto this machine."""
+    """How to install a product on this machine."""
     pip = f"pip install 'advcal-edge[{source.extra}]'"
     jetson = source.title == "TensorRT" and platform.machine() == "aarch64"
     return f"on a Jetson {JETPACK}; on a server {pip}" if jetson else pip
 
 
 def checked(product: Product) -> Product:
-    """Refuse a version whose API nobody has looked at.
+    """Refuse a version that this code does not support.
 
     Raises:
         EngineError: too old or too new.
@@ -96,19 +96,19 @@ def checked(product: Product) -> Product:
 
 
 def integers(version: str) -> Version:
-    """The numbers of a version, to compare: `10.13.3.9` is (10, 13, 3, 9), of which 9 comes before 10."""
+    """The numbers of a version, for comparison: `10.13.3.9` is (10, 13, 3, 9), in which 9 comes before 10."""
     return tuple(int(number) for number in re.findall(r"\d+", version.split("+")[0])[:4])
 
 
 def dotted(version: Version) -> str:
-    """A version as people write it."""
+    """A version in the usual notation."""
     return ".".join(map(str, version))
 
 
 def collecting_log(module: Any) -> Any:
-    """The logger for `module`, emptied: it keeps errors in `errors` and prints nothing; what goes wrong is raised.
+    """The logger for `module`, emptied: it collects errors in `errors` and prints nothing; errors are raised.
 
-    There is one for a module: TensorRT keeps the first it is given and sends some errors nowhere else.
+    There is one per module: TensorRT keeps the first one it gets and sends some errors only there.
     """
     if module not in LOGS:
         LOGS[module] = new_log(module)
@@ -117,7 +117,7 @@ def collecting_log(module: Any) -> Any:
 
 
 def new_log(module: Any) -> Any:
-    """A logger of a class that only `module` can give."""
+    """Create a logger; its base class is in `module`."""
 
     class Log(module.ILogger):  # type: ignore[misc]  # the base class is known at run time only
         def __init__(self) -> None:
@@ -125,7 +125,7 @@ def new_log(module: Any) -> Any:
             self.errors: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
-            if int(severity) == int(module.ILogger.ERROR):  # INTERNAL_ERROR, one below, also carries mere remarks
+            if int(severity) == int(module.ILogger.ERROR):  # INTERNAL_ERROR, one level below, also carries notes
                 self.errors.append(message)
 
     return Log()

@@ -1,4 +1,4 @@
-"""Raw sensor frames to physical tensors; the only place that preprocesses, for calibration and for the device alike."""
+"""Preprocess raw sensor frames to physical tensors; the only place that does so, for calibration and deployment."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["Frame", "Recording", "Sensor", "preprocess", "preprocess_clips", "re
 def preprocess(modality: Modality, frames: Sequence[Frame] | Frame) -> NDArray[np.float32]:
     """Raw frames of any sizes to one physical batch (n, *modality.input.shape) inside its bounds, not normalised.
 
-    A recording gives its middle clip; `preprocess_clips` gives them all.
+    A recording gives its middle clip; `preprocess_clips` gives all clips.
 
     Raises:
-        InputError: a frame is not what the sensor gives; the message names its index.
-        ConfigError: the modality asks for a preprocessing that does not exist.
+        InputError: a frame that the sensor cannot have produced; the message names its index.
+        ConfigError: the modality names a preprocessing that does not exist.
         DependencyError: the library that reads this sensor is not installed.
     """
     sensor = choose_sensor(modality)
@@ -39,11 +39,11 @@ def preprocess(modality: Modality, frames: Sequence[Frame] | Frame) -> NDArray[n
 
 
 def preprocess_clips(modality: Modality, frame: Frame) -> NDArray[np.float32]:
-    """Every clip (k, *modality.input.shape) of one raw frame; one for sensors that take stills.
+    """Every clip (k, *modality.input.shape) of one raw frame; one clip for sensors of still frames.
 
     Raises:
-        InputError: the frame is not what the sensor gives.
-        ConfigError: the modality asks for a preprocessing that does not exist.
+        InputError: a frame that the sensor cannot have produced.
+        ConfigError: the modality names a preprocessing that does not exist.
         DependencyError: the library that reads this sensor is not installed.
     """
     sensor = choose_sensor(modality)
@@ -52,11 +52,11 @@ def preprocess_clips(modality: Modality, frame: Frame) -> NDArray[np.float32]:
 
 
 def read_frame(path: str | os.PathLike[str], modality: Modality) -> Frame:
-    """The raw frame in a file of any format that this sensor records to, ready for `preprocess`.
+    """Read the raw frame in a file of any format of this sensor, ready for `preprocess`.
 
     Raises:
-        InputError: the file is unreadable, or holds no frame of this modality; the message names it.
-        ConfigError: the modality asks for a preprocessing that does not exist.
+        InputError: the file is unreadable, or does not hold a frame of this modality; the message names it.
+        ConfigError: the modality names a preprocessing that does not exist.
         DependencyError: the library that reads this format is not installed.
     """
     sensor = choose_sensor(modality)

@@ -1,13 +1,13 @@
 """Sound to log-mel spectrograms.
 
-The natural logarithm of mel energy in [-16, 12], 16 bits: silence is at -15.94, and the loudest sound that full scale
-allows stays below 12. One unit is 4.34 dB; eps 4/255 is 0.44: the energy in a cell rises or falls by 1.9 dB at most.
+The natural logarithm of mel energy in [-16, 12], 16 bits: silence is at -15.94, and the loudest sound at full scale
+stays below 12. One unit is 4.34 dB; eps 4/255 is 0.44: the energy in a cell changes by at most 1.9 dB.
 
-Clips, spectrogram and padding are those of ImageBind's loader: recordings at another rate are resampled, clips of
-`seconds` are spread from the start to the end, a spectrogram longer than the encoder's is cut at its end and a shorter
-one filled with 0.0 (an energy of 1, not silence; upstream's choice, which the encoders were trained with); where
-`repeat` is 1 it repeats instead, as LanguageBind's does. Unlike there, channels are averaged, where upstream takes the
-first, and a single clip lies in the middle.
+Clips, spectrogram and padding follow ImageBind's loader: recordings at another rate are resampled, and clips of
+`seconds` are spread from start to end. A spectrogram longer than the encoder's is cut at its end; a shorter one is
+filled with 0.0 (an energy of 1, not silence; upstream's choice, used in the encoders' training), or with `repeat` 1
+repeated, as in LanguageBind. Differences: channels are averaged, while upstream takes the first, and a single clip is
+taken from the middle.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from advcal_edge.spec import Modality
 EXPECTED = "a recording of int16, or floats within [-1, 1], (t,) or (channels, t)"
 
 RATES = (4_000.0, 384_000.0)
-"""Hertz: below half of a telephone's and above the fastest converters', a rate is a mistake."""
+"""Hertz: half of a telephone's rate, and above the fastest converters; other rates are mistakes."""
 
 MAX_CHANNELS = 64
 
 SILENCE = 2.0**-15
-"""A mix that swings less than one step of 16 bits says nothing but that a microphone was not connected."""
+"""A mix with a range of less than one 16-bit step means that the microphone was not connected."""
 
 
 def check_audio(frame: object, where: str) -> Recording:
     """Return `frame` if it is a recording of sound.
 
     Raises:
-        InputError: no recording, another shape or dtype, an absurd rate, too long, shorter than one window of 25 ms,
+        InputError: not a recording, another shape or dtype, an absurd rate, too long, shorter than one window of 25 ms,
             NaN, beyond full scale, or silent.
     """
     if not isinstance(frame, Recording):
@@ -68,7 +68,7 @@ def check_audio(frame: object, where: str) -> Recording:
             f"{where} is {describe(frame)}; expected at least {1000 * WINDOW:g} ms", hint="record for longer"
         )
     if values.dtype.kind == "f":
-        low, high = float(values.min()), float(values.max())  # NaN travels through both
+        low, high = float(values.min()), float(values.max())  # NaN propagates through both
         if not (low >= -1 and high <= 1):
             raise InputError(
                 f"{where} spans [{low:g}, {high:g}]; expected finite values within [-1, 1]",
@@ -102,23 +102,23 @@ def _is_sound(dtype: np.dtype[np.generic]) -> bool:
 
 
 def _mix(values: Array) -> NDArray[np.float32]:
-    """All channels' mean (t,), full scale at 1."""
+    """Mean of all channels (t,), full scale at 1."""
     scale = np.float32(2**-15 if values.dtype.kind == "i" else 1)
     mono = values if values.ndim == 1 else values.mean(axis=0, dtype=np.float32)
     return mono.astype(np.float32) * scale
 
 
 def _fit(spectrogram: NDArray[np.float32], frames: int, repeat: bool) -> NDArray[np.float32]:
-    mels, found = spectrogram.shape
+    mels, length = spectrogram.shape
     if repeat:
-        return np.tile(spectrogram, (1, -(-frames // found)))[:, :frames]
+        return np.tile(spectrogram, (1, -(-frames // length)))[:, :frames]
     fitted = np.zeros((mels, frames), np.float32)
-    fitted[:, : min(found, frames)] = spectrogram[:, :frames]
+    fitted[:, : min(length, frames)] = spectrogram[:, :frames]
     return fitted
 
 
 def _settings(modality: Modality) -> tuple[float, float, bool]:
-    """The rate, the seconds of a clip (by default as many as the frames span), and whether short clips repeat."""
+    """The rate, the seconds of a clip (by default what the frames span), and whether short clips repeat."""
     channels, mels, frames = modality.input.shape
     if channels != 1 or mels < 3:
         raise ConfigError(
@@ -153,10 +153,10 @@ AUDIO = _Audio()
 
 SHIFT = 0.010
 WINDOW = 0.025
-"""Seconds from one frame to the next, and seconds that a frame sees."""
+"""Seconds between frames, and seconds that a frame spans."""
 
 LOWEST = 20.0
-"""Hertz: where the first triangle begins."""
+"""Hertz: the start of the first triangle."""
 
 EMPHASIS = 0.97
 FLOOR = float(np.finfo(np.float32).eps)
@@ -165,15 +165,13 @@ FLOOR = float(np.finfo(np.float32).eps)
 def log_mel(wave: NDArray[np.float32], rate: float, mels: int) -> NDArray[np.float32]:
     """The natural logarithm of `mels` energies (mels, frames) of a wave (t,) of at least one `WINDOW`.
 
-    A frame loses its mean, passes the pre-emphasis and a symmetrical Hann window and is filled with zeros to a power of
-    two; triangles over the power of its spectrum give energies of at least `FLOOR`. Only whole frames count.
+    Each frame loses its mean, gets pre-emphasis and a symmetrical Hann window, and is padded with zeros to a power of
+    two. Triangles over its power spectrum give energies of at least `FLOOR`. Only whole frames count.
     """
     size, shift = int(rate * WINDOW), int(rate * SHIFT)
     frames = np.lib.stride_tricks.sliding_window_view(wave, size)[::shift].astype(np.float64)
     frames -= frames.mean(axis=1, keepdims=True)
-    before = np.concatenate(
-        [frames[:, :1], frames[:, :-1]], axis=1
-    )  # the first sample is taken for its own predecessor
+    before = np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)  # the first sample counts as its own predecessor
     points = 1 << (size - 1).bit_length()
     spectrum = np.fft.rfft((frames - EMPHASIS * before) * np.hanning(size), points)
     energies = mel_triangles(mels, points, rate) @ np.square(np.abs(spectrum[:, :-1])).T
@@ -182,13 +180,13 @@ def log_mel(wave: NDArray[np.float32], rate: float, mels: int) -> NDArray[np.flo
 
 @cache
 def mel_triangles(mels: int, points: int, rate: float) -> NDArray[np.float64]:
-    """Weights (mels, points / 2) of the frequencies below the Nyquist; a triangle's feet are its neighbours' tips."""
+    """Weights (mels, points / 2) of the frequencies below Nyquist; a triangle's feet are its neighbours' tips."""
     corners = np.linspace(_to_mel(np.array(LOWEST)), _to_mel(np.array(rate / 2)), mels + 2)[:, None]
     left, tip, right = corners[:-2], corners[1:-1], corners[2:]
     frequencies = _to_mel(np.arange(points // 2) * (rate / points))
     rise, fall = (frequencies - left) / (tip - left), (right - frequencies) / (right - tip)
     triangles: NDArray[np.float64] = np.maximum(np.minimum(rise, fall), 0)
-    triangles.flags.writeable = False  # it is kept and shared
+    triangles.flags.writeable = False  # the array is cached and shared
     return triangles
 
 

@@ -1,16 +1,16 @@
 """Depth frames to tensors: as disparity, or as distance.
 
 `DEPTH` gives the share of the largest disparity, clip(baseline * focal length / z / largest disparity, 0, 1), in which
-a stereo or structured-light camera measures and errs evenly. With the defaults of `spec.depth` the bounds [0, 1] span
-77.85 pixels, from infinitely far to 0.5 m; eps 4/255 is 1.2 pixels: 8 mm at 0.5 m, 28 cm at 3 m. It is the unit of
+the error of a stereo or structured-light camera is uniform. With the defaults of `spec.depth` the bounds [0, 1] span
+77.85 pixels, from infinitely far to 0.5 m; eps 4/255 is 1.2 pixels: 8 mm at 0.5 m, 28 cm at 3 m. The unit is that of
 ImageBind (Girdhar et al., arXiv 2305.05665), after Omnivore (Girdhar et al., arXiv 2201.08377).
 `RANGE` gives the share of the farthest distance, clip(z / far_m, 0, 1), which LanguageBind takes (Zhu et al.,
 arXiv 2310.01852); with 10 m, eps 4/255 is 16 cm at any distance.
 
 Raw frames hold metres (floats) or millimetres (uint16). With `raw_disparity` 1 they hold disparities in pixels (floats)
-or in 1/256 pixel (uint16, as KITTI stores them). 0, NaN and infinity say that no light came back: such pixels have
-disparity 0, infinitely far, and for `RANGE` the nearest distance, as LanguageBind saw them in training.
-Frames are resized by picking the nearest pixel: an average over an edge or a hole is a surface that is not there.
+or in 1/256 pixel (uint16, as in KITTI). 0, NaN and infinity mean that no light returned: such pixels have disparity
+0, infinitely far, and for `RANGE` the nearest distance, as in LanguageBind's training. Frames are resized by nearest
+neighbour: an average over an edge or a hole would be a surface that does not exist.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ GIVE = "give the camera's 16-bit stream: a numpy array, or one frame in a png, t
 EXPECTED = "one channel (h, w): uint16 millimetres, or float32 metres"
 
 FARTHEST_M = 1000.0
-"""No depth sensor of a robot reaches further: larger numbers are millimetres, or no distances at all."""
+"""The maximum range of a robot's depth sensor: larger numbers are millimetres, or not distances."""
 
 WIDEST_PX = 16384.0
-"""No disparity is wider than the frame."""
+"""A disparity cannot be wider than the frame."""
 
 NEAREST_M = 0.01
-"""LanguageBind's lower end of distance."""
+"""The lower end of distance in LanguageBind."""
 
 
 def check_depth(frame: object, where: str, *, disparity: bool) -> Array:
@@ -65,7 +65,7 @@ def check_depth(frame: object, where: str, *, disparity: bool) -> Array:
 
 
 def pick_nearest(frame: Array, height: int, width: int) -> Array:
-    """Centre-crop to the aspect ratio of (height, width) and take the pixel under the centre of each new one."""
+    """Centre-crop to the aspect ratio of (height, width) and take the pixel under the centre of each new pixel."""
     scale = min(frame.shape[0] / height, frame.shape[1] / width)
     rows = frame.shape[0] / 2 + (np.arange(height) + 0.5 - height / 2) * scale
     columns = frame.shape[1] / 2 + (np.arange(width) + 0.5 - width / 2) * scale

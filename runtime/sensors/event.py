@@ -1,10 +1,10 @@
-"""Event recordings to event frames: pictures of how often each pixel brightened or darkened.
+"""Event recordings to event frames: images of how often each pixel brightened or darkened.
 
-Red is the share of on events, blue that of off events, green their sum up to 1, on black: on events show yellow, off
-events cyan, pixels with both white, as in the pictures of N-Caltech101 that UniBind feeds to its image encoder (Lyu et
-al., arXiv 2403.12532). One scale holds for both polarities: 1 is the 99th percentile of the counts where there are any,
-so that a hot pixel does not dim the scene. Bounds [0, 1]; where that percentile is 64 events, eps 4/255 is one event.
-All events of a recording count alike, whenever they came: long recordings are cut before.
+Red is the share of on events, blue that of off events, green their sum up to 1, on black: on events are yellow, off
+events cyan, pixels with both white, as in the images of N-Caltech101 that UniBind's image encoder takes (Lyu et al.,
+arXiv 2403.12532). Both polarities have one scale: 1 is the 99th percentile of the counts where there are any, so that
+a hot pixel does not darken the scene. Bounds [0, 1]; if that percentile is 64 events, eps 4/255 is one event. All
+events of a recording count equally, at any time: cut long recordings first.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ FULL_SCALE_PERCENTILE = 99.0
 
 
 def check_events(frame: object, where: str, height: int, width: int) -> Array:
-    """The events (n,) as `EVENT_DTYPE`; `height` and `width` of 0 take the smallest sensor that holds them.
+    """The events (n,) as `EVENT_DTYPE`; `height` and `width` of 0 mean the smallest sensor that holds them.
 
     Raises:
-        InputError: not events, none, NaN, off the sensor, or with a polarity that is neither 0, 1 nor -1.
+        InputError: not events, none, NaN, outside the sensor, or with a polarity other than 0, 1 or -1.
     """
     columns = _columns(frame, where)
     checked = np.empty(len(columns["t"]), EVENT_DTYPE)
@@ -52,9 +52,9 @@ def check_events(frame: object, where: str, height: int, width: int) -> Array:
     polarity = columns["p"]
     negative, zero, positive = polarity == -1, polarity == 0, polarity == 1
     if not (negative | zero | positive).all() or (negative.any() and zero.any()):
-        found = ", ".join(f"{value:g}" for value in np.unique(polarity)[:5].astype(float))
+        values = ", ".join(f"{value:g}" for value in np.unique(polarity)[:5].astype(float))
         raise InputError(
-            f"{where} holds the polarities {found}; expected 0 and 1, or -1 and 1",
+            f"{where} holds the polarities {values}; expected 0 and 1, or -1 and 1",
             hint="columns are t, x, y, p, in this order",
         )
     checked["p"] = positive
@@ -91,7 +91,7 @@ def _columns(frame: object, where: str) -> dict[str, Array]:
 
 
 def _coordinates(values: Array, name: str, size: int, where: str) -> Array:
-    low, high = float(values.min()), float(values.max())  # NaN travels through both
+    low, high = float(values.min()), float(values.max())  # NaN propagates through both
     if not (low >= 0 and high < size):
         raise InputError(
             f"{where} spans [{low:g}, {high:g}] in {name}; expected pixels of the sensor, 0 to {size - 1}",

@@ -1,4 +1,4 @@
-"""A raw frame: the checks every sensor shares, and its way to the size an encoder takes."""
+"""Raw frames: checks shared by all sensors, and the resize to the encoder's input."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recording:
-    """Samples of a sensor that runs in time, and how many it takes a second."""
+    """Samples of a sensor over time, and their number per second."""
 
     values: Array
     rate: float
 
 
 Frame: TypeAlias = Array | Recording
-"""What a sensor or a file gives, of any size: an array, or a recording where time has a scale (sound, motion)."""
+"""Output of a sensor or a file, of any size: an array, or a recording with a time scale (sound, motion)."""
 
 NOTHING = "the sensor gave nothing; is it connected and running?"
 
 
 def describe(frame: object) -> str:
-    """What was found, for error messages: `uint8 (480, 640, 3)`."""
+    """Description of a frame for error messages: `uint8 (480, 640, 3)`."""
     if isinstance(frame, Recording):
         return f"a recording of {describe(frame.values)} at {frame.rate:g} Hz"
     return f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else f"a {type(frame).__name__}"
 
 
 def check_extent(frame: object, expected: str, where: str, hint: str) -> Array:
-    """Return `frame` if it is an array (h, w) or (h, w, channels) of a sane size; `hint` says how to give one.
+    """Return `frame` if it is an array (h, w) or (h, w, channels) of a plausible size; `hint` says how to get one.
 
     Raises:
         InputError: not an array, not two- or three-dimensional, empty, or of too many pixels.
@@ -56,7 +56,7 @@ def check_extent(frame: object, expected: str, where: str, hint: str) -> Array:
 def fit(frame: Array, height: int, width: int) -> Array:
     """Centre-crop to the aspect ratio of (height, width) and resize to it, in the frame's own dtype.
 
-    The crop comes first: a strip of 1 x 100,000 pixels never grows to 64 x 6,400,000.
+    The crop comes first, so that a strip of 1 x 100,000 pixels never grows to 64 x 6,400,000.
     """
     scale = min(frame.shape[0] / height, frame.shape[1] / width)
     rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
@@ -64,5 +64,5 @@ def fit(frame: Array, height: int, width: int) -> Array:
     cropped = np.ascontiguousarray(frame[top : top + rows, left : left + columns])
     if (rows, columns) == (height, width):
         return cropped
-    # area averages what a shrinking pixel covers and cannot alias; linear neither rings nor overshoots when growing
+    # area averages all pixels it covers, so shrinking does not alias; linear neither rings nor overshoots when growing
     return cv2.resize(cropped, (width, height), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)

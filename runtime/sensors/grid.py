@@ -1,4 +1,4 @@
-"""The grid of values that a sensor can tell apart."""
+"""The grid of distinct values of a sensor."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from advcal_edge.spec import Modality
 
 
 def snap(x: NDArray[Any], modality: Modality) -> NDArray[np.float32]:
-    """Clip to the bounds and round to the nearest of `2 ** bit_depth` values over them; 8 or 16 bits.
+    """Clip to the bounds and round to the nearest of `2 ** bit_depth` values within them; 8 or 16 bits.
 
-    The values are those that a bundle gives back, bit for bit, from stored levels.
+    The values equal those that a bundle restores from stored levels, bit for bit.
     """
     kind = np.uint8 if modality.bit_depth == 8 else np.uint16
     share = np.clip((x.astype(np.float64) - modality.input.bounds[0]) / modality.input.width, 0, 1)

@@ -51,7 +51,7 @@ def image_tensor(frame: Array, shape: tuple[int, ...]) -> NDArray[np.float32]:
 def _eight_bits(frame: Array) -> NDArray[np.uint8]:
     if frame.dtype.itemsize == 1:
         return frame.astype(np.uint8, copy=False)
-    return np.rint(frame / np.float32(257)).astype(np.uint8)  # 65535 / 257 = 255: full scale stays full scale
+    return np.rint(frame / np.float32(257)).astype(np.uint8)  # 65535 / 257 = 255: full scale is preserved
 
 
 class _Image:

@@ -1,11 +1,11 @@
 """Motion to tensors: acceleration and angular rate as fractions of the sensor's full scale.
 
-Bounds [-1, 1], 16 bits: the steps of a converter, where it has as many. With the default full scales, 16 g and 2000
-degrees a second, eps 4/255 lets each axis change by 3.1 % of full scale: 4.92 m/s2, 1.09 rad/s (63 degrees/s).
+Bounds [-1, 1], 16 bits: the steps of a 16-bit converter. With the default full scales, 16 g and 2000 degrees per
+second, eps 4/255 lets each axis change by 3.1 % of full scale: 4.92 m/s2, 1.09 rad/s (63 degrees/s).
 
-What is beyond full scale saturates, before resampling, as it does in the sensor. Clips are spread from the start to
-the end of a recording, a single one lies in its middle; a recording shorter than a clip holds its last values, for
-zeros would be a free fall. Resampling filters what the lower rate cannot carry.
+Values beyond full scale saturate, before resampling, as in the sensor. Clips are spread from start to end of a
+recording; a single one is in its middle. A recording shorter than a clip is padded with its last values, since zeros
+would mean free fall. Resampling filters frequencies that the lower rate cannot represent.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from advcal_edge.spec import Modality
 EXPECTED = "a recording of floats (6, t): acceleration x, y, z in m/s2 and angular rate x, y, z in rad/s"
 
 RATES = (1.0, 32_000.0)
-"""Hertz: the fastest inertial sensors give 32 kHz; timestamps in other units than seconds give other rates."""
+"""Hertz: the fastest inertial sensors give 32 kHz; higher rates come from timestamps in units other than seconds."""
 
 
 def check_imu(frame: object, where: str, modality: Modality) -> Recording:
     """Return `frame` if it is a recording of motion.
 
     Raises:
-        InputError: no recording, another shape or dtype, no rate or an absurd one, too long, fewer than two samples,
+        InputError: not a recording, another shape or dtype, no rate or an absurd one, too long, fewer than two samples,
             NaN, or an axis beyond full scale most of the time.
     """
     if not isinstance(frame, Recording):
@@ -92,7 +92,7 @@ def imu_tensors(recording: Recording, modality: Modality, clips: int) -> NDArray
 
 
 def _full_scale(modality: Modality) -> NDArray[np.float64]:
-    """Of each axis, (6, 1), in m/s2 and rad/s."""
+    """Full scale of each axis, (6, 1), in m/s2 and rad/s."""
     accel, gyro = modality.settings["accel_full_scale"], modality.settings["gyro_full_scale"]
     if not (accel > 0 and gyro > 0):
         raise ConfigError(

@@ -1,10 +1,10 @@
-"""Point clouds to tensors: an even sample, centred, scaled into the unit sphere.
+"""Point clouds to tensors: a uniform sample, centred, scaled into the unit sphere.
 
 Farthest points are sampled first and normalised after, as UniBind and Point-Bind do with ModelNet: the centroid of the
-sample is the origin and its farthest point lies on the sphere. Bounds [-1, 1], in radii of the cloud; eps 4/255 of that
-width is 0.031 radii a coordinate: 1.6 cm on a chair of 1 m.
-Clouds beyond `POOL` points, or twice the sample, are thinned at random, with a fixed seed, before. Points with NaN or
-infinite coordinates are no returns and dropped; too few points are repeated in turn.
+sample is the origin and its farthest point is on the sphere. Bounds [-1, 1], in radii of the cloud; eps 4/255 of that
+width is 0.031 radii per coordinate: 1.6 cm on a chair of 1 m. Clouds beyond `POOL` points, or twice the sample, are
+first thinned at random, with a fixed seed. Points with NaN or infinite coordinates are missing returns and dropped; too
+few points are repeated in turn.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ EXPECTED = "points (p, 3 to 16): x, y, z, then what else the sensor gives"
 GIVE = "give the cloud as (p, 3) numbers, one point a row: a numpy array, or a ply, pcd or npy file"
 
 FEWEST = 16
-"""Fewer points have no shape."""
+"""Fewer points do not define a shape."""
 
 COLUMNS = 16
 FARTHEST = 1e9
 SMALLEST_RADIUS = 1e-9
 
 POOL = 16384
-"""Clouds up to here are sampled without thinning."""
+"""Larger clouds are thinned before sampling."""
 
 
 def check_cloud(frame: object, where: str) -> Array:
     """The points (p, 3) with finite coordinates, float64.
 
     Raises:
-        InputError: not a cloud, too few or too many points, all in one place, or coordinates that are no lengths.
+        InputError: not a cloud, too few or too many points, all in one place, or coordinates that are not lengths.
     """
     if not isinstance(frame, np.ndarray) or frame.ndim != 2 or frame.dtype.kind not in "iuf":
         raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=GIVE)
@@ -75,7 +75,7 @@ def check_cloud(frame: object, where: str) -> Array:
 
 
 def normalise(cloud: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points (p, 3) with their centroid at the origin and the farthest at distance 1; a single point is the origin."""
+    """Points (p, 3) with the centroid at the origin and the farthest at distance 1; a single point is the origin."""
     centred = cloud - cloud.mean(axis=0)
     radius = float(np.sqrt((centred**2).sum(axis=1).max()))
     scaled: NDArray[np.float64] = centred / (radius or 1.0)
@@ -119,7 +119,7 @@ POINT = _Point()
 
 
 def sample_farthest(cloud: NDArray[np.float64], count: int) -> NDArray[np.intp]:
-    """Indices (count,) into the cloud (p, 3), each the point farthest from all before it.
+    """Indices (count,) into the cloud (p, 3), each the point farthest from all earlier ones.
 
     Starts with the point farthest from the centroid, so that the order of the points does not matter; takes
     O(count * p). Eldar et al., "The farthest point strategy for progressive image sampling", IEEE TIP 6(9), 1997.

@@ -1,6 +1,6 @@
-"""Signals at another rate, by windowed-sinc interpolation in plain numpy; only the part that is asked for is computed.
+"""Resample signals by windowed-sinc interpolation in plain numpy; only the requested part is computed.
 
-Filter: a sinc of `ZEROS` zero crossings a side under a squared cosine, cut off at `ROLLOFF` of the lower Nyquist
+Filter: a sinc of `ZEROS` zero crossings per side under a squared cosine, cut off at `ROLLOFF` of the lower Nyquist
 frequency. That is the default of `torchaudio.functional.resample` (Smith, Digital Audio Resampling, 2002).
 """
 
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 ZEROS = 6
 ROLLOFF = 0.99
 BLOCK = 2**20
-"""Weights computed at a time, 8 MiB: a robot has no memory for those of a whole clip at 192 kHz."""
+"""Weights computed at a time, 8 MiB: those of a whole clip at 192 kHz would not fit a robot's memory."""
 
 
 def resampled_length(length: int, source: float, target: float) -> int:
-    """How many samples `length` samples at `source` hertz are at `target` hertz."""
+    """Number of samples at `target` hertz of `length` samples at `source` hertz."""
     return math.ceil(length * target / source)
 
 
@@ -30,7 +30,7 @@ def resample(
     """Samples `start` to `start + count` at `target` hertz of a signal (c, t) at `source` hertz, as (c, count).
 
     Beyond its ends the signal is zero. With `hold` it keeps its first and last values there, and the filter's weights
-    add up to exactly one, so that what is constant stays so: gravity, unlike sound, is no ripple about zero.
+    sum to exactly one, so that constants are preserved: gravity, unlike sound, does not oscillate about zero.
     """
     if source == target:
         places = np.arange(start, start + count)[:, None]
@@ -64,10 +64,10 @@ def _gather(values: NDArray[Any], places: NDArray[np.int64], hold: bool) -> NDAr
 
 
 def clip_starts(length: int, rate: float, seconds: float, clips: int) -> list[int]:
-    """First samples of `clips` that spread evenly over a recording of `length` samples; one alone lies in its middle.
+    """First samples of `clips` spread evenly over a recording of `length` samples; a single clip is in the middle.
 
-    The first clip starts with the recording and the last one ends with it, as pytorchvideo's constant clips do, down to
-    their rounding: a clip that starts one sample elsewhere is another spectrogram. Shorter recordings repeat one clip.
+    The first clip starts with the recording and the last one ends with it, as pytorchvideo's constant clips do, with
+    the same rounding: a shift by one sample gives another spectrogram. Shorter recordings repeat one clip.
     """
     room = Fraction(max(length / rate - seconds, 0.0))
     shares = [Fraction(1, 2)] if clips == 1 else [Fraction(clip, clips - 1) for clip in range(clips)]

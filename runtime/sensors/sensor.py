@@ -1,4 +1,4 @@
-"""What a module of this package does for its sensor, and which module that is; libraries load with their first use."""
+"""Interface of sensors, and the module of each; libraries load on first use."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from advcal_edge.spec import Modality
 
 
 class Sensor(Protocol):
-    """One sensor: its files, what counts as a frame of it, and the way from there to tensors."""
+    """One sensor: reads its files, checks its frames, and turns them into tensors."""
 
     frame_axes: int
-    """Axes of one raw frame at most, so that an array of frames can be told from a single one."""
+    """Maximum number of axes of one raw frame, which distinguishes an array of frames from a single one."""
 
     def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
-        """What a file holds, unchecked; raises InputError where it cannot be read."""
+        """Content of a file, unchecked; raises InputError if it cannot be read."""
         ...
 
     def check(self, frame: object, where: str, modality: Modality) -> Frame:
-        """The frame, if the sensor can have given it; raises InputError else."""
+        """The frame, if the sensor can have produced it; raises InputError otherwise."""
         ...
 
     def tensors(self, frame: Frame, modality: Modality, clips: int) -> NDArray[np.float32]:
-        """(k, *modality.input.shape) within the bounds: `clips` of a recording spread evenly, one of a still frame."""
+        """(k, *modality.input.shape) within the bounds: `clips` of a recording, evenly spread; one of a still frame."""
         ...
 
 
@@ -46,14 +46,14 @@ SENSORS: Mapping[str, str] = {
     "event": "event:EVENT",
     "point": "point:POINT",
 }
-"""Where the sensor lives that `Modality.preprocess` names."""
+"""Module of each sensor, by `Modality.preprocess`."""
 
 
 def choose_sensor(modality: Modality) -> Sensor:
     """The sensor of a modality.
 
     Raises:
-        ConfigError: it asks for a preprocessing that does not exist.
+        ConfigError: it names a preprocessing that does not exist.
     """
     if modality.preprocess not in SENSORS:
         raise ConfigError(

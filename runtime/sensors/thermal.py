@@ -20,20 +20,20 @@ KELVIN_PER_COUNT = 0.01
 """The usual scale of radiometric cores with 14- or 16-bit output in their high-resolution mode."""
 
 PERCENTILES = (0.5, 99.5)
-"""Ends of the window: dead pixels and a glint of the sun may not decide the contrast of the whole frame."""
+"""Percentiles of the window: dead pixels and a sun glint must not determine the contrast of the whole frame."""
 
 MINIMUM_SPAN = 5.0
-"""Kelvin. An uncooled sensor's noise of 50 mK then stays at one per cent of the range, however empty the scene."""
+"""Kelvin. An uncooled sensor's noise of 50 mK then stays at one percent of the range, even for a uniform scene."""
 
 PLAUSIBLE = (-273.15, 10_000.0)
-"""Kelvin or degrees Celsius: anything outside is no temperature in either unit."""
+"""Kelvin or degrees Celsius: values outside are not temperatures in either unit."""
 
 
 def check_thermal(frame: object, where: str) -> Array:
     """Return `frame` if it is a thermal frame.
 
     Raises:
-        InputError: not an array, another shape or dtype, false colours, NaN, or values that are no temperatures.
+        InputError: not an array, another shape or dtype, false colours, NaN, or values that are not temperatures.
     """
     frame = check_extent(frame, EXPECTED, where, GIVE)
     if frame.dtype.kind not in "uf" or (frame.dtype.kind == "u" and frame.dtype.itemsize > 2):
@@ -45,7 +45,7 @@ def check_thermal(frame: object, where: str) -> Array:
             hint="a palette of false colours cannot be undone; record the camera's grey or radiometric stream",
         )
     if frame.dtype.kind == "f":
-        low, high = float(frame.min()), float(frame.max())  # NaN travels through both
+        low, high = float(frame.min()), float(frame.max())  # NaN propagates through both
         if not (PLAUSIBLE[0] <= low and high <= PLAUSIBLE[1]):
             raise InputError(
                 f"{where} spans [{low:g}, {high:g}] degrees; expected finite values within"
@@ -73,13 +73,13 @@ def agc_window(kelvin: NDArray[np.float32]) -> NDArray[np.float32]:
     kelvin = kelvin.astype(np.float32, copy=False)
     low, high = np.percentile(kelvin, PERCENTILES)
     span = max(high - low, MINIMUM_SPAN)
-    start = (low + high - span) / 2  # a window wider than the scene keeps the scene in its middle
+    start = (low + high - span) / 2  # a window wider than the scene is centred on the scene
     window: NDArray[np.float32] = np.clip((kelvin - np.float32(start)) / np.float32(span), 0, 1)
     return window
 
 
 def _is_grey(frame: Array) -> bool:
-    """Whether a file of three channels holds the same plane three times, as many recorders write it."""
+    """Does an array of three channels hold the same plane three times, as many recorders write it?"""
     return (
         frame.shape[2] == 3
         and np.array_equal(frame[:, :, 0], frame[:, :, 1])

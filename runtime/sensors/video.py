@@ -1,12 +1,12 @@
 """Video to clips: a few frames each, evenly spread over some seconds.
 
-Pixel intensity in [0, 1], eight bits a channel; eps 4/255 is four steps of a pixel, in each frame of its own.
-Clips and frames fall where ImageBind's loader has them: pytorchvideo's constant clips, their frames sampled uniformly
-from the first to the last; a `seconds` of 0 makes the whole recording one clip, as LanguageBind does.
-Unlike there, frames are cropped at their centre alone, where ImageBind averages three crops from side to side, and
-resized in uint8 by averaging areas, so that clean samples lie on the grid of the camera; theirs are bilinear floats.
-At rates like 29.97 Hz a clip has the whole number of frames nearest to `seconds`, theirs one more or less by turns.
-A recording shorter than its clips repeats its only clip. An array without a rate is one clip, whatever time it took.
+Pixel intensity in [0, 1], eight bits per channel; eps 4/255 is four steps of a pixel, independently in each frame.
+Positions of clips and frames follow ImageBind's loader: pytorchvideo's constant clips, with frames sampled uniformly
+from the first to the last; a `seconds` of 0 makes the whole recording one clip, as in LanguageBind. Differences:
+frames are cropped only at their centre, while ImageBind averages three crops from side to side, and resized in uint8
+by averaging areas, so that clean samples are on the grid of the camera, while theirs are bilinear floats. At rates like
+29.97 Hz a clip has the whole number of frames nearest to `seconds`; theirs alternates between one more and one less.
+A recording shorter than its clips repeats its only clip. An array without a rate is one clip of any duration.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ EXPECTED = "uint8 RGB (t, h, w, 3) of at least two frames, or a recording of the
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Excerpt(Recording):
-    """The frames of a film that its clips need, at the encoder's size; a whole film would fill the memory."""
+    """The frames of a film that its clips need, at the encoder's size; a whole film would not fit into memory."""
 
     indices: NDArray[np.intp]
-    """Where they were in the film."""
+    """Their positions in the film."""
 
     frames: int
-    """How many the film has."""
+    """Number of frames in the film."""
 
 
 def check_video(frame: object, where: str) -> Recording:
@@ -72,10 +72,10 @@ def check_video(frame: object, where: str) -> Recording:
 
 
 def choose_frames(frames: int, rate: float, seconds: float, clips: int, each: int) -> NDArray[np.intp]:
-    """Indices (clips, each) of the frames that the clips take, out of `frames` at `rate` hertz.
+    """Indices (clips, each) of the frames of all clips, out of `frames` at `rate` hertz.
 
     `seconds` or `rate` of 0 make one clip of all frames. Starts spread from the first frame to the last that leaves a
-    whole clip; a single clip lies in the middle.
+    whole clip; a single clip is in the middle.
     """
     length = frames if seconds == 0 or rate == 0 else min(frames, max(1, round(seconds * rate)))
     room = frames - length
@@ -123,7 +123,7 @@ class _Video:
             return read_film(path, np.concatenate(chosen).tolist(), frames, lambda x: fit(x, height, width))
 
         kept, decoded = decode(frames)
-        if decoded > frames:  # the file claims fewer than it has
+        if decoded > frames:  # the file claims fewer frames than it has
             kept, frames = decode(decoded)
         indices = np.array(sorted(kept), np.intp)
         return Excerpt(np.stack([kept[index] for index in indices.tolist()]), rate, indices, frames)
@@ -139,7 +139,7 @@ class _Video:
         chosen = choose_frames(frames, recording.rate, seconds, clips, each)
         if isinstance(recording, Excerpt):
             apart = np.abs(recording.indices - chosen[..., None])
-            chosen = apart.argmin(axis=-1)  # all are there, unless the film ended early or was read for other clips
+            chosen = apart.argmin(axis=-1)  # all are present, unless the film ended early or was read for other clips
         batch = np.empty((clips, each, height, width, 3), np.uint8)
         for place in np.ndindex(clips, each):
             batch[place] = fit(recording.values[chosen[place]], height, width)

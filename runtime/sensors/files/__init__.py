@@ -1,1 +1,1 @@
-"""Readers of the file formats that sensors record to. Nothing in a file is trusted, and nothing in it is executed."""
+"""Readers of the sensors' file formats. Files are untrusted, and no code in them is executed."""

@@ -1,8 +1,8 @@
 """Events from .npy and HDF5 files.
 
 HDF5 files hold datasets `t`, `x`, `y`, `p` in a group `events` (as DSEC) or at the root, or one table `events` or
-`CD/events` (as Prophesee) with these fields. What they unpack to is known before it is read: HDF5 itself unpacks a
-chunk to whatever it holds, however little its header claims.
+`CD/events` (as Prophesee) with these fields. Unpacked sizes are checked before reading: HDF5 itself unpacks a chunk to
+any size, even if its header claims less.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ TABLES = ("CD/events", "events")
 LAYOUTS = "datasets t, x, y, p in the group `events` or at the root, or a table `events` or `CD/events`"
 
 DEFLATE, SHUFFLE, CHECKSUM, LZF = 1, 2, 3, 32000
-"""Numbers of the filters whose output is bounded here."""
+"""Numbers of the filters with a known bound on their output."""
 
 FIRST_PLUGIN = 256
 
 DEFLATE_RATIO, LZF_RATIO = 1032, 88
-"""What a byte can unpack to at most."""
+"""Maximum bytes that one byte can unpack to."""
 
 HARMLESS_BYTES = 16 * limits.MIB
-"""A chunk that cannot unpack to more is not looked at before it is read."""
+"""Chunks that cannot unpack to more are not checked before reading."""
 
 
 def read_event_file(path: Path) -> Array:
-    """What the file holds: (n, 4), or (n,) with fields t, x, y, p.
+    """The events in the file: (n, 4), or (n,) with fields t, x, y, p.
 
     Raises:
         InputError: missing, broken, of another format or layout, or with too many events.
@@ -58,7 +58,7 @@ def read_event_file(path: Path) -> Array:
                 return _read_hdf5(file, path)
         except InputError:
             raise
-        except Exception as error:  # h5py raises what its library's errors look like to it: almost anything
+        except Exception as error:  # h5py maps its library's errors to almost any exception
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"`{path}` is no readable HDF5 file: {reason}", hint=AGAIN) from error
 
@@ -72,8 +72,8 @@ def _read_hdf5(file: Any, path: Path) -> Array:
         if all(_is_dataset(file, name) for name in names):
             columns = {name[-1]: _check(file[name], path) for name in names}
             if len({column.shape for column in columns.values()}) != 1 or columns["t"].ndim != 1:
-                found = ", ".join(f"{name} {column.shape}" for name, column in columns.items())
-                raise InputError(f"`{path}` holds columns of different lengths: {found}", hint=_as_npy(path))
+                shapes = ", ".join(f"{name} {column.shape}" for name, column in columns.items())
+                raise InputError(f"`{path}` holds columns of different lengths: {shapes}", hint=_as_npy(path))
             events = np.empty(columns["t"].shape, [(name, column.dtype) for name, column in columns.items()])
             for name, column in columns.items():
                 events[name] = column[:]
@@ -83,7 +83,7 @@ def _read_hdf5(file: Any, path: Path) -> Array:
 
 
 def _is_dataset(file: Any, name: str) -> bool:
-    """Whether the file itself holds this dataset; links into other files are not followed."""
+    """Does the file itself hold this dataset? Links into other files are not followed."""
     at = file
     for part in name.split("/"):
         link = at.get(part, getlink=True) if hasattr(at, "keys") else None
@@ -94,7 +94,7 @@ def _is_dataset(file: Any, name: str) -> bool:
 
 
 def _check(dataset: Any, path: Path) -> Any:
-    """The dataset, if it lies in this very file, holds plain numbers, and unpacks to no more than it may."""
+    """The dataset, if it is in this file, holds plain numbers, and does not unpack to too much."""
     where = f"`{path}`, in `{dataset.name[:40]}`,"
     if dataset.external or dataset.is_virtual:
         raise InputError(f"{where} takes data out of other files; expected all of it in one file", hint=_as_npy(path))
@@ -116,7 +116,7 @@ def _check_chunks(dataset: Any, path: Path, where: str) -> None:
     size = dataset.dtype.itemsize * int(np.prod(dataset.chunks, dtype=object))
     limits.EVENT_CHUNK_BYTES.check(size, f"{where} a chunk", InputError)
     limits.EVENT_CHUNKS.check(dataset.id.get_num_chunks(), where, InputError)
-    largest = size + size // 8 + 1024  # what does not shrink is stored with a little more
+    largest = size + size // 8 + 1024  # incompressible data is stored with a little overhead
     settings = dataset.id.get_create_plist()
     filters = [settings.get_filter(index)[0] for index in range(settings.get_nfilters())]
     if not set(filters) <= {DEFLATE, SHUFFLE, CHECKSUM, LZF} or sum(each in (DEFLATE, LZF) for each in filters) > 1:
@@ -142,7 +142,7 @@ def _as_npy(path: Path) -> str:
 
 
 def _unpacked(path: Path, *, plugin: bool) -> str:
-    """The command that stores all of a file without filters."""
+    """The command that stores a file without filters."""
     code = (
         f"import {'hdf5plugin, ' if plugin else ''}h5py, sys; "
         'a, b = h5py.File(sys.argv[1]), h5py.File(sys.argv[2], "w"); '

@@ -1,6 +1,6 @@
-"""Video files, frame by frame: only the frames that are asked for are kept.
+"""Video files, frame by frame: only the requested frames are kept.
 
-Every frame is decoded, for seeking lands on other frames in most formats.
+Every frame is decoded, since seeking is inexact in most formats.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FORMATS = "mp4, mov, avi, mkv, webm, mpeg or ts"
 
 
 def is_film(magic: bytes) -> bool:
-    """Whether a file begins as one of `FORMATS`: play lists, which name other files, never reach the decoder."""
+    """Does a file begin like one of `FORMATS`? Playlists, which name other files, never reach the decoder."""
     return (
         magic[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
         or (magic[:4] == b"RIFF" and magic[8:12] == b"AVI ")
@@ -31,7 +31,7 @@ def is_film(magic: bytes) -> bool:
 
 
 def measure_film(path: Path) -> tuple[int, float]:
-    """How many frames a film has, and how many a second.
+    """Number of frames and frames per second of a film.
 
     Raises:
         InputError: missing, of another format, too large, too long, or not decodable.
@@ -50,18 +50,18 @@ def measure_film(path: Path) -> tuple[int, float]:
         limits.FILM_FRAMES.check(claimed, f"`{path}`", InputError)
         if claimed > 0 and not magic.startswith((b"\0\0\x01", b"G")):
             return round(claimed), rate
-        return sum(1 for _ in _grab(capture, path)), rate  # a stream has no index, and its length is a guess
+        return sum(1 for _ in _grab(capture, path)), rate  # a stream has no index, and its declared length is a guess
 
 
 def read_film(
     path: Path, wanted: Iterable[int], frames: int, keep: Callable[[Array], Array]
 ) -> tuple[dict[int, Array], int]:
-    """What `keep` makes of each wanted frame, RGB (h, w, 3) uint8, of a film that claims `frames`; and how many it has.
+    """Results of `keep` for the wanted frames, RGB (h, w, 3) uint8, of a film that claims `frames`; and its length.
 
-    The whole film is decoded, so that one cut short is noticed: decoders end it without an error.
+    The whole film is decoded, to detect one that was truncated: decoders end it without an error.
 
     Raises:
-        InputError: fewer frames decode than the file claims; a hundredth may be missing, as some writers miscount.
+        InputError: fewer frames decode than the file claims; up to 1 % may be missing, since some writers miscount.
     """
     remaining = set(wanted)
     kept: dict[int, Array] = {}
@@ -87,7 +87,7 @@ def read_film(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[cv2.VideoCapture, bytes]]:
-    """A decoder of the film, and the first bytes of it."""
+    """A decoder of the film, and its first bytes."""
     with open_sensor_file(path, limits.FILM_BYTES) as file:
         magic = file.read(MAGIC_BYTES)
         if not is_film(magic):
@@ -108,7 +108,7 @@ def _opened(path: Path) -> Iterator[tuple[cv2.VideoCapture, bytes]]:
 
 
 def _converted(path: Path, options: str = "") -> str:
-    """The command that writes a film anew in a format that decodes everywhere."""
+    """The command that converts a film to a format that decodes everywhere."""
     return f"`ffmpeg -i {quoted(path)} {options}-c:v libx264 -pix_fmt yuv420p film.mp4` writes it anew"
 
 

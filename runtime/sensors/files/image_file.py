@@ -1,4 +1,4 @@
-"""Frames from image files and .npy arrays; sizes are compared with the file before memory is taken."""
+"""Frames from image files and .npy arrays; sizes are compared with the file before memory is allocated."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def _decode_image(data: bytes, path: Path) -> Array:
         return frame
     if frame.dtype.kind == "u":
         return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB if frame.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
-    return np.ascontiguousarray(frame[:, :, [2, 1, 0, 3][: frame.shape[2]]])  # OpenCV turns no doubles
+    return np.ascontiguousarray(frame[:, :, [2, 1, 0, 3][: frame.shape[2]]])  # OpenCV cannot convert doubles
 
 
 def read_npy(file: BinaryIO, path: Path) -> Array:
-    """The array in an open .npy file, its position at the start.
+    """The array in an open .npy file, positioned at the start.
 
     Raises:
         InputError: a header that numpy did not write, an array of Python objects, or one larger than the file.

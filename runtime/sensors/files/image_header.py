@@ -1,7 +1,7 @@
-"""What an image file claims about itself, read from its header before anything is decoded.
+"""Size and format of an image file, read from its header before anything is decoded.
 
-A decoder trusts the header: a file of 40 bytes can claim gigabytes, and a truncated one decodes to half a picture.
-What a decoder could read otherwise than this module does, gaps between segments or a size given twice, is no header.
+A decoder trusts the header: a file of 40 bytes can claim gigabytes, and a truncated one decodes to half an image.
+Headers that a decoder could read differently, with gaps between segments or a size given twice, are rejected.
 Layouts follow the PNG, JFIF, BMP (BITMAPINFOHEADER), WebP and TIFF 6.0 specifications.
 """
 
@@ -11,12 +11,12 @@ import struct
 from dataclasses import dataclass
 
 MOST_CHUNKS = 2**18
-"""Of a png; one of the largest pictures in the usual chunks of 8 KiB has a quarter of them."""
+"""Of a png; one of the largest images, in the usual chunks of 8 KiB, has a quarter of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """Format, size in pixels, most bytes that a decoded pixel takes, and whether the file reaches its own end."""
+    """Format, size in pixels, maximum bytes of a decoded pixel, and whether the file is complete."""
 
     kind: str
     width: int
@@ -26,12 +26,12 @@ class ImageHeader:
 
 
 def read_image_header(data: bytes) -> ImageHeader | None:
-    """The claims of a png, jpeg, bmp, webp or tiff file; None if it is none of them or its header is broken."""
+    """The header of a png, jpeg, bmp, webp or tiff file; None if it is none of them or its header is broken."""
     try:
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
             return ImageHeader("png", *_png_size(data), depth=8, complete=_png_is_whole(data))
         if data.startswith(b"\xff\xd8\xff"):
-            whole = data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")  # a thumbnail has an end of its own
+            whole = data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")  # a thumbnail has its own end marker
             return ImageHeader("jpeg", *_jpeg_size(data), depth=4, complete=whole)
         if data.startswith(b"BM"):
             length, header = struct.unpack_from("<I8xI", data, 2)
@@ -45,7 +45,7 @@ def read_image_header(data: bytes) -> ImageHeader | None:
             (length,) = struct.unpack_from("<I", data, 4)
             return ImageHeader("webp", *_webp_size(data), depth=4, complete=len(data) >= length + 8)
         if data[:4] in (b"II*\0", b"MM\0*"):
-            return ImageHeader("tiff", *_tiff_size(data), complete=True)  # its decoder refuses missing strips
+            return ImageHeader("tiff", *_tiff_size(data), complete=True)  # its decoder rejects missing strips
     except (struct.error, IndexError, KeyError, ValueError):
         return None
     return None
@@ -59,7 +59,7 @@ def _png_size(data: bytes) -> tuple[int, int]:
 
 
 def _png_is_whole(data: bytes) -> bool:
-    """Whether every chunk up to the last lies in the file: a decoder takes the memory that a chunk claims."""
+    """Is every chunk up to the last inside the file? A decoder allocates the memory that a chunk claims."""
     at = 8
     for _ in range(MOST_CHUNKS):
         if at + 12 > len(data):
@@ -79,7 +79,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
         lead, marker, length = struct.unpack_from(">BBH", data, at)
         if lead != 0xFF or marker < 0xC0 or 0xD0 <= marker <= 0xDA or length < 2:
             raise ValueError("what follows is no segment")
-        if marker == 0xFF:  # filling
+        if marker == 0xFF:  # padding
             at += 1
         elif marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame, not a table
             height, width = struct.unpack_from(">HH", data, at + 5)

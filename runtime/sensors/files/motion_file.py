@@ -23,17 +23,17 @@ COLUMNS = f"a header names the columns: `{','.join(('t', *AXES))}`, in m/s2 and 
 BOM = b"\xef\xbb\xbf"
 
 LATEST = 1e15
-"""Whatever a clock counts; what is beyond rises no more."""
+"""Limit of any clock; larger values no longer increase."""
 
 LONGEST_GAP = 10.0
-"""Median steps: a line drawn through a longer gap would be motion that nobody measured."""
+"""In median steps: interpolation over a longer gap would be motion that was not measured."""
 
 
 def read_motion(path: str | os.PathLike[str], file_rate: float) -> Recording:
     """The six axes (6, t) in a file, at the rate of its timestamps or else at `file_rate`.
 
-    CSV has a header that names `AXES`, in any order, and perhaps a time in seconds, or no header and six columns; npy
-    holds (6, t) or (t, 6), and (6, 6) is the former.
+    CSV has a header with the names in `AXES`, in any order, and optionally a time in seconds, or no header and six
+    columns; npy holds (6, t) or (t, 6), and (6, 6) is read as the former.
 
     Raises:
         InputError: missing, too large, of another format, other columns, or timestamps that do not rise, or have gaps.
@@ -55,7 +55,7 @@ def read_motion(path: str | os.PathLike[str], file_rate: float) -> Recording:
 
 
 def _read_table(path: Path) -> tuple[list[str], NDArray[np.float64]]:
-    """Names of columns, and their numbers (columns, rows)."""
+    """Column names, and the numbers (columns, rows)."""
     try:
         with open_sensor_file(path, limits.TEXT_BYTES) as file:
             lines = read_lines(file)
@@ -66,9 +66,9 @@ def _read_table(path: Path) -> tuple[list[str], NDArray[np.float64]]:
             if len(start) <= headed:
                 raise InputError(f"`{path}` holds no samples", hint="the recorder wrote no row of numbers")
             names, rows = _check_names(cells if headed else list(AXES), path), start[headed:]
-            found = rows[0].count(b",") + 1
-            if found != len(names):
-                raise InputError(f"`{path}` has {found} columns; expected {', '.join(names)}", hint=COLUMNS)
+            columns = rows[0].count(b",") + 1
+            if columns != len(names):
+                raise InputError(f"`{path}` has {columns} columns; expected {', '.join(names)}", hint=COLUMNS)
             if not headed:
                 rows[0] = rows[0].removeprefix(BOM)
             return names, read_numbers(chain(rows, lines), ",", limits.MOTION_SAMPLES.value + 1).T
@@ -92,7 +92,7 @@ def _check_names(names: list[str], path: Path) -> list[str]:
 
 
 def _even(values: NDArray[np.float64], times: NDArray[np.float64], path: Path) -> Recording:
-    """Samples at uneven times, interpolated linearly at even ones of the mean rate."""
+    """Samples at uneven times, interpolated linearly at even times of the mean rate."""
     steps = np.diff(np.clip(times, -LATEST, LATEST))
     if len(steps) == 0 or not np.isfinite(steps).all() or steps.min() <= 0:
         raise InputError(

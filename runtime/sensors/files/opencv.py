@@ -1,8 +1,8 @@
-"""OpenCV, whose decoders keep what they have to say about broken files to themselves.
+"""OpenCV, configured so that its decoders print nothing about broken files.
 
 OpenCV and FFmpeg read their log levels from the environment, once: a program that wants their messages sets the two
 variables itself. libpng and libjpeg have no such setting and write to file descriptor 2; a program that owns its
-stderr can give `hear_decoders` what keeps it clean.
+stderr can pass `hear_decoders` a context manager that captures their output.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _hearing: Hearing = cast(Hearing, lambda: nullcontext([]))
 
 
 def hear_decoders(hearing: Hearing) -> None:
-    """Have every picture decoded inside of `hearing()`, which gives a list and fills it with lines by its end."""
+    """Decode every image inside `hearing()`, which yields a list and fills it with lines when it ends."""
     global _hearing
     _hearing = hearing
 
 
 def decode_picture(data: bytes) -> tuple[NDArray[Any] | None, list[str]]:
-    """The picture in a file's bytes, channels as OpenCV orders them, or None; and what its decoder said."""
+    """The image in a file's bytes, channels in OpenCV's order, or None; and the output of its decoder."""
     with _hearing() as said:
         try:
             picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)

@@ -21,12 +21,12 @@ from advcal_edge.runtime.sensors.files.text_table import ANEW, read_lines, read_
 KINDS = {"F": "f", "I": "i", "U": "u"}
 ENCODINGS = ("ascii", "binary", "binary_compressed")
 MOST_VALUES = 4096
-"""Of a point: descriptors of a few hundred numbers are common."""
+"""Per point: descriptors of a few hundred numbers are common."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """Names of the fields, their types, and how many values each has; how many points; where they start."""
+    """Names, types and counts of the fields; number of points; start of the data."""
 
     names: tuple[str, ...]
     kinds: tuple[np.dtype[Any], ...]
@@ -37,12 +37,12 @@ class _Header:
 
     @property
     def sizes(self) -> list[int]:
-        """Bytes that each field of a point takes."""
+        """Bytes of each field of a point."""
         return [kind.itemsize * count for kind, count in zip(self.kinds, self.counts, strict=True)]
 
     @property
     def axes(self) -> list[int]:
-        """Which fields are x, y and z."""
+        """Indices of the fields x, y and z."""
         return [self.names.index(axis) for axis in "xyz"]
 
 
@@ -50,7 +50,7 @@ def read_pcd(path: Path) -> NDArray[np.float64]:
     """The points (p, 3) of a file.
 
     Raises:
-        InputError: the file is broken, truncated, of an unknown encoding, or has no x, y, z.
+        InputError: the file is broken, truncated, of an unknown encoding, or lacks x, y or z.
     """
     data = read_sensor_file(path)
     try:
@@ -129,7 +129,7 @@ def _read_binary(data: bytes, header: _Header) -> NDArray[np.float64]:
 
 
 def _read_compressed(data: bytes, header: _Header) -> NDArray[np.float64]:
-    """Compressed files hold field after field, each for all points, and the values of one field of a point together."""
+    """Read fields stored one after another, each for all points; the values of one field of a point are adjacent."""
     packed, unpacked = struct.unpack_from("<II", data, header.start)
     starts = np.cumsum([0, *header.sizes]) * header.points
     if unpacked != starts[-1]:
@@ -146,7 +146,7 @@ def _read_compressed(data: bytes, header: _Header) -> NDArray[np.float64]:
 
 
 def decompress(data: bytes | memoryview, size: int) -> bytearray:
-    """Exactly `size` bytes out of a compressed block.
+    """Decompress a block to exactly `size` bytes.
 
     Raises:
         ValueError: the block is broken, or holds more or less than that.
@@ -157,13 +157,13 @@ def decompress(data: bytes | memoryview, size: int) -> bytearray:
         while at < len(data):
             control = data[at]
             at += 1
-            if control < 32:  # a run of literal bytes
+            if control < 32:  # literal bytes
                 run = data[at : at + control + 1]
                 if len(run) != control + 1:
                     raise ValueError("it ends within a run")
                 out += run
                 at += control + 1
-            else:  # a copy of bytes that came before
+            else:  # a copy of earlier bytes
                 length = control >> 5
                 if length == 7:
                     length += data[at]
@@ -173,7 +173,7 @@ def decompress(data: bytes | memoryview, size: int) -> bytearray:
                 length += 2
                 if start < 0:
                     raise ValueError("it refers to bytes before its start")
-                seen = out[start : start + length]  # shorter than the copy where the two overlap: then it repeats
+                seen = out[start : start + length]  # shorter than the copy if the two overlap; it is then repeated
                 out += (seen * (length // len(seen) + 1))[:length]
             if len(out) > size:
                 raise ValueError(f"it holds more than {size} bytes")

@@ -1,8 +1,8 @@
 """Points from .ply files: x, y and z of the vertices of Greg Turk's polygon format, in text or binary of either order.
 
-Elements before the vertices are passed over, those after them are not read. Rows with lists have no fixed size: where
-the lists of an element are all as long as those of its first row, as of triangles, its rows are taken at once, and else
-walked one by one.
+Elements before the vertices are skipped, those after them are not read. Rows with lists have no fixed size: if all
+lists of an element are as long as those of its first row, as for triangles, its rows are read at once, otherwise one
+by one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MOST_PROPERTIES = 256
 
 @dataclass(frozen=True, slots=True)
 class _Property:
-    """A value of a row, or a list of them whose length is a value of another type before it."""
+    """A value of a row, or a list of values, preceded by its length in another type."""
 
     name: str
     kind: np.dtype[Any]
@@ -46,15 +46,15 @@ class _Element:
 
     @property
     def lists(self) -> int:
-        """How many of the properties are lists."""
+        """Number of properties that are lists."""
         return sum(each.length is not None for each in self.properties)
 
     def least_bytes(self) -> int:
-        """What its rows take if all lists are empty."""
+        """Size of its rows if all lists are empty."""
         return self.rows * sum((each.length or each.kind).itemsize for each in self.properties)
 
     def axes(self) -> list[int]:
-        """Which properties are x, y and z."""
+        """Indices of the properties x, y and z."""
         names = [each.name if each.length is None else "" for each in self.properties]
         if any(names.count(axis) != 1 for axis in "xyz"):
             raise ValueError(f"its vertices have {', '.join(names[:8]) or 'nothing'}; expected x, y and z, once each")
@@ -85,20 +85,20 @@ def read_ply(path: Path) -> NDArray[np.float64]:
             lines = read_lines(file)
             for each in before:
                 next(islice(lines, each.rows, each.rows), None)
-            found = read_numbers(_pick(lines, vertices), None, vertices.rows)
+            points = read_numbers(_pick(lines, vertices), None, vertices.rows)
         else:
             for each in before:
                 _, at = _read_rows(data, at, each, [])
-            found, _ = _read_rows(data, at, vertices, vertices.axes())
-        if len(found) != vertices.rows:
-            raise ValueError(f"it holds {len(found)} vertices; expected {vertices.rows}")
-        return found
+            points, _ = _read_rows(data, at, vertices, vertices.axes())
+        if len(points) != vertices.rows:
+            raise ValueError(f"it holds {len(points)} vertices; expected {vertices.rows}")
+        return points
     except (IndexError, ValueError, MemoryError, struct.error) as error:
         raise InputError(f"`{path}` is no readable .ply file of points x, y, z: {error}", hint=ANEW) from error
 
 
 def _read_header(data: bytes) -> tuple[str, list[_Element], int]:
-    """The byte order, empty for text; the elements; and where the first of them starts."""
+    """The byte order, empty for text; the elements; and the start of the first of them."""
     order: str | None = None
     elements: list[_Element] = []
     at = 0
@@ -148,7 +148,7 @@ def _pick(lines: Iterator[bytes], vertices: _Element) -> Iterator[bytes]:
 
 
 def _read_rows(data: bytes, at: int, element: _Element, axes: list[int]) -> tuple[NDArray[np.float64], int]:
-    """The values of the properties `axes`, (rows, axes), and where the element ends."""
+    """The values of the properties `axes`, (rows, axes), and the end of the element."""
     if not element.rows or not element.properties:
         return np.empty((0, len(axes))), at
     table = _at_once(data, at, element)
@@ -159,7 +159,7 @@ def _read_rows(data: bytes, at: int, element: _Element, axes: list[int]) -> tupl
 
 
 def _at_once(data: bytes, at: int, element: _Element) -> NDArray[Any] | None:
-    """All rows, if they are of one size."""
+    """All rows, if they have the same size; else None."""
     columns: list[Any] = []
     lengths: dict[str, int] = {}
     size = 0
@@ -185,7 +185,7 @@ def _at_once(data: bytes, at: int, element: _Element) -> NDArray[Any] | None:
 def _walk(data: bytes, at: int, element: _Element, axes: list[int]) -> tuple[NDArray[np.float64], int]:
     if element.rows * element.lists > limits.POINTS.value:
         raise ValueError(f"it has more than {limits.POINTS.value} lists of different lengths before or in its vertices")
-    found = np.empty((element.rows, len(axes)))
+    values = np.empty((element.rows, len(axes)))
     places = {axis: place for place, axis in enumerate(axes)}
     steps = [
         (
@@ -201,13 +201,13 @@ def _walk(data: bytes, at: int, element: _Element, axes: list[int]) -> tuple[NDA
             if number < 0 and size:
                 raise ValueError(f"it has a list of {number}")
             if place is not None:
-                found[row, place] = number
+                values[row, place] = number
             at += value.size + number * size if size else value.size
     if at > len(data):
         raise ValueError(f"it ends within the rows of `{element.name[:40]}`")
-    return found, at
+    return values, at
 
 
 def _code(kind: np.dtype[Any]) -> str:
-    """A numpy type as `struct` names it."""
+    """The `struct` code of a numpy type."""
     return f"{'>' if kind.str[0] == '>' else '<'}{np.dtype(kind.str[1:]).char}"

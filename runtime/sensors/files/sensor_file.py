@@ -1,4 +1,4 @@
-"""A file from a sensor: opened only where it is a regular one, bounded, and refused with a word on what mends it."""
+"""Open sensor files: regular files only, bounded, with errors that say how to fix the problem."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def open_sensor_file(path: Path, largest: Limit = SENSOR_BYTES) -> Iterator[Bina
     """Open a sensor's file of at least one byte.
 
     Raises:
-        InputError: missing, unreadable, empty, no regular file, or larger than `largest`.
+        InputError: missing, unreadable, empty, not a regular file, or larger than `largest`.
     """
     with ExitStack() as stack:
         try:
@@ -58,7 +58,7 @@ def read_sensor_file(path: Path, largest: Limit = SENSOR_BYTES) -> bytes:
 
 
 def read_magic(path: Path, largest: Limit = SENSOR_BYTES) -> bytes:
-    """The first `MAGIC_BYTES` of a sensor's file, by which its format is known; names and suffixes prove nothing.
+    """The first `MAGIC_BYTES` of a sensor's file, which identify its format; names and suffixes are not trusted.
 
     Raises:
         InputError: as for `open_sensor_file`.
@@ -68,12 +68,12 @@ def read_magic(path: Path, largest: Limit = SENSOR_BYTES) -> bytes:
 
 
 def quoted(path: Path) -> str:
-    """A path as a shell takes it."""
+    """A path quoted for a shell."""
     return shlex.quote(str(path))
 
 
 def mending(path: Path) -> str:
-    """What to do about a path that cannot be opened."""
+    """How to fix a path that cannot be opened."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError, RuntimeError):
@@ -90,5 +90,5 @@ def mending(path: Path) -> str:
 
 
 def _there(path: Path) -> Path:
-    """The nearest folder above a path that exists."""
+    """The nearest existing parent folder of a path."""
     return next((parent for parent in path.parents if os.path.isdir(parent)), Path("."))

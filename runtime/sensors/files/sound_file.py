@@ -32,14 +32,14 @@ def read_sound(path: str | os.PathLike[str]) -> Recording:
                 f"`{path}` is neither a WAV nor a FLAC file", hint=f"`ffmpeg -i {quoted(path)} sound.flac` converts it"
             )
         soundfile = _load_soundfile()
-        os.lseek(file.fileno(), 0, os.SEEK_SET)  # `file` itself would only move within what it has read ahead
+        os.lseek(file.fileno(), 0, os.SEEK_SET)  # seeking in `file` would only move within its read buffer
         try:
             with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
                 claimed, channels, rate = sound.frames, sound.channels, float(sound.samplerate)
                 limits.SOUND_SAMPLES.check(claimed * channels, f"`{path}`, of {channels} channels,", InputError)
                 values = sound.read(dtype="float32", always_2d=True)
         except (soundfile.SoundFileError, OSError, ValueError, MemoryError) as error:
-            reason = getattr(error, "error_string", None) or error  # without what stands for the file
+            reason = getattr(error, "error_string", None) or error  # without the name of the file object
             raise InputError(f"`{path}` is a truncated or corrupt sound file: {reason}", hint=AGAIN) from error
     if len(values) != claimed:
         raise InputError(
@@ -49,7 +49,7 @@ def read_sound(path: str | os.PathLike[str]) -> Recording:
 
 
 def _check_riff(path: Path, head: bytes, size: int) -> None:
-    """libsndfile takes what is left of a truncated file for the whole, so the length is compared here."""
+    """Check the length: libsndfile reads the rest of a truncated file as if it were complete."""
     claimed = int.from_bytes(head[4:8], "little") + 8
     if claimed > size:
         raise InputError(f"`{path}` has {size} bytes; expected the {claimed} that its header claims", hint=_whole(path))
@@ -62,5 +62,5 @@ def _whole(path: Path) -> str:
 def _load_soundfile() -> ModuleType:
     try:
         return import_module("soundfile")
-    except (ImportError, OSError) as error:  # the wheel for other systems comes without libsndfile
+    except (ImportError, OSError) as error:  # the generic wheel comes without libsndfile
         raise DependencyError("soundfile", extra="sensors", purpose="reading sound files") from error

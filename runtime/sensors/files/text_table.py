@@ -1,4 +1,4 @@
-"""Tables of numbers in text files, read line by line: no line is longer than `limits.LINE_BYTES`."""
+"""Tables of numbers in text files, read line by line; lines are limited to `limits.LINE_BYTES`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from advcal_edge import limits
 
 ANEW = "write it anew, whole and with x, y and z; `numpy.save('cloud.npy', points)` of (p, 3) is the simplest form"
-"""What mends a broken file of points."""
+"""How to fix a broken file of points."""
 
 MOST_BLANK = 2**16
 
 
 def read_lines(file: BinaryIO) -> Iterator[bytes]:
-    """Lines from where the file stands to its end, without those that are blank.
+    """The non-blank lines from the current position to the end of the file.
 
     Raises:
-        ValueError: a line is too long, and the message says which variable takes longer ones; or most are blank.
+        ValueError: a line is too long, and the message names the variable that allows longer ones; or most are blank.
     """
     longest, blank = limits.LINE_BYTES.value, 0
     while line := file.readline(longest + 1):
@@ -45,10 +45,10 @@ def whole_number(word: str) -> int:
 
 
 def read_numbers(rows: Iterable[bytes], delimiter: str | None, most: int) -> NDArray[np.float64]:
-    """Rows of as many numbers each, (rows, columns), at most `most`; numbers beyond a float are infinite.
+    """Rows of equally many numbers, (rows, columns), at most `most`; numbers beyond a float are infinite.
 
     Raises:
-        ValueError: other words than numbers, rows of different lengths, or none.
+        ValueError: words that are not numbers, rows of different lengths, or no rows.
     """
     first = list(islice(rows := iter(rows), 1))
     if not first:
