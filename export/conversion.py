@@ -1,4 +1,4 @@
-"""How the fp32 forward graph becomes one of a reduced precision; `advcal_edge.precision` names each conversion."""
+"""Conversion of the fp32 forward graph to a reduced precision; `advcal_edge.precision` names each conversion."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from advcal_edge.registry import choose, load
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A bound on one measure of fidelity, and why it lies where it lies."""
+    """A bound on one measure of fidelity, and the reason for its value."""
 
     measure: str
     bound: float
@@ -24,14 +24,14 @@ class Limit:
     lower: bool = False
 
     def holds(self, value: float) -> bool:
-        """Whether `value` is on the right side; NaN never is."""
+        """Is `value` within the limit? NaN never is."""
         return value >= self.bound if self.lower else value <= self.bound
 
 
 class Convert(Protocol):
     """Reads the fp32 graph at `source` and writes `target`.
 
-    `calibration` reads real samples (n, *spec.shape). `further` names parts of the policy that stay fp32 too, at a
+    `calibration` reads real samples (n, *spec.shape). `further` names parts of the policy that also stay fp32, at a
     `step` of the precision fallback.
     """
 
@@ -47,7 +47,7 @@ class Convert(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A precision's converter, the limits its graphs must keep, and an emulation for machines that cannot run them."""
+    """A precision's converter, the limits of its graphs, and an emulation for machines that cannot run them."""
 
     convert: Convert
     limits: tuple[Limit, ...]
@@ -55,7 +55,7 @@ class Conversion:
 
 
 def find_conversion(precision: str) -> Conversion:
-    """The conversion to a reduced precision; its module is imported here.
+    """The conversion to a reduced precision; its module is imported on demand.
 
     Raises:
         ConfigError: no such precision, or its converter cannot be imported.

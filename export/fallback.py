@@ -1,4 +1,4 @@
-"""The precision fallback: what returns to fp32, step by step, where an engine is not on a par with its reference."""
+"""The precision fallback: parts of an engine that return to fp32, step by step, until it reaches parity."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One way to build an engine of a precision; `further` names the parts of the policy that stay fp32 at it too."""
+    """One way to build an engine of a precision; `further` names the parts of the policy that also stay fp32."""
 
     name: str
     what: str
     reason: str
     further: tuple[str, ...] = ()
     plans_only: bool = False
-    """Whether the step changes how a plan is built from the graph and not the graph."""
+    """Does the step change how a plan is built from the graph, instead of the graph?"""
     fp32: bool = False
-    """Whether the engine of this step is the fp32 graph, so that the precision asked for is given up."""
+    """Is the engine of this step the fp32 graph, so that the requested precision is given up?"""
 
 
 STEPS = (
@@ -41,7 +41,7 @@ STEPS = (
     ),
     Step("all fp32", "the fp32 graph", "it rounds nothing; the precision asked for is given up", fp32=True),
 )
-"""From the cheapest to the dearest; each keeps what the one before it gave back."""
+"""Ordered by cost, cheapest first; each step includes the changes of those before it."""
 
 
 def graph_steps() -> tuple[Step, ...]:
@@ -50,5 +50,5 @@ def graph_steps() -> tuple[Step, ...]:
 
 
 def find_step(name: str | None) -> Step | None:
-    """The step of that name; None for None, and for a name of another version."""
+    """The step with this name; None for None, and for a name of another version."""
     return next((step for step in STEPS if step.name == name), None)

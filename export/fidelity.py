@@ -1,7 +1,7 @@
-"""Whether an exported graph computes what the module computes: measured on real samples, and refused if it is broken.
+"""Fidelity of exported graphs: compare a graph with its module on real samples, and refuse a broken one.
 
-These limits only catch broken graphs. Whether a precision is good enough is for the parity verdict, which compares
-decisions under attack.
+These limits only detect broken graphs. Whether a precision is good enough is decided by the parity verdict, which
+compares decisions under attack.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Floats = NDArray[np.float32]
 
 BATCH_SIZE = 8
 DIRECTIONS = 4
-DIFFERENCE_SAMPLES = 4  # float64 on a large encoder is slow, and one wrong operator shows on every sample
+DIFFERENCE_SAMPLES = 4  # float64 on a large encoder is slow, and one wrong operator affects every sample
 STEP = 1e-6  # of the width of the bounds: in float64 both truncation and rounding then stay below 1e-8
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardFidelity:
-    """Embeddings of a graph against those of the module in fp32: cosines, ||a - b|| / ||b||, largest difference."""
+    """Embeddings of a graph compared with those of the fp32 module: cosines, ||a - b|| / ||b||, largest difference."""
 
     samples: int
     cosine_min: float
@@ -40,16 +40,16 @@ class ForwardFidelity:
     relative_l2: float
     max_abs: float
     emulated: bool = False
-    """Whether an fp32 graph that rounds alike stood for the graph, since this machine has no products of its type."""
+    """Was an fp32 graph with the same rounding measured instead, since this machine has no products of its type?"""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types for the manifest; `emulated` only where it is so."""
+        """Plain types for the manifest; `emulated` only if true."""
         return {name: value for name, value in asdict(self).items() if name != "emulated" or value}
 
 
 @dataclass(frozen=True, slots=True)
 class VjpFidelity:
-    """J^T v of a graph against autograd in fp32, and against central differences of the module in float64."""
+    """J^T v of a graph compared with autograd in fp32, and with central differences of the module in float64."""
 
     samples: int
     relative_l2: float
@@ -133,7 +133,7 @@ def directional_slopes(
 
 
 def check_fidelity(name: str, fidelity: ForwardFidelity | VjpFidelity, limits: Sequence[Limit]) -> None:
-    """Refuse a graph that is off its limits.
+    """Refuse a graph that exceeds its limits.
 
     Raises:
         FidelityError: a measure is beyond its limit, or not a number.
@@ -166,7 +166,7 @@ def run_graph(path: Path, feeds: dict[str, Floats], *, reference: bool) -> list[
             session.run(None, {name: value[i : i + BATCH_SIZE] for name, value in feeds.items()})
             for i in range(0, count, BATCH_SIZE)
         ]
-    except Exception as error:  # its exceptions share no public base
+    except Exception as error:  # its exceptions have no public base class
         raise ExportError(f"ONNX Runtime cannot run `{path.name}`: {first_line(error)}") from error
     return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
@@ -175,8 +175,8 @@ def embed(module: nn.Module, x: NDArray[Any]) -> NDArray[Any]:
     """z (n, d) of a torch module, a few samples at a time, in the precision of `x`."""
     with torch.no_grad():
         parts = [module(torch.from_numpy(x[i : i + BATCH_SIZE])) for i in range(0, len(x), BATCH_SIZE)]
-    found: NDArray[Any] = torch.cat(parts).numpy()
-    return found
+    embeddings: NDArray[Any] = torch.cat(parts).numpy()
+    return embeddings
 
 
 def relative_error(got: NDArray[Any], want: NDArray[Any]) -> float:

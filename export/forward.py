@@ -1,4 +1,4 @@
-"""The forward graph: x (n, ...) in physical bounds to unit-norm z (n, d), exactly the frozen module."""
+"""The forward graph: x (n, ...) in physical bounds to unit-norm z (n, d), equal to the frozen module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from advcal_edge.export.graph_file import BATCH, suppress_output, write_graph
 from advcal_edge.export.opset import check_opset
 from advcal_edge.spec import TensorSpec
 
-EXAMPLE_BATCH = 2  # tracing with one sample would bake the batch in, as torch treats sizes 0 and 1 as constants
+EXAMPLE_BATCH = 2  # tracing with one sample would fix the batch, since torch treats sizes 0 and 1 as constants
 
 
 def export_forward(module: nn.Module, spec: TensorSpec, path: Path, opset: int = 20) -> None:
@@ -24,13 +24,13 @@ def export_forward(module: nn.Module, spec: TensorSpec, path: Path, opset: int =
 
     Raises:
         ConfigError: an opset outside 18 to 20, or an input that is not float32.
-        ExportError: the module cannot be traced, or the file is not what was asked for.
+        ExportError: the module cannot be traced, or the file is not as requested.
     """
     check_opset(opset)
     frozen = freeze(module)
     x = example_input(spec)
     try:
-        with torch.no_grad(), suppress_output():  # under inference_mode the exporter's own tensors could not be traced
+        with torch.no_grad(), suppress_output():  # the exporter cannot trace its own tensors under inference_mode
             program = torch.onnx.export(
                 frozen,
                 (x,),
@@ -41,7 +41,7 @@ def export_forward(module: nn.Module, spec: TensorSpec, path: Path, opset: int =
                 output_names=["z"],
                 dynamic_shapes=({0: torch.export.Dim(BATCH, min=1)},),
             )
-    except Exception as error:  # the exporter raises whatever the module's own code raises
+    except Exception as error:  # the exporter passes on exceptions of the module's code
         raise trace_error(module, error) from error
     if program is None:
         raise ExportError(f"`{type(module).__name__}` cannot be exported: the exporter returned nothing")
@@ -49,7 +49,7 @@ def export_forward(module: nn.Module, spec: TensorSpec, path: Path, opset: int =
 
 
 def freeze(module: nn.Module) -> nn.Module:
-    """A copy to export: evaluation mode, fp32, on the CPU, parameters without gradient; yours stays as it is."""
+    """A copy for export: evaluation mode, fp32, on the CPU, parameters without gradient; `module` is unchanged."""
     return copy.deepcopy(module).to("cpu", torch.float32).eval().requires_grad_(False)
 
 
@@ -65,7 +65,7 @@ def example_input(spec: TensorSpec) -> torch.Tensor:
 
 
 def trace_error(module: nn.Module, error: Exception) -> ExportError:
-    """What to tell the user when torch cannot trace or translate the module."""
+    """The error for a module that torch cannot trace or translate."""
     cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
     return ExportError(
         f"`{type(module).__name__}` cannot be exported: {first_line(cause)}",

@@ -1,13 +1,13 @@
-"""The fp16 and bf16 graphs: matrix products in half precision, everything that it breaks in fp32, casts between them.
+"""The fp16 and bf16 graphs: matrix products in half precision, sensitive parts in fp32, casts between them.
 
-TensorRT since 11 takes precision from the types in the graph alone, so the choice is made here, once for every runtime.
-It is an allow-list: converters that go by a block-list round the physical input to fp16 before it is normalised.
+TensorRT since 11 takes precision only from the types in the graph, so it is decided here, for every runtime. It is an
+allow-list: converters with a block-list round the physical input to fp16 before it is normalised.
 
 An emulation is an fp32 graph that rounds where such a graph rounds, for machines without products of its type. Matrix
 units multiply half precision numbers exactly and sum them in fp32; the sum is rounded once, when it is stored. The
-emulation does the same: every node in half precision is computed in fp32 on rounded inputs, its output is rounded. ONNX
-Runtime has no bfloat16 products on a CPU. Its fp16 ones on x86 prove little: it computes in fp32 and leaves out the
-rounding between neighbours, so that what overflows on a GPU does not overflow there.
+emulation does the same: every node in half precision is computed in fp32 on rounded inputs, and its output is rounded.
+ONNX Runtime has no bfloat16 products on a CPU. Its fp16 ones on x86 are not conclusive: it computes in fp32 and skips
+the rounding between neighbours, so that values that overflow on a GPU do not overflow there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from advcal_edge.export.graph_regions import ELEMENTWISE, MATRIX_PRODUCTS, MOVES
 from advcal_edge.export.precision import kept_nodes
 
 ELEMENTS: Mapping[str, int] = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
-"""ONNX's element type of each precision that is made by casting."""
+"""ONNX's element type of each precision made by casting."""
 
 
 def convert_cast(
@@ -36,14 +36,14 @@ def convert_cast(
 ) -> None:
     """Read an fp32 forward graph and write the mixed one; its inputs and outputs stay float32.
 
-    `precision` is fp16 or bf16. `further` names parts of the policy that stay fp32 too, at a `step` of the precision
+    `precision` is fp16 or bf16. `further` names parts of the policy that also stay fp32, at a `step` of the precision
     fallback.
 
     Raises:
         ExportError: the graph has no matrix product to convert, or the result is not valid ONNX.
     """
     model = onnx.load(str(source))
-    # without external weights: type inference needs none, and it cannot take more than 2 GB
+    # without external weights: type inference does not need them, and is limited to 2 GB
     floats = float_values(onnx.load(str(source), load_external_data=False))
     half = choose_half(model.graph, floats, precision, kept_nodes(model.graph, precision, further))
     if not half & products(model.graph):
@@ -53,7 +53,7 @@ def convert_cast(
 
 
 def conversion(precision: str, limit: Limit) -> Conversion:
-    """The conversion to a precision that is made by casting, which needs no calibration samples."""
+    """The conversion to a precision made by casting, which needs no calibration samples."""
     return Conversion(
         convert=lambda source, target, calibration, further, step: convert_cast(
             source, target, precision, further, step
@@ -75,8 +75,8 @@ def float_values(model: onnx.ModelProto) -> frozenset[str]:
     """Names of all float32 values, constants included."""
     graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     values = (*graph.input, *graph.output, *graph.value_info)
-    found = {value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT}
-    return frozenset(found | {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT})
+    names = {value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT}
+    return frozenset(names | {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT})
 
 
 def choose_half(graph: onnx.GraphProto, floats: frozenset[str], precision: str, kept: frozenset[str]) -> frozenset[str]:
@@ -98,12 +98,12 @@ def choose_half(graph: onnx.GraphProto, floats: frozenset[str], precision: str, 
 
 
 def numpy_type(precision: str) -> np.dtype[Any]:
-    """The element type of a precision, as numpy knows it with the types that come with onnx."""
+    """The numpy element type of a precision, from the types that onnx provides."""
     return helper.tensor_dtype_to_np_dtype(ELEMENTS[precision])
 
 
 def overflows(tensor: TensorProto, dtype: np.dtype[Any]) -> bool:
-    """Whether a finite constant would become infinite in another type."""
+    """Would a finite constant become infinite in another type?"""
     values: NDArray[np.float32] = numpy_helper.to_array(tensor)
     with np.errstate(over="ignore"):
         cast = values[np.isfinite(values)].astype(dtype).astype(np.float32)
@@ -143,14 +143,14 @@ def insert_casts(graph: onnx.GraphProto, half: frozenset[str], floats: frozenset
 def emulate(source: Path, target: Path, precision: str) -> None:
     """Write the emulation of the graph at `source`, in bf16 or fp16; its inputs and outputs are the same.
 
-    The file is for measuring and ends with it: it carries no labels and is no engine.
+    The file is for measurement only: it has no labels and is not an engine.
     """
     model = onnx.load(str(source))
     graph, element = model.graph, ELEMENTS[precision]
     rounded = {tensor.name for tensor in graph.initializer if tensor.data_type == element}
     for tensor in graph.initializer:
         if tensor.data_type == element:
-            values = numpy_helper.to_array(tensor).astype(np.float32)  # exact: fp32 holds all of either
+            values = numpy_helper.to_array(tensor).astype(np.float32)  # exact: fp32 holds all values of both types
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
@@ -162,7 +162,7 @@ def emulate(source: Path, target: Path, precision: str) -> None:
             continue
         for i, name in enumerate(node.output):
             rounded.add(name)
-            if node.op_type not in MOVES:  # what is only moved is rounded already
+            if node.op_type not in MOVES:  # moved values are rounded already
                 node.output[i] = f"{name}.exact"
                 nodes += rounding(f"{name}.exact", name, element)
     del graph.node[:], graph.value_info[:]
@@ -172,7 +172,7 @@ def emulate(source: Path, target: Path, precision: str) -> None:
 
 
 def emulated_cast(node: onnx.NodeProto, rounded: set[str], element: int) -> list[onnx.NodeProto]:
-    """A cast to half precision as a rounding, a cast from it as nothing, any other as it is."""
+    """A cast to half precision as a rounding, a cast from it as nothing, any other unchanged."""
     to = next(attribute.i for attribute in node.attribute if attribute.name == "to")
     if to == element:
         rounded.update(node.output)

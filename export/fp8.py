@@ -1,8 +1,8 @@
-"""The fp8 graph: Q/DQ pairs of E4M3 on the same products and from the same calibration run as int8.
+"""The fp8 graph: E4M3 Q/DQ pairs on the same products and from the same calibration run as int8.
 
-E4M3 has a sign, four bits of exponent and three of mantissa, no infinity, and ends at 448 (arXiv:2209.05433): small
-values keep their digits, which is what int8 takes from activations with outliers. ONNX Runtime computes such a graph
-in fp32 on values that are rounded to fp8 and back, on any CPU; TensorRT has products of it.
+E4M3 has a sign, four bits of exponent and three of mantissa, no infinity, and ends at 448 (arXiv:2209.05433). Small
+values keep their digits, which int8 loses for activations with outliers. ONNX Runtime computes such a graph in fp32 on
+values rounded to fp8 and back, on any CPU; TensorRT has fp8 products.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from advcal_edge.export.graph_file import find_opset, write_graph
 from advcal_edge.export.int8 import quantise
 from advcal_edge.export.opset import check_opset
 
-LARGEST = 448.0  # of E4M3; what lies beyond has no code but NaN
-INT8_LARGEST = 127.0  # of the symmetric int8 pairs that ranges are read from
+LARGEST = 448.0  # of E4M3; larger values have no code but NaN
+INT8_LARGEST = 127.0  # of the symmetric int8 pairs that give the ranges
 
 E4M3 = helper.tensor_dtype_to_np_dtype(TensorProto.FLOAT8E4M3FN)
 
@@ -36,12 +36,12 @@ def convert_fp8(
 ) -> None:
     """Read an fp32 forward graph and write it with E4M3 Q/DQ pairs scaled to `calibration` (n, *spec.shape).
 
-    Each scale is the largest absolute value over 448: of an activation over all samples, of a weight a channel. Zero
-    points are 0. `further` names parts of the policy that stay fp32 too, at a `step` of the precision fallback.
+    Each scale is the largest absolute value over 448: of an activation over all samples, of a weight per channel. Zero
+    points are 0. `further` names parts of the policy that also stay fp32, at a `step` of the precision fallback.
 
     Raises:
         ConfigError: opset 18, which has no float8.
-        ExportError: no samples, nothing to quantise, or a graph the quantiser or the ONNX checker refuses.
+        ExportError: no samples, nothing to quantise, or the quantiser or the ONNX checker rejects the graph.
     """
     opset = find_opset(onnx.load(str(source), load_external_data=False))
     check_opset(opset, ("fp8",))
@@ -60,9 +60,9 @@ FP8 = Conversion(
 
 
 def to_fp8(graph: onnx.GraphProto, weights: dict[str, NDArray[Any]]) -> None:
-    """Turn every symmetric int8 pair of a graph into one of E4M3, in place; `weights` are the unrounded ones by name.
+    """Replace every symmetric int8 pair of a graph by one of E4M3, in place; `weights` are the unrounded ones by name.
 
-    An activation's range is read off its int8 scale, times 127; a weight is rounded anew, from fp32.
+    An activation's range is its int8 scale times 127; a weight is rounded again, from fp32.
     """
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     made: dict[str, NDArray[Any]] = {}
@@ -80,12 +80,12 @@ def to_fp8(graph: onnx.GraphProto, weights: dict[str, NDArray[Any]]) -> None:
 
 
 def axis_of(node: onnx.NodeProto) -> int:
-    """The axis of channels of a Q/DQ node."""
+    """The channel axis of a Q/DQ node."""
     return next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
 
 
 def encode(weight: NDArray[np.float32], axis: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Scales (channels,) and codes of a weight, whose channels lie along `axis`; a channel of next to nothing is 0."""
+    """Scales (channels,) and codes of a weight with channels along `axis`; channels close to zero become 0."""
     others = tuple(i for i in range(weight.ndim) if i != axis % weight.ndim)
     wanted = np.abs(weight).max(axis=others) / np.float32(LARGEST)
     scale = np.where(wanted >= np.finfo(np.float32).tiny, wanted, 1.0).astype(np.float32)

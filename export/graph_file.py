@@ -1,4 +1,4 @@
-"""An ONNX file of ours: the same bytes for the same module, no trace of the machine that wrote it, checked on disk."""
+"""Write an ONNX file: the same bytes for the same module, without traces of the machine, and checked on disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from advcal_edge.errors import ExportError, first_line
 from advcal_edge.export.opset import Kind
 
 EXTERNAL_BYTES = 1_500_000_000
-"""A protobuf file ends at 2 GB; weights beyond this go to a `.data` file beside it."""
+"""A protobuf file is limited to 2 GB; weights beyond this go to a `.data` file beside it."""
 
 BATCH = "n"
 
@@ -36,22 +36,22 @@ def write_graph(
     step: str | None = None,
     external_above: int = EXTERNAL_BYTES,
 ) -> None:
-    """Write `model` without traces of its making, label it, and check the file that results.
+    """Write `model` without traces of the exporter, label it, and check the resulting file.
 
-    `step` names the step of the precision fallback that it was built at, if there was one.
+    `step` is the step of the precision fallback at which it was built, if any.
 
     Raises:
-        ExportError: another opset than asked for, a fixed batch, or a graph the ONNX checker refuses.
+        ExportError: another opset than requested, a fixed batch, or the ONNX checker rejects the graph.
     """
     strip_traces(model)
-    # shapes of intermediates are derived data, and the exporter's symbols in them count up within a process
+    # shapes of intermediates are derived data, and the exporter's symbols in them depend on earlier exports
     del model.graph.value_info[:]
     name_batch(model)
     labels = {"advcal_edge.kind": kind, "advcal_edge.opset": str(opset), "advcal_edge.precision": precision}
     onnx.helper.set_model_props(model, labels if step is None else {**labels, "advcal_edge.step": step})
     if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > external_above:
         location = f"{path.name}.data"
-        path.with_name(location).unlink(missing_ok=True)  # onnx appends to a file that exists
+        path.with_name(location).unlink(missing_ok=True)  # onnx appends to an existing file
         onnx.save_model(model, str(path), save_as_external_data=True, location=location)
     else:
         onnx.save_model(model, str(path))
@@ -59,7 +59,7 @@ def write_graph(
 
 
 def label_step(path: Path, step: str) -> None:
-    """Write the step of the precision fallback that it was built at into a graph; its weights stay where they are."""
+    """Write the step of the precision fallback into a built graph; its weights are not touched."""
     model = onnx.load(str(path), load_external_data=False)
     labels = {entry.key: entry.value for entry in model.metadata_props}
     onnx.helper.set_model_props(model, {**labels, "advcal_edge.step": step})
@@ -70,7 +70,7 @@ def check_graph(path: Path, opset: int) -> None:
     """Check a written graph: valid with strict type inference, of this opset, every input and output batched by `n`.
 
     Raises:
-        ExportError: it is not so; the message says which part.
+        ExportError: a condition does not hold; the message says which.
     """
     try:
         onnx.checker.check_model(str(path), full_check=True)
@@ -82,15 +82,15 @@ def check_graph(path: Path, opset: int) -> None:
     for value in (*model.graph.input, *model.graph.output):
         dims = value.type.tensor_type.shape.dim
         if not dims or dims[0].dim_param != BATCH:
-            found = [dim.dim_param or dim.dim_value for dim in dims]
+            shape = [dim.dim_param or dim.dim_value for dim in dims]
             raise ExportError(
-                f"`{value.name}` of `{path.name}` has shape {found}; expected a dynamic batch `{BATCH}` first",
+                f"`{value.name}` of `{path.name}` has shape {shape}; expected a dynamic batch `{BATCH}` first",
                 hint="the module's code fixes the batch size: look for `int(x.shape[0])` and Python loops over it",
             )
 
 
 def graph_files(path: Path) -> Sequence[Path]:
-    """The file of a graph and, where there is one, the file of its weights."""
+    """The file of a graph and, if there is one, the file of its weights."""
     data = path.with_name(f"{path.name}.data")
     return (path, data) if data.is_file() else (path,)
 
@@ -107,7 +107,7 @@ def strip_traces(message: Any) -> None:
 
 
 def name_batch(model: onnx.ModelProto) -> None:
-    """Call the symbol of every input's and output's first axis `n`; a fixed first axis stays fixed, to be refused."""
+    """Name the symbol of every input's and output's first axis `n`; a fixed first axis stays fixed, to be refused."""
     for value in (*model.graph.input, *model.graph.output):
         for dim in value.type.tensor_type.shape.dim[:1]:
             if dim.dim_param:
@@ -116,9 +116,9 @@ def name_batch(model: onnx.ModelProto) -> None:
 
 @contextmanager
 def suppress_output() -> Iterator[None]:
-    """Swallow warnings, log lines and prints of the exporter inside, and leave the process's logging as it was.
+    """Suppress warnings, log lines and prints of the exporter, and restore the process's logging.
 
-    They are about the exporter's own insides; no user can act on them.
+    They concern the exporter's internals; users cannot act on them.
     """
     disabled = logging.root.manager.disable
     handlers = list(logging.root.handlers)
@@ -129,5 +129,5 @@ def suppress_output() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
-        # `logging.warning` of the root logger, which ONNX Runtime's quantiser calls, installs a handler unasked
+        # `logging.warning` of the root logger, which ONNX Runtime's quantiser calls, installs a handler
         logging.root.handlers[:] = handlers

@@ -1,4 +1,4 @@
-"""One graph at a time: made in a folder, measured against the module, refused if it is broken."""
+"""Make one graph at a time in a folder, measure it against the module, and refuse it if it is broken."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FIDELITY_SAMPLES = 32
 
 @dataclass(frozen=True, slots=True)
 class GraphMaker:
-    """Makes the graphs of `module` for `bundle` in `folder`; adding them to the bundle is up to the caller."""
+    """Makes the graphs of `module` for `bundle` in `folder`; the caller adds them to the bundle."""
 
     module: nn.Module
     bundle: Bundle
@@ -47,10 +47,10 @@ class GraphMaker:
     opset: int
 
     def make(self, kind: Kind, precision: str, step: Step | None = None) -> ExportedGraph:
-        """Write and measure one graph, at a `step` of the precision fallback where one is given.
+        """Write and measure one graph, optionally at a `step` of the precision fallback.
 
         Raises:
-            FidelityError: it does not compute what the module computes.
+            FidelityError: it does not compute the same as the module.
             ExportError: it cannot be made.
             BundleError: the probe or the calibration samples cannot be read.
         """
@@ -70,7 +70,7 @@ class GraphMaker:
         )
 
     def write(self, path: Path, kind: Kind, precision: str, step: Step | None = None) -> None:
-        """Write one graph; reduced precisions are made from the fp32 graph, which is made first where it is missing."""
+        """Write one graph; reduced precisions are made from the fp32 graph, which is made first if missing."""
         if kind == "vjp":
             spec, dim = self.bundle.modality.input, self.bundle.centers().dim
             export_vjp(self.module, spec, dim, path, self.opset)
@@ -84,22 +84,22 @@ class GraphMaker:
             label_step(path, name)
 
     def reference(self) -> Path:
-        """Path of the fp32 forward graph, which is made where it is missing."""
+        """Path of the fp32 forward graph, which is made if missing."""
         path = self.path("forward", "fp32")
         if not path.is_file():
             export_forward(self.module, self.bundle.modality.input, path, self.opset)
         return path
 
     def reduced(self, precision: str, step: Step) -> frozenset[str]:
-        """Names of the matrix products in reduced precision at a step: where they are the same, so is the graph."""
+        """Names of the matrix products in reduced precision at a step; equal names mean equal graphs."""
         graph = onnx.load(str(self.reference()), load_external_data=False).graph
         return products(graph) - kept_nodes(graph, precision, step.further)
 
     def measure(self, path: Path, kind: Kind, precision: str) -> ForwardFidelity | VjpFidelity:
-        """Measure one graph on the first samples of the probe, and hold it to its limits.
+        """Measure one graph on the first samples of the probe, and check its limits.
 
-        bf16 and fp16 graphs are measured by their emulation: a CPU runs the one not at all, and hides what overflows in
-        the other, which has to run there all the same.
+        bf16 and fp16 graphs are measured by their emulation: a CPU cannot run the first, and hides overflow in the
+        second, which must still run there.
         """
         x = self.bundle.probe(FIDELITY_SAMPLES).x
         if kind == "vjp":
@@ -129,5 +129,5 @@ class GraphMaker:
             return replace(measure_forward(emulation, self.module, x, reference=True), emulated=True)
 
     def path(self, kind: Kind, precision: str) -> Path:
-        """Where a graph is written."""
+        """Path at which a graph is written."""
         return self.folder / f"{kind}.{precision}.onnx"

@@ -1,4 +1,4 @@
-"""The regions of a forward graph that precision passes treat apart: stem, blocks, attention scores, residuals, head."""
+"""The regions of a forward graph that precision passes distinguish: stem, blocks, attention scores, residuals, head."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from itertools import pairwise
 import onnx
 
 MATRIX_PRODUCTS = frozenset({"MatMul", "Gemm", "Conv"})
-"""Where nearly all the arithmetic is, and the operators TensorRT has reduced-precision kernels for."""
+"""Operators with nearly all the arithmetic, for which TensorRT has reduced-precision kernels."""
 
 MOVES = frozenset(
     {"Reshape", "Transpose", "Unsqueeze", "Squeeze", "Flatten", "Identity"}
     | {"Concat", "Split", "Slice", "Gather", "Expand", "Tile", "Pad"}
 )
-"""Operators that move values and compute none: they take the precision of what they move."""
+"""Operators that move values without computing: they take the precision of their input."""
 
 ELEMENTWISE = frozenset({"Gelu", "Erf", "Sigmoid", "Tanh", "Relu", "Mul", "Div", "Add", "Sub"})
 """Bias, scale and activation around a matrix product."""
@@ -30,9 +30,9 @@ def products(graph: onnx.GraphProto) -> frozenset[str]:
 
 
 def constants(graph: onnx.GraphProto) -> frozenset[str]:
-    """Names of values that do not depend on the input: weights, and what is merely moved of them.
+    """Names of values that do not depend on the input: weights, and values that are only moved from them.
 
-    Such as a class token expanded to the batch; nodes come in topological order.
+    An example is a class token expanded to the batch. Nodes are in topological order.
     """
     fixed = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
@@ -66,9 +66,9 @@ def residual_sums(graph: onnx.GraphProto) -> frozenset[str]:
 
 
 def attention_scores(graph: onnx.GraphProto) -> frozenset[str]:
-    """Names of the nodes from each product of queries and keys up to its Softmax, the Softmax left out."""
+    """Names of the nodes from each product of queries and keys up to its Softmax, without the Softmax."""
     makers = {name: node for node in graph.node for name in node.output}
-    found: set[str] = set()
+    names: set[str] = set()
     for softmax in graph.node:
         if softmax.op_type != "Softmax":
             continue
@@ -85,36 +85,36 @@ def attention_scores(graph: onnx.GraphProto) -> frozenset[str]:
             elif node.op_type in MOVES or node.op_type in ELEMENTWISE:
                 path.add(node.name)
                 waiting.extend(node.input)
-        found |= path if reached else set()
-    return frozenset(found)
+        names |= path if reached else set()
+    return frozenset(names)
 
 
 def blocks(graph: onnx.GraphProto) -> tuple[frozenset[str], ...]:
-    """Names of the nodes of each transformer block, first block first; the head is none.
+    """Names of the nodes of each transformer block, first block first; the head does not belong to any.
 
-    A block begins at the LayerNormalization whose products feed a Softmax, which is that of its attention, and goes on
-    over the norm of its MLP. In a graph without attention every norm with a product behind it begins a block.
+    A block begins at the LayerNormalization whose products feed a Softmax, which is that of its attention, and includes
+    the norm of its MLP. In a graph without attention every norm followed by a product begins a block.
     """
     nodes = list(graph.node)
     norms = [i for i, node in enumerate(nodes) if node.op_type == "LayerNormalization"]
     scores = attention_scores(graph)
-    found: list[set[str]] = []
+    groups: list[set[str]] = []
     for start, end in pairwise(norms):
         part = nodes[start:end]
         names = {node.name for node in part}
         if not any(node.op_type in MATRIX_PRODUCTS for node in part):
             continue
         if not scores or not scores.isdisjoint(names):
-            found.append(names)
-        elif found:
-            found[-1] |= names
-    return tuple(map(frozenset, found))
+            groups.append(names)
+        elif groups:
+            groups[-1] |= names
+    return tuple(map(frozenset, groups))
 
 
 def last_blocks(graph: onnx.GraphProto) -> frozenset[str]:
-    """Names of the matrix products in the last quarter of the blocks, at least in one."""
-    found = blocks(graph)
-    last = found[-max(1, len(found) // 4) :]
+    """Names of the matrix products in the last quarter of the blocks, at least one block."""
+    groups = blocks(graph)
+    last = groups[-max(1, len(groups) // 4) :]
     return frozenset().union(*last) & products(graph)
 
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 PACKAGES = {"torch": "export", "onnx": "export", "onnxscript": "export", "onnxruntime": "cpu"}
-"""Package and the extra that brings it; ONNX Runtime quantises and checks what torch and onnx write."""
+"""Package and the extra that installs it; ONNX Runtime quantises and checks the graphs of torch and onnx."""
 
 
 def silent(message: str) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 def export_graphs(
@@ -34,15 +34,15 @@ def export_graphs(
     opset: int = 20,
     report: Callable[[str], None] = silent,
 ) -> tuple[Bundle, ExportResult]:
-    """Export `module`, x (n, *spec.shape) to unit-norm z (n, d), into `bundle`; graphs not asked for stay as they are.
+    """Export `module`, x (n, *spec.shape) to unit-norm z (n, d), into `bundle`; other graphs in it are unchanged.
 
-    Reduced precisions are made from the fp32 graph, which enters the bundle only if it is asked for. `report` is
-    told each graph's name before it is made.
+    Reduced precisions are made from the fp32 graph, which enters the bundle only on request. `report` is called with
+    each graph's name before it is made.
 
     Raises:
         ConfigError: an unknown precision, nothing to export, an opset outside 18 to 20, or fp8 in opset 18.
         DependencyError: torch, onnx, onnxscript or onnxruntime is missing.
-        ExportError: the module cannot be exported, or a graph does not compute what the module computes.
+        ExportError: the module cannot be exported, or a graph does not compute the same as the module.
         BundleError: the probe or the calibration samples are missing, or the bundle cannot be written.
     """
     wanted = choose_graphs(precisions, gradient)
@@ -61,7 +61,7 @@ def export_graphs(
 
 
 def add_graphs(bundle: Bundle, folder: Path, result: ExportResult) -> Bundle:
-    """Move the graphs of an export from `folder`, on the bundle's own disk, into the bundle and its manifest.
+    """Move the graphs of an export from `folder`, on the same disk as the bundle, into the bundle and its manifest.
 
     Raises:
         BundleError: the bundle cannot be written.
@@ -72,14 +72,14 @@ def add_graphs(bundle: Bundle, folder: Path, result: ExportResult) -> Bundle:
     files = {f"onnx/{file.name}": file for path in made for file in graph_files(path)}
 
     def updated(graphs: Mapping[str, Any] | None) -> dict[str, Any]:
-        listed = (graphs or {}).get("files", {})  # another export may have added its own by then
+        listed = (graphs or {}).get("files", {})  # another export may have added its own in the meantime
         return {"opset": result.opset, "files": dict(sorted({**listed, **result.to_manifest()}.items()))}
 
     return bundle.add(files, graphs=updated)
 
 
 def remove_graph(bundle: Bundle, name: str) -> Bundle:
-    """Take a graph and its weights out of the bundle; one that it does not hold is no error.
+    """Remove a graph and its weights from the bundle; a missing graph is not an error.
 
     Raises:
         BundleError: the bundle cannot be written.
@@ -112,7 +112,7 @@ def choose_graphs(precisions: Sequence[str], gradient: bool) -> list[tuple[Kind,
 
 
 def check_dependencies() -> None:
-    """Make sure that everything an export imports is installed; imports nothing itself.
+    """Check that everything an export imports is installed, without importing it.
 
     Raises:
         DependencyError: a package is missing; the hint names its extra.

@@ -1,6 +1,6 @@
-"""The int8 graph: static quantisation of the matrix products, in the one form ONNX Runtime and TensorRT both take.
+"""The int8 graph: static quantisation of the matrix products, in the one form that ONNX Runtime and TensorRT share.
 
-`quantise` serves fp8 too, whose graph `fp8.py` makes from what it returns.
+`quantise` also serves fp8: `fp8.py` makes its graph from the result.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ OPTIONS = {
 BATCH_SIZE = 8
 
 
-class Samples(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime ships no types
-    """Real inputs x (n, ...), handed to ONNX Runtime's calibrator a few at a time."""
+class Samples(CalibrationDataReader):  # ONNX Runtime ships no types
+    """Real inputs x (n, ...), passed to ONNX Runtime's calibrator a few at a time."""
 
     def __init__(self, x: NDArray[np.float32]) -> None:
         self._batches: Iterator[NDArray[np.float32]] = (x[i : i + BATCH_SIZE] for i in range(0, len(x), BATCH_SIZE))
 
     def get_next(self) -> dict[str, Any] | None:
-        """The next batch by input name, or None at the end, as the calibrator asks for it."""
+        """The next batch by input name, or None at the end, as the calibrator requires."""
         batch = next(self._batches, None)
         return None if batch is None else {"x": batch}
 
@@ -52,10 +52,10 @@ def convert_int8(
     """Read an fp32 forward graph and write it with Q/DQ pairs scaled to `calibration` (n, *spec.shape), real samples.
 
     Activations are symmetric int8 per tensor, weights symmetric int8 per channel. `further` names parts of the policy
-    that stay fp32 too, at a `step` of the precision fallback.
+    that also stay fp32, at a `step` of the precision fallback.
 
     Raises:
-        ExportError: no samples, nothing to quantise, or a graph the quantiser or the ONNX checker refuses.
+        ExportError: no samples, nothing to quantise, or the quantiser or the ONNX checker rejects the graph.
     """
     model = quantise(source, calibration, "int8", further)
     write_graph(model, target, precision="int8", kind="forward", opset=find_opset(model), step=step)
@@ -72,10 +72,10 @@ INT8 = Conversion(
 def quantise(
     source: Path, calibration: NDArray[np.float32], precision: str, further: Collection[str] = ()
 ) -> onnx.ModelProto:
-    """The fp32 graph at `source` with int8 Q/DQ pairs around the products that the policy of `precision` leaves.
+    """The fp32 graph at `source` with int8 Q/DQ pairs around the products that the policy of `precision` allows.
 
     Raises:
-        ExportError: no samples, nothing to quantise, or a graph the quantiser refuses.
+        ExportError: no samples, nothing to quantise, or the quantiser rejects the graph.
     """
     if len(calibration) == 0:
         raise ExportError(

@@ -1,4 +1,4 @@
-"""The kinds of graph an export writes, and the versions of ONNX's operators it writes them in."""
+"""The kinds of graph that an export writes, and their ONNX opsets."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from advcal_edge.precision import PRECISIONS
 Kind = Literal["forward", "vjp"]
 
 OPSETS = range(18, 21)
-"""LayerNormalization came with 17; above 20 TensorRT 10.3, which JetPack 6 carries, stops reading."""
+"""LayerNormalization needs 17; TensorRT 10.3, part of JetPack 6, reads up to 20."""
 
 
 def check_opset(opset: int, precisions: Collection[str] = ()) -> None:
-    """Refuse an opset that not every target reads, or that lacks the types of one of `precisions`.
+    """Refuse an opset that some target cannot read, or that lacks the types of one of `precisions`.
 
     Raises:
         ConfigError: outside 18 to 20, or too old for a precision.

@@ -1,6 +1,6 @@
 """Search for parity: verify an engine of reduced precision, and keep more of it in fp32 until it passes.
 
-The steps, from the cheapest to the dearest, are data in `export.fallback`.
+The steps, from the cheapest to the most expensive, are data in `export.fallback`.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of one step: the engine's hash, None where there was nothing to verify, and the verdict with reasons.
+    """Result of one step: the engine's hash, None if there was nothing to verify, and the verdict with reasons.
 
-    The verdict is that of the report, `fail` too for an engine that does not compute what the module computes, or
+    The verdict is that of the report, also `fail` for an engine that does not compute the same as the module, or
     `skipped` for a step that changes nothing.
     """
 
@@ -50,7 +50,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search as far as it went: the precision asked for, every attempt, and the step that passed, if one did."""
+    """A search so far: the precision requested, every attempt, and the step that passed, if any."""
 
     asked: str
     attempts: tuple[Attempt, ...] = ()
@@ -72,7 +72,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """A step that would build an engine that was built before, and why."""
+    """A step whose engine was already built at an earlier step, and the reason."""
 
     why: str
 
@@ -85,10 +85,10 @@ Judge = Callable[[str, Step, Search], Mapping[str, Any]]
 
 
 def search(asked: str, steps: Sequence[Step], build: Build, judge: Judge) -> Search:
-    """Build and verify step by step up to the first that passes; an inconclusive verdict does not pass.
+    """Build and verify step by step until one passes; an inconclusive verdict does not pass.
 
     Raises:
-        ExportError: an engine that cannot be built. One that is built and broken is a failed attempt.
+        ExportError: an engine that cannot be built. One that is built but broken is a failed attempt.
     """
     result = Search(asked)
     for step in steps:
@@ -115,7 +115,7 @@ def export_until_parity(
     plans: PlanRequest | None,
     watch: Watch,
 ) -> ExportResult:
-    """Export fp32 and the gradient as always, then search for parity in each other precision.
+    """Export fp32 and the gradient as usual, then search for parity in each other precision.
 
     With `plans` the graph of each step is built into a plan on this machine, and the plan is verified.
 
@@ -148,7 +148,7 @@ def export_until_parity(
 def check_search(
     bundle: Bundle, precisions: tuple[str, ...], options: ExportOptions, plans: PlanRequest | None
 ) -> None:
-    """Refuse what no search could end well with, before any work.
+    """Refuse, before any work, options with which no search could succeed.
 
     Raises:
         ConfigError: an unknown precision or opset, fp32 alone, or no gradient.
@@ -168,7 +168,7 @@ def check_search(
             hint="leave out `--no-gradient`",
         )
     if plans is not None:
-        Cuda()  # says why a plan could not be verified here
+        Cuda()  # raises if a plan cannot be verified here
         return
     for name in precisions:
         if name not in runnable_precisions():
@@ -189,12 +189,12 @@ class GraphSearch:
     options: VerifyOptions
     watch: Watch
     made: ExportedGraph | None = None
-    """The graph that lies in the bundle now."""
+    """The graph that is in the bundle now."""
     reduced: list[frozenset[str]] = field(default_factory=list)
-    """Products in reduced precision at each step that was built."""
+    """Products in reduced precision at each step built so far."""
 
     def run(self) -> Search:
-        """Search, and leave in the bundle the graph of this precision that passed, or none."""
+        """Search, and keep in the bundle the graph of this precision that passed, or none."""
         result = search(self.precision, graph_steps(), self.build, self.judge)
         if result.reached is None:
             self.remove()
@@ -202,7 +202,7 @@ class GraphSearch:
         return result
 
     def build(self, step: Step) -> str | Unchanged:
-        """Make the graph of a step and add it to the bundle, in the place of the one before; its name there."""
+        """Make the graph of a step and add it to the bundle in place of the previous one; returns its name there."""
         precision = self.precision
         if step.fp32:
             self.remove()
@@ -222,7 +222,7 @@ class GraphSearch:
         return graph.path
 
     def judge(self, engine: str, step: Step, so_far: Search) -> dict[str, Any]:
-        """Verify an engine of the bundle; its report tells of the search so far."""
+        """Verify an engine of the bundle; its report includes the search so far."""
 
         def add_search(report: Report) -> Report:
             return report.with_fallback(so_far.asked, so_far.to_json()["attempts"])
@@ -232,7 +232,7 @@ class GraphSearch:
         return {"sha256": report.engine["sha256"], "verdict": report.verdict, "reasons": report.reasons}
 
     def remove(self) -> None:
-        """Leave no graph of this precision in the bundle."""
+        """Remove the graph of this precision from the bundle."""
         self.made = None
         remove_graph(Bundle.open(self.path), PRECISIONS[self.precision].graph)
 
@@ -246,10 +246,10 @@ class PlanSearch:
     graph: str | None = None
     """The graph of the last step that made one."""
     plan: str | None = None
-    """The plan that lies in the bundle now."""
+    """The plan that is in the bundle now."""
 
     def run(self) -> Search:
-        """Search, and leave in the bundle graph and plan of this precision that passed, or neither."""
+        """Search, and keep in the bundle graph and plan of this precision that passed, or neither."""
         result = search(self.graphs.precision, STEPS, self.build, self.graphs.judge)
         if result.reached is None:
             self.graphs.remove()
@@ -258,7 +258,7 @@ class PlanSearch:
         return result
 
     def build(self, step: Step) -> str | Unchanged:
-        """Make the graph of a step, where the step is one of graphs, and a plan of it; the plan's name."""
+        """Make the graph of a step, if the step changes the graph, and a plan of it; returns the plan's name."""
         from advcal_edge.export.tensorrt.plans import build_plans
 
         if not step.plans_only:
@@ -283,7 +283,7 @@ class PlanSearch:
         return built.path
 
     def remove(self) -> None:
-        """Leave no plan of the steps so far in the bundle."""
+        """Remove the plans of the steps so far from the bundle."""
         if self.plan is not None:
             Bundle.open(self.graphs.path).remove((self.plan, metadata_path(Path(self.plan)).as_posix()))
             self.plan = None

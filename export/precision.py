@@ -1,7 +1,7 @@
-"""The policy of all reduced precisions: which parts of a graph stay fp32, in which precisions, and why.
+"""The policy of all reduced precisions: parts of a graph that stay fp32, in which precisions, and why.
 
-One list for casts (fp16, bf16) and quantisation (int8, fp8). The names of further parts, which a graph keeps fp32 only
-if that is asked for, are what the steps of the precision fallback are made of.
+One list for casts (fp16, bf16) and quantisation (int8, fp8). The steps of the precision fallback are made of the names
+of further parts, which stay fp32 only on request.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REDUCED = (*CAST, *QUANTISED)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a graph that stays fp32 in some precisions, and why; `find` gives the names of its nodes."""
+    """One part of a graph that stays fp32 in some precisions, and why; `find` returns the names of its nodes."""
 
     name: str
     what: str
@@ -89,8 +89,8 @@ POLICY = (
         head_nodes,
     ),
 )
-"""What always stays fp32. Cast graphs reduce all other matrix products and what is elementwise between them; quantised
-graphs touch matrix products alone."""
+"""Parts that always stay fp32. Cast graphs reduce all other matrix products and elementwise operators between them;
+quantised graphs change only matrix products."""
 
 FURTHER = (
     Part(
@@ -109,11 +109,11 @@ FURTHER = (
         last_blocks,
     ),
 )
-"""What stays fp32 only where it is asked for."""
+"""Parts that stay fp32 only on request."""
 
 
 def kept_nodes(graph: onnx.GraphProto, precision: str, further: Collection[str] = ()) -> frozenset[str]:
-    """Names of the nodes that stay fp32 in `precision`, `further` parts of `FURTHER` included."""
+    """Names of the nodes that stay fp32 in `precision`, including the `further` parts of `FURTHER`."""
     parts = (*POLICY, *(part for part in FURTHER if part.name in further))
     names = {precision, PRECISIONS[precision].family}
     return frozenset().union(*(part.find(graph) for part in parts if not names.isdisjoint(part.applies)))

@@ -1,4 +1,4 @@
-"""The same engine built again from the bundle, as a second machine or a second day would build it."""
+"""Rebuild an engine from the bundle, as another machine or a later build would."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from advcal_edge.errors import ConfigError
 def rebuild(
     bundle: Bundle, engine: Mapping[str, Any], count: int, workshop: Path, consent: Consent = NOTHING
 ) -> Iterator[Path]:
-    """Build one engine again `count` times, each from nothing, into `workshop`; `engine` is what reports say of it.
+    """Build one engine again `count` times, each from scratch, into `workshop`; `engine` is its entry in a report.
 
     Raises:
         ConfigError: an engine that is not the bundle's own.
-        DependencyError: torch, onnx or onnxscript is missing; of a plan, the product that built it.
+        DependencyError: torch, onnx or onnxscript is missing; for a plan, the product that built it.
         ExportError: it cannot be built.
     """
     if not engine["listed"]:
@@ -32,7 +32,7 @@ def rebuild(
 
 
 def rebuild_plans(bundle: Bundle, engine: Mapping[str, Any], count: int, workshop: Path) -> Iterator[Path]:
-    """The plan built again from the same graph, without timings of earlier builds."""
+    """Rebuild a plan from the same graph, without timings of earlier builds."""
     from advcal_edge.export.tensorrt.plans import rebuild_plan
     from advcal_edge.runtime.backends.trt_api import find_product
     from advcal_edge.runtime.engine import plan_metadata
@@ -48,7 +48,7 @@ def rebuild_plans(bundle: Bundle, engine: Mapping[str, Any], count: int, worksho
 def rebuild_graphs(
     bundle: Bundle, engine: Mapping[str, Any], count: int, workshop: Path, consent: Consent
 ) -> Iterator[Path]:
-    """The graph exported again from the module."""
+    """Export a graph again from the module."""
     from advcal_edge.calibrate.deploy import module_from_bundle
     from advcal_edge.export.fallback import find_step
     from advcal_edge.export.graph_maker import GraphMaker

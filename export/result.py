@@ -1,4 +1,4 @@
-"""What an export wrote, for the manifest and for the command line."""
+"""Result of an export, for the manifest and the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExportedGraph:
-    """One graph of a bundle; `bytes` includes external weights, `seconds` is the making without the measuring."""
+    """One graph of a bundle; `bytes` includes external weights, `seconds` excludes measuring."""
 
     path: str
     precision: str
@@ -22,11 +22,11 @@ class ExportedGraph:
     seconds: float
     fidelity: Mapping[str, Any]
     step: str | None = None
-    """The step of the ladder that it was built at; None where none was climbed."""
+    """The step of the precision fallback at which it was built; None without a fallback."""
 
     @property
     def closeness(self) -> str:
-        """How far it is from the torch module, in the numbers that people compare."""
+        """Deviation from the torch module, in the usual measures."""
         fidelity = self.fidelity
         if "cosine_min" in fidelity:
             emulated = ", emulated" if fidelity.get("emulated") else ""
@@ -38,14 +38,14 @@ class ExportedGraph:
         return {name: value for name, value in asdict(self).items() if name != "step" or value is not None}
 
     def to_manifest(self, opset: int) -> dict[str, Any]:
-        """Plain types for the manifest; size and hash are in its list of files already."""
-        told = {name: value for name, value in self.to_json().items() if name not in ("path", "bytes")}
-        return {**told, "opset": opset}
+        """Plain types for the manifest; size and hash are already in its list of files."""
+        fields = {name: value for name, value in self.to_json().items() if name not in ("path", "bytes")}
+        return {**fields, "opset": opset}
 
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """All graphs and plans of one export, in the order they were made, and searches for parity."""
+    """All graphs and plans of one export, in order, and searches for parity."""
 
     opset: int
     graphs: tuple[ExportedGraph, ...]
@@ -54,11 +54,11 @@ class ExportResult:
 
     @property
     def reached(self) -> bool:
-        """Whether every search ended with an engine that passed."""
+        """Did every search end with an engine that passed?"""
         return all(search.reached is not None for search in self.searches)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types for the command line: `plans` where any were built, `ladders` where parity was searched."""
+        """Plain types for the command line: `plans` if any were built, `ladders` if parity was searched."""
         if self.plans:
             return {"plans": [plan.to_json() for plan in self.plans]}
         graphs = {"opset": self.opset, "graphs": [graph.to_json() for graph in self.graphs]}

@@ -1,4 +1,4 @@
-"""The verb: from a calibrated bundle to graphs, and from graphs to plans, each held against the torch module."""
+"""The verb: export a calibrated bundle to graphs, and graphs to plans, each compared with the torch module."""
 
 from __future__ import annotations
 
@@ -33,39 +33,39 @@ class ExportOptions:
     """Which engines to make, and how."""
 
     precisions: tuple[str, ...] | None = None
-    """Of the forward engines; None for fp32, fp16 and int8, and for plans those of the graphs in the bundle."""
+    """Precisions of the forward engines; None for fp32, fp16 and int8, or for plans those of the bundle's graphs."""
     gradient: bool = True
-    """Whether to write the backward graph, without which no verification passes."""
+    """Write the backward graph, without which verification cannot pass."""
     opset: int = 20
     plans: bool = False
-    """Whether to build TensorRT plans from the graphs on this machine."""
+    """Build TensorRT plans from the graphs on this machine."""
     target: str | None = None
-    """What to build plans for: a preset like `jetson-orin` or `rtx`, or a TOML file."""
+    """Target of the plans: a preset like `jetson-orin` or `rtx`, or a TOML file."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the builder, as in a target's TOML file: `batch`, `memory` and the like."""
+    """Settings of the builder, as in a target's TOML file: `batch`, `memory` and others."""
     until_parity: VerifyOptions | None = None
     """How to verify each engine of a reduced precision; more of it stays fp32 until it passes."""
     consent: Consent = field(default=NOTHING, compare=False)
-    """What may be loaded on this machine that the bundle names."""
+    """What the bundle may load on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Whom to tell what; every call has a default that does nothing."""
+    """Callbacks of an export; the default of each does nothing."""
 
     say: Callable[[str], None] = lambda line: None
-    """A line about what is under way."""
+    """A line about the current step."""
     graphs: Callable[[ExportResult], None] = lambda result: None
     plans: Callable[[tuple[BuiltPlan, ...]], None] = lambda plans: None
     search: Callable[[Search], None] = lambda search: None
-    """A search for parity that has ended."""
+    """A completed search for parity."""
     verification: VerifyWatch = UNWATCHED
     """For the verifications of a search."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """A product, the forward plans to build by their precisions, whether to build the backward plan, and how."""
+    """A product, the precisions of the forward plans, whether to build the backward plan, and how."""
 
     product: Product
     precisions: tuple[str, ...]
@@ -78,7 +78,7 @@ class PlanRequest:
         return (*(PRECISIONS[name].graph for name in self.precisions), *((BACKWARD_GRAPH,) if self.gradient else ()))
 
     def only(self, precisions: Collection[str]) -> PlanRequest:
-        """The same for fewer forward plans, the backward plan included."""
+        """The same request for fewer forward plans; the backward plan is kept."""
         return replace(self, precisions=tuple(name for name in self.precisions if name in precisions))
 
 
@@ -90,7 +90,7 @@ def export(
 ) -> ExportResult:
     """Add the encoder with its adapter merged to a bundle as ONNX graphs, and plans built from them.
 
-    Each graph is checked against the torch module, each plan for the precision that was asked for, before it is kept.
+    Before it is kept, each graph is checked against the torch module, and each plan for the requested precision.
 
     >>> from advcal_edge import ExportOptions, export
     >>> result = export("B", ExportOptions(precisions=("fp32",), gradient=False))
@@ -100,7 +100,7 @@ def export(
     Raises:
         ConfigError: options that cannot be honoured.
         BundleError: the bundle cannot be written, or its encoder may not be loaded.
-        ExportError: the module cannot be exported, or an engine does not compute what the module computes.
+        ExportError: the module cannot be exported, or an engine does not compute the same as the module.
         DependencyError: a package that the options need is not installed.
     """
     opened, watch = open_bundle(bundle), watch or Watch()
@@ -162,12 +162,12 @@ def open_module(bundle: Bundle, consent: Consent) -> nn.Module:
 
 
 def prepare_plans(bundle: Bundle, options: ExportOptions) -> PlanRequest:
-    """What to build plans from and how; fails before any work where the product is not there.
+    """Choose the plans to build; fails before any work if the product is missing.
 
     Raises:
         ConfigError: unknown target or settings.
         DependencyError: the product is not installed.
-        EngineError: it does not load, or is of a version this code was not written for.
+        EngineError: it does not load, or has a version that is not supported.
     """
     from advcal_edge.export.target import load_target, words
 
@@ -185,11 +185,11 @@ def prepare_plans(bundle: Bundle, options: ExportOptions) -> PlanRequest:
 
 
 def choose_product(name: str, *, named: bool) -> Product:
-    """The product asked for; where a bare `--trt` finds TensorRT-RTX alone, the error says how to use that.
+    """The requested product; if a bare `--trt` finds only TensorRT-RTX, the error says how to use that.
 
     Raises:
         DependencyError: it is not installed.
-        EngineError: it does not load, or is of a version this code was not written for.
+        EngineError: it does not load, or has a version that is not supported.
     """
     try:
         return find_product(name)

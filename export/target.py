@@ -1,4 +1,4 @@
-"""What to build plans for: a preset that comes with the package, or a TOML file like it that a user wrote."""
+"""Build targets: a preset of the package, or a user's TOML file of the same form."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Hardware = Literal["none", "ampere+", "same-capability"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Settings of a build; lists are words joined by commas, since that is how they are written on a command line."""
+    """Settings of a build; lists are comma-separated, as on the command line."""
 
     product: ProductName = "tensorrt"
     precisions: str = ""  # forward plans; empty: of every graph in the bundle
-    gradient: bool = True  # a plan of the backward graph too, for attacks on the device
-    batch: str = "1,8,32"  # samples: smallest, the one to be fastest at, largest
+    gradient: bool = True  # also build a plan of the backward graph, for attacks on the device
+    batch: str = "1,8,32"  # samples: smallest, optimal, largest
     memory: int | None = None  # MiB that the builder may use
     deterministic: bool = False
     version_compatible: bool = False
@@ -34,10 +34,10 @@ class Target:
     capabilities: str = ""  # TensorRT-RTX: compute capabilities like `8.6, 8.9`; empty: 8.0 and later
 
     def options(self) -> BuildOptions:
-        """The same, checked and typed.
+        """The same settings, checked and typed.
 
         Raises:
-            ConfigError: a batch that is none, or settings that exclude each other.
+            ConfigError: an invalid batch, or settings that exclude each other.
         """
         if self.product == "tensorrt_rtx" and self.hardware != "none":
             raise ConfigError(
@@ -76,7 +76,7 @@ class BuildOptions:
 
 
 def load_target(name: str | None, settings: Sequence[Layer] = ()) -> Target:
-    """Preset or file `name`, defaults where there is none, overridden by `settings`.
+    """Preset or file `name`, or the defaults, overridden by `settings`.
 
     Raises:
         ConfigError: neither a preset nor a file, unknown keys, or values of the wrong type.
@@ -85,10 +85,10 @@ def load_target(name: str | None, settings: Sequence[Layer] = ()) -> Target:
 
 
 def find_preset(name: str) -> Path:
-    """Path of a preset of this package, or of a user's own file.
+    """Path of a preset of this package, or of a user's file.
 
     Raises:
-        ConfigError: neither.
+        ConfigError: neither exists.
     """
     if name in PRESETS:
         return Path(str(files("advcal_edge.export") / "presets" / f"{name}.toml"))
@@ -104,7 +104,7 @@ def parse_batch(text: str) -> tuple[int, int, int]:
     """Read `1,8,32`.
 
     Raises:
-        ConfigError: not three whole numbers that grow.
+        ConfigError: not three ascending whole numbers.
     """
     parts = words(text)
     if len(parts) == 3 and all(re.fullmatch("[0-9]{1,9}", part) for part in parts):
@@ -118,14 +118,14 @@ def parse_capability(text: str) -> Capability:
     """Read `8.6`.
 
     Raises:
-        ConfigError: no compute capability.
+        ConfigError: not a compute capability.
     """
-    found = re.fullmatch(r"([0-9]{1,3})\.([0-9])", text)
-    if found is None:
+    match = re.fullmatch(r"([0-9]{1,3})\.([0-9])", text)
+    if match is None:
         raise ConfigError(f"`{text}` is no compute capability; expected one like `8.6`")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Words between commas."""
+    """Split at commas."""
     return tuple(word.strip() for word in text.split(",") if word.strip())

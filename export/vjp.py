@@ -1,12 +1,12 @@
 """The gradient graph: x (n, ...) and v (n, d) to z (n, d) and g = J^T v (n, ...), with a dynamic batch.
 
-With v = dL/dz it gives dL/dx for every loss L there is on embeddings, so that one graph serves every attack where no
-torch is installed. Tracing autograd under fake tensors whose first size is symbolic is what keeps the batch dynamic;
-`torch.func.vjp` freezes it.
+With v = dL/dz it gives dL/dx for any loss L on embeddings, so that one graph serves every attack where torch is not
+installed. The batch stays dynamic because autograd is traced under fake tensors with a symbolic first size;
+`torch.func.vjp` would fix it.
 
-Backward operators are spelled out in plain forward ones, so that a gradient is a graph any runtime can take. What is
-left are matrix products, convolutions, elementwise arithmetic and means: no scatter, no operator that exists only for
-training, and no second output of LayerNormalization, of which TensorRT reads only the first.
+Backward operators are decomposed into plain forward ones, so that any runtime can run the gradient. The result has
+matrix products, convolutions, elementwise arithmetic and means: no scatter, no operator that exists only for training,
+and no second output of LayerNormalization, of which TensorRT reads only the first.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def export_vjp(module: nn.Module, spec: TensorSpec, embedding_dim: int, path: Pa
             )
     except ExportError:
         raise
-    except Exception as error:  # the exporter raises whatever the module's own code raises
+    except Exception as error:  # the exporter passes on exceptions of the module's code
         raise trace_error(module, error) from error
     if program is None:
         raise ExportError(f"`{type(module).__name__}` cannot be exported: the exporter returned nothing")
@@ -85,7 +85,7 @@ def pull_back(module: nn.Module, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def trace_program(module: nn.Module, x: Tensor, v: Tensor) -> ExportedProgram:
-    """Forward and backward of a frozen module as one program of forward operators."""
+    """Trace forward and backward of a frozen module as one program of forward operators."""
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     fakes = [fake_batch(mode, tensor, name) for name, tensor in (("x", x), ("v", v))]
     # the flash kernel's backward has no translation to ONNX; the math kernel is matrix products and a softmax
@@ -104,17 +104,17 @@ def trace_program(module: nn.Module, x: Tensor, v: Tensor) -> ExportedProgram:
 
 
 def fake_batch(mode: FakeTensorMode, tensor: Tensor, name: str) -> Tensor:
-    """A stand-in for `tensor` without data, whose first size is a symbol."""
+    """A fake tensor in place of `tensor`, with a symbolic first size."""
     sizes = [DimDynamic.DYNAMIC] + [DimDynamic.STATIC] * (tensor.ndim - 1)
     context: StatelessSymbolicContext[Any, Any] = StatelessSymbolicContext(dynamic_sizes=sizes)
     return mode.from_tensor(tensor, source=ConstantSource(name), symbolic_context=context)
 
 
 def backward_decompositions() -> Table:
-    """Table to trace a backward pass with; it knows that of convolution, GELU and softmax, and keeps LayerNorm's."""
+    """Decompositions for a backward pass: convolution, GELU and softmax; LayerNorm's is kept."""
     table: Table = dict(core_aten_decompositions())
     table.pop(aten.native_layer_norm.default, None)  # stays one operator in the forward half
-    table.pop(aten.native_layer_norm_backward.default, None)  # the table's own would read mean and deviation off it
+    table.pop(aten.native_layer_norm_backward.default, None)  # it would need the forward operator's mean and deviation
     table[aten.convolution_backward.default] = convolve_back
     table[aten.gelu_backward.default] = gelu_back
     table[aten._safe_softmax.default] = softmax
@@ -141,7 +141,7 @@ def convolve_back(
     """
     if transposed or mask[1] or mask[2]:
         raise ExportError("only the input's gradient of a plain convolution exports; freeze the parameters")
-    missing = [  # rows the strided windows never reached; the transposed convolution has to add them again
+    missing = [  # rows that strided windows do not reach; the transposed convolution must add them again
         int(x.shape[2 + i])
         - ((int(grad.shape[2 + i]) - 1) * stride[i] - 2 * padding[i] + dilation[i] * (int(weight.shape[2 + i]) - 1) + 1)
         for i in range(weight.ndim - 2)
@@ -163,13 +163,13 @@ def gelu_back(grad: Tensor, x: Tensor, *, approximate: str = "none") -> Tensor:
 
 
 def softmax(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
-    """Plain softmax for the one that guards against rows masked out whole, which these encoders do not have."""
+    """Plain softmax, in place of the one that handles fully masked rows, which these encoders do not have."""
     out: Tensor = aten._softmax.default(x, dim, False)
     return out
 
 
 def spell_out_layer_norm_back(traced: fx.GraphModule) -> fx.GraphModule:
-    """Replace each LayerNorm backward by arithmetic on its input, in place; mean and deviation are computed anew.
+    """Replace each LayerNorm backward by arithmetic on its input, in place; mean and deviation are computed again.
 
     Raises:
         ExportError: a LayerNorm over more than the last axis.
@@ -180,7 +180,7 @@ def spell_out_layer_norm_back(traced: fx.GraphModule) -> fx.GraphModule:
         grad, x, shape, mean, _, weight, _, _ = node.args
         if len(shape) != 1:
             raise ExportError(f"LayerNorm over {list(shape)}; only a norm over the last axis exports its gradient")
-        eps = mean.args[0].args[4]  # mean is output 1 of the forward operator, which holds eps
+        eps = mean.args[0].args[4]  # mean is output 1 of the forward operator, which has eps
         with traced.graph.inserting_before(node):
             back = layer_norm_back(traced.graph, grad, x, weight, eps)
         for user in list(node.users):

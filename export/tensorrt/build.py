@@ -1,4 +1,4 @@
-"""One plan from one ONNX graph, by TensorRT or TensorRT-RTX: strongly typed, and held to the precision asked for."""
+"""Build one plan from one ONNX graph with TensorRT or TensorRT-RTX: strongly typed, and checked for its precision."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEMORY_WORDS = ("out of memory", "outofmemory", "insufficient memory", "allocati
 
 
 def find_device() -> Device | None:
-    """The CUDA device of this machine; None where there is none, which TensorRT-RTX builds without."""
+    """The CUDA device of this machine; None without one, which TensorRT-RTX does not need for building."""
     try:
         cuda = Cuda()
         return Device(cuda.device_name(), cuda.compute_capability())
@@ -43,11 +43,11 @@ def build_plan(
 ) -> EngineMetadata:
     """Build the ONNX file `graph`, named like `forward.fp16.onnx`, into the plan `target` with its metadata beside it.
 
-    TF32 is off. Where this machine has a device the plan is opened again and its layers are read; where it has none,
-    the metadata say that the precision is that of the typed network.
+    TF32 is off. If this machine has a device the plan is opened again and its layers are read; without one, the
+    metadata state that the precision is that of the typed network.
 
     Raises:
-        ConfigError: a file name that no bundle gives to a graph, or options that the product does not have.
+        ConfigError: a file name that is not that of a graph in a bundle, or options that the product does not have.
         ExportError: the graph is rejected, memory runs out, or the precision is not achieved.
         EngineError: TensorRT without a CUDA device.
     """
@@ -55,13 +55,13 @@ def build_plan(
     kind, precision = named(graph)
     device = find_device()
     if device is None and product.name == "tensorrt":
-        Cuda()  # says why there is none
+        Cuda()  # raises if there is none
     start = time.perf_counter()
     data, network, config = build(product, graph, options, timing_cache)
     if options.deterministic and product.name == "tensorrt_rtx" and build(product, graph, options, None)[0] != data:
         raise ExportError(f"{product} built `{graph.name}` twice and the plans differ; `--deterministic` was asked for")
     seconds = time.perf_counter() - start
-    kept = store_timings(product, config, timing_cache)  # before anything can refuse the plan: it was measured
+    kept = store_timings(product, config, timing_cache)  # before a refusal, since timings were measured
     wanted = product_precisions(product.module, network)
     achieved, evidence = check_precision(product, device, data, precision, wanted)
     metadata = EngineMetadata(
@@ -94,7 +94,7 @@ def build_plan(
 
 
 def build(product: Product, graph: Path, options: BuildOptions, cache: Path | None) -> tuple[bytes, Any, Any]:
-    """The plan's bytes, with network and configuration to ask."""
+    """The plan's bytes, and the network and configuration for queries."""
     log = collecting_log(product.module)
     builder = product.module.Builder(log)
     network = read_network(product, builder, log, graph)
@@ -107,7 +107,7 @@ def build(product: Product, graph: Path, options: BuildOptions, cache: Path | No
     except MemoryError as error:
         log.errors.append(f"out of memory {error}")
         plan = None
-    del timings  # which the configuration may only have borrowed
+    del timings  # the configuration may only reference them
     if plan is None:
         raise build_error(product, graph, options, log.errors)
     return bytes(plan), network, config
@@ -117,8 +117,8 @@ def configure(product: Product, builder: Any, network: Any, options: BuildOption
     """Flags, memory and batch profile of a build."""
     module = product.module
     config = builder.create_builder_config()
-    config.clear_flag(module.BuilderFlag.TF32)  # on by default, and then fp32 products store_timings 10 bits of 23
-    config.profiling_verbosity = module.ProfilingVerbosity.DETAILED  # without it the inspector tells names only
+    config.clear_flag(module.BuilderFlag.TF32)  # on by default; fp32 products would then keep 10 of 23 mantissa bits
+    config.profiling_verbosity = module.ProfilingVerbosity.DETAILED  # otherwise the inspector only gives names
     if options.version_compatible:
         config.set_flag(module.BuilderFlag.VERSION_COMPATIBLE)
     if options.hardware != "none":
@@ -144,7 +144,7 @@ def set_capabilities(product: Product, config: Any, options: BuildOptions) -> No
     """Compile for named compute capabilities.
 
     Raises:
-        ConfigError: one that the product does not know.
+        ConfigError: a capability that the product does not know.
     """
     known = product.module.ComputeCapability.__members__
     config.num_compute_capabilities = len(options.capabilities)
@@ -170,10 +170,10 @@ def set_flags(module: Any, config: Any) -> tuple[str, ...]:
 
 
 def named(graph: Path) -> tuple[str, str]:
-    """Kind and precision of the graph that a bundle keeps under this name.
+    """Kind and precision of the graph that has this name in a bundle.
 
     Raises:
-        ConfigError: no bundle keeps a graph under this name.
+        ConfigError: no graph in a bundle has this name.
     """
     name = f"onnx/{graph.name}"
     if name == BACKWARD_GRAPH:
@@ -185,7 +185,7 @@ def named(graph: Path) -> tuple[str, str]:
 
 
 def build_error(product: Product, graph: Path, options: BuildOptions, errors: list[str]) -> ExportError:
-    """What to tell the user when the builder gives up."""
+    """The error when a build fails."""
     text = " ".join(errors).lower()
     if any(word in text for word in MEMORY_WORDS):
         allowed = "all there is" if options.memory is None else f"{options.memory} MiB"

@@ -1,8 +1,8 @@
-"""Whether a plan has the precision that was asked for: by the types of its network, and by the layers of the engine.
+"""Check that a plan has the requested precision, by the types of its network and by the layers of the engine.
 
 The layers come from the engine inspector's JSON. TensorRT 10 gives each tensor of a layer one text, `Format/Datatype`;
-TensorRT 11 splits it into `Format` and `DataType` (its migration guide). Layers that were fused name the operators of
-the graph they came from in `Metadata`.
+TensorRT 11 splits it into `Format` and `DataType` (its migration guide). Fused layers list the operators of their
+source graph in `Metadata`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ REDUCED = frozenset(PRECISIONS) - {"fp32"}
 def check_precision(
     product: Product, device: Device | None, data: bytes, precision: str, wanted: dict[str, str]
 ) -> tuple[Achieved, str]:
-    """What precision was achieved, and what says so.
+    """The precision that was achieved, and the evidence for it.
 
     Raises:
-        ExportError: it is not what was asked for.
+        ExportError: it is not the requested precision.
     """
     reduced = [node for node, kind in wanted.items() if kind == precision]
     strange = sorted(set(wanted.values()) - {precision, "fp32"})
@@ -49,11 +49,11 @@ def check_precision(
         raise ExportError(
             f"precision cannot be asserted: {product} tells no types of the {len(layers)} layers it built"
         )
-    return Achieved(precision, wanted), "network"  # TensorRT-RTX chooses kernels when a plan is first run
+    return Achieved(precision, wanted), "network"  # TensorRT-RTX chooses kernels at the first run of a plan
 
 
 def inspect(product: Product, data: bytes) -> str:
-    """The engine inspector's JSON about a plan, with shapes settled: without, TensorRT 10 tells no types.
+    """The engine inspector's JSON of a plan, with shapes set: otherwise TensorRT 10 gives no types.
 
     Raises:
         ExportError: the plan that was just built does not load.
@@ -61,11 +61,11 @@ def inspect(product: Product, data: bytes) -> str:
     module, log = product.module, collecting_log(product.module)
     runtime = module.Runtime(log)
     if hasattr(runtime, "engine_host_code_allowed"):
-        runtime.engine_host_code_allowed = True  # it was built a moment ago, by this process
+        runtime.engine_host_code_allowed = True  # this process has just built it
     engine = runtime.deserialize_cuda_engine(data)
     if engine is None:
         raise ExportError(f"{product} does not load the plan it just built: {reason(log)}")
-    # without memory for activations, since nothing is run
+    # without memory for activations, since nothing runs
     context = engine.create_execution_context(module.ExecutionContextAllocationStrategy.USER_MANAGED)
     if context is None:
         raise ExportError(f"{product} cannot inspect the plan it just built: {reason(log)}")
@@ -80,13 +80,13 @@ def inspect(product: Product, data: bytes) -> str:
 
 
 def reason(log: Any) -> str:
-    """What the product said went wrong."""
+    """The product's error message."""
     return next(iter(log.errors), "it gives no reason")
 
 
 @dataclass(frozen=True, slots=True)
 class EngineLayer:
-    """One kernel of a plan: precisions of what it reads, holds and writes, and the graph's operators it does."""
+    """One kernel of a plan: precisions of its inputs, weights and outputs, and the graph's operators it computes."""
 
     name: str
     kind: str
@@ -97,17 +97,17 @@ class EngineLayer:
 
 @dataclass(frozen=True, slots=True)
 class Achieved:
-    """What the matrix products of a graph became; `layers` has those that could be found."""
+    """Precisions of a graph's matrix products; `layers` has those that were identified."""
 
     precision: str
     layers: Mapping[str, str]
 
 
 def read_layers(document: str) -> tuple[EngineLayer, ...]:
-    """Layers of the inspector's engine information, of either version.
+    """Layers in the inspector's engine information, of either version.
 
     Raises:
-        ExportError: it is no such document, or was made without detailed profiling verbosity.
+        ExportError: malformed, or made without detailed profiling verbosity.
     """
     try:
         layers = json.loads(document)["Layers"]
@@ -122,20 +122,20 @@ def read_layers(document: str) -> tuple[EngineLayer, ...]:
 
 
 def read_layer(layer: Mapping[str, Any]) -> EngineLayer:
-    """One layer."""
-    found = frozenset(precision for text in datatypes(layer) if (precision := precision_of(text)) is not None)
+    """Read one layer."""
+    precisions = frozenset(precision for text in datatypes(layer) if (precision := precision_of(text)) is not None)
     metadata = str(layer.get("Metadata", ""))
     return EngineLayer(
         str(layer["Name"]),
         str(layer.get("LayerType", "")),
         str(layer.get("TacticName", "")),
-        found,
+        precisions,
         frozenset(NODE.findall(metadata)),
     )
 
 
 def datatypes(layer: Mapping[str, Any]) -> Iterator[str]:
-    """The texts that tell types: of inputs, outputs and weights."""
+    """The texts that contain types: of inputs, outputs and weights."""
     for tensor in (*layer.get("Inputs", ()), *layer.get("Outputs", ())):
         yield str(tensor.get("DataType", tensor.get("Format/Datatype", "")))
     weights = layer.get("Weights")
@@ -144,19 +144,19 @@ def datatypes(layer: Mapping[str, Any]) -> Iterator[str]:
 
 
 def precision_of(text: str) -> str | None:
-    """`fp16` for `Half` or `Row major linear FP16 format`; None for integers, booleans and shapes not settled."""
+    """`fp16` for `Half` or `Row major linear FP16 format`; None for integers, booleans and unset shapes."""
     return next((name for name, pattern in WORDS if pattern.search(text)), None)
 
 
 def compare_layers(asked: str, wanted: Mapping[str, str], layers: Sequence[EngineLayer]) -> Achieved:
     """Compare a plan's layers with the types its graph gives the matrix products in `wanted`.
 
-    A product is kept where some kernel that does it reads or writes in its precision; what no kernel names, or names
-    without saying types, is left out, so that `layers` may come back empty. Where kernels do say types, at least one
-    must show the precision asked for.
+    A product counts if some kernel that computes it reads or writes in its precision. A product that no kernel names,
+    or only without types, is left out, so that `layers` may come back empty. If kernels do state types, at least one
+    must show the requested precision.
 
     Raises:
-        ExportError: a product runs in another precision, or TF32 where fp32 was asked for.
+        ExportError: a product runs in another precision, or in TF32 although fp32 was requested.
     """
     seen: dict[str, set[str]] = {}
     for layer in layers:
@@ -183,15 +183,15 @@ def compare_layers(asked: str, wanted: Mapping[str, str], layers: Sequence[Engin
 
 
 def shows(asked: str, wanted: Mapping[str, str], known: Mapping[str, set[str]], layers: Sequence[EngineLayer]) -> bool:
-    """Whether a product has the precision asked for, or, where layers name no operators, any layer."""
+    """Does a product have the requested precision or, if layers do not name operators, any layer?"""
     return any(wanted[node] == asked for node in known) if known else any(asked in layer.precisions for layer in layers)
 
 
 def check_full(layers: Sequence[EngineLayer]) -> None:
-    """Refuse reduced precision in a plan that should have none.
+    """Refuse reduced precision in an fp32 plan.
 
     Raises:
-        ExportError: a kernel reads or writes it, or is one of TF32.
+        ExportError: a kernel reads or writes it, or uses TF32.
     """
     for layer in layers:
         reduced = layer.precisions & REDUCED
@@ -201,5 +201,5 @@ def check_full(layers: Sequence[EngineLayer]) -> None:
 
 
 def count(wanted: Mapping[str, str], precision: str) -> int:
-    """How many products have a precision."""
+    """Number of products with a precision."""
     return sum(kind == precision for kind in wanted.values())

@@ -1,4 +1,4 @@
-"""An ONNX graph as a strongly typed network: read by the product's parser, and which type each matrix product has."""
+"""Parse an ONNX graph into a strongly typed network, and find the type of each matrix product."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ PASSED_THROUGH = ("SHUFFLE", "CAST", "IDENTITY", "SLICE", "SQUEEZE", "UNSQUEEZE"
 
 
 def read_network(product: Product, builder: Any, log: Any, graph: Path) -> Any:
-    """Look into `graph`, then parse it into a network whose types are those of the graph and no other.
+    """Check `graph`, then parse it into a network whose types are exactly those of the graph.
 
     Raises:
-        EngineError: it names files or operators of its own, or grows beyond the limits; the parser never sees it.
+        EngineError: it names external files or operators, or exceeds the limits; the parser then never reads it.
         ExportError: the parser rejects it; the message names operator and reason.
     """
     check_graph(EngineFile.of(graph))
@@ -32,8 +32,8 @@ def read_network(product: Product, builder: Any, log: Any, graph: Path) -> Any:
     network = builder.create_network(1 << int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = module.OnnxParser(network, log)
     if not parser.parse_from_file(str(graph)):
-        found = [parser.get_error(index) for index in range(parser.num_errors)]
-        first = found[0] if found else None
+        errors = [parser.get_error(index) for index in range(parser.num_errors)]
+        first = errors[0] if errors else None
         where = f" at `{first.node_name() or first.node_operator()}`" if first is not None else ""
         reason = first.desc().strip() if first is not None else "it gives no reason"
         raise ExportError(
@@ -43,23 +43,23 @@ def read_network(product: Product, builder: Any, log: Any, graph: Path) -> Any:
 
 
 def product_precisions(module: Any, network: Any) -> dict[str, str]:
-    """Precision of each matrix product, by its name in the graph; of quantised values, what was dequantised."""
+    """Precision of each matrix product, by its name in the graph; for quantised values, that before dequantisation."""
     kinds = {getattr(module.LayerType, name) for name in PRODUCTS if hasattr(module.LayerType, name)}
     makers = {}
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     for layer in layers:
         for index in range(layer.num_outputs):
             makers[layer.get_output(index).name] = layer
-    found = {}
+    precisions = {}
     for layer in layers:
         if layer.type in kinds:
             name = next(iter(NODE.findall(str(layer.metadata))), str(layer.name))
-            found[name] = input_precision(module, makers, layer)
-    return found
+            precisions[name] = input_precision(module, makers, layer)
+    return precisions
 
 
 def input_precision(module: Any, makers: dict[str, Any], product: Any) -> str:
-    """The type of what a product reads first, looked for behind a dequantisation and what only moves values."""
+    """The type of a product's first input, traced through a dequantisation and operators that only move values."""
     tensor = product.get_input(0)
     moves = {getattr(module.LayerType, name) for name in PASSED_THROUGH if hasattr(module.LayerType, name)}
     maker = makers.get(tensor.name)
@@ -71,9 +71,9 @@ def input_precision(module: Any, makers: dict[str, Any], product: Any) -> str:
 
 
 def break_fusions(module: Any, network: Any) -> int:
-    """Make every softmax and norm an output as well, so that no kernel can swallow it; how many there are.
+    """Make every softmax and norm an output, so that it cannot be fused into a kernel; returns their number.
 
-    Fused attention has been wrong where its parts were right (TensorRT issue 4837).
+    Fused attention has been wrong although its parts were right (TensorRT issue 4837).
     """
     added = 0
     for layer in list(unfused(module, network)):
@@ -85,7 +85,7 @@ def break_fusions(module: Any, network: Any) -> int:
 
 
 def unfused(module: Any, network: Any) -> Iterator[Any]:
-    """The layers that fused attention and fused norms are made of."""
+    """The layers that fused attention and fused norms consist of."""
     kinds = {getattr(module.LayerType, name) for name in UNFUSED}
     for index in range(network.num_layers):
         layer = network.get_layer(index)

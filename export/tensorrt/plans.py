@@ -52,7 +52,7 @@ def build_plans(
     *,
     report: Callable[[str], None] = lambda name: None,
 ) -> tuple[Bundle, tuple[BuiltPlan, ...]]:
-    """Build a plan from each of `graphs`, names in the bundle, into `engines/`; those of the same kind are replaced.
+    """Build a plan from each of `graphs`, names in the bundle, into `engines/`; plans of the same kind are replaced.
 
     Raises:
         ConfigError: nothing to build.
@@ -78,14 +78,14 @@ def build_plans(
 
 
 def plan_name(metadata: EngineMetadata) -> str:
-    """`<gpu>-trt<version>-<sha8>.plan`; `any` for a plan that was built without a device."""
+    """`<gpu>-trt<version>-<sha8>.plan`; `any` for a plan built without a device."""
     place = "any" if metadata.device is None else slug(metadata.device.name)
     product = "trt" if metadata.product == "tensorrt" else "rtx"
     return f"{place}-{product}{dotted(metadata.version)}-{metadata.sha256[:8]}.plan"
 
 
 def superseded(bundle: Bundle, plan: BuiltPlan) -> list[str]:
-    """Files of earlier plans that were built from the same graph for the same target: nobody would choose them."""
+    """Files of earlier plans from the same graph for the same target, which are now obsolete."""
 
     def target(metadata: EngineMetadata) -> tuple[object, ...]:
         return metadata.graph, metadata.product, metadata.version, metadata.device, metadata.targets
@@ -99,7 +99,7 @@ def superseded(bundle: Bundle, plan: BuiltPlan) -> list[str]:
 
 
 def rebuild_plan(bundle: Bundle, product: Product, metadata: EngineMetadata, folder: Path) -> Path:
-    """Build a plan again into `folder`, from the bundle's graph with the same options and no timings.
+    """Build a plan again into `folder`, from the bundle's graph with the same options and without timings.
 
     Raises:
         ExportError: it cannot be built.

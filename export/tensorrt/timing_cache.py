@@ -1,4 +1,4 @@
-"""How long each kernel took when a plan was built before: kept beside the bundle, so that builds are fast and alike."""
+"""Kernel timings of earlier builds, stored next to the bundle, which make builds fast and reproducible."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from advcal_edge.storage import read_bytes, sha256_bytes, write_atomic
 
 
 def cache_path(bundle: Path, product: Product, device: Device | None) -> Path:
-    """Where the timings of a product on a device are kept: beside the bundle, since they are not part of it."""
+    """Path of the timings of a product on a device: next to the bundle, since they are not part of it."""
     place = "any" if device is None else slug(device.name)
     resolved = bundle.resolve()
     return resolved.with_name(f"{resolved.name}.timing") / f"{place}-{product.name}{dotted(product.version)}.cache"
@@ -26,14 +26,14 @@ def slug(name: str) -> str:
 
 
 def attach_timings(product: Product, config: Any, path: Path | None, *, deterministic: bool) -> Any:
-    """Give a build the timings in `path`; `deterministic` forbids it to measure anything that is not in them.
+    """Give a build the timings in `path`; with `deterministic` it may not measure anything else.
 
-    What is returned must live as long as the build.
+    The return value must live as long as the build.
 
-    TensorRT-RTX times nothing while building, so it is given none.
+    TensorRT-RTX measures nothing while building, so it gets none.
 
     Raises:
-        ExportError: the file is unusable, or there is none to be deterministic with.
+        ExportError: the file is unusable, or is missing although `deterministic` is set.
     """
     module = product.module
     if product.name == "tensorrt_rtx":
@@ -62,7 +62,7 @@ def attach_timings(product: Product, config: Any, path: Path | None, *, determin
 
 
 def store_timings(product: Product, config: Any, path: Path | None) -> str | None:
-    """Write what a build has learnt back to `path`; its sha256, None where nothing was timed."""
+    """Write the timings of a build back to `path`; returns their sha256, None if nothing was measured."""
     if product.name == "tensorrt_rtx":
         return None
     data = bytes(config.get_timing_cache().serialize())
