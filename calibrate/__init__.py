@@ -1,4 +1,4 @@
-"""From a frozen encoder and labelled frames to a bundle: data, adapters, objectives, training, figures.
+"""From a frozen encoder and labelled frames to a bundle: data, adapters, objectives, training, evaluation.
 
 Called, the package runs `advcal_edge.calibrate.run.calibrate`.
 """

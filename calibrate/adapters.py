@@ -1,8 +1,8 @@
-"""What may be trained around or inside a frozen encoder: nothing, a head, low-rank updates, or several of them.
+"""Trainable parts around or inside a frozen encoder: none, a head, low-rank updates, or several of them.
 
-Low-rank updates (Hu et al. 2021, arXiv 2106.09685) are parametrizations. The stored weight stays where it is, untouched
-and frozen; what the module computes with is W + (alpha / r) B A. Removing the parametrization leaves that sum behind:
-the merged encoder costs an engine nothing.
+Low-rank updates (Hu et al. 2021, arXiv 2106.09685) are parametrizations. The stored weight stays unchanged and frozen;
+the module computes with W + (alpha / r) B A. Removing the parametrization leaves that sum, so the merged encoder costs
+an engine nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class AdaptedModule(nn.Module):
     """Physical x (n, ...) -> z (n, d) of unit norm: head(trunk(x)) / |head(trunk(x))|.
 
     Raises:
-        ConfigError: the trunk has an adapter already: the encoder handed out the same module twice.
+        ConfigError: the trunk already has an adapter: the encoder returned the same module twice.
     """
 
     def __init__(self, trunk: nn.Module) -> None:
@@ -51,12 +51,12 @@ class AdaptedModule(nn.Module):
         return self.readout(self.trunk(x))
 
     def readout(self, features: Tensor) -> Tensor:
-        """The trunk's output (n, d) through head and normalisation."""
+        """Apply head and normalisation to the trunk's output (n, d)."""
         return F.normalize(self.head(features), dim=-1)
 
 
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that training may change, by name."""
+    """The trainable parameters, by name."""
     return {name: value for name, value in module.named_parameters() if value.requires_grad}
 
 
@@ -67,14 +67,14 @@ def embed_all(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 Attach = Callable[[AdaptedModule, AdapterConfig, int, torch.Generator], None]
-"""Adds a part to a module, given its settings, the width d of the embedding and a random stream."""
+"""Adds a part to a module, given its settings, the width d of the embedding and a random generator."""
 
 ADAPTERS: dict[str, Attach] = {}
-"""By kind; `adapter` fills it. Every part computes the identity until it is trained."""
+"""By kind; filled by `adapter`. Every part computes the identity until it is trained."""
 
 
 def adapter(kind: AdapterKind) -> Callable[[Attach], Attach]:
-    """Register a function as what `adapter.kind` means by `kind`."""
+    """Register a function as the implementation of `kind` in `adapter.kind`."""
 
     def register(attach: Attach) -> Attach:
         ADAPTERS[kind] = attach
@@ -84,7 +84,7 @@ def adapter(kind: AdapterKind) -> Callable[[Attach], Attach]:
 
 
 def attach_adapter(trunk: nn.Module, config: AdapterConfig, embedding_dim: int, seed: int) -> AdaptedModule:
-    """Take `trunk` over, freeze it, and add the parts of `config`, which compute the identity until they are trained.
+    """Take ownership of `trunk`, freeze it, and add the parts of `config`, which start as the identity.
 
     Raises:
         ConfigError: an unknown part.
@@ -97,7 +97,7 @@ def attach_adapter(trunk: nn.Module, config: AdapterConfig, embedding_dim: int, 
 
 @adapter("identity")
 def attach_identity(model: AdaptedModule, config: AdapterConfig, dim: int, generator: torch.Generator) -> None:
-    """Leave `model` as it is: the control, beside which any gain or loss is the machinery's."""
+    """Leave `model` unchanged: the control experiment, in which nothing is trained."""
 
 
 class ResidualHead(nn.Module):
@@ -114,7 +114,7 @@ class ResidualHead(nn.Module):
 
 def linear_head(dim: int) -> nn.Linear:
     """d -> d with bias, starting as the identity (the head of UniBind, arXiv 2403.12532)."""
-    with torch.random.fork_rng(devices=[]):  # its random start is thrown away and may not change a seeded run
+    with torch.random.fork_rng(devices=[]):  # its random initialisation is discarded and must not change a seeded run
         head = nn.Linear(dim, dim)
     with torch.no_grad():
         head.weight.copy_(torch.eye(dim))
@@ -126,7 +126,7 @@ def linear_head(dim: int) -> nn.Linear:
 def attach_head(model: AdaptedModule, config: AdapterConfig, dim: int, generator: torch.Generator) -> None:
     """Give `model` a trainable head of `config.head_rank`, or a full one for rank 0.
 
-    Cheap, and alone weak: what an attack destroys before the head, no head restores.
+    Cheap, but weak on its own: a head cannot restore what an attack destroys before it.
     """
     model.head = ResidualHead(dim, config.head_rank, generator) if config.head_rank else linear_head(dim)
 
@@ -146,7 +146,7 @@ class LowRank(nn.Module):
 
 
 class Offset(nn.Module):
-    """W + D with D zero at the start, for vectors, which have no rank to save."""
+    """W + D with D zero at the start, for vectors, for which a low rank saves nothing."""
 
     def __init__(self, shape: torch.Size) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class Offset(nn.Module):
 
 @adapter("lora")
 def attach_lora(model: AdaptedModule, config: AdapterConfig, dim: int, generator: torch.Generator) -> None:
-    """Update every linear map of the trunk and, as `config` says, its patch convolution and layer norms."""
+    """Update every linear map of the trunk and, if `config` says so, its patch convolution and layer norms."""
     for module in list(model.trunk.modules()):
         for name in updated_weights(module, config):
             weight: Tensor = getattr(module, name)
@@ -171,7 +171,7 @@ def attach_lora(model: AdaptedModule, config: AdapterConfig, dim: int, generator
 
 
 def updated_weights(module: nn.Module, config: AdapterConfig) -> tuple[str, ...]:
-    """Names of the weights of `module` that get a low-rank update; multi-head attention keeps three in one."""
+    """Names of the weights of `module` that get a low-rank update; multi-head attention has three in one."""
     if isinstance(module, nn.MultiheadAttention):
         return ("in_proj_weight",) if module.in_proj_weight is not None else ()
     if isinstance(module, nn.Linear):
@@ -183,7 +183,7 @@ def updated_weights(module: nn.Module, config: AdapterConfig) -> tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Adapter:
-    """Trained numbers by name, the settings that say where they go, and how many the encoder has."""
+    """Trained tensors by name, the settings that say where they belong, and the size of the encoder."""
 
     config: AdapterConfig
     state: Mapping[str, Tensor]
@@ -192,7 +192,7 @@ class Adapter:
 
     @classmethod
     def of(cls, model: AdaptedModule, config: AdapterConfig, embedding_dim: int) -> Adapter:
-        """A copy of what is trainable in `model`."""
+        """Copy the trainable parameters of `model`."""
         state = {name: value.detach().cpu().clone() for name, value in trainable(model).items()}
         total = sum(value.numel() for value in model.parameters())
         return cls(config, state, embedding_dim, total - sum(value.numel() for value in state.values()))
@@ -204,22 +204,22 @@ class Adapter:
 
     @property
     def parameters(self) -> int:
-        """Numbers trained."""
+        """Number of trained parameters."""
         return sum(value.numel() for value in self.state.values())
 
     @property
     def trainable_fraction(self) -> float:
-        """Numbers trained / parameters of the frozen encoder."""
+        """Trained parameters / parameters of the frozen encoder."""
         return self.parameters / self.encoder_parameters
 
     def to_bytes(self) -> bytes:
-        """As a safetensors file; everything but the tensors is in its metadata."""
+        """As a safetensors file; everything except the tensors is in its metadata."""
         about = {
             "config": asdict(self.config),
             "embedding_dim": self.embedding_dim,
             "encoder_parameters": self.encoder_parameters,
         }
-        # one key: safetensors writes several in random order, and equal adapters must be equal bytes
+        # one key: safetensors writes several in random order, and equal adapters must have equal bytes
         return save({name: value.contiguous() for name, value in self.state.items()}, {"adapter": json.dumps(about)})
 
     @classmethod
@@ -243,6 +243,6 @@ class Adapter:
         except ConfigError as error:
             raise NO_ADAPTER.of(path, error.message) from error
         largest = max((size for value in state.values() if value.numel() for size in value.shape), default=0)
-        if "head" in config.parts and dim > largest:  # a head is built before its numbers are looked at
+        if "head" in config.parts and dim > largest:  # a head is built before its tensors are checked
             raise NO_ADAPTER.of(path, f"`embedding_dim` {dim} is larger than any of its tensors")
         return cls(config, state, dim, parameters)

@@ -1,4 +1,4 @@
-"""Training's state after an epoch, in a folder beside the bundle to be, so that an interrupt costs one epoch."""
+"""State of the training after each epoch, in a folder next to the future bundle: an interrupt costs one epoch."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from advcal_edge.lock import hold
 from advcal_edge.storage import is_temporary, write_atomic
 from advcal_edge.tensors import Complaint, open_tensors
 
-STATE = "state.safetensors"  # numbers and, in its metadata, what they belong to: one file, hence whole or absent
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a parameter
+STATE = "state.safetensors"  # tensors, with their settings in the metadata: one file, so it is complete or absent
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # AdamW's state of a parameter
 DAMAGED = Complaint(BundleError, "is damaged", "leave out `--resume` to start over")
 
-BRIEFLY = 1.0  # seconds; a calibration takes minutes, and only a look at the lock is over sooner
+BRIEFLY = 1.0  # seconds; a calibration takes minutes, and only a check of the lock ends sooner
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Where the state of one calibration is kept; `identity` is what must not change between run and resumption."""
+    """Path of the state of one calibration; `identity` must not change between a run and its resumption."""
 
     folder: Path
     identity: Mapping[str, Any]
@@ -42,7 +42,7 @@ class Checkpoint:
         """Write the state after `epoch` whole epochs.
 
         Raises:
-            BundleError: the disk refuses.
+            BundleError: the disk cannot be written.
         """
         tensors = {f"parameter.{name}": value.detach() for name, value in parameters.items()}
         for index, slot in optimizer.state_dict()["state"].items():
@@ -51,7 +51,7 @@ class Checkpoint:
         write_atomic(self.folder / STATE, save({k: v.contiguous().clone() for k, v in tensors.items()}, metadata))
 
     def load(self, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> int:
-        """Put a saved state back and return how many epochs it had seen.
+        """Restore a saved state and return its number of epochs.
 
         Raises:
             ConfigError: nothing was saved, or by a calibration with other settings; the message names them.
@@ -78,11 +78,11 @@ class Checkpoint:
         return int(epoch)
 
     def exists(self) -> bool:
-        """Whether there is a state to resume from."""
+        """Is there a state to resume from?"""
         return (self.folder / STATE).is_file()
 
     def remove(self) -> None:
-        """Drop the state; the bundle has taken its place."""
+        """Delete the state, which the bundle replaces."""
         (self.folder / STATE).unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -99,15 +99,15 @@ class Checkpoint:
 
 
 def partial_folder(out: Path) -> Path:
-    """Where the state of a calibration to `out` is kept: `OUT.partial/`."""
+    """Path of the state of a calibration to `out`: `OUT.partial/`."""
     return out.with_name(f"{out.name}.partial")
 
 
 @contextmanager
 def reserved(out: Path) -> Iterator[None]:
-    """Be the only calibration to `out`, for as long as it takes; what killed ones have not finished is removed.
+    """Be the only calibration to `out` until the block ends; unfinished files of killed ones are removed.
 
-    Folders that the lock needed and that nothing came to lie in are removed too.
+    Folders that were made only for the lock are removed too if they stay empty.
 
     Raises:
         BundleInUseError: another process calibrates to it.
@@ -121,13 +121,13 @@ def reserved(out: Path) -> Iterator[None]:
                     path.unlink(missing_ok=True)
             yield
     finally:
-        with suppress(OSError):  # something lies in it
+        with suppress(OSError):  # it is not empty
             for parent in made:
                 parent.rmdir()
 
 
 def moments(tensors: Mapping[str, Tensor], parameters: Sequence[nn.Parameter]) -> dict[int, dict[str, Tensor]] | None:
-    """What AdamW keeps of each parameter, by its place; None where that cannot be what it wrote."""
+    """AdamW's state of each parameter, by its index; None if it cannot come from AdamW."""
     slots: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         kind, _, place = name.partition(".")
@@ -146,12 +146,12 @@ def moments(tensors: Mapping[str, Tensor], parameters: Sequence[nn.Parameter]) -
 
 
 def same(found: Tensor | None, parameter: Tensor) -> bool:
-    """Whether a tensor has the shape and the type of a parameter."""
+    """Does a tensor have the shape and the dtype of a parameter?"""
     return found is not None and found.shape == parameter.shape and found.dtype == parameter.dtype
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by dots."""
+    """Flatten nested mappings; keys are joined by dots."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):

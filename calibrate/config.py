@@ -1,4 +1,4 @@
-"""Every setting of a calibration. Defaults live here and nowhere else; they are the demo's, for two processor cores."""
+"""All settings of a calibration. Defaults are defined only here; they are the demo's, for two processor cores."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from advcal_edge.spec import MODALITIES, TensorSpec
 from advcal_edge.threat import Norm, ThreatModel
 
 AdapterKind = Literal["identity", "head", "lora"]
-"""Kinds that `adapter.kind` may join with `+`; `adapters.py` says what each does."""
+"""Kinds that `adapter.kind` may join with `+`, see `adapters.py`."""
 
 ObjectiveKind = Literal["ce", "l2", "infonce"]
-"""Kinds of `objective.kind`; `objectives.py` says what each is."""
+"""Kinds of `objective.kind`, see `objectives.py`."""
 
 SPECIAL: Mapping[str, Mapping[str, Any]] = {
-    "video": {"train": {"samples": 1200, "epochs": 5}},  # a scene takes 30 ms to render: fewer of them, seen more often
+    "video": {"train": {"samples": 1200, "epochs": 5}},  # a scene takes 30 ms to render: fewer of them, more epochs
     "event": {"train": {"samples": 1200, "epochs": 5}},
     "audio": {"train": {"samples": 1800, "epochs": 3}},
-    "imu": {"train": {"epochs": 15, "batch": 32}},  # there are 440 windows in all
+    "imu": {"train": {"epochs": 15, "batch": 32}},  # there are 440 windows in total
 }
 EPS = 4 / 255
 SMALLER_EPS: Mapping[str, float] = {"imu": 0.25 / 255}
-"""Where the usual radius in linf would be too large: 4/255 of 16 g is 4.9 m/s2, more than walking; this is 0.31."""
+"""Used where the usual radius in linf is too large: 4/255 of 16 g is 4.9 m/s2, more than walking; this is 0.31."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     modality: {"out": f"bundles/{modality}", **SPECIAL.get(modality, {})} for modality in MODALITIES
 }
-"""What a modality changes about the defaults; any other layer overrides it."""
+"""Changes to the defaults per modality; any other layer overrides them."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Where labelled frames come from."""
+    """Source of the labelled frames."""
 
     path: str | None = None
-    """Folder of class folders, or a manifest.csv; the encoder's own samples where left out."""
+    """Folder of class folders, or a manifest.csv; default: the samples that come with the encoder."""
     skip_bad: bool = False
-    """Leave unreadable files out and count them, instead of refusing the data set."""
+    """Skip unreadable files and count them, instead of refusing the data set."""
     pairs: str | None = None
     """Modality of the files in the csv's column `pair`, which show the same moments; for retrieval."""
     held_out: float = 0.25
-    """Share of a folder's samples that training never sees."""
+    """Share of a folder's samples that is held out from training."""
 
     def __post_init__(self) -> None:
         _within("data.held_out", self.held_out, 0.05, 0.9)
@@ -59,7 +59,7 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True)
 class AdapterConfig:
-    """What may change about the encoder."""
+    """What is trained in the encoder."""
 
     kind: str = "lora"
     """identity, head, lora, or several joined by `+`."""
@@ -68,9 +68,9 @@ class AdapterConfig:
     alpha: float = 4.0
     """Updates are scaled by alpha / rank."""
     stem: bool = True
-    """Update the patch convolution too."""
+    """Also update the patch convolution."""
     norms: bool = True
-    """Update the scales and shifts of the layer norms too."""
+    """Also update the scales and shifts of the layer norms."""
     head_rank: int = 0
     """Rank of the head's residual z + B A z; 0 is a full linear map that starts as the identity."""
 
@@ -93,7 +93,7 @@ class AdapterConfig:
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveConfig:
-    """What training minimises."""
+    """The loss of the training."""
 
     kind: ObjectiveKind = "ce"
     """Against the frozen centers, or against the frozen encoder's clean embeddings."""
@@ -109,12 +109,12 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True, slots=True)
 class ThreatConfig:
-    """The ball around each sample, in training and for the figures."""
+    """The ball around each sample, in training and evaluation."""
 
     norm: Norm = "linf"
     """Norm of the ball, `linf` or `l2`."""
     eps: float | None = None
-    """Radius as a fraction of the width of the input's bounds; the modality's usual one where left out."""
+    """Radius as a fraction of the width of the input's bounds; default: the modality's usual radius."""
 
     def __post_init__(self) -> None:
         if self.eps is None:
@@ -129,14 +129,14 @@ class ThreatConfig:
 
 @dataclass(frozen=True, slots=True)
 class CraftConfig:
-    """How training's adversarial examples are made."""
+    """How adversarial examples for training are made."""
 
     kind: Literal["adaptive", "static"] = "adaptive"
     """Craft through encoder and adapter at each step, or once on the frozen encoder (`--threat`)."""
     steps: int = 2
     """PGD steps per training step (adaptive)."""
     step: float = 0.8
-    """Size of one such step as a fraction of eps."""
+    """Size of one step as a fraction of eps (adaptive)."""
     static_steps: int = 10
     """PGD steps, once, on the frozen encoder (static)."""
 
@@ -148,22 +148,22 @@ class CraftConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """How long and how fast."""
+    """Length and speed of the training."""
 
     samples: int = 3000
-    """Training samples at most."""
+    """Maximum number of training samples."""
     epochs: int = 2
-    """Passes over them through the encoder."""
+    """Epochs through the encoder."""
     cached_epochs: int = 60
-    """Passes where only a head is trained on embeddings computed once (static)."""
+    """Epochs if only a head is trained on embeddings computed once (static)."""
     batch: int = 64
     """Samples per step."""
     learning_rate: float = 1e-2
-    """Peak of the schedule: a linear rise over a tenth of the steps, then a cosine to zero."""
+    """Peak learning rate: it rises linearly over a tenth of the steps, then falls to zero along a cosine."""
     head_learning_rate: float = 1e-3
-    """The same for a head, which has far more numbers than the updates inside and leaves the identity for good."""
+    """The same for a head, which has far more parameters than the updates inside and leaves the identity for good."""
     weight_decay: float = 0.01
-    """AdamW's."""
+    """Weight decay of AdamW."""
 
     def __post_init__(self) -> None:
         _within("train.samples", self.samples, 2, 10**8)
@@ -177,10 +177,10 @@ class TrainConfig:
 
 @dataclass(frozen=True, slots=True)
 class EvaluateConfig:
-    """The figures before and after."""
+    """Measurements before and after."""
 
     samples: int = 200
-    """Held-out samples to attack, at most; the table states how many there were."""
+    """Maximum number of held-out samples to attack; the table states the actual number."""
     steps: int = 20
     """Steps of PGD and of APGD."""
     queries: int = 100
@@ -194,22 +194,22 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, slots=True)
 class CalibrateConfig:
-    """All of it; TOML keys, `--set` keys and these fields carry the same names."""
+    """All settings; TOML keys, `--set` keys and these fields have the same names."""
 
     modality: str
     """Sensor of the encoder's trunk."""
     encoder: str = "bindlite"
     """Registered name, or `package.module:factory`."""
     weights: str | None = None
-    """The encoder's checkpoint, a file or a folder; none for those that bring their own."""
+    """The encoder's checkpoint, a file or a folder; None for encoders that include their weights."""
     centers: str | None = None
-    """File of semantic centers; the encoder's own, or class means of the training samples, where left out."""
+    """File of semantic centers; default: the encoder's, or else class means of the training samples."""
     out: str = "bundles/calibrated"
-    """Folder of the bundle."""
+    """Folder to write the bundle to."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     input: Mapping[str, float] = field(default_factory=dict)
-    """Settings of the sensor that preprocessing must know, like `input.rate` or `input.baseline_m`."""
+    """Sensor settings for preprocessing, like `input.rate` or `input.baseline_m`."""
     data: DataConfig = field(default_factory=DataConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -224,10 +224,10 @@ class CalibrateConfig:
         return SMALLER_EPS.get(self.modality, EPS)
 
     def threat_model(self, spec: TensorSpec) -> ThreatModel:
-        """The ball around inputs of `spec`; without a radius the usual one, in l2 with the energy of the linf ball.
+        """The ball around inputs of `spec`; the default radius is the usual one, in l2 of the same energy as in linf.
 
         Raises:
-            ConfigError: a radius beyond every input.
+            ConfigError: a radius larger than the input space.
         """
         norm, eps = self.threat.norm, self.threat.eps
         if eps is None:
@@ -251,7 +251,7 @@ class CalibrateConfig:
 
 
 def configure(layers: Sequence[Layer] = (), **settings: Any) -> CalibrateConfig:
-    """Settings over the preset of their modality: those of `layers`, lowest first, and over them the keywords.
+    """Settings over the preset of their modality: those of `layers`, lowest first, then the keyword arguments.
 
     >>> configure(modality="thermal", out="B", train={"epochs": 2}).train.epochs
     2

@@ -1,4 +1,4 @@
-"""The one module that is attacked, exported and run: frozen trunk with the adapter merged, head, L2 norm."""
+"""The module that is attacked, exported and run: frozen trunk with the adapter merged, head, L2 norm."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from advcal_edge.errors import BundleError
 
 
 def deploy_module(encoder_module: nn.Module, adapter: Adapter) -> nn.Module:
-    """Physical x (n, ...) -> z (n, d) of unit norm, frozen, in eval mode; takes `encoder_module` over.
+    """Physical x (n, ...) -> z (n, d) of unit norm, frozen, in eval mode; takes ownership of `encoder_module`.
 
     Raises:
-        BundleError: the adapter's numbers do not fit the encoder.
+        BundleError: the adapter's tensors do not fit the encoder.
     """
     model = attach_adapter(encoder_module, adapter.config, adapter.embedding_dim, seed=0)
     slots = trainable(model)
@@ -39,7 +39,7 @@ def deploy_module(encoder_module: nn.Module, adapter: Adapter) -> nn.Module:
 
 
 def _merge(model: nn.Module) -> None:
-    """Replace each parametrized weight by its present value, in place."""
+    """Replace each parametrized weight by its current value, in place."""
     for module in list(model.modules()):
         if parametrize.is_parametrized(module):
             assert isinstance(module.parametrizations, nn.ModuleDict)  # noqa: S101
@@ -48,11 +48,11 @@ def _merge(model: nn.Module) -> None:
 
 
 def module_from_bundle(bundle: Bundle, consent: Consent = NOTHING) -> nn.Module:
-    """Rebuild the deployed module (n, ...) -> (n, d) from a bundle, on the CPU; `consent` says what it may load.
+    """Rebuild the deployed module (n, ...) -> (n, d) from a bundle, on the CPU; `consent` limits what it may load.
 
     Raises:
-        BundleError: the encoder's code or weights may not be loaded, the weights are not those the bundle was
-            calibrated on, or a file is damaged.
+        BundleError: the encoder's code or weights may not be loaded, the weights differ from those of the
+            calibration, or a file is damaged.
         ConfigError: the encoder is unknown to this version.
         InputError: its checkpoint cannot be used.
     """
@@ -61,7 +61,7 @@ def module_from_bundle(bundle: Bundle, consent: Consent = NOTHING) -> nn.Module:
 
 
 def encoder_of(bundle: Bundle, consent: Consent = NOTHING) -> Encoder:
-    """The frozen encoder a bundle was calibrated on.
+    """The frozen encoder with which a bundle was calibrated.
 
     Raises:
         BundleError: its code or weights may not be loaded, or the weights have changed since.
@@ -83,7 +83,7 @@ def encoder_of(bundle: Bundle, consent: Consent = NOTHING) -> Encoder:
 
 
 def reference_runner(bundle: Bundle, consent: Consent = NOTHING) -> TorchRunner:
-    """The calibrated model of a bundle: what its engines are compared with.
+    """The calibrated model of a bundle, with which its engines are compared.
 
     Raises:
         BundleError: as for `module_from_bundle`.

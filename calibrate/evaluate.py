@@ -1,4 +1,4 @@
-"""The figures of a calibration, before and after, sample by sample: labels and retrieval, clean and under attack."""
+"""Measurements of a calibration, before and after, per sample: labels and retrieval, clean and under attack."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One module: for each column, which place (n,) the true label takes there, and how it finds paired samples.
+    """One module: per column the rank (n,) of the true label, and the recall of paired samples.
 
     A sample that is wrong without any attack counts as broken in every column.
     """
@@ -33,15 +33,15 @@ class Row:
     ranks: Mapping[str, Rank]
     classes: int
     recall: Mapping[str, Recall]
-    """`clean` and `attacked`; empty where the samples have no partners."""
+    """`clean` and `attacked`; empty if the samples have no partners."""
 
     @property
     def n(self) -> int:
-        """Samples in every column."""
+        """Number of samples in every column."""
         return len(self.ranks["clean"])
 
     def right(self, column: str, top: int = 1) -> Mask:
-        """Which samples (n,) have their label among the best `top`."""
+        """Where (n,) the label is among the best `top`."""
         right: Mask = self.ranks[column] < top
         return right
 
@@ -63,7 +63,7 @@ class Row:
                 "accuracy": self.accuracy(column),
                 "interval": self.interval(column).to_json(),
             }
-            if self.classes > TOP:  # among five labels or fewer, being in the first five says nothing
+            if self.classes > TOP:  # with five labels or fewer, top-5 is always right
                 columns[column]["top5"] = share(self.right(column, TOP))
         if self.recall:
             columns["recall"] = {name: recall.to_json() for name, recall in self.recall.items()}
@@ -72,7 +72,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResultTable:
-    """Before and after on the same samples; `budgets` says by column what the attacker was allowed."""
+    """Before and after on the same samples; `budgets` gives the attacker's budget per column."""
 
     before: Row
     after: Row
@@ -103,10 +103,10 @@ def measure(
 ) -> ResultTable:
     """Attack the frozen encoder and the calibrated one on the same samples.
 
-    `static` replays on the calibrated one what PGD found on the frozen one; every other attack sees the whole defence.
+    `static` replays PGD's inputs for the frozen module on the calibrated one; all other attacks see the whole defence.
     """
     attacks: dict[str, Attack] = {
-        "pgd": PGD(steps=config.steps, select="strongest"),  # replayed on another module, and ranked beyond the first
+        "pgd": PGD(steps=config.steps, select="strongest"),  # replayed on another module, and ranked
         "apgd": APGD(steps=config.steps),
         "square": Square(queries=config.queries),
     }
@@ -142,7 +142,7 @@ def measure_recall(
     seed: int,
     progress: Progress,
 ) -> dict[str, Recall]:
-    """Clean and attacked recall of the samples' partners; the attack treats each partner as a class of its own."""
+    """Clean and attacked recall of the samples' partners; the attack treats each partner as a separate class."""
     if probe.partner is None or len(probe) < 2:
         return {}
     centers, own = gallery(probe.partner), Probe(probe.x, np.arange(len(probe)))
@@ -160,12 +160,12 @@ def _attack(
 
 
 def _ranks(runner: TorchRunner, centers: Centers, x: NDArray[np.float32], y: NDArray[np.int64]) -> Rank:
-    """Place (n,) of each sample's own label."""
+    """Rank (n,) of each sample's own label."""
     return label_rank(centers, _embed(runner, x), y)
 
 
 def _embed(runner: TorchRunner, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """z (n, d), some samples at a time."""
+    """z (n, d), in batches."""
     parts = [runner(part) for part in np.array_split(x, max(len(x) // 200, 1))]
     z: NDArray[np.float32] = np.concatenate(parts)
     return z

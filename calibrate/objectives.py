@@ -1,8 +1,8 @@
-"""What training minimises, over embeddings of unit norm: z (n, d) of attacked or clean input through the adapter,
+"""Training losses of unit-norm embeddings: z (n, d) of attacked or clean input through the adapter,
 anchor (n, d) of the clean input through the frozen encoder alone, y (n,), and the frozen centers C (k, d).
 
-The three objectives are those that arXiv 2505.11895 names. It prints no formula for them, nor for its regulariser of
-modality-consistent alignment; the formulas below are this program's reading of the words.
+The three objectives are those named in arXiv 2505.11895. The paper gives no formula for them, nor for its regulariser
+of modality-consistent alignment; the formulas below are our interpretation of its text.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ Loss = Callable[[Tensor, Tensor, Tensor, Centers], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What training lowers, and the loss of `advcal_edge.attacks` that raises it."""
+    """A loss that training lowers, and the loss of `advcal_edge.attacks` that raises it."""
 
     loss: Loss
     attack_loss: str
 
 
 OBJECTIVES: dict[str, Objective] = {}
-"""By kind; `objective` fills it."""
+"""By kind; filled by `objective`."""
 
 
 def objective(kind: ObjectiveKind, *, attack_loss: str) -> Callable[[Loss], Loss]:
-    """Register a function as what `objective.kind` means by `kind`."""
+    """Register a function as the implementation of `kind` in `objective.kind`."""
 
     def register(loss: Loss) -> Loss:
         OBJECTIVES[kind] = Objective(loss, attack_loss)
@@ -59,7 +59,7 @@ def squared_distance(z: Tensor, anchor: Tensor, y: Tensor, centers: Centers) -> 
 
 @objective("infonce", attack_loss="infonce")
 def info_nce(z: Tensor, anchor: Tensor, y: Tensor, centers: Centers) -> Tensor:
-    """mean_i -log softmax(z_i anchor^T / 0.07)_i, the other samples of the batch being the negatives; no labels."""
+    """mean_i -log softmax(z_i anchor^T / 0.07)_i, with the other samples of the batch as negatives; no labels."""
     return F.cross_entropy(z @ anchor.T / INFO_NCE_TEMPERATURE, torch.arange(len(z), device=z.device))
 
 
@@ -82,7 +82,7 @@ class Total:
 
     def __call__(self, embed: Callable[[Tensor], Tensor], attacked: Tensor, clean: Tensor, anchor: Tensor,
                  y: Tensor) -> Tensor:  # fmt: skip
-        """The loss of one batch; `embed` maps inputs to z and is asked once for attacked and clean together."""
+        """The loss of one batch; `embed` maps inputs to z and is called once for attacked and clean together."""
         measure = choose("objective", self.config.kind, OBJECTIVES).loss
         n = len(attacked)
         z = embed(torch.cat([attacked, clean]) if self.config.clean else attacked)

@@ -1,4 +1,4 @@
-"""The whole calibration in one call: data, training, figures, bundle."""
+"""The whole calibration in one call: data, training, evaluation, bundle."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from advcal_edge.provenance import environment, package_version
 from advcal_edge.spec import TensorSpec
 from advcal_edge.threat import ThreatModel
 
-TEMPERATURE = 0.07  # where no text tower brought one: the value that CLIP and ImageBind begin with
+TEMPERATURE = 0.07  # without a text tower: the initial value of CLIP and ImageBind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibrationResult:
-    """What came out: the bundle on disk, its figures, how much was trained and how long it took."""
+    """The bundle on disk, its measurements, the number of trained parameters and the duration."""
 
     bundle: Bundle
     table: ResultTable
@@ -64,7 +64,7 @@ def calibrate(
 ) -> CalibrationResult:
     """Train an adapter for a frozen encoder, measure both, and write the bundle `config.out`.
 
-    `opened` is called with the encoder before anything is done with it: its license is the user's business.
+    `opened` is called with the encoder before any work, for example to show its license.
 
     >>> from advcal_edge import calibrate, configure
     >>> quick = {"samples": 8, "steps": 2, "queries": 5}
@@ -76,7 +76,7 @@ def calibrate(
         ConfigError: unknown encoder, modality or part, or nothing to resume.
         InputError: data or weights that cannot be used.
         BundleInUseError: another process calibrates to the same destination.
-        BundleError: the destination cannot be written or is no bundle, or the centers are no such file.
+        BundleError: the destination cannot be written or is not a bundle, or the centers file is invalid.
     """
     out = Path(config.out)
     check_destination(out)
@@ -86,7 +86,7 @@ def calibrate(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Task:
-    """What training and evaluation start from."""
+    """Inputs of training and evaluation."""
 
     config: CalibrateConfig
     encoder: Encoder
@@ -102,7 +102,7 @@ class _Task:
 def _calibrate(
     config: CalibrateConfig, out: Path, progress: Progress, resume: bool, opened: Callable[[Encoder], None]
 ) -> CalibrationResult:
-    """Calibrate as the only one who writes `out`."""
+    """Calibrate as the only process that writes `out`."""
     started = time.perf_counter()
     task = _prepare(config, opened)
     checkpoint = Checkpoint.beside(out, _identity(task))
@@ -126,7 +126,7 @@ def _calibrate(
 
 
 def _prepare(config: CalibrateConfig, opened: Callable[[Encoder], None]) -> _Task:
-    """Open the encoder, read the data, and choose or make the centers."""
+    """Open the encoder, read the data, and choose or compute the centers."""
     encoder = fit_sensor(open_encoder(config.encoder, config.modality, weights_of(config)), config.input)
     opened(encoder)
     threat = config.threat_model(encoder.modality.input)
@@ -144,13 +144,13 @@ def _prepare(config: CalibrateConfig, opened: Callable[[Encoder], None]) -> _Tas
 
 
 def _train(task: _Task, checkpoint: Checkpoint, resume: bool, progress: Progress) -> Adapter:
-    """Train what the adapter may change; a head alone, against a static adversary, sees cached features, not inputs."""
+    """Train the adapter; a head alone, against static attacks, trains on cached features instead of inputs."""
     config, encoder = task.config, task.encoder
     model = attach_adapter(encoder.module(), config.adapter, encoder.embedding_dim, config.seed)
     if not trainable(model):
         return Adapter.of(model, config.adapter, encoder.embedding_dim)
     x, y = torch.from_numpy(task.data.train.x), torch.from_numpy(task.data.train.y)
-    anchor = embed_all(model, x)  # every adapter starts as the identity: this is the frozen encoder
+    anchor = embed_all(model, x)  # every adapter starts as the identity, so this is the frozen encoder
     embed: Callable[[Tensor], Tensor] = model
     epochs = config.train.epochs
     crafter: Crafter
@@ -190,7 +190,7 @@ def _evaluate(task: _Task, adapter: Adapter, progress: Progress) -> ResultTable:
 
 
 def _identity(task: _Task) -> dict[str, Any]:
-    """What a run and its resumption must share: the settings that training reads, the data and the weights."""
+    """Settings that must be equal for a run and its resumption: those of training, the data and the weights."""
     settings = asdict(task.config)
     for name in ("out", "evaluate", "weights"):
         del settings[name]
@@ -235,7 +235,7 @@ def class_means(encoder: Encoder, samples: Probe, names: tuple[str, ...]) -> Cen
     """Unit-norm means (k, d) of the unit-norm embeddings of each class.
 
     Raises:
-        InputError: a class whose embeddings cancel or are not finite.
+        InputError: a class whose embeddings cancel out or are not finite.
     """
     z = embed_all(AdaptedModule(encoder.module()), torch.from_numpy(samples.x)).numpy()
     means = np.stack([z[samples.y == label].mean(axis=0) for label in range(len(names))])

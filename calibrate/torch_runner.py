@@ -1,4 +1,4 @@
-"""A torch module as runner and as gradient: the reference that engines are compared with."""
+"""A torch module as runner and as gradient: the reference for engines."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from advcal_edge.threat import Array
 
 
 class TorchRunner:
-    """Implements `Runner` and `Gradient` over x (n, ...); what comes as numpy goes back as numpy.
+    """Implements `Runner` and `Gradient` over x (n, ...); numpy input gives numpy output.
 
-    The module is expected frozen and in eval mode. Only the input's gradient is ever computed.
+    The module must be frozen and in eval mode. Only the gradient of the input is computed.
     """
 
     def __init__(self, module: nn.Module, spec: TensorSpec) -> None:
@@ -32,12 +32,12 @@ class TorchRunner:
 
     @property
     def spec(self) -> TensorSpec:
-        """The input it takes."""
+        """The input of the module."""
         return self._spec
 
     @cached_property
     def fingerprint(self) -> str:
-        """`torch VERSION DEVICE SHA`, the hash over names and bytes of all weights when first asked."""
+        """`torch VERSION DEVICE SHA`; the hash is over names and bytes of all weights, computed on first use."""
         digest = hashlib.sha256()
         for name, value in sorted(self.module.state_dict().items()):
             digest.update(name.encode())

@@ -1,6 +1,6 @@
-"""The training loop: craft, compare, step; the same bits from the same seed, interrupted or not.
+"""The training loop: craft, compare, step; bit-identical for the same seed, interrupted or not.
 
-Adversarial examples are fresh ones through the adapter at each step, or one set that was crafted on the frozen encoder.
+Adversarial examples are crafted through the adapter at each step, or once on the frozen encoder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from advcal_edge.threat import ThreatModel
 WARM_UP = 0.1  # share of the steps over which the learning rate rises
 
 Crafter = Callable[[Tensor, Tensor, Tensor, np.random.Generator], Tensor]
-"""From the rows, x (n, ...) and y (n,) of a batch and a random stream to attacked x, shaped alike."""
+"""From the rows, x (n, ...) and y (n,) of a batch and a random generator to attacked x of the same shape."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,9 +59,9 @@ def train(
     resume: bool,
     progress: Progress,
 ) -> None:
-    """Change `parameters` in place until `embed` withstands `crafter`; AdamW, gradients clipped to norm 1.
+    """Train `parameters` in place so that `embed` withstands `crafter`; AdamW, gradients clipped to norm 1.
 
-    Each epoch draws from its own stream (seed, epoch), so that a resumed run equals an uninterrupted one bit for bit.
+    Each epoch has its own random stream (seed, epoch), so that a resumed run equals an uninterrupted one bit for bit.
 
     Raises:
         ConfigError: nothing to resume, a state of other settings, or a loss that is no longer finite.
@@ -70,7 +70,7 @@ def train(
     optimizer = torch.optim.AdamW(groups(parameters, config), weight_decay=config.weight_decay)
     first = checkpoint.load(parameters, optimizer) if resume else 0
     n, batch = len(material.y), min(config.batch, len(material.y))
-    batches = n // batch  # the last few of each shuffled epoch are left out, so that all batches weigh the same
+    batches = n // batch  # the last few of each shuffled epoch are dropped, so that all batches have equal weight
     for epoch in range(first, epochs):
         rng = np.random.default_rng([seed, epoch])
         order = torch.from_numpy(rng.permutation(n))
@@ -96,7 +96,7 @@ def train(
 
 
 def groups(parameters: dict[str, nn.Parameter], config: TrainConfig) -> list[dict[str, Any]]:
-    """The head's parameters and the others, each with the peak of its learning rate."""
+    """The head's parameters and the others, each with its peak learning rate."""
     head = [value for name, value in parameters.items() if name.startswith("head.")]
     inside = [value for name, value in parameters.items() if not name.startswith("head.")]
     pairs = ((inside, config.learning_rate), (head, config.head_learning_rate))
@@ -113,7 +113,7 @@ def schedule(step: int, steps: int) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AdaptiveCrafter:
-    """PGD through encoder and adapter as they are now, raising what training lowers."""
+    """PGD through encoder and adapter in their current state, raising the loss that training lowers."""
 
     model: AdaptedModule
     spec: TensorSpec
@@ -125,7 +125,7 @@ class AdaptiveCrafter:
     def build(
         cls, config: CalibrateConfig, model: AdaptedModule, spec: TensorSpec, centers: Centers, threat: ThreatModel
     ) -> AdaptiveCrafter:
-        """With the steps of `config.craft` and the loss that matches the objective."""
+        """Build it with the steps of `config.craft` and the loss that matches the objective."""
         loss = choose("objective", config.objective.kind, OBJECTIVES).attack_loss
         attack = PGD(steps=config.craft.steps, step=config.craft.step, loss=loss, select="last")
         return cls(model, spec, centers, threat, attack)
@@ -139,7 +139,7 @@ class AdaptiveCrafter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StaticCrafter:
-    """Looks attacked samples (n, ...) up by row; they may be inputs or cached features."""
+    """Looks up attacked samples (n, ...) by row; they may be inputs or cached features."""
 
     attacked: Tensor
 
@@ -156,7 +156,7 @@ def craft_once(
     samples: Probe,
     progress: Progress,
 ) -> Tensor:
-    """Attacked training samples (n, ...), by PGD on the model as it is: call it before anything is trained."""
+    """Attacked training samples (n, ...), by PGD on the current model: call it before training."""
     loss = choose("objective", config.objective.kind, OBJECTIVES).attack_loss
     attack = PGD(steps=config.craft.static_steps, loss=loss, select="strongest")
     runner = TorchRunner(model, spec)
@@ -176,7 +176,7 @@ def craft_once(
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Inside, nothing is trainable and each adapted weight is computed once, as an attacker's many passes want it."""
+    """Inside, nothing is trainable and each adapted weight is computed once, for many passes of an attack."""
     moving = list(trainable(module).values())
     for parameter in moving:
         parameter.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Labelled frames from disk: one folder a class, or a manifest.csv with the columns path and label."""
+"""Labelled frames from disk: one folder per class, or a manifest.csv with the columns path and label."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from advcal_edge.runtime.sensors import read_frame
 from advcal_edge.spec import Modality
 from advcal_edge.storage import read_bytes
 
-LISTED = 10  # unreadable files that an error names
+LISTED = 10  # unreadable files listed in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
-    """What can be read, a hash of each frame, and how many files cannot and were skipped."""
+    """Readable entries, a hash of each frame, and the number of unreadable files that were skipped."""
 
     samples: Samples
     digests: tuple[str, ...]
@@ -48,14 +48,14 @@ def load_folder(
     *,
     skip_bad: bool,
 ) -> Loaded:
-    """Read a folder of class folders, or the frames a csv file names; classes keep the order of `known`.
+    """Read a folder of class folders, or the frames in a csv file; classes keep the order of `known`.
 
-    Every file is read once to see whether it is a frame of this modality, then left on disk until it is needed.
+    Every file is read once to check that it is a frame of this modality, then stays on disk until it is needed.
     `pairs` is the sensor of the files in the csv's column `pair`.
 
     Raises:
-        InputError: nothing there, a class without center or without samples, a single class, a frame without its
-            pair, or, unless `skip_bad`, files that are no frames of this modality.
+        InputError: no samples, a class without center or without samples, a single class, a frame without its pair,
+            or, unless `skip_bad`, files that are not frames of this modality.
     """
     entries = _from_manifest(path, pairs) if path.suffix.lower() == ".csv" else _from_folders(path, pairs)
     names = _check_classes(entries, known, path)
@@ -134,9 +134,9 @@ def _from_manifest(path: Path, pairs: Modality | None) -> dict[str, list[Entry]]
         reader = csv.DictReader(io.StringIO(text, newline=""))
         names = reader.fieldnames or []
         if not set(wanted) <= set(names):
-            found = ", ".join(f"`{name[:40]}`" for name in names[:12]) or "none"
+            columns = ", ".join(f"`{name[:40]}`" for name in names[:12]) or "none"
             raise InputError(
-                f"`{path}` has the columns {found}; expected {', '.join(f'`{name}`' for name in wanted)}", hint=form
+                f"`{path}` has the columns {columns}; expected {', '.join(f'`{name}`' for name in wanted)}", hint=form
             )
         for index, row in enumerate(reader, 1):
             limits.LISTED_FILES.check(index, f"`{path}`", InputError)
@@ -154,7 +154,7 @@ def _from_manifest(path: Path, pairs: Modality | None) -> dict[str, list[Entry]]
 
 
 def _within(path: Path, name: str, where: str) -> Path:
-    """The file a csv names, below the csv's own folder."""
+    """A file named in a csv, below the csv's own folder."""
     root = path.resolve().parent
     target = (root / name).resolve()
     if not target.is_relative_to(root):
@@ -166,7 +166,7 @@ def _within(path: Path, name: str, where: str) -> Path:
 
 
 def _check_classes(entries: dict[str, list[Entry]], known: Sequence[str] | None, path: Path) -> tuple[str, ...]:
-    """The classes present, in the order of `known`, or sorted where no centers say which there are."""
+    """The classes present, in the order of `known`, or sorted if there are no centers."""
     known = sorted(entries) if known is None else known
     strange = [label for label in entries if label not in known]
     if strange:

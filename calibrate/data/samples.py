@@ -1,4 +1,4 @@
-"""What every data source returns: raw sensor frames with their labels, not yet preprocessed."""
+"""Output of every data source: raw sensor frames with their labels, before preprocessing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from advcal_edge.spec import Modality
 
 @dataclass(frozen=True, slots=True)
 class FrameFiles(Sequence[Frame]):
-    """Frames that stay on disk until they are asked for: a folder of videos need not fit into memory."""
+    """Frames that stay on disk until they are used, since a folder of videos may not fit into memory."""
 
     paths: tuple[Path, ...]
     modality: Modality
@@ -45,7 +45,7 @@ class Samples:
     source: str
     license: str
     partners: Sequence[Frame] | None = None
-    """The same moments as another sensor saw them, one per frame."""
+    """The same moments from another sensor, one per frame."""
     partner: str | None = None
     """Modality of that sensor."""
 

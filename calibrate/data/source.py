@@ -1,4 +1,4 @@
-"""The samples of one calibration: the user's, or those that come with the encoder; preprocessed, in fixed order."""
+"""The samples of one calibration: the user's, or those of the encoder; preprocessed, in fixed order."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from advcal_edge.probe import Probe
 from advcal_edge.runtime.sensors import preprocess
 from advcal_edge.spec import Modality
 
-HELD_OUT = 1000  # samples at most that a bundle keeps to be attacked
-CALIBRATION = 128  # training samples that a bundle keeps for quantisers
+HELD_OUT = 1000  # maximum number of samples in a bundle for attacks
+CALIBRATION = 128  # training samples in a bundle for quantisers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,12 +48,12 @@ class Dataset:
 
 
 def load_dataset(config: CalibrateConfig, encoder: Encoder, known: tuple[str, ...] | None) -> Dataset:
-    """Read, split, draw and preprocess what `config.data` asks for; `known` are the labels that have a center.
+    """Read, split, draw and preprocess the samples of `config.data`; `known` are the labels that have a center.
 
-    Where frames have partners, those held out are embedded by the same encoder's frozen trunk for their sensor.
+    If frames have partners, those held out are embedded by the same encoder's frozen trunk for their sensor.
 
     Raises:
-        ConfigError: the encoder brings no samples and none are given, or it has no trunk for the partners.
+        ConfigError: the encoder has no samples and none are given, or it has no trunk for the partners.
         InputError: the data set cannot be used.
     """
     skipped, modality = 0, encoder.modality
@@ -71,7 +71,7 @@ def load_dataset(config: CalibrateConfig, encoder: Encoder, known: tuple[str, ..
         "skipped": skipped,
         "partner": held_out.partner,
     }
-    held_out = drawn(held_out, HELD_OUT, 0)  # the same order for every seed of training
+    held_out = drawn(held_out, HELD_OUT, 0)  # the same order for every training seed
     return Dataset(
         _probe(drawn(train, config.train.samples, config.seed), modality),
         _probe(held_out, modality, _partner_embeddings(config, held_out)),
@@ -81,7 +81,7 @@ def load_dataset(config: CalibrateConfig, encoder: Encoder, known: tuple[str, ..
 
 
 def weights_of(config: CalibrateConfig) -> Path | None:
-    """Where the encoder's weights are, if not in the package."""
+    """Path of the encoder's weights, unless they are in the package."""
     return None if config.weights is None else Path(config.weights)
 
 
@@ -96,8 +96,8 @@ def _partner_embeddings(config: CalibrateConfig, samples: Samples) -> NDArray[np
         return None
     encoder = open_encoder(config.encoder, samples.partner, weights_of(config))
     x = torch.from_numpy(preprocess(encoder.modality, samples.partners))
-    found: NDArray[np.float32] = embed_all(AdaptedModule(encoder.module()), x).numpy()
-    return found
+    embeddings: NDArray[np.float32] = embed_all(AdaptedModule(encoder.module()), x).numpy()
+    return embeddings
 
 
 def _probe(samples: Samples, modality: Modality, partner: NDArray[np.float32] | None = None) -> Probe:

@@ -1,4 +1,4 @@
-"""Which samples train and which are held out: stratified, seeded, and never the same picture on both sides."""
+"""Split samples into training and held out: stratified, seeded, with equal frames on the same side."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def split(samples: Samples, held_out: float, seed: int, *, digests: Sequence[str
 
 
 def stratified_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """A random order (n,) of which every beginning holds the classes in nearly their overall shares."""
+    """A random order (n,) in which every prefix has nearly the overall shares of the classes."""
     rng = np.random.default_rng([seed, 1])
     position = np.empty(len(labels))
     for label in np.unique(labels):

@@ -1,4 +1,4 @@
-"""The data that comes with bindlite: two public data sets in excerpts, and synthetic scenes for the other sensors."""
+"""Data for bindlite: excerpts of two public data sets, and synthetic scenes for the other sensors."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ __all__ = [
     "scene_samples",
 ]
 
-SCENES_SEED = 1  # scenes do not follow `--seed`: two seeds of training compare on the same data
+SCENES_SEED = 1  # independent of `--seed`, so that training seeds are compared on the same data
 SCENES_HELD_OUT = 400  # video takes 30 ms per scene to render, and every other sensor is paired with it
 
 
 def builtin_samples(encoder: Encoder, train: int) -> tuple[Samples, Samples]:
-    """Samples to train on, of which `train` will be used, and samples held out.
+    """Samples for training, of which `train` will be used, and held-out samples.
 
     Raises:
-        ConfigError: this encoder comes with none.
+        ConfigError: this encoder has no built-in samples.
     """
     modality = encoder.modality.name
     if encoder.name != "bindlite":
@@ -46,7 +46,7 @@ def builtin_samples(encoder: Encoder, train: int) -> tuple[Samples, Samples]:
 
 
 def _held_out_scenes(modality: str) -> Samples:
-    """Scenes that nothing is trained on, each with the frame of the partner's sensor."""
+    """Scenes that are not used for training, each with the frame of the partner's sensor."""
     held_out = scene_samples(modality, SCENES_SEED + 1, SCENES_HELD_OUT)
     partners = scene_samples(PARTNER[modality], SCENES_SEED + 1, SCENES_HELD_OUT).frames
     return replace(held_out, partners=partners, partner=PARTNER[modality])

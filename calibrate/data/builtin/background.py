@@ -13,7 +13,7 @@ from advcal_edge.calibrate.data.builtin.shapes import Outline, Part, PlacedObjec
 
 Rng = np.random.Generator
 Colour = tuple[float, float, float]
-"""Share of red, green and blue light that a surface returns, linear."""
+"""Reflectance of a surface in red, green and blue light, linear."""
 
 PALETTE: Mapping[str, tuple[str, ...]] = {
     "skin": ("e8b894", "c98f68", "8d5a3b", "5c3a28"),
@@ -51,7 +51,7 @@ PALETTE: Mapping[str, tuple[str, ...]] = {
     "zenith": ("3f78c2", "6f9fd6", "9fb0c0", "5a86b8"),
     "haze": ("cfdde8", "e2d9c8", "c2c9cf", "e8c9a6"),
 }
-"""What each surface may look like, sRGB."""
+"""Possible colours of each surface, sRGB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +83,7 @@ def draw_background(ambient: float, sky: float, horizon: float, rng: Rng) -> Bac
 
 
 def draw_clutter(ambient: float, horizon: float, count: int, rng: Rng) -> tuple[PlacedObject, ...]:
-    """Poles, walls, bushes and warm stones, none of which is an object of a class."""
+    """Poles, walls, bushes and warm stones; none is an object of a class."""
     objects: list[PlacedObject] = []
     for _ in range(count):
         outline, celsius, surface = _shape(ambient, rng)
@@ -128,7 +128,7 @@ def linear(code: str) -> Colour:
 
 
 def paint_chart(rng: Rng) -> dict[str, Colour]:
-    """One colour for every kind of surface, each a little off the palette."""
+    """One colour per kind of surface, each slightly different from the palette."""
     chart: dict[str, Colour] = {}
     for surface, codes in PALETTE.items():
         colour = linear(codes[int(rng.integers(len(codes)))])
@@ -139,7 +139,7 @@ def paint_chart(rng: Rng) -> dict[str, Colour]:
 
 
 def daylight(rng: Rng) -> Light:
-    """From noon to dusk, clear to overcast; one scene in seven at night, under a lamp and with a noisy picture."""
+    """From noon to dusk, clear to overcast; one scene in seven is at night, under a lamp and with a noisy image."""
     night = bool(rng.random() < 1 / 7)
     azimuth, elevation = rng.uniform(-2.4, 2.4), rng.uniform(0.25, 1.25)
     sun = (

@@ -1,7 +1,7 @@
-"""The two public data sets that come with the package, cut to a size that can be committed.
+"""The two public data sets in the package, reduced to a size that can be committed.
 
-Fashion-MNIST: 3,000 training and 1,000 test images, classes equally often, by Zalando Research (Xiao, Rasul, Vollgraf
-2017, arXiv:1708.07747), MIT license. The excerpt is the first n / 10 images of each class in file order;
+Fashion-MNIST: 3,000 training and 1,000 test images, with equal numbers per class, by Zalando Research (Xiao, Rasul,
+Vollgraf 2017, arXiv:1708.07747), MIT license. The excerpt is the first n / 10 images of each class in file order;
 `benchmarks/make_fashion_mnist.py` makes it from the original files.
 
 BasicMotions: 80 recordings of a smart watch on the wrists of four students who stand, run, walk or play badminton.
@@ -38,7 +38,7 @@ WINDOW = 50
 """Samples of a window: five seconds."""
 
 STEP = 5
-"""Samples from one window to the next: half a second."""
+"""Samples between the starts of two windows: half a second."""
 
 WINDOWS_PER_RECORDING = 11
 
@@ -46,7 +46,7 @@ WINDOWS_PER_RECORDING = 11
 def fashion_mnist(split: Split) -> Samples:
     """The excerpt's 3,000 training or 1,000 test images, grey uint8 (28, 28).
 
-    The bindlite image trunk has seen all 60,000 training images and no test image.
+    The bindlite image trunk was trained on all 60,000 training images and on no test image.
     """
     images, labels = _load("fashion_mnist.npz", f"{split}_images", f"{split}_labels")
     return Samples(tuple(images), labels.astype(np.int64), CLOTHES, f"Fashion-MNIST {split} excerpt", "MIT")
@@ -56,7 +56,7 @@ def basic_motions(split: Split) -> Samples:
     """Windows (6, 50) of the split's 40 recordings, 11 of each in order; acceleration in m/s2, then rotation in rad/s.
 
     Neighbours share nine tenths of their samples: 440 windows are 40 independent observations, not 440. Window `i` is
-    from recording `i // WINDOWS_PER_RECORDING`; intervals and splits must respect that.
+    from recording `i // WINDOWS_PER_RECORDING`; intervals and splits must account for that.
     """
     recordings, labels = _motions(split)
     starts = range(0, recordings.shape[2] - WINDOW + 1, STEP)
@@ -71,7 +71,7 @@ def whole_motions(split: Split) -> Samples:
 
 
 def _load(file: str, *names: str) -> list[NDArray[Any]]:
-    """Arrays of a file beside this one."""
+    """Arrays of a file next to this one."""
     data = resources.files(__package__).joinpath(file).read_bytes()
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         return [arrays[name] for name in names]

@@ -1,4 +1,4 @@
-"""How a scene moves: the object through the world, its joints, and the camera that follows it with an unsteady hand."""
+"""Motion in a scene: the object through the world, its joints, and the hand-held camera that follows it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SPEED: Mapping[str, tuple[float, float]] = {
     "truck": (1.0, 9.0),
     "drone": (0.1, 2.0),
 }
-"""Metres per second of an active object; others stay where they are."""
+"""Metres per second of an active object; others do not move."""
 
 DRIFT = 0.12
-"""Shares of the frame per second that an object may move: the camera follows it."""
+"""Maximum speed of an object in shares of the frame per second, since the camera follows it."""
 
 PAN = 0.5
 
@@ -44,17 +44,17 @@ class Wave:
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """What moves, and how fast; shares are of the frame's side."""
+    """Speeds of object and camera; shares are of the frame's side."""
 
     speed: float
-    """Of the object through the world, metres per second."""
+    """Speed of the object through the world, metres per second."""
     beat: float
-    """Turns or strokes per second of whatever drives the object: engine, rotor, pedals, legs."""
+    """Turns or strokes per second of the object's drive: engine, rotor, pedals, legs."""
     pace: Pace
     drift: float
-    """Of the object over the frame, shares per second."""
+    """Speed of the object in the frame, shares per second."""
     pan: float
-    """Of the camera past the background, shares per second."""
+    """Speed of the camera past the background, shares per second."""
     sway: Wave
     bob: Wave
 
@@ -64,13 +64,13 @@ class Motion:
         return Pose((self.drift * seconds + sway[0] + bob[0], sway[1] + bob[1]), self.pace, seconds)
 
     def of_background(self, seconds: float) -> Pose:
-        """Pose of everything else: only the camera moves it."""
+        """Pose of everything else, which only moves with the camera."""
         x, y = self.sway(seconds)
         return Pose((x - self.pan * seconds, y))
 
 
 def draw_motion(name: str, active: bool, metres: float, shares: float, facing: float, rng: Rng) -> Motion:
-    """Motion of an object `metres` long, of which each metre spans `shares` of the frame; `facing` is its sign of x."""
+    """Motion of an object `metres` long, with `shares` of the frame per metre; `facing` is its sign of x."""
     low, high = SPEED.get(name, (0.0, 0.0))
     pull, lag, rate = (float(value) for value in rng.uniform(size=3))
     speed = (low + (high - low) * pull**1.5) if active else 0.0
@@ -84,7 +84,7 @@ def draw_motion(name: str, active: bool, metres: float, shares: float, facing: f
 
 
 def _drive(name: str, active: bool, speed: float, metres: float, rate: float) -> tuple[float, Pace]:
-    """Beat and pace; small things turn faster, and what stands idles."""
+    """Beat and pace; small objects turn faster, and standing ones idle."""
     travel = speed / metres
     if name == "person":
         strides = (0.35 + 0.4 * speed) if active else 0.0

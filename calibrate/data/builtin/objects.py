@@ -1,4 +1,4 @@
-"""The seven kinds of objects in the synthetic scenes, as parts with their own temperature, surface and joint.
+"""The seven kinds of objects in the synthetic scenes, as parts with temperature, surface and joint.
 
 Temperatures in degrees Celsius; the values are plausible, not measured.
 """
@@ -15,26 +15,26 @@ from advcal_edge.calibrate.data.builtin.shapes import Joint, Part, Point, bar, b
 Rng = np.random.Generator
 
 SKIN, FUR, CLOTH, RUBBER, PAINT, GLASS, PLASTIC, METAL = 0.98, 0.97, 0.93, 0.94, 0.92, 0.85, 0.9, 0.45
-"""Long-wave emissivities. Bare metal mostly mirrors its surroundings, often a cold sky."""
+"""Long-wave emissivities. Bare metal mostly reflects its surroundings, often a cold sky."""
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """An object's parts from back to front, and whether it is on the move or its engine runs."""
+    """An object's parts from back to front, and whether it is moving or its engine runs."""
 
     parts: tuple[Part, ...]
     active: bool
 
 
 def toward(ambient: float, core: float, share: float) -> float:
-    """A surface between the air and the warm core beneath it."""
+    """Temperature of a surface between the air and a warm core."""
     return ambient + share * (core - ambient)
 
 
 def detail(
     outline: np.ndarray[tuple[int, int], np.dtype[np.float64]], surface: str, joint: Joint | None = None
 ) -> Part:
-    """What only light shows."""
+    """A part that is visible only in light."""
     return Part(outline, float("nan"), float("nan"), surface, joint, detail=True)
 
 
@@ -90,7 +90,7 @@ def dog(ambient: float, rng: Rng) -> Body:
 
 
 def wheel(hub: Point, radius: float, celsius: float) -> list[Part]:
-    """A tyre, and inside it a rim whose spokes show that it turns."""
+    """A tyre with a rim inside; the spokes make its rotation visible."""
     roll = Joint("roll", hub, radius)
     inner = radius * 0.58
     spokes = [(inner * np.cos(a), inner * np.sin(a)) for a in (0.3, 0.3 + np.pi / 3, 0.3 + 2 * np.pi / 3)]
@@ -152,7 +152,7 @@ def truck(ambient: float, rng: Rng) -> Body:
 
 
 def bicycle(ambient: float, rng: Rng) -> Body:
-    """Leaning somewhere without a rider, a wheel perhaps still turning: thin tubes of bare or painted metal."""
+    """Leaning, without a rider, a wheel perhaps still turning: thin tubes of bare or painted metal."""
     frame, tyre = ambient + rng.uniform(-1, 4), ambient + rng.uniform(1, 9)
     emissivity = rng.uniform(METAL, PAINT)
     radius, tube = rng.uniform(0.2, 0.24), rng.uniform(0.025, 0.04)
@@ -213,7 +213,7 @@ def hot_machine(ambient: float, rng: Rng) -> Body:
 
 
 def nothing(_ambient: float, _rng: Rng) -> Body:
-    """The empty scene: whatever is there is clutter."""
+    """The empty scene, with clutter only."""
     return Body((), False)
 
 

@@ -1,4 +1,4 @@
-"""The ranging sensors: the depth camera, and the point cloud of whatever stands around the object."""
+"""The ranging sensors: the depth camera, and the point cloud of the object's surroundings."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from advcal_edge.calibrate.data.builtin.shapes import FAR, SUPERSAMPLING, Map
 
 DEPTH_STREAM = 3
 DEPTH_NOISE = 0.0015
-"""Deviation per metre of distance, as a share of it: stereo errs with the square of the distance."""
+"""Deviation per metre of distance, as a share of it: the error of stereo grows with the square of the distance."""
 
 LOST = 0.01
-"""Share of pixels without an answer."""
+"""Share of pixels without a return."""
 
 POINT_STREAM = 4
 POINT_SIDE = 160
-"""Directions that the sensor tries along each side of the frame."""
+"""Number of directions that the sensor measures along each side of the frame."""
 
 POINTS = 600, 3000
 POINT_NOISE = 0.004
@@ -57,7 +57,7 @@ def distance_metres(scene: Scene, side: int) -> Map:
 def point_cloud(scene: Scene, size: int = 64) -> NDArray[np.float32]:
     """Between 600 and 3000 points (p, 3) in metres: x to the right, y down, z forward; `size` changes nothing.
 
-    The cloud is cut to a ball round the object, a little larger than it, as a detector hands it over.
+    The cloud is cut to a ball around the object, slightly larger than it, as a detector would return it.
     """
     noise = scene.stream(POINT_STREAM)
     points = back_project(scene, distance_metres(scene, POINT_SIDE)).reshape(-1, 3)
@@ -66,12 +66,12 @@ def point_cloud(scene: Scene, size: int = 64) -> NDArray[np.float32]:
     reach = scene.metres * noise.uniform(0.55, 0.75)
     near = np.linalg.norm(points - middle, axis=1) < reach
     seen = points[near & (points[:, 2] > 0) & (points[:, 2] < FAR)]
-    if len(seen) < POINTS[0] // 10:  # nothing stands there: the nearest of what is around
+    if len(seen) < POINTS[0] // 10:  # no object: the nearest of the surroundings
         order = np.argsort(np.linalg.norm(points - middle, axis=1) + FAR * (points[:, 2] <= 0))
         seen = points[order[: POINTS[1]]]
     count = int(noise.integers(POINTS[0], POINTS[1] + 1))
     chosen = seen[noise.choice(len(seen), count, replace=len(seen) < count)]
-    # the error lies along the ray: a point moves, its direction stays
+    # the error is along the ray: the distance of a point changes, not its direction
     measured: NDArray[np.float32] = (chosen * (1 + POINT_NOISE * noise.standard_normal((count, 1)))).astype(np.float32)
     return measured
 
@@ -84,6 +84,6 @@ def back_project(scene: Scene, metres: NDArray[np.float32]) -> NDArray[np.float6
 
 
 def _ray(scene: Scene, x: NDArray[np.float64] | float, y: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    """Directions (..., 3) of places in the frame, 1 along the axis; it is level and meets the frame at the horizon."""
+    """Directions (..., 3) of places in the frame, 1 along the axis, which is level and at the height of the horizon."""
     across, down = np.subtract(x, 0.5) / scene.lens, np.subtract(y, scene.background.horizon) / scene.lens
     return np.stack([across, down, np.ones_like(across)], axis=-1)

@@ -1,4 +1,4 @@
-"""From scenes to the raw frames of any sensor."""
+"""Render scenes as raw frames of any sensor."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SENSORS: Mapping[str, Callable[[Scene, int], Frame]] = {
     "point": point_cloud,
     "audio": sound,
 }
-"""What sees or hears a scene, by modality."""
+"""Renderer of each modality."""
 
 
 def scenes(seed: int, n: int) -> Sequence[Scene]:
-    """Make `n` scenes, the eight classes equally often.
+    """Make `n` scenes, with equal numbers of the eight classes.
 
     The same seed gives the same scenes, and a longer run begins with the scenes of a shorter one.
     """
@@ -35,7 +35,7 @@ def scenes(seed: int, n: int) -> Sequence[Scene]:
 
 
 def render(scene: Scene, modality: str, size: int = 64) -> Frame:
-    """The raw frame that the sensor of `modality` gives of the scene; `size` is the side of pictures and event sensors.
+    """The raw frame of the scene from the sensor of `modality`; `size` is the side of images and event sensors.
 
     thermal uint16 (h, w) counts; image uint8 (h, w, 3); video Recording of uint8 (t, h, w, 3); depth uint16 (h, w)
     millimetres; event float64 (n, 4) of seconds, x, y, polarity; point float32 (p, 3) metres; audio Recording of
@@ -53,7 +53,7 @@ def render(scene: Scene, modality: str, size: int = 64) -> Frame:
 
 
 def scene_samples(modality: str, seed: int, n: int, size: int = 64) -> Samples:
-    """The scenes of `seed` as one sensor gives them, with their classes; two modalities show the same moments.
+    """The scenes of `seed` from one sensor, with their classes; all modalities show the same moments.
 
     Raises:
         ConfigError: no sensor of this modality.

@@ -1,4 +1,4 @@
-"""A synthetic scene: background, clutter and one object in heat, colour, distance and motion, before any sensor."""
+"""A synthetic scene before any sensor: background, clutter and one object with heat, colour, distance and motion."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from advcal_edge.calibrate.data.builtin.shapes import FAR, Ink, Map, PlacedObjec
 
 EXTENT = {"drone": (0.25, 0.55), "dog": (0.4, 0.75)}
 USUAL_EXTENT = (0.5, 0.9)
-"""Longer side of an object as a share of the frame: what size and distance together leave of it."""
+"""Longer side of an object as a share of the frame, from its size and distance."""
 
 METRES: Mapping[str, tuple[float, float]] = {
     "person": (1.5, 1.95),
@@ -39,18 +39,18 @@ METRES: Mapping[str, tuple[float, float]] = {
 """Longer side of an object."""
 
 LENS = (0.55, 0.85)
-"""Focal length as a share of the frame's side: 61 to 85 degrees of view."""
+"""Focal length as a share of the frame's side: fields of view of 61 to 85 degrees."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """Everything about one moment and place that a sensor can measure, and the random streams of the sensors."""
+    """All properties of one moment and place that a sensor can measure, and the random streams of the sensors."""
 
     name: str
     background: Background
     behind: tuple[PlacedObject, ...]
     object: PlacedObject
-    """The object; without parts in the empty scene."""
+    """The object; no parts in the empty scene."""
     front: tuple[PlacedObject, ...]
     active: bool
     metres: float
@@ -62,11 +62,11 @@ class Scene:
     colours: Mapping[str, Colour]
     thermal_blur: float
     thermal_stream: Mapping[str, Any]
-    """State of the stream that the thermal sensor's noise comes from."""
+    """State of the random stream of the thermal sensor's noise."""
     entropy: tuple[int, ...]
 
     def stream(self, sensor: int) -> Rng:
-        """Fresh random numbers for a sensor, numbered from 1: a zero would not change the seed sequence."""
+        """New random numbers for a sensor, numbered from 1: a zero would not change the seed sequence."""
         return np.random.default_rng([*self.entropy, sensor])
 
     def ground_distance(self, row: NDArray[np.float64] | float) -> NDArray[np.float64]:
@@ -76,7 +76,7 @@ class Scene:
 
 
 def paint_scene(canvas: Map, scene: Scene, ink: Ink, seconds: float = 0.0) -> None:
-    """Paint clutter and object as they stand after `seconds`, in place."""
+    """Paint clutter and object at their positions after `seconds`, in place."""
     background = scene.motion.of_background(seconds)
     paint(canvas, scene.behind, ink, background)
     paint(canvas, [scene.object], ink, scene.motion.of_object(seconds))
@@ -97,7 +97,7 @@ def draw_scenes(seed: int, n: int) -> Iterator[Scene]:
 
 
 def draw_scene(name: str, seed: int, index: int = 0) -> Scene:
-    """One scene of the class `name`; what the thermal camera sees comes from a stream of its own."""
+    """One scene of the class `name`; the thermal camera's view has its own random stream."""
     heat, rest = np.random.default_rng([seed, 1, index]), np.random.default_rng([seed, 2, index])
     ambient = float(heat.uniform(-5, 30))
     sky = ambient - float(heat.uniform(3, 15))
@@ -144,7 +144,7 @@ def draw_scene(name: str, seed: int, index: int = 0) -> Scene:
 
 
 def _stand(objects: tuple[PlacedObject, ...], eye: Point, nearest: float, farthest: float) -> tuple[PlacedObject, ...]:
-    """Put clutter on the ground where its foot is seen, and what is drawn later no farther than what it hides."""
+    """Put clutter on the ground where its foot is visible, and later objects no farther than those they hide."""
     horizon, scale = eye
     standing: list[PlacedObject] = []
     for placed in objects:

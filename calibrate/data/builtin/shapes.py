@@ -1,4 +1,4 @@
-"""Outlines of drawn objects: how their joints move, where they stand, and how they are painted into maps.
+"""Outlines of drawn objects: how their joints move, where they are placed, and how they are painted into maps.
 
 Coordinates: x to the right and y down, an object's longer side about one unit, its centre at the origin.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Outline = NDArray[np.float64]
 Point = tuple[float, float]
 FAR = 40.0
-"""Metres beyond which no depth camera sees."""
+"""Maximum range of depth cameras, in metres."""
 
 Map = NDArray[np.float32]
 """Values of a scene on a square grid (side, side) or (side, side, channels)."""
@@ -29,7 +29,7 @@ SUBPIXEL_BITS = 4  # cv2 takes outlines as integers in sixteenths of a pixel
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """How a part moves about `pivot`: a limb swings, a wheel rolls, a rotor spins; `phase` in turns.
+    """Motion of a part about `pivot`: a limb swings, a wheel rolls, a rotor spins; `phase` in turns.
 
     `amount` is the limb's largest angle in radians, or the wheel's radius in units.
     """
@@ -42,7 +42,7 @@ class Joint:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast an object's joints move: strides and rotor turns per second, and units travelled per second."""
+    """Speeds of an object's joints: strides and rotor turns per second, and units travelled per second."""
 
     strides: float
     turns: float
@@ -54,7 +54,7 @@ STILL = Pace(0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Where an object is at some moment: how far from its place, in shares of the frame, and since when it moves."""
+    """Position of an object at a moment: its displacement, in shares of the frame, and the time since it moves."""
 
     offset: Point = (0.0, 0.0)
     pace: Pace = STILL
@@ -66,9 +66,9 @@ AT_REST = Pose()
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One closed outline (k, 2) of uniform temperature, emissivity and surface; later parts hide earlier ones.
+    """One closed outline (k, 2) of uniform temperature, emissivity and surface; later parts cover earlier ones.
 
-    A `detail` is of the temperature of what it lies on: only light shows it.
+    A `detail` has the temperature of the part below it, so it is visible only in light.
     """
 
     outline: Outline
@@ -91,14 +91,14 @@ def box(left: float, top: float, right: float, bottom: float) -> Outline:
 
 
 def bar(start: Point, end: Point, width: float) -> Outline:
-    """A straight limb of even width."""
+    """A straight limb of constant width."""
     a, b = np.array(start), np.array(end)
     across = np.array([a[1] - b[1], b[0] - a[0]]) * (width / 2 / max(float(np.hypot(*(b - a))), 1e-6))
     return np.stack([a + across, b + across, b - across, a - across])
 
 
 def ring(x: float, y: float, radius: float, width: float) -> Outline:
-    """A wheel rim as one outline that runs round outside and back inside."""
+    """A wheel rim as one outline, around the outside and back along the inside."""
     angle = np.linspace(0, 2 * np.pi, 25)
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     rim: Outline = np.concatenate([circle * (radius + width / 2), circle[::-1] * (radius - width / 2)])
@@ -107,11 +107,11 @@ def ring(x: float, y: float, radius: float, width: float) -> Outline:
 
 
 def moved(part: Part, pose: Pose) -> Outline:
-    """The part's outline after its joint has moved; at time zero it is as drawn."""
+    """The part's outline after its joint has moved; at time zero it is unchanged."""
     joint, pace, seconds = part.joint, pose.pace, pose.seconds
     if joint is None or seconds == 0:
         return part.outline
-    if joint.kind == "spin":  # a rotor seen from the side grows and shrinks along x
+    if joint.kind == "spin":  # a rotor seen from the side changes its width along x
         across = np.array([np.cos(2 * np.pi * pace.turns * seconds), 1.0])
         seen: Outline = (part.outline - joint.pivot) * across + joint.pivot
         return seen
@@ -127,7 +127,7 @@ def moved(part: Part, pose: Pose) -> Outline:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlacedObject:
-    """Parts at their place: `scale` and `centre` in shares of the frame, `angle` in radians."""
+    """Parts placed in the frame: `scale` and `centre` in shares of the frame, `angle` in radians."""
 
     parts: tuple[Part, ...]
     scale: float
@@ -148,13 +148,13 @@ class PlacedObject:
         return placed
 
     def base(self) -> float:
-        """Share of the height where it touches the ground."""
+        """Height at which it touches the ground, as a share."""
         lowest = [self.outline(part, 1)[:, 1].max() for part in self.parts if not part.detail]
         return float(max(lowest, default=self.centre[1] + 0.3 * self.scale))
 
 
 Ink = Callable[[Part, PlacedObject], tuple[float, ...] | None]
-"""What a part leaves in each channel of the map; nothing for none."""
+"""Values of a part in each channel of the map; empty for none."""
 
 
 def fill(canvas: Map, outline: Outline, values: tuple[float, ...]) -> None:

@@ -1,6 +1,6 @@
-"""The microphone: the object's voice from its distance, wind, and whatever else sounds there.
+"""The microphone: the object's sound from its distance, wind, and other sources.
 
-A voice is the sound of an object from a metre away; 1 is full scale, the levels are plausible, not measured.
+A voice is the sound of an object at one metre; 1 is full scale, the levels are plausible, not measured.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ BELL = ((1.0, 1.0, 0.4), (2.02, 0.6, 0.25), (2.74, 0.5, 0.15))
 
 STREAM = 6
 WIND = 0.001, 0.03
-"""Root mean square of wind and far traffic, from a still to a windy day; 1 is full scale."""
+"""Root mean square of wind and distant traffic, from a still to a windy day; 1 is full scale."""
 
 LOUDNESS = 0.4
 """Deviation of the natural logarithm of a voice's level: engines and throats differ."""
 
 ELSEWHERE = 0.4
-"""Share of scenes in which something else sounds too, out of sight."""
+"""Share of scenes with another sound source, out of sight."""
 
 AWAY = 5.0, 20.0
 """Its distance in metres."""
 
 SELF_NOISE = 2e-4
 MUFFLED = 0.012
-"""Decibels that a metre of air, grass and clothes takes at 1 kHz, times the frequency in kHz squared."""
+"""Attenuation in decibels per metre of air, grass and clothes at 1 kHz, times the frequency in kHz squared."""
 
 
 def sound(scene: Scene, size: int = 64) -> Recording:
-    """A wave float32 (24000,) in [-1, 1] at 16 kHz, 1.5 s that begin with the video; `size` changes nothing."""
+    """A wave float32 (24000,) in [-1, 1] at 16 kHz, 1.5 s, starting with the video; `size` has no effect."""
     rng = scene.stream(STREAM)
     heard = _from_afar(_voice(scene, rng), scene.object.distance) + _surroundings(scene, rng)
     if rng.random() < ELSEWHERE:
@@ -68,14 +68,14 @@ def _voice(scene: Scene, rng: Rng) -> Wave:
 
 
 def _from_afar(voice: Wave, metres: float) -> Wave:
-    """Amplitude falls with the distance, high notes faster."""
+    """Attenuate with the distance, high frequencies faster."""
     kilohertz = np.fft.rfftfreq(SAMPLES, 1e3 / RATE)
     passed = 10 ** (-MUFFLED * metres * kilohertz**2 / 20)
     return np.asarray(np.fft.irfft(np.fft.rfft(voice) * passed, SAMPLES) / max(metres, 0.3))
 
 
 def _surroundings(scene: Scene, rng: Rng) -> Wave:
-    """Wind in gusts, now and then a bird by day, the microphone's own noise."""
+    """Gusts of wind, occasional birds by day, and the microphone's own noise."""
     gusts = np.interp(np.linspace(0, 5, SAMPLES), np.arange(6), rng.uniform(0.5, 1.5, 6))
     level = float(np.exp(rng.uniform(*np.log(WIND))))
     heard = level * gusts * band(20, float(rng.uniform(120, 500)), SAMPLES, rng)
@@ -89,7 +89,7 @@ def _surroundings(scene: Scene, rng: Rng) -> Wave:
 
 
 def person(scene: Scene, rng: Rng) -> Wave:
-    """Steps in the rhythm of the legs, speech from whoever stands; taller people speak lower."""
+    """Steps in the rhythm of the legs, speech if standing; taller people speak lower."""
     heard = np.zeros(SAMPLES)
     if scene.active:
         heard += 0.03 * unit(strike(ticks(scene.motion.beat, 0.03, rng), (_step(rng) for _ in range(20))))
@@ -175,7 +175,7 @@ def bicycle(scene: Scene, rng: Rng) -> Wave:
 
 
 def drone(scene: Scene, rng: Rng) -> Wave:
-    """Four rotors of two blades, a little out of tune with one another, and the rush of their air."""
+    """Four rotors of two blades, slightly detuned, and the noise of their air flow."""
     rotors = sum(
         tone(steady(2 * scene.motion.beat * np.exp(0.03 * rng.standard_normal()), 0.01, rng), falling(0.7, rng), rng)
         for _ in range(4)
@@ -184,7 +184,7 @@ def drone(scene: Scene, rng: Rng) -> Wave:
 
 
 def hot_machine(scene: Scene, rng: Rng) -> Wave:
-    """Mains hum, knocks at the pace of its flywheel, and a hiss."""
+    """Mains hum, knocks at the rate of its flywheel, and a hiss."""
     mains = 50.0 if rng.random() < 0.6 else 60.0
     weights = falling(1.0, rng, 14) * np.where(np.arange(1, 15) % 2 == 0, 1.0, 0.25)
     hum = tone(np.full(SAMPLES, mains), weights, rng)
@@ -196,7 +196,7 @@ def hot_machine(scene: Scene, rng: Rng) -> Wave:
 
 
 def nothing(scene: Scene, rng: Rng) -> Wave:
-    """Nobody there."""
+    """Silence."""
     return np.zeros(SAMPLES)
 
 

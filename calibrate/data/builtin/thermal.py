@@ -1,4 +1,4 @@
-"""The thermal camera: from temperatures to what an uncooled long-wave sensor delivers.
+"""The thermal camera: from temperatures to the counts of an uncooled long-wave sensor.
 
 Radiance, optics, noise and 14-bit counts.
 """
@@ -65,7 +65,7 @@ def sense(
 ) -> NDArray[np.uint16]:
     """Counts (size, size) of a grey-body scene (h, w) under surroundings of `reflected` degrees Celsius.
 
-    A surface emits the share `emissivity` of a black body and mirrors the rest from its surroundings. `blur` is the
+    A surface emits the share `emissivity` of a black body and reflects the rest from its surroundings. `blur` is the
     deviation of the optics' point spread in output pixels.
     """
     surroundings = radiance(np.full(1, reflected, np.float32))

@@ -16,7 +16,7 @@ RATE = 16000.0
 SECONDS = 1.5
 SAMPLES = int(RATE * SECONDS)
 HIGHEST = 7600.0
-"""Hertz above which nothing is synthesised: below half the rate, so nothing folds back."""
+"""Hertz above which nothing is synthesised: below half the rate, to avoid aliasing."""
 
 TABLE = 2048
 
@@ -27,7 +27,7 @@ def clock(seconds: float = SECONDS) -> Wave:
 
 
 def tone(hertz: Wave, weights: Wave, rng: Rng) -> Wave:
-    """A periodic sound whose pitch follows `hertz` (n,), its k-th harmonic as strong as `weights[k - 1]`; rms 1."""
+    """A periodic sound of pitch `hertz` (n,), with `weights[k - 1]` for its k-th harmonic; rms 1."""
     kept = weights[: max(1, min(int(HIGHEST / hertz.max()), len(weights), TABLE // 4))]
     spectrum = np.zeros(TABLE // 2 + 1, complex)
     spectrum[1 : len(kept) + 1] = kept * np.exp(2j * np.pi * rng.random(len(kept)))
@@ -47,7 +47,7 @@ def band(low: float, high: float, samples: int, rng: Rng) -> Wave:
 
 
 def steady(hertz: float, wander: float, rng: Rng, samples: int = SAMPLES) -> Wave:
-    """A pitch (samples,) that wanders slowly by about the share `wander`."""
+    """A pitch (samples,) that drifts slowly by about the share `wander`."""
     knots = np.exp(wander * rng.standard_normal(8))
     return hertz * np.interp(np.linspace(0, 7, samples), np.arange(8), knots)
 
@@ -60,12 +60,12 @@ def resonances(hertz: float, peaks: Iterable[tuple[float, float]], count: int = 
 
 
 def falling(power: float, rng: Rng, count: int = 60) -> Wave:
-    """Weights of harmonics that fall as a power, each off by a few decibels."""
+    """Weights of harmonics that fall as a power, each varied by a few decibels."""
     return np.asarray(np.arange(1, count + 1) ** -power * np.exp(0.5 * rng.standard_normal(count)))
 
 
 def ticks(per_second: float, jitter: float, rng: Rng) -> Wave:
-    """Moments of a regular beat within the recording, each off by the share `jitter` of the period."""
+    """Times of a regular beat within the recording, each shifted by up to the share `jitter` of the period."""
     moments = (np.arange(int(per_second * SECONDS) + 1) + rng.random()) / per_second
     moments = moments + jitter / per_second * rng.standard_normal(len(moments))
     return moments[(moments >= 0) & (moments < SECONDS)]
@@ -82,5 +82,5 @@ def strike(moments: Wave, sounds: Iterable[Wave]) -> Wave:
 
 
 def unit(wave: Wave) -> Wave:
-    """Scaled to rms 1; silence stays silence."""
+    """Scale to rms 1; silence stays silent."""
     return wave / max(float(np.sqrt(np.mean(wave**2))), 1e-12)

@@ -1,8 +1,8 @@
-"""The colour camera and the event camera: radiance under sun and sky, and what either sensor makes of it.
+"""The colour camera and the event camera: radiance under sun and sky, and the output of both sensors.
 
 The colour camera exposes, adds noise and rounds to eight bits. A pixel of the event camera fires when its logarithmic
-intensity has changed by a threshold since it last fired; the model is that of ESIM (Rebecq et al. 2018): intensities
-between finely spaced renderings follow straight lines.
+intensity has changed by a threshold since it last fired. The model is that of ESIM (Rebecq et al. 2018): intensities
+are interpolated linearly between closely spaced renderings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VIDEO_RATE = 4.0
 """Frames per second: six frames last as long as the sound."""
 
 GREY = 0.2
-"""Mean radiance that the exposure aims at, as a share of white."""
+"""Target mean radiance of the exposure, as a share of white."""
 
 ROUNDING = 0.03
 """Width of a part's rounded edge as a share of its object's longer side."""
@@ -33,23 +33,23 @@ STANDING_OUT = 0.8, 1.0, 1.25
 
 EVENT_STREAM = 5
 SECONDS = 1 / VIDEO_RATE
-"""From the first frame of the video to the second."""
+"""Time between the first and the second frame of the video."""
 
 RENDERINGS = 9
 THRESHOLD = 0.15
-"""Change of the natural logarithm of intensity that fires an event; each pixel has its own within a few per cent."""
+"""Change of the natural logarithm of intensity that fires an event; thresholds of pixels vary by a few percent."""
 
 MISMATCH = 0.04
 DARK = 0.02
-"""Radiance below which a pixel no longer tells changes: the logarithm is of the radiance plus this."""
+"""Radiance below which a pixel no longer sees changes: the logarithm is of the radiance plus this."""
 
 STRAY = 0.1
-"""Events that a pixel fires per second of its own accord."""
+"""Noise events per second of a pixel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stage:
-    """A scene before the colour camera: what stays the same from frame to frame."""
+    """A scene before the colour camera: the parts that are equal in all frames."""
 
     scene: Scene
     backdrop: Map
@@ -117,7 +117,7 @@ def _radiance(scene: Scene, backdrop: Map, seconds: float) -> Map:
 
 
 def _on_ground(scene: Scene) -> float:
-    """Cosine between the sun and the ground's normal, never quite grazing."""
+    """Cosine between the sun and the ground's normal, never close to zero."""
     return 0.25 + 0.75 * scene.light.sun[1] / float(np.linalg.norm(scene.light.sun))
 
 
@@ -129,7 +129,7 @@ def _shadow(scene: Scene, side: int, seconds: float) -> Map:
     across = float(np.clip(-0.5 * scene.light.sun[0] / scene.light.sun[1], -1.2, 1.2))
     motion = scene.motion
     casting: list[tuple[PlacedObject, Pose]] = [(placed, motion.of_background(seconds)) for placed in scene.behind]
-    if scene.name != "drone":  # its shadow falls far away
+    if scene.name != "drone":  # its shadow is far away
         casting.append((scene.object, motion.of_object(seconds)))
     for placed, pose in casting:
         base = side * (placed.base() + pose.offset[1])
@@ -157,7 +157,7 @@ def _backdrop(scene: Scene, side: int) -> Map:
     depth = np.clip(rows / max(background.horizon, 0.05), 0, 1)[..., None] ** 2
     sky = (1 - depth) * _rgb(scene, "zenith") + depth * _rgb(scene, "haze")
     clouds = cloudiness * np.clip(fields - 0.3, 0, 1)[..., None]
-    sky = (sky * (1 - clouds) + 0.9 * clouds) * (brightness / flat)  # the sky shines and is not lit: undo the light
+    sky = (sky * (1 - clouds) + 0.9 * clouds) * (brightness / flat)  # the sky emits light: undo the lighting
     albedo = np.where((rows > background.horizon)[..., None], np.minimum(ground, 1), sky)
     return np.concatenate([albedo, np.zeros((side, side, 1), np.float32)], axis=2).astype(np.float32)
 
