@@ -1,4 +1,4 @@
-"""What a frozen encoder is to the rest of the program, how one is opened by name, and centers made of words."""
+"""Interface of frozen encoders and text towers, how they are opened by name, and centers from text."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ FIELDS = ("name", "modality", "embedding_dim", "license", "fingerprint", "metada
 
 
 class Encoder(Protocol):
-    """One modality's frozen trunk. Reading these fields needs no torch; `module()` does."""
+    """One modality's frozen trunk. These fields do not need torch; `module()` does."""
 
     @property
     def name(self) -> str:
-        """What it is called, for people."""
+        """Its display name."""
         ...
 
     @property
     def modality(self) -> Modality:
-        """The input it takes, in physical bounds."""
+        """Its input, in physical bounds."""
         ...
 
     @property
@@ -41,7 +41,7 @@ class Encoder(Protocol):
 
     @property
     def license(self) -> str:
-        """SPDX identifier, or words, of the weights' license."""
+        """License of the weights: SPDX identifier or text."""
         ...
 
     @property
@@ -51,29 +51,29 @@ class Encoder(Protocol):
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What else the checkpoint says and the manifest keeps, such as its logit scale; plain types."""
+        """Further data of the checkpoint for the manifest, such as its logit scale; plain types."""
         ...
 
     def centers(self) -> Centers | None:
-        """The semantic centers this encoder was bound to; None where it brings none."""
+        """The semantic centers of this encoder; None if it has none."""
         ...
 
     def module(self) -> nn.Module:
-        """Physical x (n, ...) -> embedding z (n, d), not yet of unit length; normalisation of x is inside."""
+        """Physical x (n, ...) -> embedding z (n, d), not normalised; normalisation of x is inside."""
         ...
 
 
 class TextTower(Protocol):
-    """The text half of a Bind-style model, which makes semantic centers."""
+    """The text tower of a Bind-style model, which computes semantic centers."""
 
     @property
     def temperature(self) -> float:
-        """What similarities are divided by: the inverse of the checkpoint's logit scale."""
+        """Divisor of similarities: the inverse of the checkpoint's logit scale."""
         ...
 
     @property
     def source(self) -> str:
-        """Which model it is, for the centers' file."""
+        """Name of the model, for the centers' file."""
         ...
 
     def embed(self, prompts: Sequence[str]) -> NDArray[np.float32]:
@@ -85,7 +85,7 @@ def open_encoder(name: str, modality: str, weights: Path | None) -> Encoder:
     """The encoder `name`, built in or the user's own (`package.module:factory`), for one modality.
 
     Raises:
-        ConfigError: no such encoder, none for this modality, weights missing or not wanted, or a factory that does
+        ConfigError: no such encoder, none for this modality, weights missing or not expected, or a factory that does
             not return an encoder.
         InputError: a checkpoint that cannot be used.
     """
@@ -102,7 +102,7 @@ def open_encoder(name: str, modality: str, weights: Path | None) -> Encoder:
 
 
 def fit_sensor(encoder: Encoder, settings: Mapping[str, float]) -> Encoder:
-    """The same encoder behind a sensor with other settings; what it normalises by follows them.
+    """The same encoder for a sensor with other settings; its input normalisation is adapted.
 
     Raises:
         ConfigError: a setting the modality does not have, or an encoder whose sensor cannot be changed.
@@ -134,7 +134,7 @@ def text_centers(tower: TextTower, labels: Sequence[str], templates: Sequence[st
     """One center per label (k, d): the unit-norm mean of the unit-norm embeddings of its prompts.
 
     Raises:
-        InputError: fewer than two labels, one twice, or a template without `{}`.
+        InputError: fewer than two labels, a repeated label, or a template without `{}`.
     """
     for template in templates:
         if template.count("{}") != 1:

@@ -1,7 +1,7 @@
-"""Reading the published checkpoints of others: only the tensors one trunk needs, and never code.
+"""Read published checkpoints: only the tensors that one trunk needs, and never code.
 
-A checkpoint of five gigabytes holds six trunks. It is mapped, not read, so that only the pages of the wanted tensors
-leave the disk; and it is mapped anew for each span of tensors, because pages of a map count as memory until it closes.
+A checkpoint of five gigabytes holds six trunks. It is memory-mapped, so that only the pages of the wanted tensors are
+read; and it is mapped again for each span of tensors, because mapped pages count as memory until the map closes.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from advcal_edge.storage import open_regular
 from advcal_edge.tensors import Complaint, open_tensors
 
 SPANS = 10
-"""How often the file is mapped anew: so small a share of the wanted bytes is ever in memory twice."""
+"""Number of times the file is mapped: only that small a share of the wanted bytes is ever in memory twice."""
 
 WRAPPERS = ("state_dict", "model")
-NAMED, SHOWN = 4, 80  # keys an error spells out, and letters of each; the rest are counted
+NAMED, SHOWN = 4, 80  # keys listed in an error, and letters of each; the others are counted
 PLAIN_FILE = "ask its authors for a plain state dict or a safetensors file"
 NOT_WHOLE = Complaint(InputError, "is no whole safetensors file", "download it again")
 
 
 def read_tensors(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
-    """The tensors whose name is wanted, copied out of the checkpoint at `path` (.pth, .pt, .bin or .safetensors).
+    """Copy the tensors whose name is wanted from the checkpoint at `path` (.pth, .pt, .bin or .safetensors).
 
-    `{"state_dict": ...}` and `{"model": ...}` are unwrapped before names are asked for.
+    `{"state_dict": ...}` and `{"model": ...}` are unwrapped before names are checked.
 
     Raises:
-        InputError: no such file, damaged, in torch's old format, a pickle with code in it, no dictionary of tensors,
+        InputError: no such file, damaged, in torch's old format, a pickle with code in it, not a dictionary of tensors,
             no wanted name, or a wanted tensor that is not plain or of floating point other than float32.
     """
     if not path.is_file():
@@ -58,13 +58,13 @@ def read_tensors(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]
             _check_plain(path, name, tensors[name])
             _check_precision(path, name, tensors[name])
         _check_sum(path, sum(tensors[name].nbytes for name in names))
-        names.sort(key=lambda name: tensors[name].data_ptr())  # as they lie in the file, which is then read in one go
+        names.sort(key=lambda name: tensors[name].data_ptr())  # in file order, so that the file is read sequentially
         spans = _spans({name: tensors[name].nbytes for name in names})
-    found: dict[str, Tensor] = {}
+    copies: dict[str, Tensor] = {}
     for span in spans:
         with opened(path) as mapped:
-            found |= {name: mapped[name].detach().clone(memory_format=torch.contiguous_format) for name in span}
-    return found
+            copies |= {name: mapped[name].detach().clone(memory_format=torch.contiguous_format) for name in span}
+    return copies
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
@@ -80,9 +80,9 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 def load_exactly(
     module: nn.Module, tensors: Mapping[str, Tensor], where: str, names: Mapping[str, str] | None = None
 ) -> None:
-    """Make `tensors` the parameters and buffers of `module`, which may be on the meta device: they are not copied.
+    """Make `tensors` the parameters and buffers of `module`, which may be on the meta device; they are not copied.
 
-    `names` gives the module's names, each with its name in `tensors`, where the two differ.
+    `names` maps the module's names to names in `tensors`, if they differ.
 
     Raises:
         InputError: names are missing or left over, or shapes or types differ; the message counts and names them.
@@ -103,10 +103,10 @@ def load_exactly(
             f"{name} {found.dtype} for {slot.dtype}" for name, found, slot in both if found.dtype != slot.dtype
         ],
     }
-    found = [f"{len(keys)} {what} ({_listed(keys)})" for what, keys in complaints.items() if keys]
-    if found:
+    problems = [f"{len(keys)} {what} ({_listed(keys)})" for what, keys in complaints.items() if keys]
+    if problems:
         raise InputError(
-            f"the tensors of {where} do not fit the {len(expected)} expected: {'; '.join(found)}",
+            f"the tensors of {where} do not fit the {len(expected)} expected: {'; '.join(problems)}",
             hint="give the checkpoint of this encoder, of the size that was published, with `--weights`",
         )
     module.load_state_dict({name: tensors[names[name]] for name in state}, assign=True)
@@ -121,7 +121,7 @@ def _open_safetensors(path: Path) -> Iterator[Mapping[str, Tensor]]:
 
 @contextmanager
 def _open_torch(path: Path) -> Iterator[Mapping[str, Tensor]]:
-    """Names and mapped tensors of what `torch.save` wrote."""
+    """Names and mapped tensors of a file written by `torch.save`."""
     yield _state(path, _unpickle(path))
 
 
@@ -149,12 +149,12 @@ def _unpickle(path: Path) -> object:
             " it was not loaded",
             hint=PLAIN_FILE,
         ) from error
-    except Exception as error:  # a damaged stream makes the restricted unpickler fail in whatever way it may
+    except Exception as error:  # on a damaged stream the restricted unpickler may raise anything
         raise _unreadable(path, error) from error
 
 
 def _check_zip(path: Path) -> None:
-    """Refuse a zip that is not whole, or that unpacks to more than it is: torch stores without compression."""
+    """Refuse a zip that is incomplete, or that unpacks to more than its size: torch stores without compression."""
     try:
         if not zipfile.is_zipfile(path):
             raise InputError(f"`{path}` ends too early: the directory of its zip is missing", hint="download it again")
@@ -180,7 +180,7 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 
 def _state(path: Path, content: object) -> dict[str, Tensor]:
-    """The dictionary of tensors, out of its wrapper where it has one."""
+    """The dictionary of tensors, without its wrapper if it has one."""
     if isinstance(content, Mapping):
         content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
     if not isinstance(content, Mapping):
@@ -195,7 +195,7 @@ def _state(path: Path, content: object) -> dict[str, Tensor]:
 
 
 def _check_plain(path: Path, name: str, tensor: Tensor) -> None:
-    """Refuse what takes more memory than the file gives it: a sparse or a repeated tensor, or one without numbers."""
+    """Refuse a tensor that needs more memory than the file provides: sparse, repeated, or without numbers."""
     plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
     if not plain or tensor.nbytes > tensor.untyped_storage().nbytes():
         raise InputError(
@@ -205,7 +205,7 @@ def _check_plain(path: Path, name: str, tensor: Tensor) -> None:
 
 
 def _check_sum(path: Path, found: int) -> None:
-    """Names may share their numbers, but not so often that what is read outgrows the file."""
+    """Check that tensors with shared storage do not add up to much more than the file."""
     size = path.stat().st_size
     if found > 2 * size:
         raise InputError(
@@ -232,7 +232,7 @@ def _conversion(path: Path, kind: str, state: str) -> str:
 
 
 def _spans(sizes: Mapping[str, int]) -> list[list[str]]:
-    """The names in their order, cut wherever 1 / `SPANS` of all bytes has come together."""
+    """Split the names, in order, into parts of about 1 / `SPANS` of all bytes."""
     spans: list[list[str]] = [[]]
     filled = 0
     for name, size in sizes.items():

@@ -1,4 +1,4 @@
-"""What trunks with ImageBind's structure are built of: pre-norm blocks, exact GELU, LayerNorm with eps 1e-6.
+"""Building blocks of trunks with ImageBind's structure: pre-norm blocks, exact GELU, LayerNorm with eps 1e-6.
 
 Attention is one fused product, and the learned extra key and value are plain concatenation, so that graph and backward
 pass neither gather nor scatter.
@@ -16,7 +16,7 @@ EPS = 1e-6
 class Attention(nn.Module):
     """Self-attention over (n, t, width).
 
-    With `bias_kv` every query also sees one learned key and value; with `causal` it sees none that come later.
+    With `bias_kv` every query also attends to one learned key and value; with `causal` not to later tokens.
     """
 
     def __init__(self, width: int, heads: int, bias_kv: bool, *, causal: bool = False) -> None:
@@ -38,7 +38,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then an MLP four times as wide, each behind its norm."""
+    """Attention, then an MLP of four times the width, each after its norm."""
 
     def __init__(self, width: int, heads: int, bias_kv: bool, *, causal: bool = False) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ def stack(depth: int, width: int, heads: int, *, bias_kv: bool = False, causal: 
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, *, causal: bool = False) -> Tensor:
-    """Attention of query (n, t, width) to key and value (n, s, width), the heads side by side: (n, t, width)."""
+    """Attention of query (n, t, width) to key and value (n, s, width), with heads side by side: (n, t, width)."""
     mixed = F.scaled_dot_product_attention(
         _split(query, heads), _split(key, heads), _split(value, heads), is_causal=causal
     )

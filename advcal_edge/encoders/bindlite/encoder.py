@@ -1,4 +1,4 @@
-"""Bindlite as an `Encoder`: which files belong to a modality, and how they become a module."""
+"""Bindlite as an `Encoder`: the files of each modality, and how they become a module."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ MODALITIES: Mapping[str, Modality] = {
 }
 
 SCENE = ("video", "thermal", "depth", "audio", "event", "point")
-"""Modalities trained together on the same scenes, and so bound to one another."""
+"""Modalities trained together on the same scenes, and so bound to each other."""
 
 PARTNER: Mapping[str, str] = {name: "thermal" if name == "video" else "video" for name in SCENE}
-"""The modality among whose embeddings a sample's scene is looked for; video binds the others, as ImageBind's images."""
+"""Modality in whose embeddings a sample's scene is retrieved; video binds the others, like images in ImageBind."""
 
 
 def load_centers(modality: str) -> Centers:
-    """Text vectors (k, 384) of the classes of `modality`, which need no trained trunk."""
+    """Text vectors (k, 384) of the classes of `modality`; does not need a trained trunk."""
     return Centers.load(FOLDER / f"{'scene' if modality in SCENE else modality}.centers.safetensors")
 
 
@@ -54,7 +54,7 @@ class Bindlite:
 
     @classmethod
     def load(cls, modality: str, weights: Path | None = None) -> Bindlite:
-        """The trunk of `modality`; needs no torch. Its weights come with the package.
+        """The trunk of `modality`, without importing torch. Its weights are part of the package.
 
         Raises:
             ConfigError: there is no trunk for this modality, or a weight file is given.
@@ -71,7 +71,7 @@ class Bindlite:
         return cls(MODALITIES[modality], hashlib.sha256(stored).hexdigest())
 
     def centers(self) -> Centers:
-        """Text vectors (k, 384) of the classes the trunk was trained on; all scene modalities share theirs."""
+        """Text vectors (k, 384) of the trunk's training classes; all scene modalities share theirs."""
         return load_centers(self.modality.name)
 
     def module(self) -> nn.Module:
@@ -87,7 +87,7 @@ class Bindlite:
             raise DependencyError("torch", extra="calibrate", purpose="the encoder bindlite") from error
         from advcal_edge.encoders.bindlite.trunk import TRUNKS, Trunk
 
-        with torch.random.fork_rng(devices=[]):  # the initial weights are thrown away: no draw may change a seeded run
+        with torch.random.fork_rng(devices=[]):  # the initial weights are discarded and must not change a seeded run
             trunk = Trunk(TRUNKS[self.modality.name])
         stored = load_file(FOLDER / f"{self.modality.name}.safetensors")
         trunk.load_state_dict({name: tensor.float() for name, tensor in stored.items()})

@@ -3,8 +3,8 @@
 Every operation is a plain matrix product, normalisation or softmax, so that the graph and its backward pass export to
 ONNX with a dynamic batch and neither gathers nor scatters.
 
-The first layer, the stem, makes patches of whatever lies on a grid, and learned queries of clouds of points. It gives
-(n, width, ...) with any number of trailing axes; what they hold becomes the trunk's tokens.
+The first layer, the stem, makes patches of inputs on a grid; for point clouds it uses learned queries. Its output is
+(n, width, ...) with any number of trailing axes, whose entries become the trunk's tokens.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from advcal_edge.encoders.transformer import Block, attend
 
 QUERIES = 16
-"""Tokens that a cloud of points becomes, as many as an image of 64 x 64 has patches."""
+"""Tokens of a point cloud, as many as an image of 64 x 64 has patches."""
 
 CONVOLUTIONS: tuple[type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -31,10 +31,10 @@ class TrunkConfig:
 
     shape: tuple[int, ...]
     kernel: tuple[int, ...] | None
-    """Extent of a patch along every axis but the first; None for points, which lie on no grid."""
+    """Size of a patch along every axis but the first; None for points, which are not on a grid."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    """Of the training data, a channel each or one for all."""
+    """Statistics of the training data, one per channel or one for all."""
     stem_norm: bool = True
     pre_norm: bool = False
     bias_kv: bool = True
@@ -68,7 +68,7 @@ TRUNKS: Mapping[str, TrunkConfig] = {
 
 
 class Trunk(nn.Module):
-    """Physical x (n, *shape) within its bounds to an embedding (n, 384), not yet of unit length."""
+    """Physical x (n, *shape) within its bounds to an embedding (n, 384), not normalised."""
 
     mean: Tensor
     std: Tensor
@@ -78,7 +78,7 @@ class Trunk(nn.Module):
         width = config.width
         per_channel = (1, -1, *(1 for _ in config.shape[1:]))
         self.config = config
-        # from the configuration, not the weight file: that is float16
+        # from the configuration, since the weight file is float16
         self.register_buffer("mean", torch.tensor(config.mean).reshape(per_channel), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).reshape(per_channel), persistent=False)
         self.stem = (
@@ -102,8 +102,8 @@ class Trunk(nn.Module):
 
 
 def _patches(channels: int, width: int, kernel: tuple[int, ...]) -> nn.Module:
-    """Patches that do not overlap, along one, two or three axes."""
-    # overlapping patches (stride 12 for 16): 70 % slower, no more accurate in a short trial on images.
+    """Non-overlapping patches, along one, two or three axes."""
+    # overlapping patches (stride 12 for 16): 70 % slower, not more accurate in a short trial on images.
     # With a LayerNorm behind it a bias would be redundant; ImageBind has none either way.
     return CONVOLUTIONS[len(kernel) - 1](channels, width, kernel, kernel, bias=False)  # type: ignore[arg-type]
 
@@ -111,8 +111,8 @@ def _patches(channels: int, width: int, kernel: tuple[int, ...]) -> nn.Module:
 class PointStem(nn.Module):
     """Points (n, p, 3) to (n, width, 16): a small MLP on each point, then cross-attention from learned queries.
 
-    The same in whatever order the points come (Lee et al. 2019, arXiv:1810.00825, pooling by attention); grouping by
-    neighbourhood, the usual way, would gather and sort.
+    Independent of the order of the points (Lee et al. 2019, arXiv:1810.00825, pooling by attention). The usual
+    grouping by neighbourhood would gather and sort.
     """
 
     def __init__(self, width: int, heads: int) -> None:

@@ -1,4 +1,4 @@
-"""ImageBind (arXiv:2305.05665), six sensors and text in one space; its checkpoint is the user's to bring."""
+"""ImageBind (arXiv:2305.05665), six sensors and text in one space; the user provides the checkpoint."""
 
 from advcal_edge.encoders.imagebind.encoder import Imagebind
 from advcal_edge.encoders.imagebind.text import load_text

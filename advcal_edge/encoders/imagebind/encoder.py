@@ -1,4 +1,4 @@
-"""ImageBind as an `Encoder`: what each sensor gives, and how a checkpoint becomes a module."""
+"""ImageBind as an `Encoder`: the input of each sensor, and how a checkpoint becomes a module."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 LICENSE = "CC-BY-NC-SA-4.0"
-DISPARITY = 75.0  # pixels that the depth trunk was trained to see as 1
+DISPARITY = 75.0  # pixels of disparity that the depth trunk was trained on as 1
 
 MODALITIES: Mapping[str, Modality] = {
     "image": spec.image(224),
     "video": spec.video(224, 2),
-    "audio": spec.audio(128, 204).with_settings({"seconds": 2.0}),  # a little less than 204 frames span: upstream pads
+    "audio": spec.audio(128, 204).with_settings({"seconds": 2.0}),  # slightly shorter than 204 frames: upstream pads
     "thermal": spec.thermal(224),
     "depth": spec.depth(224).with_settings({"max_disparity_px": DISPARITY}),
     "imu": spec.imu(2000, 400.0),
@@ -39,9 +39,9 @@ MODALITIES: Mapping[str, Modality] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Imagebind:
-    """One frozen trunk of the user's own copy of imagebind_huge; implements `Encoder`.
+    """One frozen trunk of the user's copy of imagebind_huge; implements `Encoder`.
 
-    Not for commercial use: that is the license of the weights, and of any engine made of them.
+    Not for commercial use: this is the license of the weights, and of any engine made from them.
     """
 
     modality: Modality
@@ -54,7 +54,7 @@ class Imagebind:
 
     @classmethod
     def load(cls, modality: str, weights: Path | None) -> Imagebind:
-        """The trunk of `modality` in the checkpoint `weights`; no other trunk leaves the disk.
+        """The trunk of `modality` in the checkpoint `weights`; no other trunk is read.
 
         Raises:
             ConfigError: there is no trunk for this modality, or no checkpoint was named.
@@ -78,17 +78,17 @@ class Imagebind:
         tensors = read_tensors(weights, lambda name: of_tower(name, tower) or name == scale)
         logarithm = tensors.pop(scale, None)
         metadata = {} if logarithm is None else {"logit_scale": min(float(logarithm.exp()), MAX_LOGIT_SCALE)}
-        _assemble(HUGE[modality], tensors, weights)  # complains now, not when the work begins
+        _assemble(HUGE[modality], tensors, weights)  # so that errors are raised now, not during the work
         return cls(MODALITIES[modality], digest(tensors), weights, metadata)
 
     def centers(self) -> None:
-        """None: centers are made from prompts, by the text tower of the same checkpoint."""
+        """None: centers are computed from prompts, with the text tower of the same checkpoint."""
 
     def module(self) -> nn.Module:
         """Physical x (n, ...) -> embedding (n, 1024), float32 on the CPU, in eval mode and without gradients.
 
         Raises:
-            InputError: the checkpoint was replaced since `load`, by one that does not fit.
+            InputError: the checkpoint was replaced since `load` by one that does not fit.
         """
         from advcal_edge.encoders.checkpoint import read_tensors
 
@@ -97,7 +97,7 @@ class Imagebind:
 
 
 def trunk_config(modality: Modality) -> TrunkConfig:
-    """The published trunk of `modality`, its statistics brought to the units that the sensor's settings give x."""
+    """The published trunk of `modality`, with its statistics converted to the units of the sensor's settings."""
     config = HUGE[modality.name]
     if modality.name == "depth":
         unit = DISPARITY / modality.settings["max_disparity_px"]
@@ -109,7 +109,7 @@ def trunk_config(modality: Modality) -> TrunkConfig:
 
 
 def _assemble(config: TrunkConfig, tensors: Mapping[str, Tensor], weights: Path) -> nn.Module:
-    """A frozen trunk whose parameters are these tensors, so that no second copy is ever made."""
+    """A frozen trunk with these tensors as its parameters, without a second copy."""
     import torch
 
     from advcal_edge.encoders.imagebind.trunk import Trunk

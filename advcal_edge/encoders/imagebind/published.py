@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 EMBEDDING_DIM = 1024
-MAX_LOGIT_SCALE = 100.0  # upstream clips what it learned
+MAX_LOGIT_SCALE = 100.0  # upstream's limit of the learned scale
 CHECKPOINT = "https://dl.fbaipublicfiles.com/imagebind/imagebind_huge.pth"
 
 STEMS = {
@@ -38,14 +38,14 @@ BLOCK = {
 class TrunkConfig:
     """One sensor's trunk.
 
-    The rank of `kernel` says what becomes a token: 1 a window of a series, 2 a patch of a plane, 3 a patch of a clip.
+    The rank of `kernel` decides what is a token: 1 a window of a series, 2 a patch of a plane, 3 a patch of a clip.
     """
 
     tower: str
-    """What upstream calls this trunk in its checkpoint; images and videos share one."""
+    """Name of this trunk in upstream's checkpoint; images and videos share one."""
 
     shape: tuple[int, ...]
-    """Of the input, batch axis left out."""
+    """Shape of the input without the batch axis."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -53,11 +53,11 @@ class TrunkConfig:
     depth: int
     heads: int
     mean: tuple[float, ...]
-    """For each channel; with `std`, takes physical x to what the trunk was trained on."""
+    """Mean per channel; with `std` it maps physical x to the trunk's training input."""
 
     std: tuple[float, ...]
     stem_norm: bool = True
-    """LayerNorm behind the stem."""
+    """LayerNorm after the stem."""
 
     pre_norm: bool = False
     """LayerNorm before the first block."""
@@ -69,7 +69,7 @@ class TrunkConfig:
 
     @property
     def repeats(self) -> int:
-        """How often a still image is repeated in time to fill the kernel; 1 where nothing is."""
+        """Number of repetitions of a still image in time that fill the kernel; 1 without repetition."""
         return self.kernel[0] if len(self.shape) == len(self.kernel) else 1
 
     @property
@@ -101,7 +101,7 @@ VIDEO = TrunkConfig(
     mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711),
     stem_norm=False, pre_norm=True, bias_kv=False,
 )  # fmt: skip
-"""CLIP's statistics, as upstream's loaders of images and videos have them."""
+"""CLIP's statistics, as in upstream's loaders of images and videos."""
 
 AUDIO = TrunkConfig(
     "audio", (1, 128, 204), (16, 16), (10, 10), width=768, depth=12, heads=12, mean=(-4.268,), std=(9.138,)
@@ -111,10 +111,10 @@ AUDIO = TrunkConfig(
 THERMAL = TrunkConfig(
     "thermal", (1, 224, 224), (16, 16), (16, 16), width=768, depth=12, heads=12, mean=(0.0,), std=(1.0,)
 )
-"""No statistics: upstream publishes no loader of thermal images.
+"""No statistics: upstream does not publish a loader of thermal images.
 
-Users who repeated its LLVIP figure (63.4 %) came to 62.4 % with plain [0, 1] and to 55.2 % with a mean and deviation
-(facebookresearch/ImageBind, pull request 73). Others, UniBind among them, use 0.5 and 0.5.
+Users who repeated its LLVIP result (63.4 %) got 62.4 % with plain [0, 1] and 55.2 % with a mean and deviation
+(facebookresearch/ImageBind, pull request 73). Others, among them UniBind, use 0.5 and 0.5.
 """
 
 DEPTH = TrunkConfig(
@@ -123,8 +123,8 @@ DEPTH = TrunkConfig(
 """Statistics of disparity as a share of 75 pixels; upstream publishes no loader of depth, so this is our reading.
 
 Its authors' code for disparity is in facebookresearch/omnivore, issue 12; the 75 pixels, mean and deviation are those
-of Omnivore's transforms. Users who took them came near the published figures or ten points below
-(facebookresearch/ImageBind, issues 14, 107 and 134): try them on samples of your own.
+of Omnivore's transforms. Users who used them got results near the published ones or ten points lower
+(facebookresearch/ImageBind, issues 14, 107 and 134): try them on your own samples.
 """
 
 IMU = TrunkConfig(
@@ -132,7 +132,7 @@ IMU = TrunkConfig(
 )  # fmt: skip
 """Acceleration in m/s2 and angular rate in rad/s, as Ego4D records them.
 
-The paper gives 6 x 2000 for five seconds (appendix B); units, order of the channels and any normalisation are nowhere
+The paper gives 6 x 2000 for five seconds (appendix B); units, order of the channels and any normalisation are not
 published (facebookresearch/ImageBind, issues 48, 66 and 131).
 """
 
@@ -147,17 +147,17 @@ HUGE: Mapping[str, TrunkConfig] = {
 
 
 def of_tower(name: str, tower: str) -> bool:
-    """Whether this name in the checkpoint is a weight of `tower`: neither its logit scale nor a constant."""
+    """Is this name in the checkpoint a weight of `tower`, and neither its logit scale nor a constant?"""
     return re.match(rf"modality_(preprocessors|trunks|heads)\.{tower}\.(?!mask$)", name) is not None
 
 
 def logit_scale_name(tower: str) -> str:
-    """Name of the logarithm of the scale that upstream multiplies its unit embeddings with; vision has none."""
+    """Name of the logarithm of the scale that upstream applies to unit embeddings; vision has none."""
     return f"modality_postprocessors.{tower}.1.log_logit_scale"
 
 
 def published_names(names: Iterable[str], tower: str) -> dict[str, str]:
-    """Our names of a tower's tensors, each with the one it has in the checkpoint."""
+    """Our names of a tower's tensors, mapped to those in the checkpoint."""
     return {name: _published_name(name, tower) for name in names}
 
 

@@ -1,9 +1,9 @@
-"""The text tower of the user's checkpoint, which makes semantic centers from prompts, and CLIP's tokenizer before it.
+"""The text tower of the user's checkpoint, which computes semantic centers from prompts, and CLIP's tokenizer.
 
-The tokenizer cleans text, lower-cases it, cuts it into words, and merges each word from its bytes. Upstream cleans with
-ftfy first. Here the part of it that prompts can meet is done without it: HTML entities, curly quotes, ligatures,
-full-width letters, control characters, NFC. Left out is the repair of text that was decoded wrongly ("schÃ¶n"), of
-terminal escapes and of lone surrogates: such a prompt gets other tokens than upstream gives it.
+The tokenizer cleans text, lower-cases it, splits it into words, and merges each word from its bytes. Upstream cleans
+with ftfy. The part of it that matters for prompts is implemented here: HTML entities, curly quotes, ligatures,
+full-width letters, control characters, NFC. Not implemented is the repair of wrongly decoded text ("schÃ¶n"), of
+terminal escapes and of lone surrogates: such a prompt gets other tokens than upstream's.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ BATCH = 32
 MERGES = Path(__file__).with_name("bpe_simple_vocab_16e6.txt.gz")
 START, END = "<|startoftext|>", "<|endoftext|>"
 CONTEXT = 77
-VOCABULARY = 49152  # of merges, bytes and bytes that end a word; start and end come on top, less two merges
+VOCABULARY = 49152  # merges, bytes and word-final bytes; plus start and end, minus two merges
 
-# upstream ignores case, and the long s is an s then
+# upstream ignores case, which turns the long s into an s
 WORD = rf"{re.escape(START)}|{re.escape(END)}|'[sſ]|'t|'re|'ve|'m|'ll|'d|\p{{L}}+|\p{{N}}|[^\s\p{{L}}\p{{N}}]+"
 LIGATURES = "ĲĳŉǱǲǳǄǅǆǇǈǉǊǋǌﬀﬁﬂﬃﬄﬆ"
 WIDE = "".join(map(chr, (0x3000, *range(0xFF01, 0xFFF0))))
@@ -53,7 +53,7 @@ PLAIN: dict[int, str] = {
     **dict.fromkeys(CONTROLS, ""),
     **dict(zip(WINDOWS, WINDOWS.decode("cp1252").translate(QUOTES), strict=True)),
 }
-"""Characters that are spelled in plainer ones, as ftfy does."""
+"""Characters that are replaced by plainer ones, as in ftfy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,17 +61,17 @@ class TextTower:
     """Prompts to unit vectors in the space of all of ImageBind's sensors."""
 
     temperature: float
-    """What similarities are divided by: the inverse of the checkpoint's logit scale."""
+    """Divisor of similarities: the inverse of the checkpoint's logit scale."""
 
     source: str
     trunk: TextTrunk
     tokens: Callable[[str], list[int]]
 
     def embed(self, prompts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit-norm embeddings (n, 1024) of prompts; what is longer than 75 tokens is cut.
+        """Unit-norm embeddings (n, 1024) of prompts, which are cut after 75 tokens.
 
         Raises:
-            InputError: a prompt without a word in it.
+            InputError: a prompt without words.
         """
         import torch
         from torch.nn import functional as F
@@ -79,16 +79,16 @@ class TextTower:
         for number, prompt in enumerate(prompts):
             if not prompt.strip():
                 raise InputError(f"prompt {number} is empty; expected a sentence such as `a photo of a dog`")
-        found = [np.empty((0, self.trunk.head.out_features), np.float32)]
+        parts = [np.empty((0, self.trunk.head.out_features), np.float32)]
         with torch.inference_mode():
             for start in range(0, len(prompts), BATCH):
                 tokens = torch.tensor([self.tokens(prompt) for prompt in prompts[start : start + BATCH]])
-                found.append(F.normalize(self.trunk(tokens), dim=-1).numpy())
-        return np.concatenate(found)
+                parts.append(F.normalize(self.trunk(tokens), dim=-1).numpy())
+        return np.concatenate(parts)
 
 
 def load_text(weights: Path, config: TextConfig | None = None) -> TextTower:
-    """The text tower in the checkpoint `weights`; no other tower leaves the disk.
+    """The text tower in the checkpoint `weights`; no other tower is read.
 
     Raises:
         InputError: the checkpoint cannot be read, or does not hold exactly this tower.
@@ -116,8 +116,8 @@ def load_text(weights: Path, config: TextConfig | None = None) -> TextTower:
 
 
 def clean(text: str) -> str:
-    """Plain spelling, one blank between words, lower case."""
-    if "<" not in text:  # where there are tags, ftfy leaves entities to whoever reads them
+    """Plain spelling, one space between words, lower case."""
+    if "<" not in text:  # if there are tags, ftfy keeps entities
         text = html.unescape(html.unescape(text))
     text = unicodedata.normalize("NFC", text.translate(PLAIN))
     text = html.unescape(html.unescape(text))
@@ -125,7 +125,7 @@ def clean(text: str) -> str:
 
 
 def load_tokenizer() -> Callable[[str], list[int]]:
-    """From text to 77 token numbers: start, words, end, zeros; too long a text is cut before its end.
+    """From text to 77 token numbers: start, words, end, zeros; longer text is cut before its end.
 
     Raises:
         DependencyError: the package `tokenizers` is not installed.
@@ -154,7 +154,7 @@ def load_tokenizer() -> Callable[[str], list[int]]:
 
 
 def _table() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """The number of every token, and the merges in their order; the file's first line is its version."""
+    """The number of every token, and the merges in order; the file's first line is its version."""
     lines = gzip.decompress(MERGES.read_bytes()).decode().split("\n")
     letters = _byte_letters()
     merges = [(left, right) for left, right in map(str.split, lines[1 : VOCABULARY - 2 * len(letters) + 255])]
@@ -163,7 +163,7 @@ def _table() -> tuple[dict[str, int], list[tuple[str, str]]]:
 
 
 def _byte_letters() -> list[str]:
-    """A visible letter for each byte: printable bytes are themselves, the others take letters from 256 on."""
+    """A visible letter per byte: printable bytes are themselves, the others get letters from 256 on."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = len(set(range(256)) - set(printable))
     return [chr(code) for code in (*printable, *range(256, 256 + others))]

@@ -14,7 +14,7 @@ from advcal_edge.encoders.transformer import EPS, stack
 
 
 class Trunk(nn.Module):
-    """Physical x (n, *shape) to an embedding (n, d), not yet of unit length."""
+    """Physical x (n, *shape) to an embedding (n, d), not normalised."""
 
     mean: Tensor
     std: Tensor
@@ -24,7 +24,7 @@ class Trunk(nn.Module):
         width = config.width
         per_channel = (-1, *(1 for _ in config.shape[1:]))
         self.config = config
-        # the configuration's, not the checkpoint's: on the CPU even where the rest is built on the meta device
+        # the configuration's, not the checkpoint's: on the CPU even if the rest is built on the meta device
         self.register_buffer("mean", torch.tensor(config.mean, device="cpu").reshape(per_channel), persistent=False)
         self.register_buffer("std", torch.tensor(config.std, device="cpu").reshape(per_channel), persistent=False)
         self.stem = Windows(config) if len(config.kernel) == 1 else Patches(config)
@@ -39,7 +39,7 @@ class Trunk(nn.Module):
         return self.embed_normalised((x - self.mean) / self.std)
 
     def embed_normalised(self, x: Tensor) -> Tensor:
-        """What upstream's model takes, (n, *shape), to its embedding (n, d) before it is scaled to any length."""
+        """The input of upstream's model, (n, *shape), to its embedding (n, d) before any scaling."""
         patches = self.stem(x)
         tokens = torch.cat([self.class_token.expand(x.shape[0], -1, -1), patches], dim=1) + self.position
         tokens = self.blocks(self.pre_norm(tokens))
@@ -49,7 +49,7 @@ class Trunk(nn.Module):
         return embedding
 
     def load_upstream(self, checkpoint: Mapping[str, Tensor], where: str = "the checkpoint") -> None:
-        """Take this trunk's tensors, without copying them, out of a checkpoint that may hold other towers too.
+        """Assign this trunk's tensors, without copying, from a checkpoint that may hold other towers too.
 
         Raises:
             InputError: tensors of this trunk are missing, left over, or of another shape.
@@ -65,7 +65,7 @@ def build(modality: str, config: TrunkConfig | None = None) -> Trunk:
 
 
 class Windows(nn.Module):
-    """Windows of a series (n, c, length), as many values of each channel as the kernel is long."""
+    """Windows of a series (n, c, length); each has as many values per channel as the kernel is long."""
 
     def __init__(self, config: TrunkConfig) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Windows(nn.Module):
 
 
 class Patches(nn.Module):
-    """Patches of a plane (n, c, h, w) or a clip (n, c, t, h, w), row by row; they overlap where strides are short."""
+    """Patches of a plane (n, c, h, w) or a clip (n, c, t, h, w), row by row; they overlap if the stride is short."""
 
     def __init__(self, config: TrunkConfig) -> None:
         super().__init__()
@@ -92,13 +92,13 @@ class Patches(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.repeats > 1:
-            x = torch.cat([x.unsqueeze(2)] * self.repeats, dim=2)  # stacked, its backward pass would be a gather
+            x = torch.cat([x.unsqueeze(2)] * self.repeats, dim=2)  # `stack` would give a gather in the backward pass
         out: Tensor = self.norm(self.project(x).flatten(2).transpose(1, 2))
         return out
 
 
 class TextTrunk(nn.Module):
-    """Token numbers (n, context) to an embedding (n, d), not yet of unit length."""
+    """Token numbers (n, context) to an embedding (n, d), not normalised."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -110,6 +110,6 @@ class TextTrunk(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         states = self.blocks(self.words(tokens) + self.position)
-        ends = tokens.argmax(dim=-1)  # the end of text has the highest number there is
+        ends = tokens.argmax(dim=-1)  # the end of text has the highest number
         embedding: Tensor = self.head(self.norm(states[torch.arange(len(tokens)), ends]))
         return embedding

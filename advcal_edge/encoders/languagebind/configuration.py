@@ -1,4 +1,4 @@
-"""What `config.json` of a published folder says: the sizes of both towers.
+"""Read `config.json` of a published folder: the sizes of both towers.
 
 Defaults and precedence are those of LanguageBind's own reader.
 """
@@ -58,13 +58,13 @@ VISION_DEFAULTS: Mapping[str, Any] = {
     "audio_std": 0.5,
 }
 
-MOST = 2**18  # of anything counted; the largest in the published files is a vocabulary of 49,408
-DEEPEST = 1024  # layers: each is built, in Python, before its weights are looked for
+MOST = 2**18  # limit of any count; the largest in the published files is a vocabulary of 49,408
+DEEPEST = 1024  # limit of layers: each is built, in Python, before its weights are read
 
 
 @dataclass(frozen=True, slots=True)
 class Transformer:
-    """Sizes that both towers have."""
+    """Sizes of both towers."""
 
     width: int
     hidden: int
@@ -85,7 +85,7 @@ class TextSizes:
 
 @dataclass(frozen=True, slots=True)
 class VisionSizes:
-    """The tower of a sensor: a grid of patches, and what its modality adds."""
+    """The tower of a sensor: a grid of patches, and settings of its modality."""
 
     transformer: Transformer
     height: int
@@ -122,7 +122,7 @@ def read_configuration(folder: Path) -> Configuration:
     """Read `config.json` in `folder`.
 
     Raises:
-        InputError: there is none, it is not that of a LanguageBind model, or asks for what is not supported.
+        InputError: missing, not that of a LanguageBind model, or with unsupported settings.
     """
     path = folder / "config.json"
     if not folder.is_dir():
@@ -135,12 +135,12 @@ def read_configuration(folder: Path) -> Configuration:
             f"`{folder}` has no `config.json`, which says how large the model is", hint="download the whole folder"
         )
     data = read_object(path, limits.DOCUMENT_BYTES, InputError, hint="download it again")
-    found = data.get("model_type")
-    modality = next((name for name, model_type in MODEL_TYPES.items() if model_type == found), None)
+    named = data.get("model_type")
+    modality = next((name for name, model_type in MODEL_TYPES.items() if model_type == named), None)
     if modality is None:
         known = ", ".join(f"`{model_type}`" for model_type in MODEL_TYPES.values())
         raise InputError(
-            f"`{path}` is of the model type {str(found)[:80]!r}; expected one of: {known}",
+            f"`{path}` is of the model type {str(named)[:80]!r}; expected one of: {known}",
             hint="give the folder of a published modality with `--weights`",
         )
     fields = Fields(path, {"projection_dim": 512} | data)
@@ -153,7 +153,7 @@ def read_configuration(folder: Path) -> Configuration:
 
 
 def _effective(path: Path, data: Mapping[str, Any], part: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """One tower's fields; where the older `..._dict` is given, it and the defaults of what it leaves out win."""
+    """One tower's fields; the older `..._dict`, if given, and its defaults take precedence."""
     plain, older = data.get(part) or {}, data.get(f"{part}_dict")
     for section in (plain, older or {}):
         if not isinstance(section, dict):
@@ -224,18 +224,18 @@ def _transformer(fields: Fields) -> Transformer:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """One object of the file at `path`, its defaults filled in."""
+    """One object of the file at `path`, with its defaults."""
 
     path: Path
     values: Mapping[str, Any]
 
     def refuse(self, name: str, expected: str) -> NoReturn:
-        """Raise an InputError that says what a field is and what it should be."""
-        found = repr(self.values.get(name))[:80]
-        raise InputError(f"`{name}` in `{self.path}` is {found}; expected {expected}", hint="download the folder again")
+        """Raise an InputError with a field's value and the expected one."""
+        value = repr(self.values.get(name))[:80]
+        raise InputError(f"`{name}` in `{self.path}` is {value}; expected {expected}", hint="download the folder again")
 
     def number(self, name: str, *, positive: bool = False) -> float:
-        """A finite number, above zero where only such a one makes sense."""
+        """A finite number, optionally above zero."""
         value = self.values[name]
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             self.refuse(name, "a number")

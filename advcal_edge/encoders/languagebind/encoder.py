@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from advcal_edge.encoders.languagebind.text import LanguagebindText
 
 LICENSE = "MIT"
-"""Of LanguageBind's repository, which publishes the checkpoints; its training data VIDAL-10M is CC-BY-NC-4.0."""
+"""License of LanguageBind's repository, which publishes the checkpoints; its data VIDAL-10M is CC-BY-NC-4.0."""
 
 TOWER = ("vision_model.", "visual_projection.")
 TEXT = ("text_model.", "text_projection.")
@@ -45,7 +45,7 @@ class Languagebind:
 
     @classmethod
     def load(cls, modality: str, weights: Path | None) -> Languagebind:
-        """The tower of `modality` in the folder `weights`, which is read once to check and to hash it.
+        """The tower of `modality` in the folder `weights`, which is read once for checks and its hash.
 
         Raises:
             ConfigError: LanguageBind has no tower for this modality, or no folder is given.
@@ -74,20 +74,20 @@ class Languagebind:
         return cls(sensor, configuration, fingerprint, metadata, folder)
 
     def centers(self) -> None:
-        """None: LanguageBind's centers come from its text tower, with prompts of your choice."""
+        """None: LanguageBind's centers come from its text tower, with your own prompts."""
         return
 
     def module(self) -> nn.Module:
         """Physical x (n, ...) -> embedding (n, d), float32 on the CPU, in eval mode and without gradients.
 
         Raises:
-            InputError: the folder has changed and cannot be used any more.
+            InputError: the folder has changed and can no longer be used.
         """
         return _trunk(self.configuration, _read(self.weights, TOWER), self.weights)
 
 
 def load_text(weights: Path | None) -> LanguagebindText:
-    """The text tower of the folder `weights`; those of all published folders are the same but for the logit scale.
+    """The text tower of the folder `weights`; all published folders have the same one, except for the logit scale.
 
     Raises:
         ConfigError: no folder is given.
@@ -134,7 +134,7 @@ def _read(folder: Path, starts: tuple[str, ...]) -> dict[str, Tensor]:
 
 
 def _scale(tensors: dict[str, Tensor], folder: Path) -> float:
-    """What similarities are multiplied by: the checkpoint keeps its logarithm."""
+    """Factor of similarities; the checkpoint stores its logarithm."""
     from advcal_edge.encoders.languagebind.weights import take
 
     stored = take(tensors, SCALE, folder)
@@ -166,7 +166,7 @@ def modality_of(configuration: Configuration, folder: Path) -> Modality:
     """The input of a folder's tower.
 
     Raises:
-        InputError: a camera's tower for frames that are not square.
+        InputError: an image tower for frames that are not square.
     """
     sizes = configuration.vision
     if configuration.modality == "audio":
@@ -189,15 +189,15 @@ def video(size: int, frames: int) -> Modality:
 
 
 def audio(mels: int, frames: int, rate: float) -> Modality:
-    """One spectrogram; a recording that is shorter than it repeats (`repeat` 1) rather than being padded.
+    """One spectrogram; a shorter recording is repeated (`repeat` 1) instead of padded.
 
-    LanguageBind stacks three spectrograms, which differ only where a recording is longer than one of them. Here one
-    serves as all three, so that an attack changes one sound, and `clips` says how many a longer recording gives.
+    LanguageBind stacks three spectrograms, which differ only if a recording is longer than one of them. Here one
+    serves as all three, so that an attack changes one sound; `clips` is the number taken from a longer recording.
     """
     return replace(spec.audio(mels, frames), settings={"rate": rate, "clips": 1.0, "repeat": 1.0})
 
 
 def depth(size: int, far: float) -> Modality:
-    """Distance (n, 1, size, size) as a share of `far_m` metres, beyond which everything is as far."""
+    """Distance (n, 1, size, size) as a share of `far_m` metres, at which it is clipped."""
     tensor = TensorSpec("x", (1, size, size), "float32", "chw", (0.0, 1.0), "share of the farthest distance")
     return Modality("depth", tensor, "range", 16, {"far_m": far})

@@ -1,4 +1,4 @@
-"""The text tower: CLIP's byte-pair tokenizer, and prompts to the embeddings that the sensors' towers were bound to."""
+"""The text tower: CLIP's byte-pair tokenizer, and embeddings of prompts, to which the sensors' towers were bound."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 BATCH = 64
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-"""Contractions, words, single digits, and runs of anything else that is no space: CLIP's units before merging."""
+"""Contractions, words, single digits, and runs of other characters except spaces: CLIP's units before merging."""
 
 
 class TextEmbeddings(nn.Module):
-    """Ids (n, tokens) to vectors (n, tokens, width), each with its place added."""
+    """Ids (n, tokens) to vectors (n, tokens, width), with position embeddings added."""
 
     def __init__(self, sizes: TextSizes) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class TextEmbeddings(nn.Module):
 
 
 class TextTransformer(nn.Module):
-    """Ids (n, tokens) to the vector (n, width) of the first end token, which sees all before it and nothing behind."""
+    """Ids (n, tokens) to the vector (n, width) of the first end token, which attends to all tokens before it."""
 
     def __init__(self, sizes: TextSizes) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class TextTransformer(nn.Module):
 
 
 class TextTrunk(nn.Module):
-    """Ids (n, tokens) to an embedding (n, d), not yet of unit length."""
+    """Ids (n, tokens) to an embedding (n, d), not normalised."""
 
     def __init__(self, sizes: TextSizes, embedding_dim: int) -> None:
         super().__init__()
@@ -79,9 +79,9 @@ class LanguagebindText:
 
     def embed(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """Unit-norm embeddings (n, d); prompts are cut to the tower's context."""
-        found = [self._embed(list(prompts[start : start + BATCH])) for start in range(0, len(prompts), BATCH)]
+        parts = [self._embed(list(prompts[start : start + BATCH])) for start in range(0, len(prompts), BATCH)]
         width = self.trunk.text_projection.out_features
-        return np.concatenate(found) if found else np.zeros((0, width), np.float32)
+        return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
 
     def _embed(self, prompts: list[str]) -> NDArray[np.float32]:
         ids = torch.tensor([encoding.ids for encoding in self.tokenizer.encode_batch(prompts)])
@@ -117,7 +117,7 @@ def read_tokenizer(folder: Path, sizes: TextSizes) -> Tokenizer:
             f" below the tower's vocabulary of {sizes.vocabulary}"
         )
     tokenizer.enable_truncation(sizes.context)
-    tokenizer.enable_padding(pad_id=end, pad_token=END)  # what follows the first end is never looked at
+    tokenizer.enable_padding(pad_id=end, pad_token=END)  # tokens after the first end are ignored
     return tokenizer
 
 

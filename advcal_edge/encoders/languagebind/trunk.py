@@ -1,8 +1,8 @@
-"""The tower of one sensor: every frame as a vision transformer sees an image, and attention over time among frames.
+"""The tower of one sensor: a vision transformer on every frame, and attention over time among frames.
 
-The transformer is CLIP's (arXiv:2103.00020), which the text tower has too. Attributes are named as the tensors of the
-published checkpoints, so that an error names what the file holds. Every operation is a plain matrix product,
-normalisation or softmax: graph and backward pass neither gather nor scatter.
+The transformer is CLIP's (arXiv:2103.00020), as in the text tower. Attributes have the names of the tensors in the
+published checkpoints, so that errors show the file's names. Every operation is a plain matrix product, normalisation
+or softmax: graph and backward pass neither gather nor scatter.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Embeddings(nn.Module):
         self.frames = sizes.frames
         self.class_embedding = nn.Parameter(torch.zeros((sizes.frames, width) if sizes.class_token_a_frame else width))
         self.patch_embedding = nn.Conv2d(3, width, sizes.patch, sizes.patch, bias=False)
-        self.position_embedding = nn.Embedding(sizes.tokens, width)  # all rows, always: the table alone, no look-up
+        self.position_embedding = nn.Embedding(sizes.tokens, width)  # always all rows: the table itself, no look-up
 
     def forward(self, frames: Tensor) -> Tensor:
         patches = self.patch_embedding(frames).flatten(2).transpose(1, 2)
@@ -57,13 +57,13 @@ class VisionTransformer(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         tokens = self.encoder(self.pre_layrnorm(self.embeddings(frames)))
-        first, _ = torch.split(tokens, [1, tokens.shape[1] - 1], dim=1)  # picked by index, it would export as a gather
+        first, _ = torch.split(tokens, [1, tokens.shape[1] - 1], dim=1)  # an index would export as a gather
         out: Tensor = self.post_layernorm(first.squeeze(1))
         return out
 
 
 class Trunk(nn.Module):
-    """Physical x (n, c, h, w), or (n, 3, t, h, w) for video, to an embedding (n, d), not yet of unit length.
+    """Physical x (n, c, h, w), or (n, 3, t, h, w) for video, to an embedding (n, d), not normalised.
 
     One channel becomes three by the broadcast of mean and deviation.
     """
@@ -80,7 +80,7 @@ class Trunk(nn.Module):
         if configuration.modality == "audio":  # upstream divides by twice the deviation
             mean, std = (sizes.audio_mean,) * 3, (2 * sizes.audio_std,) * 3
         shape = (1, 3, 1, 1, 1) if self.video else (1, 3, 1, 1)
-        # on the CPU even where the module is built without memory, since no checkpoint holds them
+        # on the CPU even if the module is built on the meta device, since checkpoints do not contain them
         self.register_buffer("mean", torch.tensor(mean, device="cpu").reshape(shape), persistent=False)
         self.register_buffer("std", torch.tensor(std, device="cpu").reshape(shape), persistent=False)
         self.vision_model = VisionTransformer(sizes)
@@ -90,7 +90,7 @@ class Trunk(nn.Module):
         return self.embed_normalised((x - self.mean) / self.std)
 
     def embed_normalised(self, x: Tensor) -> Tensor:
-        """What LanguageBind calls `pixel_values`, (n, 3, h, w) or (n, 3, t, h, w), to its embedding (n, d)."""
+        """LanguageBind's `pixel_values`, (n, 3, h, w) or (n, 3, t, h, w), to its embedding (n, d)."""
         if self.video:
             x = x.transpose(1, 2).flatten(0, 1)
         pooled = self.vision_model(x)
@@ -101,7 +101,7 @@ class Trunk(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over (n, tokens, width); `causal` hides from each token those behind it."""
+    """Self-attention over (n, tokens, width); with `causal` a token does not attend to later ones."""
 
     def __init__(self, sizes: Transformer, *, causal: bool = False) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class Layer(nn.Module):
 
 
 class TimedLayer(nn.Module):
-    """`Layer` behind attention over time: each patch sees the same patch of the other frames of its clip."""
+    """`Layer` after attention over time: each patch attends to the same patch in the other frames of its clip."""
 
     def __init__(self, sizes: Transformer, frames: int, *, perceptron: bool) -> None:
         super().__init__()

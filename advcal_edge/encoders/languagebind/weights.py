@@ -21,7 +21,7 @@ def find_weights(folder: Path) -> Path:
     """The one file of weights in `folder`.
 
     Raises:
-        InputError: there is none, or it is cut into shards.
+        InputError: missing, or split into shards.
     """
     for name in FILES:
         if (folder / name).is_file():
@@ -38,14 +38,14 @@ def read_plain(folder: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]
     """The wanted tensors of `folder`, without peft's wrappers in their names and without constant position numbers.
 
     Raises:
-        InputError: the weights cannot be read or hold none of them.
+        InputError: the weights cannot be read or hold no wanted tensor.
     """
     tensors = read_tensors(find_weights(folder), lambda name: wanted(name) and not name.endswith(".position_ids"))
     return {plain_name(name): tensor for name, tensor in tensors.items()}
 
 
 def plain_name(name: str) -> str:
-    """A tensor's name as it is without peft."""
+    """A tensor's name without peft's parts."""
     return name.replace(".encoder.base_model.model.", ".encoder.").replace(".base_layer.", ".")
 
 
@@ -53,7 +53,7 @@ def take(tensors: dict[str, Tensor], name: str, folder: Path) -> Tensor:
     """Remove one tensor.
 
     Raises:
-        InputError: it is not there.
+        InputError: it is missing.
     """
     if name not in tensors:
         raise InputError(f"the weights in `{folder}` lack `{name}`")
@@ -64,14 +64,14 @@ def merge_updates(tensors: dict[str, Tensor], sizes: VisionSizes, folder: Path) 
     """Replace W by W + (alpha / r) B A wherever the checkpoint has A (r, i) and B (o, r), in place.
 
     Raises:
-        InputError: updates are missing, were not announced by `config.json`, or have another shape.
+        InputError: updates are missing, not declared in `config.json`, or have another shape.
     """
     expected = updated_maps(sizes)
-    found = {name.removesuffix(end) for name in tensors for end in (DOWN, UP) if name.endswith(end)}
-    if found - expected:
+    updates = {name.removesuffix(end) for name in tensors for end in (DOWN, UP) if name.endswith(end)}
+    if updates - expected:
         raise InputError(
-            f"the weights in `{folder}` hold low-rank updates of {len(found - expected)} maps that `config.json`"
-            f" (rank {sizes.lora_rank}) does not have, such as `{min(found - expected)}`"
+            f"the weights in `{folder}` hold low-rank updates of {len(updates - expected)} maps that `config.json`"
+            f" (rank {sizes.lora_rank}) does not have, such as `{min(updates - expected)}`"
         )
     for name in sorted(expected):
         down, up = take(tensors, name + DOWN, folder), take(tensors, name + UP, folder)
@@ -86,7 +86,7 @@ def merge_updates(tensors: dict[str, Tensor], sizes: VisionSizes, folder: Path) 
 
 
 def updated_maps(sizes: VisionSizes) -> set[str]:
-    """The linear maps that have an update: those of attention over time, or where there is none, within a frame."""
+    """The linear maps with an update: those of attention over time or, without it, within a frame."""
     if not sizes.lora_rank:
         return set()
     block = "temporal_attn" if sizes.time_attention else "self_attn"

@@ -1,4 +1,4 @@
-"""UniBind as an `Encoder`: what each sensor gives, and how a checkpoint becomes a module."""
+"""UniBind as an `Encoder`: the input of each sensor, and how a checkpoint becomes a module."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 LICENSE = "MIT AND CC-BY-NC-SA-4.0"
-"""Of UniBind's repository, and of ImageBind, whose weights its checkpoints hold."""
+"""Licenses of UniBind's repository, and of ImageBind, whose weights its checkpoints contain."""
 
 MODALITIES: Mapping[str, Modality] = {
     **{name: OF_IMAGEBIND[name] for name in ("image", "video", "audio", "thermal")},
@@ -34,21 +34,21 @@ CONFIGS: Mapping[str, TrunkConfig | PointConfig] = {
     "event": HUGE["image"],
     "point": PointConfig(),
 }
-"""With the statistics of UniBind's own loaders: event frames are read as images are, thermal ones go to [-1, 1]."""
+"""With the statistics of UniBind's own loaders: event frames are read like images, thermal ones go to [-1, 1]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unibind:
-    """One frozen trunk of the user's own copy of UniBind, with its head where it was fine-tuned; implements `Encoder`.
+    """One frozen trunk of the user's copy of UniBind, with its head if it was fine-tuned; implements `Encoder`.
 
-    Not for commercial use: that is the license of ImageBind's weights, and of any engine made of them.
+    Not for commercial use: this is the license of ImageBind's weights, and of any engine made from them.
     """
 
     modality: Modality
     fingerprint: str
     weights: Path
     checkpoint: Path
-    """What `weights` stood for when it was loaded: a folder may be given another checkpoint since."""
+    """The file that `weights` led to on loading, since a folder may get another checkpoint later."""
 
     metadata: Mapping[str, Any]
     config: TrunkConfig | PointConfig
@@ -85,7 +85,7 @@ class Unibind:
         config = config or CONFIGS[modality]
         checkpoint = find_checkpoint(weights, modality)
         part = read_part(checkpoint, modality, config)
-        assemble(part, modality, config)  # complains now, not when the work begins
+        assemble(part, modality, config)  # so that errors are raised now, not during the work
         metadata = {
             "checkpoint": checkpoint.name,
             "head": bool(part.head),
@@ -96,10 +96,10 @@ class Unibind:
         return cls(sensor, part.fingerprint, weights, checkpoint, metadata, config)
 
     def centers(self) -> Centers | None:
-        """The published centers (k, c, d), several a class; None where the folder has none for this modality.
+        """The published centers (k, c, d), several per class; None if the folder has none for this modality.
 
         Raises:
-            InputError: a pickle, several files, or a file that holds no centers.
+            InputError: a pickle, several files, or a file without centers.
         """
         from advcal_edge.encoders.unibind.published import find_centre_embeddings, read_centre_embeddings
 
@@ -112,7 +112,7 @@ class Unibind:
         """Physical x (n, ...) -> embedding (n, 1024), float32 on the CPU, in eval mode and without gradients.
 
         Raises:
-            InputError: the checkpoint was replaced since `load`, by one that does not fit.
+            InputError: the checkpoint was replaced since `load` by one that does not fit.
         """
         from advcal_edge.encoders.unibind.published import assemble, read_part
 
@@ -122,6 +122,6 @@ class Unibind:
 
 
 def _resized(modality: Modality, config: TrunkConfig | PointConfig) -> Modality:
-    """The sensor as the trunk takes it."""
+    """The sensor with the trunk's input size."""
     shape = (config.points, 3) if isinstance(config, PointConfig) else config.shape
     return replace(modality, input=replace(modality.input, shape=shape))

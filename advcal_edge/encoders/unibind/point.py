@@ -1,13 +1,12 @@
-"""The point encoder: groups of neighbours on three scales, a transformer on each, and the way into ImageBind's space.
+"""The point encoder: neighbour groups on three scales, a transformer on each, and the projection to ImageBind's space.
 
-The points come in farthest-point order, as `runtime.sensors` makes them. So the farthest-point sample of any size is
-the first so many points, on every scale, and no loop of sampling is in the graph.
+The points come in farthest-point order, as `runtime.sensors` makes them. So a farthest-point sample of any size is a
+prefix of the points, on every scale, and the graph has no sampling loop.
 
-Values of neighbours are gathered, and the derivative of a gather is a scatter-add, which TensorRT does not parse and
-CUDA adds up in an order of its own. Here it is one matrix product: an index is taken apart into row and column of a
-board, and what was gathered is added up at its place by the product of two one-hot matrices. That takes as many
-multiplications as one one-hot matrix of all places, in a fraction of its memory (24576 indices into 8192 points: 44 MB
-instead of 805).
+Values of neighbours are gathered, and the derivative of a gather is a scatter-add, which TensorRT cannot parse and
+which CUDA sums in arbitrary order. Here it is one matrix product: an index is split into row and column of a board, and
+the gathered values are summed at their place by the product of two one-hot matrices. That takes as many multiplications
+as one one-hot matrix of all places, in a fraction of its memory (24576 indices into 8192 points: 44 MB instead of 805).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from advcal_edge.encoders.unibind.point_config import Level, PointConfig, merge_
 from advcal_edge.errors import InputError
 
 UNSEEN = -1e4
-"""Added to a score, leaves nothing of it after the softmax; half precision holds it."""
+"""Added to a score, it makes the softmax weight zero; representable in half precision."""
 
 
 class Stage(nn.Module):
@@ -50,7 +49,7 @@ class Stage(nn.Module):
 
 
 class PointTrunk(nn.Module):
-    """Clouds (n, points, 3) in the unit sphere, in farthest-point order, to an embedding (n, d) of any length."""
+    """Clouds (n, points, 3) in the unit sphere, in farthest-point order, to an embedding (n, d), not normalised."""
 
     def __init__(self, config: PointConfig) -> None:
         super().__init__()
@@ -75,7 +74,7 @@ class PointTrunk(nn.Module):
         points, values = x, x
         for number, stage in enumerate(self.stages):
             level = self.config.levels[number]
-            # a slice's derivative would be written as a scatter, that of a split is a concatenation
+            # a slice's derivative would be exported as a scatter; that of a split is a concatenation
             centers = torch.split(points, [level.groups, points.shape[1] - level.groups], dim=1)[0]
             groups = gather(values, nearest(points, centers, level.neighbours))
             if number == 0:
@@ -84,7 +83,7 @@ class PointTrunk(nn.Module):
         return values
 
     def load_upstream(self, checkpoint: Mapping[str, Tensor], where: str) -> None:
-        """Take this encoder's tensors, under the names that `published_names` lists, its batch norms merged.
+        """Assign this encoder's tensors, under the names in `published_names`, with its batch norms merged.
 
         Raises:
             InputError: tensors are missing, left over, or of another shape.
@@ -93,9 +92,9 @@ class PointTrunk(nn.Module):
 
 
 class Patch(nn.Module):
-    """Groups (n, g, k, c) to tokens (n, g, width), whatever the order of the k neighbours (PointNet, arXiv:1612.00593).
+    """Groups (n, g, k, c) to tokens (n, g, width), for any order of the k neighbours (PointNet, arXiv:1612.00593).
 
-    The maximum is `amax`, which shares a gradient among equals, where upstream's gives all of it to one of them.
+    The maximum is `amax`, which splits a gradient among equals, while upstream's gives all of it to one of them.
     """
 
     def __init__(self, channels: int, level: Level) -> None:
@@ -108,7 +107,7 @@ class Patch(nn.Module):
     def forward(self, groups: Tensor) -> Tensor:
         described = self.inner(groups)
         whole = described.amax(2, keepdim=True)
-        of_whole, of_each = self.mix.weight.chunk(2, dim=1)  # the half for the group is multiplied once a group
+        of_whole, of_each = self.mix.weight.chunk(2, dim=1)  # the half for the group is multiplied once per group
         mixed = F.linear(whole, of_whole, self.mix.bias) + F.linear(described, of_each)
         tokens: Tensor = self.outer(F.relu(mixed)).amax(2)
         return tokens
@@ -117,7 +116,7 @@ class Patch(nn.Module):
 class Attention(nn.Module):
     """Self-attention over (n, t, width); `bias` (n, 1, t, t) is added to the scores of every head.
 
-    Spelled out, because the exporter guards the fused kernel against rows that see nothing, which do not occur.
+    Written out, because the exporter protects the fused kernel against fully masked rows, which do not occur.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -154,7 +153,7 @@ class Block(nn.Module):
 
 
 def squared_distances(left: Tensor, right: Tensor) -> Tensor:
-    """(n, l, r) between points (n, l, 3) and (n, r, 3), from their differences: near ones lose no digits."""
+    """(n, l, r) between points (n, l, 3) and (n, r, 3), from their differences, which keeps digits of near points."""
     across, along, up = (left[:, :, None, axis] - right[:, None, :, axis] for axis in range(3))
     return across * across + along * along + up * up
 
@@ -171,7 +170,7 @@ def gather(values: Tensor, index: Tensor) -> Tensor:
 
 
 def add_up(rows: Tensor, index: Tensor, places: int) -> Tensor:
-    """(n, places, c): at each place the sum of those rows (n, r, c) whose index (n, r) names it."""
+    """(n, places, c): at each place the sum of the rows (n, r, c) whose index (n, r) is that place."""
     channels = rows.shape[-1]
     columns = board_columns(places, channels)
     lines = math.ceil(places / columns)

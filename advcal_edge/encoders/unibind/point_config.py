@@ -1,6 +1,6 @@
-"""The published point encoder: I2P-MAE (arXiv:2212.06785) as Point-Bind (arXiv:2309.00615) has it.
+"""The published point encoder: I2P-MAE (arXiv:2212.06785) in the version of Point-Bind (arXiv:2309.00615).
 
-Its sizes, what the checkpoint calls its tensors, and its batch norms, which are affine maps once frozen.
+Its sizes, its tensor names in the checkpoint, and its batch norms, which are affine maps once frozen.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ PLACES = (
     (r"head_norm\.", rf"{HEAD}0."),
     (r"head\.", rf"{HEAD}2."),
 )
-"""Beginnings of our names, each with the published one; the first that fits counts."""
+"""Prefixes of our names, each with the published one; the first match counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One scale: so many groups of neighbours, and a transformer over the groups."""
+    """One scale: a number of neighbour groups, and a transformer over the groups."""
 
     groups: int
     neighbours: int
@@ -53,7 +53,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class PointConfig:
-    """Levels from fine to coarse; each takes its groups out of the centers of the one before."""
+    """Levels from fine to coarse; each takes its groups from the centers of the previous one."""
 
     points: int = 8192
     levels: tuple[Level, ...] = (
@@ -72,12 +72,12 @@ class PointConfig:
 
 
 def is_of_points(name: str) -> bool:
-    """Whether this name in the checkpoint is a weight of the point encoder or of its way into ImageBind's space."""
+    """Is this name in the checkpoint a weight of the point encoder or its projection into ImageBind's space?"""
     return name == PROJECTION or (name.startswith((ENCODER, HEAD)) and not name.endswith(".num_batches_tracked"))
 
 
 def published_names(names: Iterable[str]) -> dict[str, str]:
-    """Our names of the encoder's tensors, each with the one it has in the checkpoint."""
+    """Our names of the encoder's tensors, mapped to those in the checkpoint."""
     return {name: _published(name) for name in names}
 
 

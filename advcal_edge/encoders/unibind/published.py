@@ -1,4 +1,4 @@
-"""What UniBind publishes: which files belong to a modality, its part of a checkpoint, and its centre embeddings."""
+"""UniBind's published files: those of each modality, its part of a checkpoint, and its centre embeddings."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from advcal_edge.errors import InputError
 TUNED, IMAGEBIND, HEAD = "backbone.", "bind.", "mlp_for_"
 POINT_SCALE = f"{IMAGEBIND}modality_postprocessor_point.1.log_logit_scale"
 TEXT_SCALE = IMAGEBIND + logit_scale_name("text")
-MAX_LOGIT_SCALE = 100.0  # upstream clips it there
+MAX_LOGIT_SCALE = 100.0  # upstream's limit
 PRETRAINED = Path("ckpts/pretrained_weights.pt")
 SITE = "https://github.com/QC-LY/UniBind"
 SOFTNESS = 1.0
-"""For losses a class is as likely as its centers together; with fewer than the most, its own are repeated in turn."""
+"""In losses a class is as likely as all its centers together; missing centers are filled by repetition."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CheckpointPart:
-    """Tensors of one modality, under the names they have without `backbone.`: trunk, head, scales."""
+    """Tensors of one modality, under their names without `backbone.`: trunk, head, scales."""
 
     path: Path
     trunk: Mapping[str, Tensor]
     head: Mapping[str, Tensor]
     scale: float
-    """Length of the modality's embeddings, before the head; 1 for those of images, videos and event frames."""
+    """Length of the modality's embeddings, before the head; 1 for images, videos and event frames."""
 
     text_scale: float
 
     @property
     def fingerprint(self) -> str:
-        """Hash (sha256) of what the module computes with; the scale counts where there is a head behind it."""
+        """Hash (sha256) of the tensors that the module uses; the scale counts only with a head after it."""
         scale = {"scale": torch.tensor(self.scale)} if self.head else {}
         return digest({**self.trunk, **self.head, **scale})
 
 
 def read_part(path: Path, modality: str, config: TrunkConfig | PointConfig) -> CheckpointPart:
-    """What the checkpoint at `path` holds for `modality`.
+    """The tensors of `modality` in the checkpoint at `path`.
 
     Raises:
         InputError: unreadable, not UniBind's, fine-tuned for another modality, or without the text's logit scale.
@@ -79,7 +79,7 @@ def read_part(path: Path, modality: str, config: TrunkConfig | PointConfig) -> C
 
 
 def assemble(part: CheckpointPart, modality: str, config: TrunkConfig | PointConfig) -> nn.Module:
-    """A frozen module whose parameters are these tensors.
+    """A frozen module with these tensors as parameters.
 
     Raises:
         InputError: tensors are missing, left over, or of another shape.
@@ -114,7 +114,7 @@ def _scale(logarithm: Tensor, name: str, path: Path) -> float:
 class LinearHead(nn.Module):
     """x (n, ...) to z = W (s h / |h|) + b (n, d), with h the trunk's output and s ImageBind's scale of the modality.
 
-    The scale matters where there is a bias: audio comes twenty units long, thermal ten.
+    The scale matters because of the bias: audio has length twenty, thermal ten.
     """
 
     def __init__(self, trunk: nn.Module, embedding_dim: int, scale: float) -> None:
@@ -129,10 +129,10 @@ class LinearHead(nn.Module):
 
 
 def find_checkpoint(weights: Path, modality: str) -> Path:
-    """The checkpoint of `modality`: `weights` itself, or in that folder the fine-tuned one, or else the published one.
+    """The checkpoint of `modality`: `weights` itself, or the fine-tuned one in that folder, else the published one.
 
     Raises:
-        InputError: there is nothing of that name, no checkpoint in the folder, or several fine-tuned ones.
+        InputError: no such path, no checkpoint in the folder, or several fine-tuned ones.
     """
     if not weights.is_dir():
         if not weights.exists():
@@ -155,30 +155,30 @@ def find_checkpoint(weights: Path, modality: str) -> Path:
 
 
 def find_centre_embeddings(weights: Path, modality: str) -> Path | None:
-    """The centre embeddings of `modality` beside the checkpoint; None where there are none.
+    """The centre embeddings of `modality` beside the checkpoint; None if there are none.
 
     Raises:
         InputError: several, or a pickle that was not converted.
     """
     folder = _root(weights) / "centre_embs"
     stem = f"{modality}_*_center_embeddings"
-    found = sorted(path for ending in (".pt", ".safetensors") for path in folder.glob(stem + ending))
-    if len(found) > 1:
+    files = sorted(path for ending in (".pt", ".safetensors") for path in folder.glob(stem + ending))
+    if len(files) > 1:
         raise InputError(
-            f"`{folder}` has {len(found)} files of centers for {modality}; expected one: {_listed(found)}",
+            f"`{folder}` has {len(files)} files of centers for {modality}; expected one: {_listed(files)}",
             hint="keep those of one data set there",
         )
-    if not found:
+    if not files:
         for path in sorted(folder.glob(f"{stem}.pkl")):
             raise InputError(
                 f"`{path}` is a pickle, which can run code; expected a dictionary of tensors, so it was not opened",
                 hint=f"if you trust its authors, convert it: `{_conversion(path)}`",
             )
-    return found[0] if found else None
+    return files[0] if files else None
 
 
 def _root(weights: Path) -> Path:
-    """The checkout that a checkpoint lies in."""
+    """The checkout that contains a checkpoint."""
     if weights.is_dir():
         return weights
     above = weights.absolute().parents
@@ -196,10 +196,10 @@ def _listed(paths: list[Path]) -> str:
 
 
 def read_centre_embeddings(path: Path, embedding_dim: int, temperature: float) -> Centers:
-    """Centers (k, c, d) of unit norm, classes in the order of their names, of a dictionary class -> tensor (c, d).
+    """Centers (k, c, d) of unit norm, sorted by class name, from a dictionary class -> tensor (c, d).
 
     Raises:
-        InputError: unreadable, other shapes, a center without direction, or fewer than two classes.
+        InputError: unreadable, other shapes, a center of length zero, or fewer than two classes.
     """
     classes = {label: tensor.numpy() for label, tensor in sorted(read_tensors(path, lambda _: True).items())}
     for label, vectors in classes.items():
