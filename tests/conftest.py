@@ -52,6 +52,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
     One for the whole run: tests that write into it copy it first.
     """
+    pytest.importorskip("torch", reason="no torch to calibrate and export with")
     return Bundle.open(once_per_run(tmp_path_factory, "exported", export_bindlite))
 
 

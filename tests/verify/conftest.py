@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from broken import PLAIN, SUBTLE
-from masks import Bent, Purified
 from numpy.typing import NDArray
 from runs import Named, Reports, verify_all
 from saboteurs import GRAPHS, StaleBuffer, dead_gradient, sabotage
 
 from advcal_edge.bundle import Bundle
-from advcal_edge.calibrate.deploy import module_from_bundle
-from advcal_edge.calibrate.torch_runner import TorchRunner
-from advcal_edge.export.forward import export_forward
-from advcal_edge.export.fp16 import convert_cast
 from advcal_edge.runtime.model import EngineGradient, open_vjp
 from advcal_edge.verify.models import open_engine, open_frozen_encoder, open_torch_reference
 
+NEED_TORCH = ("test_checks_curve.py", "test_checks_gradients.py", "test_checks_trials.py", "test_honest.py")
+"""What attacks torch modules; all else here runs on a machine without torch, where it skips what was not exported."""
+collect_ignore = [] if find_spec("torch") else [*NEED_TORCH]
+
 HONEST, SABOTAGED = 200, 96  # samples; with fewer than 189 not even an engine without flips could pass
+
+
+def pytest_report_header() -> str | None:
+    """Says what is left out."""
+    return f"without torch, tests/verify leaves out {', '.join(collect_ignore)}" if collect_ignore else None
 
 
 def times(*factors: float) -> Callable[[NDArray[Any]], NDArray[Any]]:
@@ -40,6 +45,10 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def honest(exported: Bundle, workshop: Path) -> Reports:
     """Reports of engines that nothing was done to."""
+    from advcal_edge.calibrate.deploy import module_from_bundle
+    from advcal_edge.export.forward import export_forward
+    from advcal_edge.export.fp16 import convert_cast
+
     path, half = workshop / "opset18.onnx", workshop / "opset18.fp16.onnx"
     export_forward(module_from_bundle(exported), exported.modality.input, path, opset=18)
     convert_cast(path, half, "fp16")
@@ -58,6 +67,11 @@ def honest(exported: Bundle, workshop: Path) -> Reports:
 
 def broken_engines(exported: Bundle, workshop: Path) -> Named:
     """Engines that were broken on purpose, and defences that are masked, by name."""
+    from masks import Bent, Purified
+
+    from advcal_edge.calibrate.deploy import module_from_bundle
+    from advcal_edge.calibrate.torch_runner import TorchRunner
+
     source, spec = exported.file("onnx/forward.fp32.onnx"), exported.modality.input
     honest = open_engine(exported, source)
     small = open_engine(exported, exported.file("onnx/forward.int8.onnx"))
