@@ -42,15 +42,16 @@ def measure(cell: Cell, settings: Settings) -> Row:
     note = "" if cuda else f"CPU provider: {why} has no CUDA"
     started = perf_counter()
     graph = find_graph(settings, cell.modality, cell.precision)
-    runner = Runner(OnnxBackend(graph, providers=CUDA if cuda else (CPU,)), spec(cell.modality))
+    backend = OnnxBackend(graph, providers=CUDA if cuda else (CPU,))
+    runner = Runner(backend, spec(cell.modality))
     x = inputs(cell.modality, cell.batch).cpu().numpy()
     place = "cuda" if cuda else "cpu"
-    binding = runner.graph.session.io_binding()
+    binding = backend.session.io_binding()
     binding.bind_ortvalue_input("x", ort.OrtValue.ortvalue_from_numpy(x, place, 0))
     binding.bind_output("z", place, 0)
 
     def call() -> None:
-        runner.graph.session.run_with_iobinding(binding)
+        backend.session.run_with_iobinding(binding)
         binding.synchronize_outputs()
 
     call()

@@ -6,7 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-WITHOUT = "import sys; sys.modules['torch'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+WITHOUT = """
+import sys
+from importlib import machinery
+find = machinery.PathFinder.find_spec
+machinery.PathFinder.find_spec = classmethod(lambda cls, name, *rest: None if name == "torch" else find(name, *rest))
+import pytest
+sys.exit(pytest.main(sys.argv[1:]))
+"""
 HERE = Path(__file__).parent
 
 
