@@ -109,7 +109,7 @@ def make_texts(folder: Path) -> None:
     (folder / "config.toml").write_text(
         'modality = "image"\nencoder = "bindlite"\nout = "O"\nseed = 3\n\n[input]\n\n[data]\nheld_out = 0.25\n'
         'skip_bad = false\n\n[adapter]\nkind = "lora"\nrank = 2\nalpha = 4.0\nstem = true\n\n[threat]\n'
-        "kind = 'adaptive'\neps = 0.0157\n\n[train]\nsamples = 64\nepochs = 1\nbatch = 32\n"
+        "norm = 'linf'\neps = 0.0157\n\n[craft]\nkind = 'adaptive'\n\n[train]\nsamples = 64\nepochs = 1\nbatch = 32\n"
         "learning_rate = 1e-2\n\n[evaluate]\nsteps = 3\n"
     )
     (folder / "labels.txt").write_text("person\ncar\na photo of a cat\nt-shirt/top\nnaïve café\n", "utf-8")
