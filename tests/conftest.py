@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from once import once_per_run
 from tiny import BundleMaker, Linear, write_bundle
 
 from advcal_edge.bundle import Bundle
@@ -70,19 +69,3 @@ def export_bindlite(path: Path) -> None:
     ]
     bundle = calibrate(resolve(CalibrateConfig, layers)).bundle
     export_graphs(bundle, module_from_bundle(bundle))
-
-
-def once_per_run(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """A folder that the first worker to ask for it makes, while the others wait."""
-    shared = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent  # of all workers of this run
-    path = shared / f"{name}.once"
-    with (shared / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists():
-            making = shared / f"{name}.making"
-            shutil.rmtree(making, ignore_errors=True)
-            make(making)
-            making.rename(path)
-    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from broken import PLAIN, SUBTLE
 from numpy.typing import NDArray
+from once import once_per_run
 from runs import Named, Reports, verify_all
 from saboteurs import GRAPHS, StaleBuffer, dead_gradient, sabotage
 
@@ -43,8 +45,13 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def honest(exported: Bundle, workshop: Path) -> Reports:
+def honest(exported: Bundle, workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Reports:
     """Reports of engines that nothing was done to."""
+    return reports_once(tmp_path_factory, "honest", lambda: verify_honest(exported, workshop))
+
+
+def verify_honest(exported: Bundle, workshop: Path) -> Reports:
+    """Attack them."""
     from advcal_edge.calibrate.deploy import module_from_bundle
     from advcal_edge.export.forward import export_forward
     from advcal_edge.export.fp16 import convert_cast
@@ -105,12 +112,23 @@ def verify_broken(exported: Bundle, workshop: Path, names: Collection[str]) -> R
 
 
 @pytest.fixture(scope="session")
-def sabotaged(exported: Bundle, workshop: Path) -> Reports:
+def sabotaged(exported: Bundle, workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Reports:
     """Reports of the eight that only a whole verification tells from honest engines."""
-    return verify_broken(exported, workshop, SUBTLE)
+    return reports_once(tmp_path_factory, "sabotaged", lambda: verify_broken(exported, workshop, SUBTLE))
 
 
 @pytest.fixture(scope="session")
-def plainly_sabotaged(exported: Bundle, workshop: Path) -> Reports:
+def plainly_sabotaged(exported: Bundle, workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Reports:
     """Reports of the others, which a single check rejects that has quick tests of its own."""
-    return verify_broken(exported, workshop, PLAIN)
+    return reports_once(tmp_path_factory, "plainly", lambda: verify_broken(exported, workshop, PLAIN))
+
+
+def reports_once(factory: pytest.TempPathFactory, name: str, verify: Callable[[], Reports]) -> Reports:
+    """The reports that the first worker to ask for them makes."""
+
+    def write(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "reports.json").write_text(json.dumps(verify()))
+
+    reports: Reports = json.loads((once_per_run(factory, name, write) / "reports.json").read_text())
+    return reports
