@@ -10,7 +10,7 @@ from pathlib import Path
 import overflowing
 import pytest
 from host_trt import HostGpu, host_gpu
-from test_ladder import CLIMB, overflow, plain  # noqa: F401  # a fixture
+from test_fallback import CLIMB, overflow, plain  # noqa: F401  # a fixture
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli import main
