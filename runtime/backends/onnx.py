@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -139,13 +140,24 @@ def offered_providers(first: str | None = None) -> tuple[str, ...]:
     return tuple(sorted((name for name in (CUDA, CPU) if name in available), key=lambda name: name != first))
 
 
+def threads_of_environment() -> int | None:
+    """Threads by `OMP_NUM_THREADS`, as torch reads it; None leaves the number to ONNX Runtime, which takes every core.
+
+    Its threads spin while they wait, so processes that share cores each take twice the CPU time of one thread.
+    """
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    valid = first.isascii() and first.isdigit() and len(first) < 5 and int(first) > 0
+    return int(first) if valid else None
+
+
 def session_options(ort: Any, file: EngineFile, optimization: Optimization, threads: int | None) -> Any:
     """Options of a session: no log output, exact arithmetic, and the weights that were hashed."""
     options = ort.SessionOptions()
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, LEVELS[optimization])
     options.log_severity_level = SILENT  # errors are raised; a library does not print them too
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    count = threads or threads_of_environment()
+    if count is not None:
+        options.intra_op_num_threads = count
     options.add_session_config_entry(FORMAT, "ONNX")  # and no other format
     options.add_session_config_entry(EXACT_INT8, "1")
     options.add_session_config_entry(EXPANSION, str(GRAPH_NODES.value))

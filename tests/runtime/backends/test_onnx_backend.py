@@ -216,3 +216,23 @@ def test_a_label_that_no_export_writes_is_not_taken_for_a_name(told: str, linear
     (tmp_path / "g.onnx").write_bytes(linear.forward(told))
     runner = Runner(OnnxBackend(tmp_path / "g.onnx"), linear.modality.input)
     assert runner.precision == "custom"
+
+
+@pytest.mark.parametrize(
+    ("environment", "asked", "threads"),
+    [
+        ("3", None, 3),
+        ("2,4", None, 2),
+        ("3", 1, 1),
+        ("", None, 0),
+        ("many", None, 0),
+        ("0", None, 0),
+        ("9" * 9, None, 0),
+    ],
+)
+def test_threads_are_those_asked_for_else_those_of_the_environment(
+    linear: Linear, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str, asked: int | None, threads: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", environment)
+    backend = OnnxBackend(write(tmp_path / "f.onnx", linear.forward()), threads=asked)
+    assert backend.session.get_session_options().intra_op_num_threads == threads  # 0: ONNX Runtime's own choice
