@@ -227,7 +227,7 @@ def test_a_label_that_no_export_writes_is_not_taken_for_a_name(told: str, linear
         ("", None, 0),
         ("many", None, 0),
         ("0", None, 0),
-        ("9" * 9, None, 0),
+        ("99999", None, 0),
     ],
 )
 def test_threads_are_those_asked_for_else_those_of_the_environment(
