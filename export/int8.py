@@ -30,7 +30,7 @@ OPTIONS = {
 BATCH_SIZE = 8
 
 
-class Samples(CalibrationDataReader):  # ONNX Runtime ships no types
+class Samples(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime ships no types
     """Real inputs x (n, ...), passed to ONNX Runtime's calibrator a few at a time."""
 
     def __init__(self, x: NDArray[np.float32]) -> None:
