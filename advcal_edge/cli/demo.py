@@ -25,7 +25,7 @@ def demo(
     seed: Seed = 0,
     json_output: Json = False,
 ) -> None:
-    """Run the whole pipeline on the embedded encoder: about four minutes for image on two cores, mostly rendering.
+    """Run the whole pipeline on the embedded encoder: about four minutes for image on two cores.
 
     Exits with 0 if an engine passed verification, else 1.
     """
