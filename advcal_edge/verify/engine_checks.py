@@ -23,7 +23,7 @@ DRAWN = 64  # samples for the curve of accuracy against eps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Examination:
+class EngineChecks:
     """Results of one engine alone: its checks, and its accuracy against eps."""
 
     checks: Sequence[Check]
@@ -37,13 +37,13 @@ class Examination:
         return {"checks": checks, "curve": None if self.curve is None else self.curve.to_json()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Examination:
+    def from_json(cls, data: Mapping[str, Any]) -> EngineChecks:
         """Read what `to_json` wrote.
 
         Raises:
             BundleError: malformed.
         """
-        value = Value(data, "examination")
+        value = Value(data, "engine checks")
         checks = [read_check(name, value["checks"][name]) for name in measured_checks() if value["checks"].get(name)]
         return cls(checks, read_curve(value), value["seconds"].number())
 
@@ -62,11 +62,11 @@ def detect_randomness(model: AttackedModel, samples: HeldOut) -> int:
     return 1 if repeatable(model, samples.head(CHECKED)).status == "pass" else CALLS
 
 
-def examine(engine: AttackedModel, samples: HeldOut) -> Examination:
+def check_engine(engine: AttackedModel, samples: HeldOut) -> EngineChecks:
     """Run every check that needs the engine alone."""
     few = samples.head(CHECKED)
     curve, trials = draw_curve(engine, samples), try_attacks(engine, few)
-    return Examination(run_checks({"engine": engine, "samples": few, "trials": trials}), curve)
+    return EngineChecks(run_checks({"engine": engine, "samples": few, "trials": trials}), curve)
 
 
 def draw_curve(model: AttackedModel, samples: HeldOut) -> Curve | None:

@@ -20,7 +20,7 @@ from advcal_edge.storage import canonical, sha256_bytes
 from advcal_edge.verify.block import FIRST, Attempt, Block
 from advcal_edge.verify.budget import Budget
 from advcal_edge.verify.crafting import attack_block, attacks_per_block
-from advcal_edge.verify.engine_checks import Examination, draw_curve, examine, read_curve
+from advcal_edge.verify.engine_checks import EngineChecks, check_engine, draw_curve, read_curve
 from advcal_edge.verify.model_set import ENGINE, REFERENCE, ModelSet
 from advcal_edge.verify.report import Report
 from advcal_edge.verify.results import check_rounding, gallery, gather_attacks, gather_clean, measure_retrieval
@@ -68,7 +68,7 @@ class Verification:
         """
         self.models.check(self.samples.head(1).x)
         if shard.first:
-            self._examine(progress)
+            self._check_engines(progress)
         mine = shard.blocks(self.samples.count)
         waiting = {index for index in mine if not self.state.done(index)}
         each = attacks_per_block(self.models, self.samples, self.budget)
@@ -85,7 +85,7 @@ class Verification:
 
     def missing(self) -> list[str]:
         """Work that no shard has done yet, as text; empty when reports can be made."""
-        names = [f"the examination of {name}" for name in self.models.engines if self.state.note(name) is None]
+        names = [f"the checks of {name}" for name in self.models.engines if self.state.note(name) is None]
         blocks = [index for index in range(self.samples.count) if not self.state.done(index)]
         listed = ", ".join(map(str, blocks[:8])) + (" ..." if len(blocks) > 8 else "")
         return names + ([f"{len(blocks)} of {self.samples.count} blocks ({listed})"] if blocks else [])
@@ -102,9 +102,9 @@ class Verification:
         model, centers = self.models.engines[engine], self.models.reference.centers
         blocks = [block.without_arrays() for block in self._blocks()]  # inputs are read again when needed
         others = self.models.others(engine)
-        examination = Examination.from_json(self.state.note(engine) or {})
+        own = EngineChecks.from_json(self.state.note(engine) or {})
         reference = read_curve(Value(self.state.note(REFERENCE) or {}, "reference"))
-        checks = [*examination.checks, check_rounding(blocks, engine, self.modality)]
+        checks = [*own.checks, check_rounding(blocks, engine, self.modality)]
         first = repr(self.budget.first(self.samples.threat.norm))
         retrieval = measure_retrieval(self._blocks, engine, self.samples.partner, first)
         drift = Drift(*np.concatenate([block.drift[engine] for block in blocks], axis=1))
@@ -128,24 +128,24 @@ class Verification:
             "gallery": gallery(model, self.modality, self._blocks(), engine),
             "context": dict(context),
             "environment": dict(about),
-            "seconds": round(sum(block.seconds for block in blocks) + examination.seconds, 2),
+            "seconds": round(sum(block.seconds for block in blocks) + own.seconds, 2),
         }
-        if reference is not None and examination.curve is not None:
-            measured["curve"] = {REFERENCE: reference.to_json(), ENGINE: examination.curve.to_json()}
+        if reference is not None and own.curve is not None:
+            measured["curve"] = {REFERENCE: reference.to_json(), ENGINE: own.curve.to_json()}
         if retrieval is not None:
             measured["retrieval"] = retrieval.to_json()
         return Report(measured)
 
-    def _examine(self, progress: Progress) -> None:
+    def _check_engines(self, progress: Progress) -> None:
         if self.state.note(REFERENCE) is None:
             curve = draw_curve(self.models.reference, self.samples)
             self.state.write(REFERENCE, {"curve": None if curve is None else curve.to_json()})
         for done, (name, model) in enumerate(self.models.engines.items(), 1):
             if self.state.note(name) is None:
                 started = time.perf_counter()
-                examination = examine(model, self.samples)
+                examination = check_engine(model, self.samples)
                 self.state.write(name, {**examination.to_json(), "seconds": time.perf_counter() - started})
-            progress("examine", done, len(self.models.engines))
+            progress("check", done, len(self.models.engines))
 
     def _blocks(self) -> Iterator[Block]:
         for index in range(self.samples.count):

@@ -38,7 +38,7 @@ def test_shards_are_merged_into_the_report_of_a_whole_run(copy: Path, capsys: py
     shutil.rmtree(copy / "reports")
     assert main(["verify", str(copy), *FEW, "--shard", "2/2"]) == 0
     assert main(["verify", str(copy), "--merge"]) == 2
-    assert "the run is not complete; missing: the examination of fp16; 2 of 3 blocks (0, 2)" in capsys.readouterr().err
+    assert "the run is not complete; missing: the checks of fp16; 2 of 3 blocks (0, 2)" in capsys.readouterr().err
     assert main(["verify", str(copy), *FEW, "--shard", "1/2", "--json"]) == 0
     shard = json.loads(capsys.readouterr().out)
     assert shard["missing"] == []

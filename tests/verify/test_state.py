@@ -88,7 +88,7 @@ def test_shards_in_any_order_make_the_same_report(toy: Toy, whole: dict[str, Any
 def test_no_report_before_all_is_done(toy: Toy, tmp_path: Path) -> None:
     part = prepare(toy, State.open(tmp_path, RUN))
     part.run(shard=Shard(2, 2))
-    assert part.missing() == ["the examination of fp32", "2 of 4 blocks (0, 2)"]
+    assert part.missing() == ["the checks of fp32", "2 of 4 blocks (0, 2)"]
     with pytest.raises(ConfigError, match="not complete"):
         report(part)
 
