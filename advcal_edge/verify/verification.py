@@ -143,8 +143,8 @@ class Verification:
         for done, (name, model) in enumerate(self.models.engines.items(), 1):
             if self.state.note(name) is None:
                 started = time.perf_counter()
-                examination = check_engine(model, self.samples)
-                self.state.write(name, {**examination.to_json(), "seconds": time.perf_counter() - started})
+                measured = check_engine(model, self.samples)
+                self.state.write(name, {**measured.to_json(), "seconds": time.perf_counter() - started})
             progress("check", done, len(self.models.engines))
 
     def _blocks(self) -> Iterator[Block]:
