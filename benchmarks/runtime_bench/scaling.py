@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -80,9 +81,13 @@ def peak_megabytes() -> float:
 def measure(command: Sequence[str], sizes: Sequence[int], repeats: int, say: Callable[[str], None]) -> list[Row]:
     """Rows from runs of `command` with a number of samples, which print a usage as JSON."""
     found: dict[int, list[Usage]] = {size: [] for size in sorted(sizes)}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1"
+    }  # more threads spin while they wait, and that counts as CPU time
     for _ in range(repeats):
         for size, usages in found.items():
-            done = subprocess.run([sys.executable, *command, str(size)], capture_output=True, text=True, check=True)
+            run = [sys.executable, *command, str(size)]
+            done = subprocess.run(run, env=environment, capture_output=True, text=True, check=True)
             usages.append(Usage(**json.loads(done.stdout)))
             say(f"verify {size:,}: {usages[-1].seconds:.1f} s CPU, {usages[-1].megabytes:.0f} MB")
     return judge(list(found.values()))
