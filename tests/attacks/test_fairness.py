@@ -108,7 +108,15 @@ CASES: list[tuple[str, ThreatModel, Attack, Callable[..., NDArray[Any]], Make]] 
 ]
 
 
-@pytest.mark.parametrize(("threat", "attack", "crafted", "make"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+SLOW = ("Square art", "APGD dlr art", "APGD dlr art l2", "APGD ce art l2")
+"""Each takes ten seconds or more, most of it in the other library."""
+
+
+def cases() -> list[Any]:
+    return [pytest.param(*c[1:], id=c[0], marks=[pytest.mark.slow] * (c[0] in SLOW)) for c in CASES]
+
+
+@pytest.mark.parametrize(("threat", "attack", "crafted", "make"), cases())
 def test_no_weaker_than_an_independent_library(
     threat: ThreatModel, attack: Attack, crafted: Callable[..., NDArray[Any]], make: Make
 ) -> None:

@@ -51,6 +51,7 @@ def check_rows(rows: Rows) -> None:
             assert row["cosine"] > 0.99, row
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device, and this is about processors")
 def test_runs_on_a_processor(tmp_path: Path) -> None:
     short = ("--encoder", "tiny", "--precisions", "fp32", "--seconds", "0.05", "--craft-steps", "2", "--skip-verify")

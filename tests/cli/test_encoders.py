@@ -65,6 +65,7 @@ def test_centers_are_means_of_prompts(centers: Path, tmp_path: Path, weights: Pa
     assert "{} | ca {}" in loaded.source
 
 
+@pytest.mark.slow
 def test_from_text_to_a_verdict(
     weights: Path, centers: Path, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -168,6 +168,7 @@ def test_attention_that_overflows_is_mended_by_fp32_attention(
     assert Bundle.open(tmp_path / "B").section("graphs")["files"][FP16]["step"] == "fp32 attention"
 
 
+@pytest.mark.slow
 def test_a_last_block_that_overflows_is_mended_by_fp32_last_blocks(
     plain: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

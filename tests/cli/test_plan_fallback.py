@@ -25,6 +25,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostGpu]:
         yield found
 
 
+@pytest.mark.slow
 def test_the_plan_of_the_step_that_mends_it_is_kept(
     gpu: HostGpu,
     plain: Bundle,  # noqa: F811

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from advcal_edge.runtime import preprocess
+from advcal_edge.runtime import sensors
 
-MODULES = sorted(Path(preprocess.__file__).parent.glob("*.py"))
+MODULES = sorted(Path(sensors.__file__).parent.rglob("*.py"))
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from broken import PLAIN, SUBTLE
+from broken import OTHERS, SUBTLE
 from numpy.typing import NDArray
 from once import once_per_run
 from runs import Named, Reports, verify_all
@@ -47,11 +47,19 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def honest(exported: Bundle, workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Reports:
     """Reports of engines that nothing was done to."""
-    return reports_once(tmp_path_factory, "honest", lambda: verify_honest(exported, workshop))
+    return reports_once(tmp_path_factory, "honest", lambda: verify_honest(exported, workshop, ("fp32", "int8")))
 
 
-def verify_honest(exported: Bundle, workshop: Path) -> Reports:
-    """Attack them."""
+@pytest.fixture(scope="session")
+def others_honest(exported: Bundle, workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Reports:
+    """Reports of an engine exported anew and of one without a gradient."""
+    return reports_once(
+        tmp_path_factory, "others honest", lambda: verify_honest(exported, workshop, ("re-exported", "blind"))
+    )
+
+
+def verify_honest(exported: Bundle, workshop: Path, names: Collection[str]) -> Reports:
+    """Attack some of them."""
     from advcal_edge.calibrate.deploy import module_from_bundle
     from advcal_edge.export.forward import export_forward
     from advcal_edge.export.fp16 import convert_cast
@@ -69,7 +77,8 @@ def verify_honest(exported: Bundle, workshop: Path) -> Reports:
     reference = open_torch_reference(exported)
     sources = {"trunk": open_frozen_encoder(exported), **bundled}
     probe = exported.probe().head(HONEST)
-    return verify_all(reference, engines, exported.modality, probe, exported.threat, sources=sources)
+    chosen = {name: engines[name] for name in names}
+    return verify_all(reference, chosen, exported.modality, probe, exported.threat, sources=sources)
 
 
 def broken_engines(exported: Bundle, workshop: Path) -> Named:
@@ -113,14 +122,14 @@ def verify_broken(exported: Bundle, workshop: Path, names: Collection[str]) -> R
 
 @pytest.fixture(scope="session")
 def sabotaged(exported: Bundle, workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Reports:
-    """Reports of the eight that only a whole verification tells from honest engines."""
+    """Reports of four broken engines."""
     return reports_once(tmp_path_factory, "sabotaged", lambda: verify_broken(exported, workshop, SUBTLE))
 
 
 @pytest.fixture(scope="session")
-def plainly_sabotaged(exported: Bundle, workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Reports:
-    """Reports of the others, which a single check rejects that has quick tests of its own."""
-    return reports_once(tmp_path_factory, "plainly", lambda: verify_broken(exported, workshop, PLAIN))
+def others_sabotaged(exported: Bundle, workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Reports:
+    """Reports of the others, each of which is rejected by a check with quick tests of its own."""
+    return reports_once(tmp_path_factory, "others sabotaged", lambda: verify_broken(exported, workshop, OTHERS))
 
 
 def reports_once(factory: pytest.TempPathFactory, name: str, verify: Callable[[], Reports]) -> Reports:
