@@ -19,6 +19,7 @@ settings.load_profile("shared machine")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: torch, not yet loaded, would start a thread a core in each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the many processes that tests start would compile everything again
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -34,9 +34,11 @@ def check_rejected(report: Mapping[str, Any], name: str) -> None:
     assert report["derived"]["reasons"]
 
 
-@pytest.mark.parametrize("name", SUBTLE)
-def test_sabotaged_and_masked_engines_fail(sabotaged: Reports, name: str) -> None:
-    check_rejected(sabotaged[name], name)
+def test_sabotaged_and_masked_engines_fail(sabotaged: Reports) -> None:
+    """All in one test: on two workers one would wait for the reports that the other makes."""
+    assert sabotaged.keys() == {*SUBTLE}
+    for name, report in sabotaged.items():
+        check_rejected(report, name)
 
 
 @pytest.mark.slow
@@ -57,9 +59,12 @@ def test_attacks_on_an_engine_that_does_not_repeat_itself_average_its_answers(
     assert sabotaged["rounded_input"]["measured"]["expectation"] == 1
 
 
-def test_an_honest_engine_passes(honest: Reports) -> None:
+def test_honest_engines_pass_or_at_least_raise_no_alarm(honest: Reports) -> None:
     check_passed(honest["fp32"])
     assert honest["fp32"]["measured"]["engine"]["listed"] is True
+    derived = honest["int8"]["derived"]
+    assert derived["verdict"] in ("pass", "inconclusive"), derived["reasons"]  # 200 samples may not decide its flips
+    assert not {check["name"] for check in derived["checks"] if check["status"] == "fail"}
 
 
 @pytest.mark.slow
@@ -72,14 +77,6 @@ def check_passed(report: Mapping[str, Any]) -> None:
     assert report["derived"]["verdict"] == "pass", report["derived"]["reasons"]
     assert not failed(report)
     assert {check["status"] for check in report["derived"]["checks"]} == {"pass"}
-
-
-def test_an_honest_int8_engine_raises_no_alarm(honest: Reports) -> None:
-    report = honest["int8"]
-    assert report["derived"]["verdict"] in ("pass", "inconclusive"), report["derived"][
-        "reasons"
-    ]  # 200 samples may not decide its flips
-    assert not {check["name"] for check in report["derived"]["checks"] if check["status"] == "fail"}
 
 
 @pytest.mark.slow
