@@ -12,10 +12,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny import Linear, write_bundle
 
 import advcal_edge
 from advcal_edge import Bundle, ExportOptions, VerifyOptions
 from advcal_edge.errors import ConfigError
+from advcal_edge.spec import image
 
 VERBS = ("calibrate", "export", "verify")
 EXAMPLES = {
@@ -64,10 +66,11 @@ def test_the_package_itself_loads_nothing_of_the_verbs() -> None:
     assert json.loads(done.stdout) == []
 
 
-def test_verbs_take_paths_as_text_and_bundles(exported: Bundle, tmp_path: Path) -> None:
-    options = VerifyOptions(engine="fp32", samples=16, sources="none")
-    (report,) = advcal_edge.verify(str(exported.path), options, state=tmp_path / "state")
-    (again,) = advcal_edge.verify(exported, options, state=tmp_path / "state")
+def test_verbs_take_paths_as_text_and_bundles(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "B", Linear.random(image(4)), ("fp32",), {}, samples=16, gradient=True)
+    options = VerifyOptions(engine="fp32", samples=16, sources="none", reference="onnx")
+    (report,) = advcal_edge.verify(str(bundle.path), options, state=tmp_path / "state")
+    (again,) = advcal_edge.verify(bundle, options, state=tmp_path / "state")
     assert report.verdict == again.verdict == "inconclusive"
     assert not (tmp_path / "state").exists()
 

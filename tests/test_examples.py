@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from tiny import BundleMaker
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -44,6 +45,7 @@ def test_calibrates_on_folders_of_frames(tmp_path: Path) -> None:
     assert done.stdout.count(".png") == 6  # three on the command line, three in the table of labels
 
 
+@pytest.mark.slow  # its verbs are those of tests/test_api.py
 def test_the_three_verbs_from_python(tmp_path: Path) -> None:
     done = run("03_python_api", str(tmp_path / "B"))
     assert done.returncode == 0, done.stderr

@@ -59,6 +59,7 @@ def test_the_plan_of_the_step_that_mends_it_is_kept(
     assert "fp32" in card.layers.values()  # the scores
 
 
+@pytest.mark.slow
 def test_fusions_are_broken_before_precision_is_given_back(
     gpu: HostGpu,
     plain: Bundle,  # noqa: F811

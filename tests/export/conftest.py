@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from once import once_per_run
 from small_trunk import EMBEDDING_DIM, SPEC, SmallTrunk, build_trunk
 
 from advcal_edge.bundle import Bundle
@@ -42,15 +43,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def forward_graph(trunk: SmallTrunk, folder: Path) -> Path:
-    export_forward(trunk, SPEC, folder / "forward.onnx")
-    return folder / "forward.onnx"
+def forward_graph(trunk: SmallTrunk, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def export(folder: Path) -> None:
+        folder.mkdir()
+        export_forward(trunk, SPEC, folder / "forward.onnx")
+
+    return once_per_run(tmp_path_factory, "small forward", export) / "forward.onnx"
 
 
 @pytest.fixture(scope="session")
-def vjp_graph(trunk: SmallTrunk, folder: Path) -> Path:
-    export_vjp(trunk, SPEC, EMBEDDING_DIM, folder / "vjp.onnx")
-    return folder / "vjp.onnx"
+def vjp_graph(trunk: SmallTrunk, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def export(folder: Path) -> None:
+        folder.mkdir()
+        export_vjp(trunk, SPEC, EMBEDDING_DIM, folder / "vjp.onnx")
+
+    return once_per_run(tmp_path_factory, "small vjp", export) / "vjp.onnx"
 
 
 @pytest.fixture(scope="session")

@@ -67,12 +67,12 @@ def test_every_key_must_be_there_and_no_other_may() -> None:
         content = document[half]
         for key in content:
             without = {**document, half: {k: v for k, v in content.items() if k != key}}
-            assert bool(errors(without)) is (key not in optional)
+            assert VALIDATOR.is_valid(without) is (key in optional)
         for name, value in content.items():
             if isinstance(value, dict) and name not in ("context", "environment", "clean", "checks", "budget"):
-                assert errors({**document, half: {**content, name: {**value, "surprise": 1}}}), name
-        assert errors({**document, half: {**content, "surprise": 1}})
-    assert errors({**document, "surprise": 1})
+                assert not VALIDATOR.is_valid({**document, half: {**content, name: {**value, "surprise": 1}}}), name
+        assert not VALIDATOR.is_valid({**document, half: {**content, "surprise": 1}})
+    assert not VALIDATOR.is_valid({**document, "surprise": 1})
 
 
 @pytest.mark.parametrize(
