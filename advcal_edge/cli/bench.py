@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import AllowPlanCode, BundlePath, Json
 from advcal_edge.commands import command
 from advcal_edge.errors import BundleError, ConfigError
+
+if TYPE_CHECKING:
+    from advcal_edge.runtime.latency import Measurement
 
 HEADER = ("batch", "p50 ms", "p90 ms", "p99 ms", "cv", "samples/s", "bare p50 ms", "ratio", "calls")
 
@@ -56,19 +59,7 @@ def bench(
         x = np.take(probe.x, np.arange(size) % len(probe), axis=0)
         results.append(measure(embedder, embedder.runner.bare, x, seconds=seconds))
     console.progress("bench", len(sizes), len(sizes))
-    rows = [
-        (
-            str(r.batch),
-            *(f"{ms:.3f}" for ms in (r.call.p50, r.call.p90, r.call.p99)),
-            f"{r.call.variation:.2f}",
-            f"{r.call.throughput:.0f}",
-            f"{r.bare.p50:.3f}",
-            f"{r.ratio:.3f}",
-            str(r.iterations),
-        )
-        for r in results
-    ]
-    console.result(table(HEADER, rows))
+    console.result(table(HEADER, [row(result) for result in results]))
     console.document(
         {
             "engine": {"fingerprint": embedder.fingerprint, "sha256": embedder.runner.sha256},
@@ -81,6 +72,22 @@ def bench(
         }
     )
     console.next(command("embed", bundle, "FILES...", "--engine", engine))
+
+
+def row(result: Measurement) -> tuple[str, ...]:
+    """One batch size: milliseconds of a call, their spread, samples per second, the bare engine and the ratio to it."""
+    call = result.call
+    milliseconds = (f"{ms:.3f}" for ms in (call.p50, call.p90, call.p99))
+    spread, rate = f"{call.variation:.2f}", f"{call.throughput:.0f}"
+    return (
+        str(result.batch),
+        *milliseconds,
+        spread,
+        rate,
+        f"{result.bare.p50:.3f}",
+        f"{result.ratio:.3f}",
+        str(result.iterations),
+    )
 
 
 def parse_batches(text: str) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,12 +65,7 @@ def embed(
     matches = embedder.match(z, top)
     if out is not None:
         write_atomic(out, archive(z, files, embedder.labels, matches))
-    rows = [
-        (str(file) if rank == 0 else "", match.label, f"{match.score:.3f}")
-        for file, best in zip(files, matches, strict=True)
-        for rank, match in enumerate(best)
-    ]
-    console.result(table(("file", "label", "score"), rows))
+    console.result(table(("file", "label", "score"), list(rows(files, matches))))
     console.document(
         {
             "engine": {"fingerprint": embedder.fingerprint, "sha256": embedder.runner.sha256},
@@ -86,6 +81,13 @@ def embed(
         console.say(f"wrote {out}: z {z.shape}, paths, labels")
     if not embedder.verified:
         console.next(command("verify", bundle, "--engine", embedder.runner.path))
+
+
+def rows(files: Sequence[Path], matches: Sequence[Sequence[Match]]) -> Iterator[tuple[str, str, str]]:
+    """One row per label; a file's name is in its first."""
+    for file, best in zip(files, matches, strict=True):
+        for rank, match in enumerate(best):
+            yield str(file) if rank == 0 else "", match.label, f"{match.score:.3f}"
 
 
 def batches(files: list[Path], modality: Modality) -> Iterator[list[Frame]]:
