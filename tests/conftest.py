@@ -14,7 +14,8 @@ from tiny import BundleMaker, Linear, write_bundle
 from advcal_edge.bundle import Bundle
 from advcal_edge.spec import image, thermal
 
-settings.register_profile("shared machine", deadline=None)  # time is no property of an example
+# time is no property of an example, and each run draws others
+settings.register_profile("shared machine", deadline=None, max_examples=50)
 settings.load_profile("shared machine")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: torch, not yet loaded, would start a thread a core in each

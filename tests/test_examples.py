@@ -38,6 +38,7 @@ def test_embeds_frames_and_insists_on_verification(make_bundle: BundleMaker, tmp
     assert shown.stdout.splitlines()[1].startswith("frame.npy: ")
 
 
+@pytest.mark.slow
 def test_calibrates_on_folders_of_frames(tmp_path: Path) -> None:
     done = run("02_own_data", str(tmp_path / "work"))
     assert done.returncode == 0, done.stderr

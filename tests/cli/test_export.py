@@ -62,6 +62,7 @@ def test_a_tampered_adapter_is_refused(copy: Path, capsys: pytest.CaptureFixture
     assert "was changed or truncated" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_bf16_and_fp8_are_written_on_request(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """fp8 runs on a CPU, simulated; bf16 is refused in words by everything that would run it."""
     assert main(["export", str(copy), "--precision", "bf16,fp8", "--no-gradient", "--json"]) == 0

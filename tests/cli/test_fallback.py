@@ -178,6 +178,7 @@ def test_a_last_block_that_overflows_is_mended_by_fp32_last_blocks(
     assert ladder["reached"] == "fp32 last blocks"
 
 
+@pytest.mark.slow
 def test_where_nothing_passes_no_graph_of_that_precision_stays(
     exported: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

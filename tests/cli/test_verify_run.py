@@ -102,6 +102,7 @@ def test_what_is_no_report_is_2(copy: Path, tmp_path: Path, content: str, capsys
     assert main(["verify", str(copy), "--check", str(tmp_path / "missing.json")]) == 2
 
 
+@pytest.mark.slow
 def test_builds_of_the_same_bytes_share_a_report(
     exported: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

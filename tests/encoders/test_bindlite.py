@@ -164,6 +164,7 @@ def check_exports(module: nn.Module, encoder: Encoder, folder: Path) -> None:
         assert not indexing & {node.op_type for node in onnx.load(str(path)).graph.node}
 
 
+@pytest.mark.slow
 def test_the_stem_without_a_grid_exports_with_a_dynamic_batch(tmp_path: Path) -> None:
     torch.manual_seed(0)
     shallow = Trunk(replace(TRUNKS["point"], depth=1)).eval()

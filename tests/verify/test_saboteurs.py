@@ -59,6 +59,7 @@ def test_attacks_on_an_engine_that_does_not_repeat_itself_average_its_answers(
     assert sabotaged["rounded_input"]["measured"]["expectation"] == 1
 
 
+@pytest.mark.slow
 def test_honest_engines_pass_or_at_least_raise_no_alarm(honest: Reports) -> None:
     check_passed(honest["fp32"])
     assert honest["fp32"]["measured"]["engine"]["listed"] is True
