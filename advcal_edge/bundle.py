@@ -69,7 +69,7 @@ class Bundle:
         return cls.open(path)
 
     @classmethod
-    def open(cls, path: Path) -> Bundle:
+    def open(cls, path: str | Path) -> Bundle:
         """Open a bundle and check every field of its manifest; files are checked when they are used.
 
         Nothing that the manifest names is loaded, and no code runs.
@@ -82,6 +82,7 @@ class Bundle:
             BundleError: no bundle there, a manifest that is a link, too large or unreadable, an unknown schema, a field
             of another type, or a path that leads out of the bundle.
         """
+        path = Path(path)
         source = path / MANIFEST
         before: object = None
         misses = 0

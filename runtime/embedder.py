@@ -68,7 +68,7 @@ class Embedder:
             EngineError: no such engine, it does not fit, its output is not an embedding, or it lacks a required report.
             DependencyError: onnxruntime is not installed.
         """
-        opened = Bundle.open(Path(bundle))
+        opened = Bundle.open(bundle)
         modality, centers = opened.modality, opened.centers()
         file = read_engine(opened, choose_engine(opened, engine))
         path, report = file.path, find_verified(opened, file.sha256)  # by the bytes that were read, not by a path

@@ -72,6 +72,7 @@ def test_verbs_take_paths_as_text_and_bundles(tmp_path: Path) -> None:
     (report,) = advcal_edge.verify(str(bundle.path), options, state=tmp_path / "state")
     (again,) = advcal_edge.verify(bundle, options, state=tmp_path / "state")
     assert report.verdict == again.verdict == "inconclusive"
+    assert Bundle.open(str(bundle.path)).identity() == bundle.identity()
     assert not (tmp_path / "state").exists()
 
 

@@ -143,7 +143,7 @@ def merge_shards(
 
 def open_bundle(bundle: Bundle | str | Path) -> Bundle:
     """Open the bundle at a path, or return the one given."""
-    return bundle if isinstance(bundle, Bundle) else Bundle.open(Path(bundle))
+    return bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
 
 
 def state_root(bundle: Bundle) -> Path:
