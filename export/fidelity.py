@@ -21,6 +21,7 @@ from advcal_edge.errors import ExportError, FidelityError, first_line
 from advcal_edge.export.conversion import Limit
 from advcal_edge.export.forward import freeze
 from advcal_edge.export.vjp import pull_back
+from advcal_edge.runtime.backends.onnx import EXACT_INT8
 
 Floats = NDArray[np.float32]
 
@@ -157,6 +158,7 @@ def run_graph(path: Path, feeds: dict[str, Floats], *, reference: bool) -> list[
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry(EXACT_INT8, "1")  # as the runtime runs it
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_BASIC if reference else level.ORT_ENABLE_ALL
     count = len(next(iter(feeds.values())))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from advcal_edge.errors import DependencyError, EngineError
 from advcal_edge.runtime.backends import Backend
-from advcal_edge.runtime.backends.onnx import CPU
+from advcal_edge.runtime.backends.onnx import CPU, EXACT_INT8
 from advcal_edge.runtime.model import Runner
 
 Floats = NDArray[np.float32]
@@ -35,6 +35,16 @@ PROGRAM = (
     "    import tensorrt_rtx_bindings; sys.modules['tensorrt_rtx'] = tensorrt_rtx_bindings\n"
     "from polygraphy.tools import main\n"
     "sys.exit(main())\n"
+)
+# polygraphy has no option for it: without exact products int8 saturates on x86 processors without VNNI
+EXACT = (
+    "import onnxruntime\n"
+    "plain = onnxruntime.InferenceSession\n"
+    "def exact(model, sess_options=None, *rest, **others):\n"
+    "    sess_options = sess_options or onnxruntime.SessionOptions()\n"
+    f"    sess_options.add_session_config_entry({EXACT_INT8!r}, '1')\n"
+    "    return plain(model, sess_options, *rest, **others)\n"
+    "onnxruntime.InferenceSession = exact\n"
 )
 
 
@@ -103,9 +113,10 @@ def polygraphy_run(backend: Backend, x: Floats) -> Floats:
         np.save(samples, x)
         loader.write_text(LOADER.format(path=str(samples)), encoding="utf-8")
         arguments = [str(path), *ARGUMENTS[backend.kind]]
+        program = EXACT + PROGRAM if backend.kind == "graph" else PROGRAM
         arguments += ["--data-loader-script", str(loader), "--save-outputs", str(results)]
         done = subprocess.run(  # our interpreter, our program, paths as arguments
-            [sys.executable, "-c", PROGRAM, "run", *arguments],
+            [sys.executable, "-c", program, "run", *arguments],
             capture_output=True,
             text=True,
             timeout=SECONDS,
