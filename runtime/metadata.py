@@ -75,6 +75,18 @@ class EngineMetadata:
         """Plain types, schema first."""
         return {"schema": SCHEMA, **asdict(self)}
 
+    def in_report(self) -> dict[str, Any]:
+        """The fields that a report repeats, by their names there."""
+        return {
+            "product": self.product,
+            "version": list(self.version),
+            "device": None if self.device is None else str(self.device),
+            "graph": self.graph,
+            "graph_sha256": self.graph_sha256,
+            "asked": self.precision,
+            "evidence": self.evidence,
+        }
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> EngineMetadata:
         """Read what `to_json` wrote.

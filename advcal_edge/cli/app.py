@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "add_completion": False}
 COMMANDS = {
-    "demo": ("Run the whole pipeline on the embedded encoder: about four minutes for image on two cores."),
+    "demo": "Run the whole pipeline on the embedded encoder: about four minutes for image on two cores.",
     "calibrate": "Train an adapter for a frozen encoder against adversarial input, and write a bundle.",
     "centers": "Write one center per label: the normalised mean of the prompts' embeddings.",
     "export": "Write the encoder with its adapter merged as ONNX graphs, and check each against torch.",

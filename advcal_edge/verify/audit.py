@@ -123,16 +123,7 @@ def plan_findings(measured: Value, bundle: Bundle) -> list[Finding]:
     metadata = listed_metadata(bundle, Path(engine["path"].text()))
     if metadata is None:
         return [*findings, unchecked("plan", plan["graph"], "a plan whose metadata the bundle does not list")]
-    expected = {
-        "product": metadata.product,
-        "version": list(metadata.version),
-        "device": None if metadata.device is None else str(metadata.device),
-        "graph": metadata.graph,
-        "graph_sha256": metadata.graph_sha256,
-        "asked": metadata.precision,
-        "evidence": metadata.evidence,
-    }
-    for key, value in expected.items():
+    for key, value in metadata.in_report().items():
         findings += compare("plan", plan[key], value)
     findings += compare("plan", engine["precision"], metadata.achieved)
     return merge(findings, ok("plan", plan["graph_sha256"]))

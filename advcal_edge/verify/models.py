@@ -120,17 +120,7 @@ def describe_plan(metadata: EngineMetadata | None, backward: str | None) -> dict
     """The fields of a plan's metadata that a report repeats; empty without metadata."""
     if metadata is None:
         return {}
-    plan = {
-        "product": metadata.product,
-        "version": list(metadata.version),
-        "device": None if metadata.device is None else str(metadata.device),
-        "graph": metadata.graph,
-        "graph_sha256": metadata.graph_sha256,
-        "asked": metadata.precision,
-        "evidence": metadata.evidence,
-        "backward_sha256": backward,
-    }
-    return {"plan": plan}
+    return {"plan": {**metadata.in_report(), "backward_sha256": backward}}
 
 
 def engine_paths(bundle: Bundle, name: str | None) -> list[Path]:
