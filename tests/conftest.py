@@ -23,6 +23,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: torch, not yet loade
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the many processes that tests start would compile everything again
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs the exported bundle comes first, and so goes to one of two workers: the other never waits for it."""
+    items.sort(key=lambda item: "exported" not in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def configuration(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep what tests trust out of the user's configuration, in child processes too."""

@@ -55,6 +55,7 @@ def test_the_three_verbs_from_python(tmp_path: Path) -> None:
     assert embeddings.startswith("embeddings (2, ")
 
 
+@pytest.mark.slow  # tests/encoders/test_own.py takes one as far
 def test_an_encoder_of_ones_own(tmp_path: Path) -> None:
     done = run("04_own_encoder", str(tmp_path / "B"))
     assert done.returncode == 0, done.stderr

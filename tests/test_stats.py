@@ -107,7 +107,7 @@ def test_coverage_of_shares(interval: Callable[[int, int], Interval], worst: flo
 
 
 @pytest.mark.parametrize("rates", RATES)
-@pytest.mark.parametrize("n", [32, 64, 200, 500])
+@pytest.mark.parametrize("n", [64, 200, *(pytest.param(n, marks=pytest.mark.slow) for n in (32, 500))])
 def test_coverage_of_tango(n: int, rates: tuple[float, float]) -> None:
     covered, true = 0.0, rates[0] - rates[1]
     for first, second, probability in outcomes(n, *rates):
@@ -119,7 +119,7 @@ def test_coverage_of_tango(n: int, rates: tuple[float, float]) -> None:
 
 
 @pytest.mark.parametrize("rates", RATES)
-@pytest.mark.parametrize(("n", "right"), [(32, 0.3), (64, 0.3), (64, 0.9)])
+@pytest.mark.parametrize(("n", "right"), [(32, 0.3), (64, 0.9), pytest.param(64, 0.3, marks=pytest.mark.slow)])
 def test_coverage_of_newcombe(n: int, right: float, rates: tuple[float, float]) -> None:
     agree, true = 1 - sum(rates), rates[0] - rates[1]
     share = min(right / agree, 1.0)

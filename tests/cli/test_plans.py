@@ -121,11 +121,13 @@ def test_a_bare_trt_points_to_rtx(copy: Path, capsys: Capture, monkeypatch: pyte
     assert "build with TensorRT-RTX 1.7.1.116, which is installed: `--for rtx`" in capsys.readouterr().err
 
 
-def test_verify_attacks_the_plan_itself(gpu: HostGpu, copy: Path, tmp_path: Path, capsys: Capture) -> None:
-    bundle = Bundle.open(copy)
+def test_verify_attacks_the_plan_itself(gpu: HostGpu, tmp_path: Path, capsys: Capture) -> None:
+    linear = Linear.random(thermal(8))
+    bundle = write_bundle(tmp_path / "B", linear, ("fp32", "fp16"), {}, gradient=True, samples=40)
+    copy = bundle.path
     forward = add_plan(bundle, "forward.fp16", "host-trt10.3.0")
     backward = add_plan(Bundle.open(copy), "vjp.fp32", "host-trt10.3.0")
-    options = ["--samples", "40", "--sources", "none", "--json"]
+    options = ["--samples", "40", "--sources", "none", "--reference", "onnx", "--json"]
     code = main(["verify", str(copy), "--engine", forward, *options])
     captured = capsys.readouterr()
     (document,) = json.loads(captured.out)["engines"]
@@ -249,7 +251,8 @@ def test_trt_builds_inspects_and_keeps_timings(gpu: HostGpu, copy: Path, capsys:
     assert [plan["sha256"] for plan in json.loads(capsys.readouterr().out)["plans"]] == [p["sha256"] for p in built]
     card = json.loads(Bundle.open(copy).file(built[0]["path"].replace(".plan", ".json")).read_text())
     assert "ERROR_ON_TIMING_CACHE_MISS" in card["flags"]
-    assert main(["verify", str(copy), "--engine", built[0]["path"], "--samples", "16", "--sources", "none"]) in (0, 1)
+    options = ["--samples", "16", "--sources", "none", "--reference", "onnx"]
+    assert main(["verify", str(copy), "--engine", built[0]["path"], *options]) in (0, 1)
     assert "plan fp16" in capsys.readouterr().err
 
 

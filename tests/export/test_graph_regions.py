@@ -67,7 +67,7 @@ def test_a_softmax_over_no_product_has_no_scores() -> None:
     assert last_blocks(graph) == frozenset()
 
 
-@pytest.mark.parametrize(("depth", "last"), [(1, 1), (3, 1), (8, 2)])
+@pytest.mark.parametrize(("depth", "last"), [(1, 1), (3, 1), pytest.param(8, 2, marks=pytest.mark.slow)])
 def test_blocks_are_counted_and_the_last_quarter_of_them_found(
     trunk: SmallTrunk, tmp_path: Path, depth: int, last: int
 ) -> None:

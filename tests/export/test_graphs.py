@@ -14,6 +14,7 @@ from advcal_edge.export.graphs import export_graphs
 NAMES = ["onnx/forward.fp16.onnx", "onnx/forward.fp32.onnx", "onnx/forward.int8.onnx", "onnx/vjp.fp32.onnx"]
 
 
+@pytest.mark.slow  # tests/cli/test_export.py exports a part again
 def test_everything_then_a_part_again(bundle: Bundle, trunk: SmallTrunk, forward_graph: Path, vjp_graph: Path) -> None:
     told: list[str] = []
     full, result = export_graphs(bundle, trunk, report=told.append)

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fuzz import ROOT
 from fuzz.sensor_files import write_sensor_files
 from fuzz.targets import PLANTED, TARGETS
@@ -36,6 +38,7 @@ def test_hostile_input_breaks_nothing(tmp_path: Path) -> None:
         assert tally["outcomes"]["ok"] >= 1, f"{name}: nothing was accepted"
 
 
+@pytest.mark.slow
 def test_the_watch_sees_every_planted_defect(tmp_path: Path) -> None:
     findings = tmp_path / "findings"
     found: dict[str, Any] = {}

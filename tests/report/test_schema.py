@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -60,8 +59,16 @@ def test_every_object_is_closed_and_every_key_described() -> None:
             assert value.get("description") or target.get("description"), f"{name}.{key}"
 
 
+def shortened(value: Any) -> Any:
+    """A document with at most three items of each list: the schema looks at each alone, and not at their number."""
+    if isinstance(value, dict):
+        return {key: shortened(item) for key, item in value.items()}
+    return [shortened(item) for item in value[:3]] if isinstance(value, list) else value
+
+
 def test_every_key_must_be_there_and_no_other_may() -> None:
-    document = DOCUMENTS[3]
+    document = shortened(DOCUMENTS[3])
+    assert VALIDATOR.is_valid(document)
     optional = {"matrix", "curve", "retrieval", "top5", "rebuilds", "fallback"}
     for half in ("measured", "derived"):
         content = document[half]
@@ -98,7 +105,7 @@ def test_every_key_must_be_there_and_no_other_may() -> None:
     ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else None,
 )
 def test_wrong_values_are_refused(path: tuple[Any, ...], value: object) -> None:
-    document = copy.deepcopy(DOCUMENTS[0])
+    document = shortened(DOCUMENTS[0])
     place: Any = document
     for key in path[:-1]:
         place = place[key]

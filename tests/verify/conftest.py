@@ -122,7 +122,7 @@ def verify_broken(exported: Bundle, workshop: Path, names: Collection[str]) -> R
 
 @pytest.fixture(scope="session")
 def sabotaged(exported: Bundle, workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Reports:
-    """Reports of four broken engines."""
+    """Reports of two broken engines."""
     return reports_once(tmp_path_factory, "sabotaged", lambda: verify_broken(exported, workshop, SUBTLE))
 
 

@@ -162,7 +162,7 @@ def test_every_derived_and_every_tied_value_is_noticed_when_it_is_changed(
     assert seen > 200
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(st.data())
 def test_any_other_derived_number_is_noticed(report: dict[str, Any], bundle: Bundle, data: st.DataObject) -> None:
     numbers = [(path, value) for path, value in leaves(report["derived"]) if isinstance(value, (int, float))]
@@ -172,7 +172,7 @@ def test_any_other_derived_number_is_noticed(report: dict[str, Any], bundle: Bun
     assert notices(put(report, ("derived", *path), other), bundle) or same, (path, other)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.data())
 def test_any_outcome_that_turns_is_noticed(report: dict[str, Any], bundle: Bundle, data: st.DataObject) -> None:
     """A rank that crosses zero changes a count of its route, or of the clean comparison."""
@@ -199,7 +199,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(st.data())
 def test_whatever_stands_anywhere_is_a_finding_or_refused_in_words(
     report: dict[str, Any], bundle: Bundle, data: st.DataObject
@@ -391,7 +391,7 @@ ODD = st.sampled_from(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(st.sampled_from(sorted(set(PLACES), key=str)), ODD | JSON)
 def test_a_real_report_with_any_value_replaced_ends_in_findings_or_in_words(
     bundle: Bundle, path: tuple[Any, ...], value: object

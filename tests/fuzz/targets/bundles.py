@@ -127,8 +127,8 @@ def spoil_file(path: Path, scene: Scene) -> None:
 
 
 TARGETS = (
-    Target("manifest", (BUNDLE,), write_manifest, 150),
-    Target("report", (BUNDLE,), write_report, 40),
-    Target("metadata", (BUNDLE,), write_metadata, 40),
-    Target("state", (BUNDLE,), write_state, 8),
+    Target("manifest", (BUNDLE,), write_manifest, 50),
+    Target("report", (BUNDLE,), write_report, 15),
+    Target("metadata", (BUNDLE,), write_metadata, 15),
+    Target("state", (BUNDLE,), write_state, 5),
 )

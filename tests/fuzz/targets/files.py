@@ -61,8 +61,8 @@ def write_checkpoint(scene: Scene) -> Sequence[Action]:
 
 
 TARGETS = (
-    Target("centers", (BUNDLE,), write_centers, 50),
-    Target("samples", (BUNDLE,), write_samples, 60),
-    Target("adapter", (BUNDLE,), write_adapter, 50),
-    Target("checkpoint", ("plain.pth", "wrapped.pth", "plain.safetensors"), write_checkpoint, 100),
+    Target("centers", (BUNDLE,), write_centers, 30),
+    Target("samples", (BUNDLE,), write_samples, 30),
+    Target("adapter", (BUNDLE,), write_adapter, 30),
+    Target("checkpoint", ("plain.pth", "wrapped.pth", "plain.safetensors"), write_checkpoint, 60),
 )

@@ -208,4 +208,4 @@ def text(rng: Any) -> str:
 
 CHANGES = (_size, _size, _name, _weights, _weights, _values, _operator, _operator, _repeat, _greed, _loop, _told)
 
-TARGETS = (Target("graph", (BUNDLE,), write_graph, 60),)
+TARGETS = (Target("graph", (BUNDLE,), write_graph, 30),)

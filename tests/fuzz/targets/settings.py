@@ -90,8 +90,8 @@ def write_list(scene: Scene) -> Sequence[Action]:
 
 
 TARGETS = (
-    Target("toml", ("config.toml", "target.toml"), write_toml, 100),
-    Target("settings", ("config.toml",), write_settings, 50),
-    Target("labels", ("labels.txt",), write_labels, 60),
-    Target("list", ("list.csv",), write_list, 60),
+    Target("toml", ("config.toml", "target.toml"), write_toml, 60),
+    Target("settings", ("config.toml",), write_settings, 30),
+    Target("labels", ("labels.txt",), write_labels, 30),
+    Target("list", ("list.csv",), write_list, 30),
 )
