@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from advcal_edge.cli.console import show_error
+from advcal_edge.cli.cores import share_cores
 from advcal_edge.cli.interruption import interruption
 from advcal_edge.cli.streams import plain_streams
 from advcal_edge.errors import AdvcalError
@@ -22,6 +23,7 @@ DONE, FAILED, BROKEN, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Catches every exception, so that a crash never means a failed gate."""
+    share_cores(os.environ)
     with plain_streams(), interruption() as asked:
         try:
             code = run(arguments)
