@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from advcal_edge.bundle import Bundle
-    from advcal_edge.calibrate.config import CalibrateConfig, configure
+    from advcal_edge.calibrate.config import CalibrateConfig
+    from advcal_edge.calibrate.presets import configure
     from advcal_edge.calibrate.run import CalibrationResult, calibrate as calibrate
     from advcal_edge.export.run import ExportOptions, export as export
     from advcal_edge.runtime.embedder import Embedder
@@ -41,7 +42,7 @@ PLACES = {
     "ExportOptions": "export.run",
     "Report": "verify.report",
     "VerifyOptions": "verify.options",
-    "configure": "calibrate.config",
+    "configure": "calibrate.presets",
 }
 """Module of each public name; the verbs are packages that can be called."""
 

@@ -84,6 +84,7 @@ EVENT_RATIO = Limit("EVENT_RATIO", 200, "times the size of its file")
 POINTS = Limit("POINTS", 2**24, "points")
 POINT_HEADER_BYTES = Limit("POINT_HEADER_BYTES", 2**16, "bytes")
 LISTED_FILES = Limit("LISTED_FILES", 2**20, "files")  # of a data set, as folders or csv
+STUDY_CELLS = Limit("STUDY_CELLS", 10_000, "cells")
 LABELS = Limit("LABELS", 2**16, "lines")  # of a file of labels or prompts
 
 # Graphs

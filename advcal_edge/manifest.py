@@ -128,7 +128,14 @@ FIELDS: Mapping[str, Shape] = {
         "settings": Each(NUMBER),
     },
     "threat?": THREAT,
-    "adapter?": {"kind": TEXT, "config": Each(SCALAR), "parameters": COUNT, "trainable_fraction": NUMBER},
+    "adapter?": {
+        "kind": TEXT,
+        "config": Each(SCALAR),
+        "parameters": COUNT,
+        "trainable_fraction": NUMBER,
+        "estimated": COUNT,
+        "estimated_fraction": NUMBER,
+    },
     "centers?": {"labels": Items(TEXT, 2), "source": TEXT, "temperature": POSITIVE},
     "data?": {
         "source": TEXT,

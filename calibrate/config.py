@@ -1,37 +1,27 @@
-"""All settings of a calibration. Defaults are defined only here; they are the demo's, for two processor cores."""
+"""All settings of a calibration and their defaults; `presets.py` has what presets change."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, cast, get_args
 
-from advcal_edge.config import Layer, resolve
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import unknown
 from advcal_edge.spec import MODALITIES, TensorSpec
 from advcal_edge.threat import Norm, ThreatModel
 
-AdapterKind = Literal["identity", "head", "lora"]
-"""Kinds that `adapter.kind` may join with `+`, see `adapters.py`."""
+AdapterKind = Literal["identity", "stem-filter", "lora", "lora-xs", "norms", "prompt", "head"]
+"""Kinds that `adapter.kind` may join with `+`, see `adapters/`, in the order in which they are applied."""
 
-ObjectiveKind = Literal["ce", "l2", "infonce"]
-"""Kinds of `objective.kind`, see `objectives.py`."""
+ObjectiveKind = Literal["ce", "l2", "infonce", "soft", "consistency", "partner"]
+"""Terms of `objective.attacked` and `objective.clean`, see `objectives.py`."""
 
-SPECIAL: Mapping[str, Mapping[str, Any]] = {
-    "video": {"train": {"samples": 1200, "epochs": 5}},  # a scene takes 30 ms to render: fewer of them, more epochs
-    "event": {"train": {"samples": 1200, "epochs": 5}},
-    "audio": {"train": {"samples": 1800, "epochs": 3}},
-    "imu": {"train": {"epochs": 15, "batch": 32}},  # there are 440 windows in total
-}
 EPS = 4 / 255
 SMALLER_EPS: Mapping[str, float] = {"imu": 0.25 / 255}
 """Used where the usual radius in linf is too large: 4/255 of 16 g is 4.9 m/s2, more than walking; this is 0.31."""
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    modality: {"out": f"bundles/{modality}", **SPECIAL.get(modality, {})} for modality in MODALITIES
-}
-"""Changes to the defaults per modality; any other layer overrides them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +36,17 @@ class DataConfig:
     """Modality of the files in the csv's column `pair`, which show the same moments; for retrieval."""
     held_out: float = 0.25
     """Share of a folder's samples that is held out from training."""
+    tuning: bool = False
+    """Hold out those built-in samples on which the defaults were chosen, instead of those that figures are of."""
 
     def __post_init__(self) -> None:
         _within("data.held_out", self.held_out, 0.05, 0.9)
         if self.skip_bad and self.path is None:
             raise ConfigError("`--skip-bad` has nothing to skip without `--data`", hint="leave out `--skip-bad`")
+        if self.tuning and self.path is not None:
+            raise ConfigError(
+                "`data.tuning` chooses among built-in samples; `--data` brings others", hint="leave it out"
+            )
         if self.pairs is not None and self.path is None:
             raise ConfigError("`--pairs` has nothing to pair without `--data`", hint="leave out `--pairs`")
         if self.pairs is not None and self.pairs not in MODALITIES:
@@ -61,16 +57,22 @@ class DataConfig:
 class AdapterConfig:
     """What is trained in the encoder."""
 
-    kind: str = "lora"
-    """identity, head, lora, or several joined by `+`."""
+    kind: str = "stem-filter+lora-xs+norms"
+    """identity, stem-filter, lora, lora-xs, norms, prompt, head, or several joined by `+`."""
+    filter: float = 8.0
+    """Noise that `stem-filter` is made for, in multiples of eps."""
     rank: int = 2
-    """Rank of the update of each matrix inside the encoder."""
+    """Rank of the update of each matrix by `lora`."""
     alpha: float = 4.0
-    """Updates are scaled by alpha / rank."""
+    """Updates by `lora` are scaled by alpha / rank."""
+    core_rank: int = 11
+    """Rank of the update of each matrix by `lora-xs`, which trains its square."""
+    stem_rank: int = 24
+    """The same for the stem."""
     stem: bool = True
-    """Also update the patch convolution."""
-    norms: bool = True
-    """Also update the scales and shifts of the layer norms."""
+    """Also update the stem: the patch convolution, or whatever the encoder's first layer is."""
+    tokens: int = 8
+    """Number of tokens that `prompt` adds."""
     head_rank: int = 0
     """Rank of the head's residual z + B A z; 0 is a full linear map that starts as the identity."""
 
@@ -81,30 +83,51 @@ class AdapterConfig:
                 raise ConfigError(error.message, hint=error.hint or "join kinds with `+`: `--adapter head+lora`")
         if len(set(self.parts)) != len(self.parts) or ("identity" in self.parts and len(self.parts) > 1):
             raise ConfigError(f"`--adapter {self.kind}` repeats a part or mixes it with `identity`")
+        _within("adapter.filter", self.filter, 0, 1e6)
         _within("adapter.rank", self.rank, 1, 1024)
+        _within("adapter.core_rank", self.core_rank, 1, 1024)
+        _within("adapter.stem_rank", self.stem_rank, 1, 1024)
+        _within("adapter.tokens", self.tokens, 1, 1024)
         _within("adapter.head_rank", self.head_rank, 0, 4096)
         _within("adapter.alpha", self.alpha, 1e-6, 1e6)
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The kinds, in the order they are applied."""
-        return tuple(self.kind.split("+"))
+        """The kinds, in the order in which they are applied."""
+        order = get_args(AdapterKind)
+        return tuple(sorted(self.kind.split("+"), key=lambda part: order.index(part) if part in order else len(order)))
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveConfig:
     """The loss of the training."""
 
-    kind: ObjectiveKind = "ce"
-    """Against the frozen centers, or against the frozen encoder's clean embeddings."""
-    clean: float = 0.5
-    """Weight of the same objective on clean input."""
-    consistency: float = 0.0
-    """Weight of the similarity-matrix regulariser."""
+    attacked: str = "ce + 5 l2"
+    """Terms on attacked input with their weights. Attacks of the training raise the first one."""
+    clean: str = "0.5 ce + 5 l2"
+    """Terms on clean input; `half`: those of attacked input at half their weights, `none`: none."""
 
     def __post_init__(self) -> None:
-        _within("objective.clean", self.clean, 0, 100)
-        _within("objective.consistency", self.consistency, 0, 1000)
+        if not self.attacked_terms:
+            raise ConfigError("`objective.attacked` is empty; expected terms like `ce + 5 l2`")
+        read_terms("objective.clean", self.clean)
+
+    @property
+    def attacked_terms(self) -> dict[ObjectiveKind, float]:
+        """Weight of each term on attacked input."""
+        return read_terms("objective.attacked", self.attacked)
+
+    @property
+    def clean_terms(self) -> dict[ObjectiveKind, float]:
+        """Weight of each term on clean input."""
+        if self.clean == "half":
+            return {term: 0.5 * weight for term, weight in self.attacked_terms.items()}
+        return read_terms("objective.clean", self.clean)
+
+    @property
+    def terms(self) -> frozenset[ObjectiveKind]:
+        """All terms, on whichever input."""
+        return frozenset((*self.attacked_terms, *self.clean_terms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +181,9 @@ class TrainConfig:
     """Epochs if only a head is trained on embeddings computed once (static)."""
     batch: int = 64
     """Samples per step."""
-    learning_rate: float = 1e-2
+    mirror: bool = False
+    """Mirror half of the samples of each batch along their last axis."""
+    learning_rate: float = 2e-2
     """Peak learning rate: it rises linearly over a tenth of the steps, then falls to zero along a cosine."""
     head_learning_rate: float = 1e-3
     """The same for a head, which has far more parameters than the updates inside and leaves the identity for good."""
@@ -198,6 +223,8 @@ class CalibrateConfig:
 
     modality: str
     """Sensor of the encoder's trunk."""
+    preset: str = "fast"
+    """Name of the settings that lie below all others, see `presets.py`."""
     encoder: str = "bindlite"
     """Registered name, or `package.module:factory`."""
     weights: str | None = None
@@ -243,6 +270,11 @@ class CalibrateConfig:
             raise ConfigError(f"`--out {self.out}` names no folder", hint="like `--out bundles/thermal`")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"`--seed` is {self.seed}; expected a whole number from 0 to 2^63 - 1")
+        if self.train.mirror and self.craft.kind == "static":
+            raise ConfigError(
+                "`train.mirror` needs attacks of mirrored samples; `--threat static` attacks them once, as they are",
+                hint="`--set train.mirror=false`, or leave out `--threat static`",
+            )
         if self.train.batch > self.train.samples:
             raise ConfigError(
                 f"`train.batch` is {self.train.batch}; expected at most `train.samples`, {self.train.samples}",
@@ -250,18 +282,28 @@ class CalibrateConfig:
             )
 
 
-def configure(layers: Sequence[Layer] = (), **settings: Any) -> CalibrateConfig:
-    """Settings over the preset of their modality: those of `layers`, lowest first, then the keyword arguments.
-
-    >>> configure(modality="thermal", out="B", train={"epochs": 2}).train.epochs
-    2
+def read_terms(name: str, text: str) -> dict[ObjectiveKind, float]:
+    """`ce + 5 l2` as weights by term; no terms for `none` and `half`, which the caller knows.
 
     Raises:
-        ConfigError: an unknown key (with the nearest match), or a value of the wrong type.
+        ConfigError: an unknown or repeated term, or a weight that is no number above zero.
     """
-    upper = [*layers, Layer("keywords", settings)]
-    modality = next((layer.values["modality"] for layer in reversed(upper) if "modality" in layer.values), None)
-    return resolve(CalibrateConfig, [Layer(f"preset `{modality}`", PRESETS.get(str(modality), {})), *upper])
+    weights: dict[ObjectiveKind, float] = {}
+    for item in () if text in ("none", "half") else text.split("+"):
+        found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)(?:\s*\*\s*|\s+))?([a-z][a-z0-9]*)", item.strip())
+        if found is None:
+            raise ConfigError(
+                f"`{name}` is `{text}`, which has no term at `{item.strip()[:40]}`; expected terms joined by `+`",
+                hint=f"like `--set '{name}=ce + 5 l2'`",
+            )
+        term, weight = found[2], float(found[1] or 1)
+        if term not in get_args(ObjectiveKind):
+            raise unknown("objective", term, get_args(ObjectiveKind))
+        if term in weights:
+            raise ConfigError(f"`{name}` is `{text}`, which repeats `{term}`")
+        _within(f"{name}, weight of {term}", weight, 1e-6, 1e4)
+        weights[cast(ObjectiveKind, term)] = weight
+    return weights
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
 from advcal_edge.bundle import Bundle
-from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, attach_adapter, trainable
+from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, attach_adapter, merge
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.encoders.base import Encoder, fit_sensor, open_encoder
@@ -21,30 +19,9 @@ def deploy_module(encoder_module: nn.Module, adapter: Adapter) -> nn.Module:
         BundleError: the adapter's tensors do not fit the encoder.
     """
     model = attach_adapter(encoder_module, adapter.config, adapter.embedding_dim, seed=0)
-    slots = trainable(model)
-    stored = {name: tuple(value.shape) for name, value in adapter.state.items()}
-    expected = {name: tuple(value.shape) for name, value in slots.items()}
-    if stored != expected:
-        odd = sorted(name for name in stored.keys() | expected.keys() if stored.get(name) != expected.get(name))
-        raise BundleError(
-            f"the adapter does not fit the encoder at `{odd[0]}`:"
-            f" found {stored.get(odd[0])}, expected {expected.get(odd[0])}; {len(odd)} such places",
-            hint="calibrate again with this version of the encoder",
-        )
-    with torch.no_grad():
-        for name, slot in slots.items():
-            slot.copy_(adapter.state[name])
-    _merge(model)
+    adapter.fill(model)
+    merge(model)
     return model.eval().requires_grad_(False)
-
-
-def _merge(model: nn.Module) -> None:
-    """Replace each parametrized weight by its current value, in place."""
-    for module in list(model.modules()):
-        if parametrize.is_parametrized(module):
-            assert isinstance(module.parametrizations, nn.ModuleDict)  # noqa: S101
-            for name in list(module.parametrizations):
-                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
 
 
 def module_from_bundle(bundle: Bundle, consent: Consent = NOTHING) -> nn.Module:

@@ -53,6 +53,12 @@ class Row:
         """95 % Wilson interval of that share."""
         return wilson(int(self.right(column, top).sum()), self.n)
 
+    @property
+    def gradients_find_nothing(self) -> bool:
+        """Does the black box break samples while no attack along gradients breaks a single one?"""
+        clean, found = self.right("clean"), self.right("pgd") & self.right("apgd")
+        return bool((found == clean).all() and (self.right("square") < clean).any())
+
     def to_json(self) -> dict[str, Any]:
         """Counts, fractions and intervals by column."""
         columns: dict[str, Any] = {}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from advcal_edge.bundle import Bundle, check_destination
-from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, attach_adapter, embed_all, trainable
+from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, CleanInputs, attach_parts, embed_all, trainable
 from advcal_edge.calibrate.checkpoint import Checkpoint, reserved
 from advcal_edge.calibrate.config import CalibrateConfig, ThreatConfig
 from advcal_edge.calibrate.data.source import CALIBRATION, Dataset, load_dataset, weights_of
@@ -21,10 +21,11 @@ from advcal_edge.calibrate.deploy import deploy_module
 from advcal_edge.calibrate.evaluate import ResultTable, measure
 from advcal_edge.calibrate.objectives import Total
 from advcal_edge.calibrate.torch_runner import TorchRunner
-from advcal_edge.calibrate.train import AdaptiveCrafter, Crafter, Material, StaticCrafter, craft_once, train
+from advcal_edge.calibrate.train import AdaptiveCrafter, Crafter, StaticCrafter, TrainingSet, craft_once, train
 from advcal_edge.centers import Centers
 from advcal_edge.commands import command
 from advcal_edge.encoders.base import Encoder, fit_sensor, open_encoder
+from advcal_edge.encoders.check import check_module, checked_centers
 from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.probe import Probe
 from advcal_edge.progress import Progress, silent
@@ -42,6 +43,7 @@ class CalibrationResult:
     bundle: Bundle
     table: ResultTable
     trainable_fraction: float
+    estimated_fraction: float
     seconds: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
@@ -50,6 +52,7 @@ class CalibrationResult:
             "bundle": str(self.bundle.path),
             "adapter": dict(self.bundle.section("adapter")),
             "trainable_fraction": self.trainable_fraction,
+            "estimated_fraction": self.estimated_fraction,
             "metrics": self.table.to_json(),
             "seconds": dict(self.seconds),
         }
@@ -122,7 +125,7 @@ def _calibrate(
     checkpoint.remove()
     finished = time.perf_counter()
     seconds = {"train": trained - started, "evaluate": finished - trained, "total": finished - started}
-    return CalibrationResult(bundle, table, adapter.trainable_fraction, seconds)
+    return CalibrationResult(bundle, table, adapter.trainable_fraction, adapter.estimated_fraction, seconds)
 
 
 def _prepare(config: CalibrateConfig, opened: Callable[[Encoder], None]) -> _Task:
@@ -131,7 +134,7 @@ def _prepare(config: CalibrateConfig, opened: Callable[[Encoder], None]) -> _Tas
     opened(encoder)
     threat = config.threat_model(encoder.modality.input)
     config = replace(config, threat=ThreatConfig(threat.norm, threat.eps))
-    given = encoder.centers() if config.centers is None else Centers.load(Path(config.centers))
+    given = checked_centers(encoder) if config.centers is None else Centers.load(Path(config.centers))
     if given is not None and given.dim != encoder.embedding_dim:
         raise ConfigError(
             f"the centers are {given.dim} wide; `{config.encoder}` embeds to {encoder.embedding_dim} numbers",
@@ -139,6 +142,7 @@ def _prepare(config: CalibrateConfig, opened: Callable[[Encoder], None]) -> _Tas
             + command("centers", "--encoder", config.encoder, "--weights", "PATH", "--labels", "FILE", "--out", "FILE"),
         )
     data = load_dataset(config, encoder, None if given is None else given.labels)
+    check_module(encoder, torch.from_numpy(data.train.x[:2]))
     centers = class_means(encoder, data.train, data.names) if given is None else given.subset(data.names)
     return _Task(config, encoder, threat, centers, data)
 
@@ -146,11 +150,15 @@ def _prepare(config: CalibrateConfig, opened: Callable[[Encoder], None]) -> _Tas
 def _train(task: _Task, checkpoint: Checkpoint, resume: bool, progress: Progress) -> Adapter:
     """Train the adapter; a head alone, against static attacks, trains on cached features instead of inputs."""
     config, encoder = task.config, task.encoder
-    model = attach_adapter(encoder.module(), config.adapter, encoder.embedding_dim, config.seed)
+    model = AdaptedModule(encoder.module())
+    x, y = torch.from_numpy(task.data.train.x), torch.from_numpy(task.data.train.y)
+    partner = None if task.data.train.partner is None else torch.from_numpy(task.data.train.partner)
+    anchor = embed_all(model, x)
+    mirrored = embed_all(lambda part: model(part.flip(-1)), x) if config.train.mirror else None
+    radius = task.threat.with_norm("linf", task.spec.shape).radius
+    attach_parts(model, config.adapter, encoder.embedding_dim, config.seed, CleanInputs(x, radius))
     if not trainable(model):
         return Adapter.of(model, config.adapter, encoder.embedding_dim)
-    x, y = torch.from_numpy(task.data.train.x), torch.from_numpy(task.data.train.y)
-    anchor = embed_all(model, x)  # every adapter starts as the identity, so this is the frozen encoder
     embed: Callable[[Tensor], Tensor] = model
     epochs = config.train.epochs
     crafter: Crafter
@@ -165,7 +173,7 @@ def _train(task: _Task, checkpoint: Checkpoint, resume: bool, progress: Progress
     train(
         embed,
         trainable(model),
-        Material(x, y, anchor),
+        TrainingSet(x, y, anchor, mirrored, partner),
         crafter,
         Total(config.objective, task.centers),
         config.train,
@@ -221,6 +229,8 @@ def _manifest(task: _Task, adapter: Adapter, table: ResultTable) -> dict[str, An
             "config": asdict(adapter.config),
             "parameters": adapter.parameters,
             "trainable_fraction": adapter.trainable_fraction,
+            "estimated": adapter.estimated,
+            "estimated_fraction": adapter.estimated_fraction,
         },
         "centers": {"labels": list(centers.labels), "source": centers.source, "temperature": centers.temperature},
         "data": task.data.to_json(),

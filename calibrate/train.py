@@ -20,13 +20,12 @@ from advcal_edge.attacks import PGD, run_attack
 from advcal_edge.calibrate.adapters import AdaptedModule, trainable
 from advcal_edge.calibrate.checkpoint import Checkpoint
 from advcal_edge.calibrate.config import CalibrateConfig, TrainConfig
-from advcal_edge.calibrate.objectives import OBJECTIVES, Total
+from advcal_edge.calibrate.objectives import Targets, Total, attack_loss
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.centers import Centers
 from advcal_edge.errors import ConfigError
 from advcal_edge.probe import Probe
 from advcal_edge.progress import Progress
-from advcal_edge.registry import choose
 from advcal_edge.spec import TensorSpec
 from advcal_edge.threat import ThreatModel
 
@@ -37,18 +36,31 @@ Crafter = Callable[[Tensor, Tensor, Tensor, np.random.Generator], Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Material:
+class TrainingSet:
     """Inputs or cached features x (n, ...), labels y (n,), and the frozen encoder's clean embeddings anchor (n, d)."""
 
     x: Tensor
     y: Tensor
     anchor: Tensor
+    mirrored: Tensor | None = None
+    """Anchors (n, d) of the inputs mirrored along their last axis; where given, half of each batch is mirrored."""
+    partner: Tensor | None = None
+    """Embeddings (n, d) of the same moments by another sensor."""
+
+    def take(self, rows: Tensor, centers: Centers, rng: np.random.Generator) -> tuple[Tensor, Targets]:
+        """The inputs of a batch, some of them mirrored, and what their embeddings are compared with."""
+        x, anchor = self.x[rows], self.anchor[rows]
+        if self.mirrored is not None:
+            flip = torch.from_numpy(rng.random(len(rows)) < 0.5)
+            x[flip] = x[flip].flip(-1)
+            anchor[flip] = self.mirrored[rows[flip]]
+        return x, Targets(self.y[rows], anchor, centers, None if self.partner is None else self.partner[rows])
 
 
 def train(
     embed: Callable[[Tensor], Tensor],
     parameters: dict[str, nn.Parameter],
-    material: Material,
+    samples: TrainingSet,
     crafter: Crafter,
     total: Total,
     config: TrainConfig,
@@ -69,7 +81,7 @@ def train(
     """
     optimizer = torch.optim.AdamW(groups(parameters, config), weight_decay=config.weight_decay)
     first = checkpoint.load(parameters, optimizer) if resume else 0
-    n, batch = len(material.y), min(config.batch, len(material.y))
+    n, batch = len(samples.y), min(config.batch, len(samples.y))
     batches = n // batch  # the last few of each shuffled epoch are dropped, so that all batches have equal weight
     for epoch in range(first, epochs):
         rng = np.random.default_rng([seed, epoch])
@@ -77,12 +89,12 @@ def train(
         for index in range(batches):
             progress("calibrate", epoch * batches + index, epochs * batches)
             rows = order[index * batch : (index + 1) * batch]
-            x, y = material.x[rows], material.y[rows]
-            attacked = crafter(rows, x, y, rng)
+            x, targets = samples.take(rows, total.centers, rng)
+            attacked = crafter(rows, x, targets.y, rng)
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * schedule(epoch * batches + index, epochs * batches)
             optimizer.zero_grad()
-            loss = total(embed, attacked, x, material.anchor[rows], y)
+            loss = total(embed, attacked, x, targets)
             if not torch.isfinite(loss):
                 raise ConfigError(
                     f"training diverged in epoch {epoch + 1}: the loss is {loss.item()}; expected a finite number",
@@ -126,7 +138,7 @@ class AdaptiveCrafter:
         cls, config: CalibrateConfig, model: AdaptedModule, spec: TensorSpec, centers: Centers, threat: ThreatModel
     ) -> AdaptiveCrafter:
         """Build it with the steps of `config.craft` and the loss that matches the objective."""
-        loss = choose("objective", config.objective.kind, OBJECTIVES).attack_loss
+        loss = attack_loss(config.objective)
         attack = PGD(steps=config.craft.steps, step=config.craft.step, loss=loss, select="last")
         return cls(model, spec, centers, threat, attack)
 
@@ -157,8 +169,7 @@ def craft_once(
     progress: Progress,
 ) -> Tensor:
     """Attacked training samples (n, ...), by PGD on the current model: call it before training."""
-    loss = choose("objective", config.objective.kind, OBJECTIVES).attack_loss
-    attack = PGD(steps=config.craft.static_steps, loss=loss, select="strongest")
+    attack = PGD(steps=config.craft.static_steps, loss=attack_loss(config.objective), select="strongest")
     runner = TorchRunner(model, spec)
     with frozen(model):
         outcome = run_attack(

@@ -24,7 +24,14 @@ SECTIONS: dict[str, Any] = {
         "license": "Apache-2.0",
         "metadata": {"logit_scale": 10.0},
     },
-    "adapter": {"kind": "lora", "config": {"rank": 2}, "parameters": 100, "trainable_fraction": 0.031},
+    "adapter": {
+        "kind": "lora",
+        "config": {"rank": 2},
+        "parameters": 100,
+        "trainable_fraction": 0.031,
+        "estimated": 0,
+        "estimated_fraction": 0.0,
+    },
     "centers": {"labels": ["car", "cat", "cup", "person"], "source": "test", "temperature": 0.1},
     "data": {
         "source": "synthetic",

@@ -21,7 +21,7 @@ from advcal_edge.spec import image
 
 VERBS = ("calibrate", "export", "verify")
 EXAMPLES = {
-    "configure": "advcal_edge.calibrate.config",
+    "configure": "advcal_edge.calibrate.presets",
     "calibrate": "advcal_edge.calibrate.run",
     "export": "advcal_edge.export.run",
     "verify": "advcal_edge.verify.run",

@@ -12,6 +12,7 @@ PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": F
 COMMANDS = {
     "demo": "Run the whole pipeline on the embedded encoder: about four minutes for image on two cores.",
     "calibrate": "Train an adapter for a frozen encoder against adversarial input, and write a bundle.",
+    "study": "Calibrate every cell of a grid of settings, and write tables; what is finished is not done again.",
     "centers": "Write one center per label: the normalised mean of the prompts' embeddings.",
     "export": "Write the encoder with its adapter merged as ONNX graphs, and check each against torch.",
     "verify": (

@@ -35,6 +35,10 @@ HEADINGS = {
 
 def calibrate(
     modality: Annotated[str | None, typer.Option("--modality", help=f"Sensor: {MODALITIES}.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help="Settings to start from: `fast`, `thorough`, or `paper` (arXiv 2505.11895)."),
+    ] = None,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -59,9 +63,19 @@ def calibrate(
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip unreadable files and count them.")] = False,
     adapter: Annotated[
-        str | None, typer.Option("--adapter", help="`identity`, `head`, `lora`, or several joined by `+`.")
+        str | None,
+        typer.Option(
+            "--adapter",
+            help="Parts joined by `+`: `stem-filter`, `lora-xs`, `norms`, `lora`, `prompt`, `head`; or `identity`.",
+        ),
     ] = None,
-    objective: Annotated[str | None, typer.Option("--objective", help="`ce`, `l2` or `infonce`.")] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            "--objective",
+            help="Terms joined by `+`, like `ce + 5 l2`: `ce`, `l2`, `infonce`, `soft`, `consistency`, `partner`.",
+        ),
+    ] = None,
     threat: Annotated[
         str | None,
         typer.Option("--threat", help="`adaptive`: attack encoder and adapter at each step; `static`: once, before."),
@@ -86,10 +100,11 @@ def calibrate(
 ) -> None:
     """Train an adapter for a frozen encoder against adversarial input, and write a bundle.
 
-    Precedence: flag > --set > --config > modality preset > default.
+    Precedence: flag > --set > --config > preset > default.
     """
     flags: dict[str, Any] = {
         "modality": modality,
+        "preset": preset,
         "encoder": encoder,
         "weights": weights,
         "centers": centers,
@@ -97,7 +112,7 @@ def calibrate(
         "seed": seed,
         "data": {"path": data, "pairs": pairs, "skip_bad": skip_bad or None},
         "adapter": {"kind": adapter},
-        "objective": {"kind": objective},
+        "objective": {"attacked": objective},
         "threat": {"norm": norm, "eps": eps},
         "craft": {"kind": threat},
         "evaluate": {"samples": samples},
@@ -132,12 +147,20 @@ def run(chosen: CalibrateConfig, console: Console, *, resume: bool = False) -> C
     if result.table.before.recall:
         console.result("\n" + _recall(result.table, result.bundle))
     console.result(
-        f"\ntrained {percent(result.trainable_fraction)} % of the encoder's parameters"
+        f"\ntrained {percent(result.trainable_fraction, 2)} % of the encoder's parameters"
         f" (arXiv 2505.11895 stays below {percent(PAPER_LIMIT)} %)"
     )
+    if result.estimated_fraction:
+        console.result(f"replaced {percent(result.estimated_fraction, 2)} % by estimates from clean samples, untrained")
     console.document(result.to_json())
     if chosen.craft.kind == "static":
         console.say("static: trained on examples crafted without the adapter; the adaptive columns tell what holds")
+    if result.table.before.gradients_find_nothing or result.table.after.gradients_find_nothing:
+        console.say(
+            "warning: no attack along gradients breaks anything, and the black box does. Something in front of the"
+            " encoder, like a rounding or a threshold, stops its gradient: training saw random noise alone, and the"
+            " figures of PGD and APGD show no robustness"
+        )
     skipped = result.bundle.section("data")["skipped"]
     if skipped:
         console.say(f"skipped {skipped} unreadable {'file' if skipped == 1 else 'files'}")
@@ -163,9 +186,11 @@ def remember(bundle: Bundle, console: Console) -> None:
 
 def _configure(flags: dict[str, Any], file: Path | None, settings: list[str]) -> CalibrateConfig:
     """Settings from flags, `--set` and file; the first takes precedence."""
-    from advcal_edge.calibrate.config import configure
+    from advcal_edge.calibrate.presets import configure
 
     layers = [read_toml(file)] if file else []
+    if "objective" in flags:  # what a preset wants on clean input belongs to the preset's own objective
+        layers.insert(0, Layer("command line", {"objective": {"clean": "half"}}))
     return configure([*layers, parse_settings(settings), Layer("command line", flags)])
 
 
@@ -183,8 +208,8 @@ def _headline(chosen: CalibrateConfig) -> str:
         ball = f"l2 eps as large as linf {format_eps(chosen.usual_eps)}"
     source = f"data `{chosen.data.path}`" if chosen.data.path else "the encoder's own samples"
     return (
-        f"calibrate  {chosen.encoder} {chosen.modality} on {source}  adapter {chosen.adapter.kind},"
-        f" {chosen.objective.kind}, {chosen.craft.kind}  {ball}"
+        f"calibrate  {chosen.encoder} {chosen.modality} on {source}  {chosen.preset}: adapter {chosen.adapter.kind},"
+        f" {chosen.objective.attacked}, {chosen.craft.kind}  {ball}"
         f"  {chosen.evaluate.samples} held-out samples  seed {chosen.seed}"
     )
 

@@ -29,7 +29,7 @@ def demo(
 
     Exits with 0 if an engine passed verification, else 1.
     """
-    from advcal_edge.calibrate.config import configure
+    from advcal_edge.calibrate.presets import configure
     from advcal_edge.export.run import ExportOptions
     from advcal_edge.report.text import summary_table
     from advcal_edge.verify import VerifyOptions

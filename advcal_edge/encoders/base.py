@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from pathlib import Path
@@ -11,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.centers import Centers
-from advcal_edge.errors import ConfigError, InputError
-from advcal_edge.registry import TEXT_TOWERS, choose, find_encoder, load
+from advcal_edge.errors import AdvcalError, ConfigError, InputError
+from advcal_edge.registry import ENCODERS, TEXT_TOWERS, choose, find_encoder, load
 from advcal_edge.spec import Modality
 
 if TYPE_CHECKING:
     from torch import nn
 
+GUIDE = "docs/encoders.md has a complete example"
 FIELDS = ("name", "modality", "embedding_dim", "license", "fingerprint", "metadata", "centers", "module")
 
 
@@ -89,16 +93,61 @@ def open_encoder(name: str, modality: str, weights: Path | None) -> Encoder:
             not return an encoder.
         InputError: a checkpoint that cannot be used.
     """
-    encoder = find_encoder(name)(modality, weights)
-    missing = [field for field in FIELDS if not hasattr(encoder, field)]
-    if missing:
-        raise ConfigError(
-            f"`{name}` returned a {type(encoder).__name__} without `{missing[0]}`; expected an encoder",
-            hint="docs/encoders.md has a complete example",
-        )
+    factory = find_encoder(name)
+    if not callable(factory):
+        found = type(factory).__name__
+        raise ConfigError(f"`{name}` is a {found}; expected a function (modality, weights)", hint=GUIDE)
+    try:
+        encoder = factory(modality, weights)
+    except AdvcalError:
+        raise
+    except Exception as error:
+        if name in ENCODERS:
+            raise  # of this program: nothing that the caller could mend
+        first = next(iter(str(error).splitlines()), "")[:200]
+        raise ConfigError(f"`{name}` fails for `{modality}`: {type(error).__name__}: {first}", hint=GUIDE) from error
+    _check_fields(name, encoder)
     if encoder.modality.name != modality:
         raise ConfigError(f"`{name}` returned an encoder of `{encoder.modality.name}`; asked for `{modality}`")
     return cast(Encoder, encoder)
+
+
+def _check_fields(name: str, encoder: Any) -> None:
+    """Refuse an encoder without one of the fields, or with a value that a bundle could not hold."""
+    fields: dict[str, Any] = {}
+    for field in FIELDS:
+        try:
+            fields[field] = getattr(encoder, field)
+        except Exception as error:
+            reason = "" if isinstance(error, AttributeError) else f" ({type(error).__name__}: {error})"
+            raise ConfigError(
+                f"`{name}` returned a {type(encoder).__name__} without `{field}`{reason[:200]}; expected an encoder",
+                hint=GUIDE,
+            ) from error
+    dim = fields["embedding_dim"]
+    for field, right, expected in (
+        ("name", isinstance(fields["name"], str) and fields["name"], "a text"),
+        ("modality", isinstance(fields["modality"], Modality), "one of `advcal_edge.spec`, like `image(224)`"),
+        ("embedding_dim", isinstance(dim, int) and not isinstance(dim, bool) and dim > 0, "a whole number above 0"),
+        ("license", isinstance(fields["license"], str), "a text, like an SPDX identifier"),
+        ("fingerprint", re.fullmatch("[0-9a-f]{64}", str(fields["fingerprint"])), "a sha256 of 64 digits"),
+        ("metadata", _is_plain(fields["metadata"]), "a dictionary of plain values"),
+        ("centers", callable(fields["centers"]), "a method"),
+        ("module", callable(fields["module"]), "a method"),
+    ):
+        if not right:
+            found = reprlib.repr(fields[field])
+            raise ConfigError(
+                f"`{field}` of the encoder that `{name}` returned is {found}; expected {expected}", hint=GUIDE
+            )
+
+
+def _is_plain(value: object) -> bool:
+    """Can JSON hold this mapping?"""
+    try:
+        return isinstance(value, Mapping) and bool(json.dumps(dict(value), allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 def fit_sensor(encoder: Encoder, settings: Mapping[str, float]) -> Encoder:

@@ -18,6 +18,7 @@ from advcal_edge.calibrate.data.folder import load_folder
 from advcal_edge.calibrate.data.samples import Samples
 from advcal_edge.calibrate.data.split import arrays_sha256, split, stratified_order
 from advcal_edge.encoders.base import Encoder, open_encoder
+from advcal_edge.errors import InputError
 from advcal_edge.probe import Probe
 from advcal_edge.runtime.sensors import preprocess
 from advcal_edge.spec import Modality
@@ -64,16 +65,23 @@ def load_dataset(config: CalibrateConfig, encoder: Encoder, known: tuple[str, ..
         train, held_out = split(loaded.samples, config.data.held_out, 0, digests=loaded.digests)
         skipped = loaded.skipped
     else:
-        train, held_out = builtin_samples(encoder, config.train.samples)
+        train, held_out = builtin_samples(
+            encoder,
+            config.train.samples,
+            config.evaluate.samples,
+            pairs="partner" in config.objective.terms,
+            tuning=config.data.tuning,
+        )
     origin = {
         "source": train.source if train.source == held_out.source else f"{train.source}; {held_out.source}",
         "license": train.license,
         "skipped": skipped,
         "partner": held_out.partner,
     }
+    train = drawn(train, config.train.samples, config.seed)
     held_out = drawn(held_out, HELD_OUT, 0)  # the same order for every training seed
     return Dataset(
-        _probe(drawn(train, config.train.samples, config.seed), modality),
+        _probe(train, modality, _partner_embeddings(config, train) if "partner" in config.objective.terms else None),
         _probe(held_out, modality, _partner_embeddings(config, held_out)),
         train.names,
         origin,
@@ -101,4 +109,11 @@ def _partner_embeddings(config: CalibrateConfig, samples: Samples) -> NDArray[np
 
 
 def _probe(samples: Samples, modality: Modality, partner: NDArray[np.float32] | None = None) -> Probe:
-    return Probe(preprocess(modality, samples.frames), samples.labels.astype(np.int64), partner)
+    x = preprocess(modality, samples.frames)
+    for index in np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))[:1]:
+        raise InputError(
+            f"sample {index} of `{samples.source}`, of the class `{samples.names[samples.labels[index]]}`, holds values"
+            " that are not finite; expected numbers",
+            hint="leave the frame out, or mend it",
+        )
+    return Probe(x, samples.labels.astype(np.int64), partner)

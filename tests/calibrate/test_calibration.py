@@ -59,7 +59,9 @@ def test_every_kind(kind: str, threat: str, make_config: ConfigMaker) -> None:
 @pytest.mark.parametrize("objective", ["ce", "l2"])
 def test_a_static_head_recovers_static_accuracy(objective: str, make_config: ConfigMaker) -> None:
     config = make_config(
-        adapter={"kind": "head"}, objective={"kind": objective}, craft={"kind": "static", "static_steps": 10}
+        adapter={"kind": "head"},
+        objective={"attacked": objective, "clean": "half"},
+        craft={"kind": "static", "static_steps": 10},
     )
     table = calibrate(config).table
     assert table.after.accuracy("static") > table.before.accuracy("static")

@@ -14,8 +14,8 @@ from torch import Tensor
 from advcal_edge.calibrate.adapters import AdaptedModule, attach_adapter, embed_all, trainable
 from advcal_edge.calibrate.checkpoint import Checkpoint
 from advcal_edge.calibrate.config import AdapterConfig, ObjectiveConfig, TrainConfig
-from advcal_edge.calibrate.objectives import OBJECTIVES, Total
-from advcal_edge.calibrate.train import AdaptiveCrafter, Material, StaticCrafter, schedule, train
+from advcal_edge.calibrate.objectives import OBJECTIVES, Targets, Total
+from advcal_edge.calibrate.train import AdaptiveCrafter, StaticCrafter, TrainingSet, schedule, train
 from advcal_edge.errors import ConfigError
 from advcal_edge.progress import silent
 from advcal_edge.runtime.sensors import preprocess
@@ -25,21 +25,22 @@ from advcal_edge.threat import ThreatModel
 CENTERS = make_centers()
 
 
-def material(model: AdaptedModule) -> Material:
+def training_set(model: AdaptedModule) -> TrainingSet:
     frames, labels = make_frames(48, seed=5)
     x = torch.from_numpy(preprocess(thermal(8), frames))
-    return Material(x, torch.from_numpy(labels), embed_all(model, x))
+    return TrainingSet(x, torch.from_numpy(labels), embed_all(model, x), None, embed_all(model, x.flip(-1)))
 
 
 @pytest.mark.parametrize("kind", OBJECTIVES)
 def test_training_lowers_its_objective(kind: str, tmp_path: Path) -> None:
-    model = attach_adapter(Small.load("thermal").module(), AdapterConfig("head+lora"), DIM, seed=0)
-    data = material(model)
+    model = attach_adapter(Small.load("thermal").module(), AdapterConfig("head+lora+norms"), DIM, seed=0)
+    data = training_set(model)
     noise = torch.from_numpy(np.random.default_rng(0).uniform(-0.2, 0.2, data.x.shape).astype(np.float32))
     attacked = (data.x + noise).clamp(0, 1)
 
     def value() -> float:
-        return OBJECTIVES[kind].loss(embed_all(model, attacked), data.anchor, data.y, CENTERS).item()
+        targets = Targets(data.y, data.anchor, CENTERS, data.partner)
+        return OBJECTIVES[kind].loss(embed_all(model, attacked), targets).item()
 
     before = value()
     train(
@@ -47,7 +48,7 @@ def test_training_lowers_its_objective(kind: str, tmp_path: Path) -> None:
         trainable(model),
         data,
         StaticCrafter(attacked),
-        Total(ObjectiveConfig(), CENTERS) if kind == "ce" else Total(ObjectiveConfig(kind), CENTERS),  # type: ignore[arg-type]
+        Total(ObjectiveConfig(kind, "half"), CENTERS),
         TrainConfig(batch=16),
         epochs=8,
         seed=0,
@@ -59,8 +60,8 @@ def test_training_lowers_its_objective(kind: str, tmp_path: Path) -> None:
 
 
 def test_divergence_is_an_error(tmp_path: Path) -> None:
-    model = attach_adapter(Small.load("thermal").module(), AdapterConfig(), DIM, seed=0)
-    data = material(model)
+    model = attach_adapter(Small.load("thermal").module(), AdapterConfig("lora"), DIM, seed=0)
+    data = training_set(model)
     with pytest.raises(ConfigError, match="diverged in epoch 1"):
         train(
             lambda x: model(x) * torch.nan,
@@ -78,8 +79,8 @@ def test_divergence_is_an_error(tmp_path: Path) -> None:
 
 
 def test_adaptive_crafting_touches_no_parameter(make_config: ConfigMaker) -> None:
-    model = attach_adapter(Small.load("thermal").module(), AdapterConfig("head+lora"), DIM, seed=0)
-    data, threat = material(model), ThreatModel("linf", 0.05, (0.0, 1.0))
+    model = attach_adapter(Small.load("thermal").module(), AdapterConfig("head+lora+norms"), DIM, seed=0)
+    data, threat = training_set(model), ThreatModel("linf", 0.05, (0.0, 1.0))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     crafter = AdaptiveCrafter.build(make_config(), model, thermal(8).input, CENTERS, threat)
     seen: list[bool] = []
@@ -95,6 +96,18 @@ def test_adaptive_crafting_touches_no_parameter(make_config: ConfigMaker) -> Non
     assert torch.nn.functional.cross_entropy(scores, data.y) > torch.nn.functional.cross_entropy(
         CENTERS.scores(model(data.x)), data.y
     )
+
+
+def test_half_of_a_batch_is_mirrored_with_its_anchors() -> None:
+    model = AdaptedModule(Small.load("thermal").module())
+    x = training_set(model).x
+    y = torch.zeros(len(x), dtype=torch.int64)
+    data = TrainingSet(x, y, embed_all(model, x), embed_all(model, x.flip(-1)))
+    inputs, targets = data.take(torch.arange(len(x)), CENTERS, np.random.default_rng(0))
+    flipped = torch.tensor([torch.equal(a, b.flip(-1)) for a, b in zip(inputs, x, strict=True)])
+    assert 0.3 < flipped.float().mean() < 0.7
+    torch.testing.assert_close(targets.anchor, embed_all(model, inputs))
+    assert torch.equal(inputs[~flipped], x[~flipped])
 
 
 @pytest.mark.parametrize("steps", [1, 7, 100])

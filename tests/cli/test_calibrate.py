@@ -43,7 +43,7 @@ def test_table_and_next_command(frames: Path, tmp_path: Path, capsys: Capture) -
         assert text in stdout
     assert "arXiv 2505.11895 stays below 1.0 %" in stdout
     first, *_ = stderr.splitlines()
-    for text in ("bindlite thermal", str(frames), "head, ce, static", "linf eps 4/255", "seed 0"):
+    for text in ("bindlite thermal", str(frames), "fast: adapter head, ce + 5 l2, static", "linf eps 4/255", "seed 0"):
         assert text in first
     assert "the adaptive columns tell" in stderr
     assert stderr.splitlines()[-1] == f"next: advcal-edge export {out}"
@@ -199,3 +199,24 @@ def test_what_calibrate_refuses(
     assert main([*base, *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_an_objective_on_the_command_line_brings_half_of_itself_on_clean_input(frames: Path, tmp_path: Path) -> None:
+    """The preset's terms on clean input belong to the preset's objective; what is set by hand stays."""
+    for extra, expected in (([], "half"), (["--set", "objective.clean=2 soft"], "2 soft")):
+        out = tmp_path / f"B{len(extra)}"
+        options = ["--modality", "thermal", "--data", str(frames), "--out", str(out), "--objective", "soft + 2 l2"]
+        assert main(["calibrate", *options, *extra, *QUICK]) == 0
+        objective = Bundle.open(out).section("config")["objective"]
+        assert objective == {"attacked": "soft + 2 l2", "clean": expected}
+
+
+def test_what_was_trained_and_what_was_estimated_is_said(frames: Path, tmp_path: Path, capsys: Capture) -> None:
+    options = ["--modality", "thermal", "--data", str(frames), "--out", str(tmp_path / "B"), "--adapter", "stem-filter"]
+    quick = [part for part in QUICK if part not in ("--adapter", "head", "--threat", "static")]
+    assert main(["calibrate", *options, *quick]) == 0
+    out = capsys.readouterr().out
+    assert "trained 0.00 % of the encoder's parameters" in out
+    assert "replaced 4.82 % by estimates from clean samples, untrained" in out
+    adapter = Bundle.open(tmp_path / "B").section("adapter")
+    assert (adapter["parameters"], adapter["estimated"]) == (0, 24672)

@@ -21,7 +21,7 @@ CODE = ("canary:factory", "canary", "this:d", "antigravity:fly", "foolbox:Model"
 """What a manifest may try to have imported; `canary` can be, and so can the others."""
 
 DECLARED = {
-    "advcal_edge", "array_api_compat", "click", "cv2", "h5py", "jinja2", "markupsafe", "matplotlib", "numpy", "onnx",
+    "advcal_edge", "array_api_compat", "click", "cv2", "h5py", "jinja2", "markupsafe", "numpy", "onnx",
     "onnxruntime", "onnxscript", "plyfile", "safetensors", "soundfile", "tokenizers", "torch", "tomli", "typer",
 }  # fmt: skip
 """Packages that the product declares; what those import in turn is theirs, and none of it is named above."""

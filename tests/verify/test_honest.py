@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runs import failed, verify_all
 
 from advcal_edge.bundle import Bundle
-from advcal_edge.calibrate.config import PRESETS, CalibrateConfig
 from advcal_edge.calibrate.deploy import module_from_bundle
+from advcal_edge.calibrate.presets import configure
 from advcal_edge.calibrate.run import calibrate
-from advcal_edge.config import Layer, resolve
 from advcal_edge.export.graphs import export_graphs
 from advcal_edge.verify import BUDGETS
 from advcal_edge.verify.models import open_backward_graph, open_engine, open_frozen_encoder, open_torch_reference
 
 SAMPLES = 200
 PRECISIONS = ("fp32", "fp16", "int8")
-BRIEF = {"train": {"samples": 256, "epochs": 1}, "evaluate": {"samples": 8, "steps": 2, "queries": 5}}
+BRIEF: dict[str, Any] = {"train": {"samples": 256, "epochs": 1}, "evaluate": {"samples": 8, "steps": 2, "queries": 5}}
 EXPORTS = [("image", 0), ("image", 1), ("thermal", 0), ("depth", 0), ("audio", 0), ("imu", 0), ("point", 0)]
 
 
 def make(modality: str, seed: int, folder: Path) -> Bundle:
     """A bundle calibrated for a moment and exported for real."""
-    flags = {"modality": modality, "seed": seed, "out": str(folder / "B")}
-    layers = [Layer("preset", PRESETS.get(modality, {})), Layer("test", BRIEF), Layer("test", flags)]
-    bundle = calibrate(resolve(CalibrateConfig, layers)).bundle
+    bundle = calibrate(configure(modality=modality, seed=seed, out=str(folder / "B"), **BRIEF)).bundle
     return export_graphs(bundle, module_from_bundle(bundle), precisions=PRECISIONS)[0]
 
 

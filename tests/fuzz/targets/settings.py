@@ -14,9 +14,9 @@ TOML = ("[", "]", "[[a]]", "[a.b.c]", "= ", "a = ", "x = 1" * 50, '"', "'''", "i
         "1979-05-27T07:32:00Z", "[" * 200, "a = " + "[" * 500, "a." * 500 + "b = 1", "0x" + "f" * 400, "9" * 5000,
         '"1e999999999"', "true", '"\\ud800"', "a = {b = {c = 1}}", "\ufeff", '"\\u0000"', '"\\u001b[2J"')  # fmt: skip
 KEYS = ("modality", "encoder", "weights", "centers", "out", "seed", "input.rate", "data.path", "data.pairs",
-        "data.held_out", "adapter.kind", "adapter.rank", "adapter.alpha", "objective.kind", "threat.eps", "craft.step",
-        "train.epochs", "train.batch", "train.samples", "evaluate.samples", "input", "data", "", ".", "a.b.c", "input.",
-        "__class__", "input.__class__.x")  # fmt: skip
+        "data.held_out", "adapter.kind", "adapter.rank", "adapter.alpha", "objective.attacked", "threat.eps",
+        "craft.step", "train.epochs", "train.batch", "train.samples", "evaluate.samples", "input", "data", "", ".",
+        "a.b.c", "input.", "__class__", "input.__class__.x")  # fmt: skip
 NUMERALS = ("4/0", "1/3", "1e400", "1e999999999", "-1e9", "١", "none", "true")
 WORDS = (*TEXTS, *PATHS, *map(str, NUMBERS[:24]), *map(str, NUMBERS[26:]))
 

@@ -1,0 +1,136 @@
+"""What is wrong with an encoder of one's own, found by calls on two samples before any work is lost to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from advcal_edge.centers import Centers
+from advcal_edge.errors import AdvcalError, ConfigError
+
+if TYPE_CHECKING:
+    from advcal_edge.encoders.base import Encoder
+
+GUIDE = "docs/encoders.md has a complete example"
+TOLERANCE = 1e-3  # of the embedding's length, between batches: kernels may add in another order
+
+
+def check_module(encoder: Encoder, x: Tensor) -> None:
+    """Call a module of `encoder` on two samples x (2, ...) and check all that calibration relies on.
+
+    Raises:
+        ConfigError: it is no module, fails, or its embeddings have another type, shape or width, are not finite,
+            depend on the rest of the batch or on chance, or are cut off from x for gradients. One that is zero, as
+            behind a rounding, is no error: `calibrate` says what follows from it.
+    """
+    module = _built(encoder)
+    name, dim = encoder.name, encoder.embedding_dim
+    with torch.no_grad():
+        z = _called(name, module, x)
+        _check_output(name, z, len(x), dim)
+        again = _called(name, module, x)
+        alone = torch.cat([_called(name, module, part) for part in torch.split(x, 1)])
+    length = float(z.norm(dim=-1).mean())
+    for found, words, hint in (
+        (again, "two calls on the same samples differ", "leave out what draws random numbers: dropout, noise, masking"),
+        (alone, "the embedding of a sample depends on the others in its batch",
+         "leave out normalisation over the batch in `forward`; `module.eval()` makes BatchNorm use its own statistics"),
+    ):  # fmt: skip
+        if found.shape != z.shape or float((found - z).norm(dim=-1).max()) > TOLERANCE * max(length, 1e-6):
+            raise ConfigError(f"the encoder `{name}`: {words}; expected the same embedding", hint=hint)
+    _check_gradient(name, module, x)
+
+
+def checked_centers(encoder: Encoder) -> Centers | None:
+    """The centers that an encoder brings.
+
+    Raises:
+        ConfigError: `centers()` fails, or returns something else.
+    """
+    try:
+        found: Any = encoder.centers()
+    except AdvcalError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"`centers()` of the encoder `{encoder.name}` fails: {_short(error)}", hint=GUIDE) from error
+    if found is None or isinstance(found, Centers):
+        return found
+    raise ConfigError(
+        f"`centers()` of the encoder `{encoder.name}` returned a {type(found).__name__}; expected `Centers` or None",
+        hint=GUIDE,
+    )
+
+
+def _built(encoder: Encoder) -> nn.Module:
+    try:
+        module: Any = encoder.module()
+    except AdvcalError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"`module()` of the encoder `{encoder.name}` fails: {_short(error)}", hint=GUIDE) from error
+    if not isinstance(module, nn.Module):
+        raise ConfigError(
+            f"`module()` of the encoder `{encoder.name}` returned a {type(module).__name__}; expected a torch module",
+            hint=GUIDE,
+        )
+    return module.eval()
+
+
+def _called(name: str, module: nn.Module, x: Tensor) -> Any:
+    try:
+        return module(x)
+    except Exception as error:
+        raise ConfigError(
+            f"the encoder `{name}` fails on samples of shape {tuple(x.shape)} and type {x.dtype}: {_short(error)}",
+            hint="its module takes x in the physical unit and shape of its `modality.input`, and normalises inside",
+        ) from error
+
+
+def _check_output(name: str, z: Any, n: int, dim: int) -> None:
+    expected = f"expected a float32 tensor of shape ({n}, {dim})"
+    if not isinstance(z, Tensor):
+        kind = f"a mapping with {', '.join(map(repr, list(z)[:4]))}" if isinstance(z, Mapping) else type(z).__name__
+        hint = "return the embedding alone, like `output.image_embeds` or `output[0]`"
+        raise ConfigError(f"the encoder `{name}` returned {kind}; {expected}", hint=hint)
+    if z.dtype != torch.float32:
+        raise ConfigError(f"the encoder `{name}` returned {z.dtype}; {expected}", hint="end `forward` with `.float()`")
+    if z.shape != (n, dim):
+        shape = tuple(z.shape)
+        hint = "one embedding per sample: the class token, or a mean over tokens or positions"
+        if z.dim() == 2 and len(z) == n:
+            hint = f"set `embedding_dim` to {z.shape[1]}, or end `forward` with the projection to {dim}"
+        raise ConfigError(f"the encoder `{name}` returned the shape {shape}; {expected}", hint=hint)
+    if not torch.isfinite(z).all():
+        raise ConfigError(
+            f"the encoder `{name}` returned values that are not finite; {expected}",
+            hint="check its weights, and divisions and logarithms of zero in `forward`",
+        )
+    if not z.norm(dim=-1).all():
+        raise ConfigError(f"the encoder `{name}` returned an embedding of length zero; {expected}", hint=GUIDE)
+
+
+def _check_gradient(name: str, module: nn.Module, x: Tensor) -> None:
+    leaf = x.clone().requires_grad_(True)
+    weights = torch.randn(len(x), 1, generator=torch.Generator().manual_seed(0))
+    lost = "the gradient of its embeddings does not reach the input"
+    hint = "no `detach`, `no_grad`, `round`, `argmax` or conversion to NumPy between x and the embedding"
+    try:
+        with torch.enable_grad():
+            z = _called(name, module, leaf)
+            direction = torch.randn(z.shape, generator=torch.Generator().manual_seed(1))
+            (slope,) = torch.autograd.grad((z * direction * weights).sum(), leaf)
+    except RuntimeError as error:
+        raise ConfigError(f"the encoder `{name}`: {lost}: {_short(error)}", hint=hint) from error
+    if not torch.isfinite(slope).all():
+        raise ConfigError(
+            f"the encoder `{name}`: the gradient of its embeddings is not finite",
+            hint="a root, norm or logarithm at zero: add a small constant inside",
+        )
+
+
+def _short(error: Exception) -> str:
+    first = next(iter(str(error).splitlines()), "")
+    return first[:200] or type(error).__name__

@@ -1,0 +1,53 @@
+"""Offsets on the scales and shifts of the normalisation layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.utils import parametrize
+
+from advcal_edge.calibrate.adapters.base import (
+    MAPS,
+    AdaptedModule,
+    Context,
+    Part,
+    adapter,
+    nothing_found,
+    parametrize_weight,
+)
+from advcal_edge.calibrate.config import AdapterConfig
+
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _NormBase)
+
+
+class Offset(Part):
+    """W + D with D zero at the start, for vectors, for which a low rank saves nothing."""
+
+    def __init__(self, shape: torch.Size) -> None:
+        super().__init__()
+        self.delta = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + self.delta
+
+
+@adapter("norms", merges=True)
+def attach_norms(model: AdaptedModule, config: AdapterConfig, context: Context) -> None:
+    """Train the scales and shifts of all normalisation layers, and the bias of the stem if it has one."""
+    modules = list(model.trunk.modules())
+    stem = next((module for module in modules if isinstance(module, MAPS)), None)
+    layers = [module for module in modules if isinstance(module, NORMS) and _vectors(module)]
+    if not layers:
+        raise nothing_found(model, "norms", "normalisation layers with a scale or a shift")
+    for module in layers:
+        for name in _vectors(module):
+            parametrize_weight(module, name, Offset(getattr(module, name).shape))
+    if stem is not None and config.stem and stem.bias is not None:
+        parametrize_weight(stem, "bias", Offset(stem.bias.shape))
+
+
+def _vectors(module: nn.Module) -> list[str]:
+    if parametrize.is_parametrized(module):
+        return []
+    return [name for name, _ in module.named_parameters(recurse=False)]

@@ -1,0 +1,167 @@
+"""Studies: a grid becomes bundles and tables, a run goes on where it ended, and a wrong file ends before any work."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from small_encoder import write_folder
+
+from advcal_edge.bundle import Bundle
+from advcal_edge.calibrate.study import Study
+from advcal_edge.cli import main
+from advcal_edge.errors import ConfigError
+
+Capture = pytest.CaptureFixture[str]
+HEAD = """
+out = "cells"
+results = "tables/mine"
+[settings]
+modality = "thermal"
+encoder = "small"
+[settings.data]
+path = "data"
+[settings.train]
+samples = 32
+batch = 16
+epochs = 1
+cached_epochs = 2
+[settings.craft]
+static_steps = 2
+[settings.evaluate]
+samples = 12
+steps = 2
+queries = 5
+"""
+GRID = """
+[grid]
+preset = ["paper", "fast"]
+"threat.eps" = ["0.02", "4/255"]
+seed = [0, 1]
+
+[[skip]]
+preset = "paper"
+seed = 1
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study of the small encoder, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "data", 60)
+    (tmp_path / "study.toml").write_text(HEAD + GRID)
+    return tmp_path / "study.toml"
+
+
+def test_every_cell_becomes_a_bundle_and_a_row(write: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert main(["study", str(write), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["cells"], told["failed"]) == (6, [])
+    names = sorted(path.name for path in (tmp_path / "cells").iterdir() if path.is_dir())
+    assert names == ["fast-0.02-0", "fast-0.02-1", "fast-4_255-0", "fast-4_255-1", "paper-0.02-0", "paper-4_255-0"]
+    with (tmp_path / "tables/mine.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    for row in rows:
+        metrics = Bundle.open(tmp_path / "cells" / row["bundle"]).section("metrics")["after"]
+        assert int(row["worst"]) == metrics["worst"]["correct"]
+    lines = json.loads((tmp_path / "tables/mine.json").read_text())["lines"]
+    assert [line["values"]["preset"] for line in lines] == ["frozen", "paper", "fast"] * 2
+    assert [line["seeds"] for line in lines] == [2, 1, 2] * 2  # the frozen encoder is the same for both presets
+    fast = lines[2]
+    shares = [
+        Bundle.open(tmp_path / "cells" / f"fast-0.02-{seed}").section("metrics")["after"]["worst"]["accuracy"]
+        for seed in (0, 1)
+    ]
+    assert fast["figures"]["worst"]["mean"] == pytest.approx(sum(shares) / 2)
+    assert (fast["figures"]["worst"]["low"], fast["figures"]["worst"]["high"]) == (min(shares), max(shares))
+    assert (fast["seeds"], fast["n"]) == (2, 12)
+    assert fast["trainable_fraction"] > 0 == lines[0]["trainable_fraction"]
+    table = (tmp_path / "tables/mine.md").read_text().splitlines()
+    assert table[0].startswith("| threat.eps | preset | clean | static | pgd | apgd | square | worst | trained %")
+    assert len(table) == 2 + len(lines)
+
+
+def test_what_is_finished_is_not_done_again(write: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert main(["study", str(write), "--shard", "1/2"]) == 0
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").glob("*/manifest.json")}
+    assert len(done) == 3
+    assert main(["study", str(write)]) == 0
+    assert all(path.stat().st_mtime_ns == when for path, when in done.items())
+    assert len(list((tmp_path / "cells").glob("*/manifest.json"))) == 6
+    capsys.readouterr()
+    assert main(["study", str(write), "--tables"]) == 0
+    assert "cell " not in capsys.readouterr().err
+
+
+def test_processes_of_torchrun_share_the_cells(write: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study.read(write)
+    parts = [study.share(index, 4) for index in range(4)]
+    assert sorted(map(str, (cell for part in parts for cell in part))) == sorted(map(str, study.cells))
+    monkeypatch.setenv("RANK", "5")
+    monkeypatch.setenv("WORLD_SIZE", "6")
+    assert main(["study", str(write)]) == 0
+    assert [path.parent.name for path in Path("cells").glob("*/manifest.json")] == [study.cells[5].path.name]
+
+
+def test_a_cell_that_fails_stops_no_other(write: Path, tmp_path: Path, capsys: Capture) -> None:
+    text = write.read_text().replace('"threat.eps" = ["0.02", "4/255"]', '"adapter.kind" = ["prompt", "norms"]')
+    write.write_text(text.replace('["paper", "fast"]', '["fast"]').split("[[skip]]")[0])
+    assert main(["study", str(write), "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert [failed["cell"] for failed in json.loads(out)["failed"]] == [
+        f"preset=fast adapter.kind=prompt seed={seed}" for seed in (0, 1)
+    ]
+    assert "finds nothing to change" in err
+    assert len(list((tmp_path / "cells").glob("*/manifest.json"))) == 2
+
+
+def test_bundles_of_other_settings_are_never_taken_for_ones_own(write: Path, capsys: Capture) -> None:
+    assert main(["study", str(write), "--shard", "1/6"]) == 0
+    write.write_text(write.read_text().replace("steps = 2", "steps = 3"))
+    assert main(["study", str(write), "--tables"]) == 2
+    assert "was calibrated with other settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[grid]", "[gird]", "did you mean `grid`?"),
+        ("[grid]", "[settings.x]", "has no table `grid`"),
+        ("seed = [0, 1]", "seed = 0", "expected a list of values"),
+        ("seed = [0, 1]", "seed = []", "expected a list of values"),
+        ("seed = [0, 1]", "seed = [0, 0]", "share the name"),
+        ("seed = [0, 1]", 'seed = ["x"]', "cell preset=paper threat.eps=0.02 seed=x"),
+        ('"threat.eps"', '"threat.epsilon"', "unknown setting `threat.epsilon`"),
+        ('preset = "paper"', "sed = 3", "is no key of its `grid`"),
+        ('out = "cells"', "", "has no `out`"),
+        ("seed = 1", "seed = [0, 1]\n[[skip]]\nseed = [0, 1]", "every cell is skipped"),
+        ("seed = [0, 1]", f"seed = {list(range(3000))}", "STUDY_CELLS"),
+    ],
+)
+def test_a_wrong_file_is_refused_before_any_work(write: Path, old: str, new: str, words: str, capsys: Capture) -> None:
+    text = write.read_text()
+    assert old in text
+    write.write_text(text.replace(old, new, 1))
+    assert main(["study", str(write)]) == 2
+    assert words in capsys.readouterr().err
+    assert not Path("cells").exists()
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/0"])
+def test_a_part_that_is_none(write: Path, shard: str, capsys: Capture) -> None:
+    assert main(["study", str(write), "--shard", shard]) == 2
+    assert "is no part of a study" in capsys.readouterr().err
+
+
+def test_the_studies_of_this_repository_are_right() -> None:
+    for path in (Path(__file__).parents[2] / "studies").glob("*.toml"):
+        assert Study.read(path).cells
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        Study.read(tmp_path / "none.toml")
