@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils import parametrize
 
 from advcal_edge.calibrate.adapters.base import (
@@ -18,7 +17,13 @@ from advcal_edge.calibrate.adapters.base import (
 )
 from advcal_edge.calibrate.config import AdapterConfig
 
-NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _NormBase)
+NORMS = (
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+)
 
 
 class Offset(Part):
