@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -141,7 +142,7 @@ def run_cells(
 
     `starts` is called before each calibration with the index of its cell.
     """
-    from advcal_edge.calibrate.checkpoint import STATE, partial_folder
+    from advcal_edge.calibrate.checkpoint import Checkpoint
     from advcal_edge.calibrate.run import calibrate
 
     failures = []
@@ -150,7 +151,7 @@ def run_cells(
             if cell.bundle() is not None:
                 continue
             starts(index, cell)
-            calibrate(cell.config, progress, resume=(partial_folder(cell.path) / STATE).is_file())
+            calibrate(cell.config, progress, resume=Checkpoint.beside(cell.path, {}).exists())
         except AdvcalError as error:
             failures.append(Failure(cell, error))
     return failures
@@ -167,10 +168,7 @@ def _grid(path: Path, found: object) -> dict[str, list[str]]:
         if not isinstance(values, list) or not values or any(isinstance(value, (dict, list)) for value in values):
             raise ConfigError(f"`{path}`: `grid.{key}` is {str(values)[:60]}; expected a list of values")
         grid[key] = [_text(value) for value in values]
-    count = 1
-    for values in grid.values():
-        count *= len(values)
-    limits.STUDY_CELLS.check(count, f"the grid of `{path}`", ConfigError)
+    limits.STUDY_CELLS.check(math.prod(map(len, grid.values())), f"the grid of `{path}`", ConfigError)
     return grid
 
 

@@ -11,6 +11,7 @@ import typer
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import Json
 from advcal_edge.errors import ConfigError
+from advcal_edge.verify.shard import Shard
 
 
 def study(
@@ -31,8 +32,8 @@ def study(
 
     console = Console(json_output=json_output)
     chosen = Study.read(file)
-    index, count = _part(shard)
-    cells = chosen.share(index, count)
+    part = _part(shard)
+    cells = chosen.share(part.index - 1, part.count)
     failures = []
     if not tables:
         console.say(f"study  {len(chosen.cells)} cells, of which this process calibrates {len(cells)}")
@@ -57,13 +58,14 @@ def study(
     raise typer.Exit(1 if failures else 0)
 
 
-def _part(shard: str | None) -> tuple[int, int]:
-    """Index and number of parts: of `--shard`, or of the processes that torchrun started."""
+def _part(shard: str | None) -> Shard:
+    """The part of `--shard`, or of one of the processes that torchrun started."""
     text = shard
     if text is None:
         rank, world = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
         text = f"{int(rank) + 1}/{world}" if rank.isdigit() else f"{rank}/{world}"
-    first, slash, last = text.partition("/")
-    if not (slash and first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last) <= 10**6):
-        raise ConfigError(f"`--shard {text}` is no part of a study; expected `i/n` with 1 <= i <= n", hint="like `1/2`")
-    return int(first) - 1, int(last)
+    try:
+        return Shard.parse(text)
+    except ConfigError as error:
+        words = f"`--shard {text}` is no part of a study; expected `i/n` with 1 <= i <= n"
+        raise ConfigError(words, hint="like `1/2`") from error

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from advcal_edge.centers import Centers
+from advcal_edge.encoders.base import GUIDE, Encoder
 from advcal_edge.errors import AdvcalError, ConfigError
 
-if TYPE_CHECKING:
-    from advcal_edge.encoders.base import Encoder
-
-GUIDE = "docs/encoders.md has a complete example"
 TOLERANCE = 1e-3  # of the embedding's length, between batches: kernels may add in another order
 
 
@@ -26,7 +23,7 @@ def check_module(encoder: Encoder, x: Tensor) -> None:
             depend on the rest of the batch or on chance, or are cut off from x for gradients. One that is zero, as
             behind a rounding, is no error: `calibrate` says what follows from it.
     """
-    module = _built(encoder)
+    module: nn.Module = _answer(encoder, "module", (nn.Module,), "a torch module").eval()
     name, dim = encoder.name, encoder.embedding_dim
     with torch.no_grad():
         z = _called(name, module, x)
@@ -50,33 +47,22 @@ def checked_centers(encoder: Encoder) -> Centers | None:
     Raises:
         ConfigError: `centers()` fails, or returns something else.
     """
+    found: Centers | None = _answer(encoder, "centers", (Centers, type(None)), "`Centers` or None")
+    return found
+
+
+def _answer(encoder: Encoder, method: str, kinds: tuple[type, ...], expected: str) -> Any:
+    """What a method of the encoder returns, of one of the `kinds`."""
+    where = f"`{method}()` of the encoder `{encoder.name}`"
     try:
-        found: Any = encoder.centers()
+        found = getattr(encoder, method)()
     except AdvcalError:
         raise
     except Exception as error:
-        raise ConfigError(f"`centers()` of the encoder `{encoder.name}` fails: {_short(error)}", hint=GUIDE) from error
-    if found is None or isinstance(found, Centers):
-        return found
-    raise ConfigError(
-        f"`centers()` of the encoder `{encoder.name}` returned a {type(found).__name__}; expected `Centers` or None",
-        hint=GUIDE,
-    )
-
-
-def _built(encoder: Encoder) -> nn.Module:
-    try:
-        module: Any = encoder.module()
-    except AdvcalError:
-        raise
-    except Exception as error:
-        raise ConfigError(f"`module()` of the encoder `{encoder.name}` fails: {_short(error)}", hint=GUIDE) from error
-    if not isinstance(module, nn.Module):
-        raise ConfigError(
-            f"`module()` of the encoder `{encoder.name}` returned a {type(module).__name__}; expected a torch module",
-            hint=GUIDE,
-        )
-    return module.eval()
+        raise ConfigError(f"{where} fails: {_short(error)}", hint=GUIDE) from error
+    if not isinstance(found, kinds):
+        raise ConfigError(f"{where} returned a {type(found).__name__}; expected {expected}", hint=GUIDE)
+    return found
 
 
 def _called(name: str, module: nn.Module, x: Tensor) -> Any:
@@ -114,14 +100,13 @@ def _check_output(name: str, z: Any, n: int, dim: int) -> None:
 
 def _check_gradient(name: str, module: nn.Module, x: Tensor) -> None:
     leaf = x.clone().requires_grad_(True)
-    weights = torch.randn(len(x), 1, generator=torch.Generator().manual_seed(0))
     lost = "the gradient of its embeddings does not reach the input"
     hint = "no `detach`, `no_grad`, `round`, `argmax` or conversion to NumPy between x and the embedding"
     try:
         with torch.enable_grad():
             z = _called(name, module, leaf)
             direction = torch.randn(z.shape, generator=torch.Generator().manual_seed(1))
-            (slope,) = torch.autograd.grad((z * direction * weights).sum(), leaf)
+            (slope,) = torch.autograd.grad((z * direction).sum(), leaf)
     except RuntimeError as error:
         raise ConfigError(f"the encoder `{name}`: {lost}: {_short(error)}", hint=hint) from error
     if not torch.isfinite(slope).all():

@@ -177,13 +177,18 @@ def parametrize_weight(module: nn.Module, name: str, part: Part) -> None:
     parametrize.register_parametrization(module, name, part, unsafe=True)
 
 
+def stem_of(model: AdaptedModule) -> Map | None:
+    """The first convolution or linear map of the trunk, in the order in which its layers are defined."""
+    return next((module for module in model.trunk.modules() if isinstance(module, MAPS)), None)
+
+
 def find_stem(model: AdaptedModule, part: str) -> Map:
-    """The first convolution or linear map of the trunk, in the order in which its layers are defined.
+    """The stem of the trunk, for a part that cannot do without.
 
     Raises:
         ConfigError: it has none.
     """
-    stem = next((module for module in model.trunk.modules() if isinstance(module, MAPS)), None)
+    stem = stem_of(model)
     if stem is None:
         raise nothing_found(model, part, "a convolution or a linear map")
     return stem

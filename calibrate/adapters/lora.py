@@ -14,9 +14,9 @@ from advcal_edge.calibrate.adapters.base import (
     Context,
     Part,
     adapter,
-    find_stem,
     nothing_found,
     parametrize_weight,
+    stem_of,
 )
 from advcal_edge.calibrate.config import AdapterConfig
 
@@ -79,7 +79,7 @@ def attach_lora(model: AdaptedModule, config: AdapterConfig, context: Context) -
 @adapter("lora-xs", merges=True)
 def attach_cores(model: AdaptedModule, config: AdapterConfig, context: Context) -> None:
     """Update every matrix of the trunk in its own basis, by a core of `core_rank`, or of `stem_rank` in the stem."""
-    stem = next((module for module in model.trunk.modules() if isinstance(module, MAPS)), None)
+    stem = stem_of(model)
     for module, name in _matrices(model, config, "lora-xs"):
         rank = config.stem_rank if module is stem else config.core_rank
         part = Core(getattr(module, name), rank, decompose=context.clean is not None)
@@ -94,7 +94,7 @@ def _matrices(model: AdaptedModule, config: AdapterConfig, part: str) -> Iterato
     """
     found = [(module, name) for module in model.trunk.modules() for name in _weights(module)]
     if not config.stem:
-        stem = find_stem(model, part)
+        stem = stem_of(model)
         found = [(module, name) for module, name in found if module is not stem]
     if not found:
         raise nothing_found(model, part, WANTED)

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from advcal_edge.calibrate.adapters.base import (
-    MAPS,
     AdaptedModule,
     Context,
     Part,
     adapter,
     nothing_found,
     parametrize_weight,
+    stem_of,
 )
 from advcal_edge.calibrate.config import AdapterConfig
 
@@ -40,9 +40,8 @@ class Offset(Part):
 @adapter("norms", merges=True)
 def attach_norms(model: AdaptedModule, config: AdapterConfig, context: Context) -> None:
     """Train the scales and shifts of all normalisation layers, and the bias of the stem if it has one."""
-    modules = list(model.trunk.modules())
-    stem = next((module for module in modules if isinstance(module, MAPS)), None)
-    layers = [module for module in modules if isinstance(module, NORMS) and _vectors(module)]
+    stem = stem_of(model)
+    layers = [module for module in model.trunk.modules() if isinstance(module, NORMS) and _vectors(module)]
     if not layers:
         raise nothing_found(model, "norms", "normalisation layers with a scale or a shift")
     for module in layers:
