@@ -22,14 +22,7 @@ def share(accuracy: float) -> dict[str, Any]:
 
 SECTIONS: dict[str, Any] = {
     "encoder": WHOLE["encoder"],
-    "adapter": {
-        "kind": "lora",
-        "config": {"rank": 2},
-        "parameters": 100,
-        "trainable_fraction": 0.031,
-        "estimated": 0,
-        "estimated_fraction": 0.0,
-    },
+    "adapter": WHOLE["adapter"],
     "metrics": {
         "threat": {"norm": "linf", "eps": 0.0157, "bounds": [0.0, 1.0]},
         "n": 80,
