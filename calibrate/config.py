@@ -36,11 +36,17 @@ class DataConfig:
     """Modality of the files in the csv's column `pair`, which show the same moments; for retrieval."""
     held_out: float = 0.25
     """Share of a folder's samples that is held out from training."""
+    memory: float = 2.0
+    """GiB of preprocessed training inputs that are kept in memory; more are read again in every epoch."""
+    workers: int = 2
+    """Threads that read ahead inputs that are not kept in memory."""
     tuning: bool = False
     """Hold out those built-in samples on which the defaults were chosen, instead of those that figures are of."""
 
     def __post_init__(self) -> None:
         _within("data.held_out", self.held_out, 0.05, 0.9)
+        _within("data.memory", self.memory, 0, 1e6)
+        _within("data.workers", self.workers, 1, 1024)
         if self.skip_bad and self.path is None:
             raise ConfigError("`--skip-bad` has nothing to skip without `--data`", hint="leave out `--skip-bad`")
         if self.tuning and self.path is not None:
@@ -181,6 +187,14 @@ class TrainConfig:
     """Epochs if only a head is trained on embeddings computed once (static)."""
     batch: int = 64
     """Samples per step."""
+    parts: int = 4
+    """Parts of a batch, computed one after another or by as many threads or processes; fewer need more memory."""
+    autocast: bool = True
+    """On a GPU, craft and train in bfloat16 where that is safe; what is trained stays in float32."""
+    compile: bool = False
+    """Compile the encoder with `torch.compile` for crafting and training."""
+    checkpointing: bool = False
+    """Keep the inputs of the encoder's blocks alone for the backward pass, and compute the rest again."""
     mirror: bool = False
     """Mirror half of the samples of each batch along their last axis."""
     learning_rate: float = 2e-2
@@ -195,6 +209,7 @@ class TrainConfig:
         _within("train.epochs", self.epochs, 1, 10**6)
         _within("train.cached_epochs", self.cached_epochs, 1, 10**6)
         _within("train.batch", self.batch, 2, 10**6)
+        _within("train.parts", self.parts, 1, 10**4)
         _within("train.learning_rate", self.learning_rate, 0, 10)
         _within("train.head_learning_rate", self.head_learning_rate, 0, 10)
         _within("train.weight_decay", self.weight_decay, 0, 10)
@@ -235,6 +250,8 @@ class CalibrateConfig:
     """Folder to write the bundle to."""
     seed: int = 0
     """Random seed."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:1`: where the encoder computes."""
     input: Mapping[str, float] = field(default_factory=dict)
     """Sensor settings for preprocessing, like `input.rate` or `input.baseline_m`."""
     data: DataConfig = field(default_factory=DataConfig)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
+from advcal_edge.attacks import ATTACK_BATCH
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, attach_adapter, merge
+from advcal_edge.calibrate.compute import choose_device
+from advcal_edge.calibrate.memory import estimate_memory, free_memory
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.encoders.base import Encoder, fit_sensor, open_encoder
 from advcal_edge.errors import BundleError
+from advcal_edge.spec import TensorSpec
 
 
 def deploy_module(encoder_module: nn.Module, adapter: Adapter) -> nn.Module:
@@ -59,19 +64,32 @@ def encoder_of(bundle: Bundle, consent: Consent = NOTHING) -> Encoder:
     return fit_sensor(encoder, {k: v for k, v in bundle.modality.settings.items() if own.get(k) != v})
 
 
-def reference_runner(bundle: Bundle, consent: Consent = NOTHING) -> TorchRunner:
-    """The calibrated model of a bundle, with which its engines are compared.
+def reference_runner(bundle: Bundle, consent: Consent = NOTHING, device: str = "cpu") -> TorchRunner:
+    """The calibrated model of a bundle, with which its engines are compared, on a device as `choose_device` names it.
 
     Raises:
         BundleError: as for `module_from_bundle`.
+        ConfigError: the device is not there.
     """
-    return TorchRunner(module_from_bundle(bundle, consent), bundle.modality.input)
+    return runner_on(choose_device(device), module_from_bundle(bundle, consent), bundle.modality.input)
 
 
-def frozen_runner(bundle: Bundle, consent: Consent = NOTHING) -> TorchRunner:
+def frozen_runner(bundle: Bundle, consent: Consent = NOTHING, device: str = "cpu") -> TorchRunner:
     """The frozen encoder of a bundle without its adapter.
 
     Raises:
         BundleError: as for `encoder_of`.
+        ConfigError: the device is not there.
     """
-    return TorchRunner(AdaptedModule(encoder_of(bundle, consent).module()), bundle.modality.input)
+    return runner_on(choose_device(device), AdaptedModule(encoder_of(bundle, consent).module()), bundle.modality.input)
+
+
+def runner_on(device: torch.device, module: nn.Module, spec: TensorSpec) -> TorchRunner:
+    """A runner of a frozen module on `device`, with as many samples at a time as fit there."""
+    module = module.to(device)
+    free = free_memory(device)
+    if free is None:
+        return TorchRunner(module, spec)
+    memory = estimate_memory(module, spec.shape)
+    chunk = None if memory is None else max(1, memory.fits(free + memory.weights))
+    return TorchRunner(module, spec, None if chunk is None or chunk >= ATTACK_BATCH else chunk)

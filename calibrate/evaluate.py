@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from advcal_edge.attacks import APGD, PGD, Attack, AttackedModel, AttackOutcome, Square, run_attack
+from advcal_edge.attacks import APGD, ATTACK_BATCH, PGD, Attack, AttackedModel, AttackOutcome, Square, run_attack
 from advcal_edge.calibrate.config import EvaluateConfig
+from advcal_edge.calibrate.processes import ALONE, Processes
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.centers import Centers
 from advcal_edge.probe import Probe
@@ -105,6 +107,7 @@ def measure(
     config: EvaluateConfig,
     *,
     seed: int,
+    processes: Processes = ALONE,
     progress: Progress,
 ) -> ResultTable:
     """Attack the frozen encoder and the calibrated one on the same samples.
@@ -116,12 +119,13 @@ def measure(
         "apgd": APGD(steps=config.steps),
         "square": Square(queries=config.queries),
     }
-    crafted = _attack("before pgd", attacks["pgd"], before.attacked(centers), probe, threat, seed, progress)
+    attacker = Attacker(threat, seed, processes, progress)
+    crafted = attacker("before pgd", attacks["pgd"], before.attacked(centers), probe)
     rows = []
     for name, runner in (("before", before), ("after", after)):
         clean = _ranks(runner, centers, probe.x, probe.y)
         standing = clean == 0
-        ranks = {"clean": clean, "static": np.maximum(clean, _ranks(runner, centers, crafted.x_adv, probe.y))}
+        ranks = {"clean": clean, "static": np.maximum(clean, _ranks(runner, centers, crafted, probe.y))}
         for column, attack in attacks.items():
             if name == "before" and column == "pgd":
                 ranks[column] = ranks["static"]  # here the static examples are the adaptive ones
@@ -130,39 +134,58 @@ def measure(
             if not standing.any():
                 continue
             part = probe.take(standing)
-            outcome = _attack(f"{name} {column}", attack, runner.attacked(centers), part, threat, seed, progress)
-            ranks[column][standing] = _ranks(runner, centers, outcome.x_adv, part.y)
+            found = attacker(f"{name} {column}", attack, runner.attacked(centers), part)
+            ranks[column][standing] = _ranks(runner, centers, found, part.y)
         ranks["worst"] = np.maximum.reduce(list(ranks.values()))
-        recall = measure_recall(name, runner, probe, threat, attacks["pgd"], seed, progress)
+        recall = measure_recall(name, runner, probe, attacks["pgd"], attacker)
         rows.append(Row(name, ranks, len(centers.labels), recall))
     budgets = {"static": f"{attacks['pgd']} on the frozen encoder"} | {k: str(a) for k, a in attacks.items()}
     return ResultTable(rows[0], rows[1], threat, budgets)
 
 
 def measure_recall(
-    name: str,
-    runner: TorchRunner,
-    probe: Probe,
-    threat: ThreatModel,
-    attack: Attack,
-    seed: int,
-    progress: Progress,
+    name: str, runner: TorchRunner, probe: Probe, attack: Attack, attacker: Attacker
 ) -> dict[str, Recall]:
     """Clean and attacked recall of the samples' partners; the attack treats each partner as a separate class."""
     if probe.partner is None or len(probe) < 2:
         return {}
     centers, own = gallery(probe.partner), Probe(probe.x, np.arange(len(probe)))
-    outcome = _attack(f"{name} retrieval", attack, runner.attacked(centers), own, threat, seed, progress)
+    found = attacker(f"{name} retrieval", attack, runner.attacked(centers), own)
     return {
         "clean": recall(_embed(runner, probe.x), probe.partner),
-        "attacked": recall(_embed(runner, outcome.x_adv), probe.partner),
+        "attacked": recall(_embed(runner, found), probe.partner),
     }
 
 
-def _attack(
-    route: str, attack: Attack, model: AttackedModel, probe: Probe, threat: ThreatModel, seed: int, progress: Progress
-) -> AttackOutcome:
-    return run_attack(attack, model, probe.x, probe.y, threat, route=route, seed=seed, progress=progress)
+@dataclass(frozen=True, slots=True, eq=False)
+class Attacker:
+    """Attacks all samples, in batches that several processes share."""
+
+    threat: ThreatModel
+    seed: int
+    processes: Processes
+    progress: Progress
+
+    def __call__(self, route: str, attack: Attack, model: AttackedModel, probe: Probe) -> NDArray[np.float32]:
+        """Attacked inputs (n, ...), on every process."""
+        count, n = -(-len(probe) // ATTACK_BATCH), len(probe)
+        own = []
+        for index in self.processes.own(count) if self.processes.count > 1 else ():
+            part = probe.take(slice(index * ATTACK_BATCH, (index + 1) * ATTACK_BATCH))
+            found = np.zeros((ATTACK_BATCH, *probe.x.shape[1:]), np.float32)
+            found[: len(part)] = self._attack(route, attack, model, part, index).x_adv
+            own.append(torch.from_numpy(found))
+        if self.processes.count == 1:
+            return self._attack(route, attack, model, probe, 0).x_adv
+        stacked = torch.stack(own) if own else torch.zeros(0, ATTACK_BATCH, *probe.x.shape[1:])
+        attacked: NDArray[np.float32] = self.processes.gather(stacked, count).flatten(0, 1)[:n].numpy()
+        return attacked
+
+    def _attack(self, route: str, attack: Attack, model: AttackedModel, probe: Probe, first: int) -> AttackOutcome:
+        return run_attack(
+            attack, model, probe.x, probe.y, self.threat,
+            route=route, seed=self.seed, first=first, progress=self.progress,
+        )  # fmt: skip
 
 
 def _ranks(runner: TorchRunner, centers: Centers, x: NDArray[np.float32], y: NDArray[np.int64]) -> Rank:

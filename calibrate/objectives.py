@@ -33,6 +33,11 @@ class Targets:
     centers: Centers
     partner: Tensor | None = None
 
+    def take(self, part: slice) -> Targets:
+        """Those of some of the samples."""
+        partner = None if self.partner is None else self.partner[part]
+        return Targets(self.y[part], self.anchor[part], self.centers, partner)
+
 
 Loss = Callable[[Tensor, Targets], Tensor]
 """From z (n, d) and its targets to the mean loss."""
@@ -44,17 +49,19 @@ class Objective:
 
     loss: Loss
     attack_loss: str
+    couples: bool
+    """Does the loss of a sample depend on the others of its batch? Else it is a mean over samples."""
 
 
 OBJECTIVES: dict[str, Objective] = {}
 """By kind; filled by `objective`."""
 
 
-def objective(kind: ObjectiveKind, *, attack_loss: str) -> Callable[[Loss], Loss]:
+def objective(kind: ObjectiveKind, *, attack_loss: str, couples: bool = False) -> Callable[[Loss], Loss]:
     """Register a function as the implementation of the term `kind`."""
 
     def register(loss: Loss) -> Loss:
-        OBJECTIVES[kind] = Objective(loss, attack_loss)
+        OBJECTIVES[kind] = Objective(loss, attack_loss, couples)
         return loss
 
     return register
@@ -73,7 +80,7 @@ def squared_distance(z: Tensor, targets: Targets) -> Tensor:
     return (z - targets.anchor).square().sum(dim=-1).mean()
 
 
-@objective("infonce", attack_loss="infonce")
+@objective("infonce", attack_loss="infonce", couples=True)
 def info_nce(z: Tensor, targets: Targets) -> Tensor:
     """mean_i -log softmax(z_i anchor^T / 0.07)_i, with the other samples of the batch as negatives; no labels.
 
@@ -93,7 +100,7 @@ def soft_labels(z: Tensor, targets: Targets) -> Tensor:
     return F.kl_div(student.log_softmax(-1), teacher.log_softmax(-1), reduction="batchmean", log_target=True)
 
 
-@objective("consistency", attack_loss="push")
+@objective("consistency", attack_loss="push", couples=True)
 def consistency(z: Tensor, targets: Targets) -> Tensor:
     """mean_{i != j} (<z_i, z_j> - <anchor_i, anchor_j>)^2: embeddings keep the geometry of the frozen clean ones.
 
@@ -104,7 +111,7 @@ def consistency(z: Tensor, targets: Targets) -> Tensor:
     return (difference.square().sum() - difference.diagonal().square().sum()) / max(pairs, 1)
 
 
-@objective("partner", attack_loss="push")
+@objective("partner", attack_loss="push", couples=True)
 def partner_info_nce(z: Tensor, targets: Targets) -> Tensor:
     """mean_i -log softmax(z_i partner^T / 0.07)_i: ImageBind's own alignment (arXiv 2305.05665, eq. 1), one direction.
 
@@ -126,13 +133,20 @@ class Total:
     config: ObjectiveConfig
     centers: Centers
 
-    def __call__(self, embed: Callable[[Tensor], Tensor], attacked: Tensor, clean: Tensor, targets: Targets) -> Tensor:
-        """The loss of one batch; `embed` maps inputs to z and is called once for attacked and clean together."""
-        on_attacked, on_clean = self.config.attacked_terms, self.config.clean_terms
-        n = len(attacked)
-        z = embed(torch.cat([attacked, clean]) if on_clean else attacked)
-        loss = _weighted(on_attacked, z[:n], targets)
-        return loss + _weighted(on_clean, z[n:], targets) if on_clean else loss
+    @property
+    def couples(self) -> bool:
+        """Does any term compare samples of a batch with each other?"""
+        return any(OBJECTIVES[term].couples for term in self.config.terms)
+
+    def embed(self, embed: Callable[[Tensor], Tensor], attacked: Tensor, clean: Tensor) -> Tensor:
+        """Embeddings (m, d) that the loss looks at: of attacked input, then of clean input if any term wants it."""
+        return embed(torch.cat([attacked, clean]) if self.config.clean_terms else attacked)
+
+    def loss(self, z: Tensor, targets: Targets) -> Tensor:
+        """The loss of a batch with these embeddings, as `embed` orders them."""
+        n = len(targets.y)
+        loss = _weighted(self.config.attacked_terms, z[:n], targets)
+        return loss + _weighted(self.config.clean_terms, z[n:], targets) if self.config.clean_terms else loss
 
 
 def attack_loss(config: ObjectiveConfig) -> str:

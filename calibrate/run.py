@@ -10,24 +10,31 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from advcal_edge.bundle import Bundle, check_destination
-from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, CleanInputs, attach_parts, embed_all, trainable
+from advcal_edge.calibrate.acceleration import accelerate
+from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, CleanInputs, attach_parts, trainable
+from advcal_edge.calibrate.adapters.stem_filter import SAMPLES as FILTER_SAMPLES
+from advcal_edge.calibrate.anchors import Anchors, compute_anchors, over_blocks
 from advcal_edge.calibrate.checkpoint import Checkpoint, reserved
+from advcal_edge.calibrate.compute import Compute, choose_device, computing, device_name
 from advcal_edge.calibrate.config import CalibrateConfig, ThreatConfig
+from advcal_edge.calibrate.craft import AdaptiveCrafter, Crafter, StaticCrafter, craft_once
+from advcal_edge.calibrate.data.inputs import Kept
 from advcal_edge.calibrate.data.source import CALIBRATION, Dataset, load_dataset, weights_of
-from advcal_edge.calibrate.deploy import deploy_module
+from advcal_edge.calibrate.deploy import deploy_module, runner_on
 from advcal_edge.calibrate.evaluate import ResultTable, measure
+from advcal_edge.calibrate.memory import check_memory, estimate_memory, free_memory
 from advcal_edge.calibrate.objectives import Total
-from advcal_edge.calibrate.torch_runner import TorchRunner
-from advcal_edge.calibrate.train import AdaptiveCrafter, Crafter, StaticCrafter, TrainingSet, craft_once, train
+from advcal_edge.calibrate.processes import ALONE, Processes
+from advcal_edge.calibrate.train import TrainingSet, train
 from advcal_edge.centers import Centers
 from advcal_edge.commands import command
 from advcal_edge.encoders.base import Encoder, fit_sensor, open_encoder
 from advcal_edge.encoders.check import check_module, checked_centers
 from advcal_edge.errors import ConfigError, InputError
-from advcal_edge.probe import Probe
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import environment, package_version
 from advcal_edge.spec import TensorSpec
@@ -58,16 +65,19 @@ class CalibrationResult:
         }
 
 
-def calibrate(
-    config: CalibrateConfig,
-    progress: Progress = silent,
-    *,
-    resume: bool = False,
-    opened: Callable[[Encoder], None] = lambda encoder: None,
-) -> CalibrationResult:
-    """Train an adapter for a frozen encoder, measure both, and write the bundle `config.out`.
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Callbacks of one calibration."""
 
-    `opened` is called with the encoder before any work, for example to show its license.
+    progress: Progress = silent
+    opened: Callable[[Encoder], None] = lambda encoder: None
+    """Called with the encoder before any work, for example to show its license."""
+    measured: Callable[[int, int], None] = lambda needed, free: None
+    """On a GPU, called with the bytes that a part of a batch needs, about, and those that are free."""
+
+
+def calibrate(config: CalibrateConfig, watch: Watch = Watch(), *, resume: bool = False) -> CalibrationResult:
+    """Train an adapter for a frozen encoder, measure both, and write the bundle `config.out`.
 
     >>> from advcal_edge import calibrate, configure
     >>> quick = {"samples": 8, "steps": 2, "queries": 5}
@@ -76,15 +86,53 @@ def calibrate(
     True
 
     Raises:
-        ConfigError: unknown encoder, modality or part, or nothing to resume.
+        ConfigError: unknown encoder, modality or part, a device that is not there or too small, or nothing to resume.
         InputError: data or weights that cannot be used.
         BundleInUseError: another process calibrates to the same destination.
         BundleError: the destination cannot be written or is not a bundle, or the centers file is invalid.
     """
+    result = calibrate_together(config, ALONE, watch, resume=resume)
+    assert result is not None  # noqa: S101, the first process has one
+    return result
+
+
+def calibrate_together(
+    config: CalibrateConfig,
+    processes: Processes,
+    watch: Watch = Watch(),
+    *,
+    resume: bool = False,
+) -> CalibrationResult | None:
+    """The same by several processes, each of which calls this; the first alone writes, and has a result.
+
+    Raises:
+        ConfigError: also if there are more processes than parts of a batch.
+        InputError, BundleInUseError, BundleError: as for `calibrate`.
+    """
+    device = choose_device(config.device, processes)
     out = Path(config.out)
+    if not processes.first:
+        _calibrate(config, processes, device, watch, resume)
+        return None
     check_destination(out)
     with reserved(out):
-        return _calibrate(config, out, progress, resume, opened)
+        started = time.perf_counter()
+        work = _calibrate(config, processes, device, watch, resume)
+        bundle = Bundle.create(
+            out,
+            _manifest(work),
+            {
+                "adapter.safetensors": work.adapter.to_bytes(),
+                "centers.safetensors": work.task.centers.to_bytes(),
+                "probe.npz": work.task.data.held_out.to_bytes(work.task.spec),
+                "calibration.npz": work.task.data.train.head(CALIBRATION).to_bytes(work.task.spec),
+            },
+        )
+        work.checkpoint.remove()
+    seconds = {**work.seconds, "total": time.perf_counter() - started}
+    return CalibrationResult(
+        bundle, work.table, work.adapter.trainable_fraction, work.adapter.estimated_fraction, seconds
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,45 +141,49 @@ class _Task:
 
     config: CalibrateConfig
     encoder: Encoder
+    module: AdaptedModule
+    """The frozen encoder on the device, until the training takes it."""
     threat: ThreatModel
     centers: Centers
     data: Dataset
+    anchors: Anchors
+    device: torch.device
 
     @property
     def spec(self) -> TensorSpec:
         return self.encoder.modality.input
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """All that a bundle is made of."""
+
+    task: _Task
+    adapter: Adapter
+    table: ResultTable
+    checkpoint: Checkpoint
+    seconds: Mapping[str, float]
+
+
 def _calibrate(
-    config: CalibrateConfig, out: Path, progress: Progress, resume: bool, opened: Callable[[Encoder], None]
-) -> CalibrationResult:
-    """Calibrate as the only process that writes `out`."""
+    config: CalibrateConfig, processes: Processes, device: torch.device, watch: Watch, resume: bool
+) -> _Work:
+    """Prepare, train and evaluate; nothing but the state of the training is written, by the first process."""
     started = time.perf_counter()
-    task = _prepare(config, opened)
-    checkpoint = Checkpoint.beside(out, _identity(task))
-    adapter = _train(task, checkpoint, resume, progress)
+    with computing(device, processes) as compute:
+        task = _prepare(config, compute, watch)
+        checkpoint = Checkpoint.beside(Path(config.out), _identity(task))
+        adapter = _train(task, compute, checkpoint, resume, watch)
     trained = time.perf_counter()
-    table = _evaluate(task, adapter, progress)
-    bundle = Bundle.create(
-        out,
-        _manifest(task, adapter, table),
-        {
-            "adapter.safetensors": adapter.to_bytes(),
-            "centers.safetensors": task.centers.to_bytes(),
-            "probe.npz": task.data.held_out.to_bytes(task.spec),
-            "calibration.npz": task.data.train.head(CALIBRATION).to_bytes(task.spec),
-        },
-    )
-    checkpoint.remove()
-    finished = time.perf_counter()
-    seconds = {"train": trained - started, "evaluate": finished - trained, "total": finished - started}
-    return CalibrationResult(bundle, table, adapter.trainable_fraction, adapter.estimated_fraction, seconds)
+    table = _evaluate(task, adapter, processes, watch.progress)
+    seconds = {"train": trained - started, "evaluate": time.perf_counter() - trained}
+    return _Work(task, adapter, table, checkpoint, seconds)
 
 
-def _prepare(config: CalibrateConfig, opened: Callable[[Encoder], None]) -> _Task:
-    """Open the encoder, read the data, and choose or compute the centers."""
+def _prepare(config: CalibrateConfig, compute: Compute, watch: Watch) -> _Task:
+    """Open the encoder, read the data, embed it, and choose or compute the centers."""
     encoder = fit_sensor(open_encoder(config.encoder, config.modality, weights_of(config)), config.input)
-    opened(encoder)
+    watch.opened(encoder)
     threat = config.threat_model(encoder.modality.input)
     config = replace(config, threat=ThreatConfig(threat.norm, threat.eps))
     given = checked_centers(encoder) if config.centers is None else Centers.load(Path(config.centers))
@@ -142,75 +194,119 @@ def _prepare(config: CalibrateConfig, opened: Callable[[Encoder], None]) -> _Tas
             + command("centers", "--encoder", config.encoder, "--weights", "PATH", "--labels", "FILE", "--out", "FILE"),
         )
     data = load_dataset(config, encoder, None if given is None else given.labels)
-    check_module(encoder, torch.from_numpy(data.train.x[:2]))
-    centers = class_means(encoder, data.train, data.names) if given is None else given.subset(data.names)
-    return _Task(config, encoder, threat, centers, data)
+    _check_parts(config, len(data.train), compute.processes)
+    module = check_module(encoder, data.train.inputs.load(torch.arange(2)).to(compute.device))
+    model = AdaptedModule(module)
+    anchors = compute_anchors(model, data.train.inputs, compute, config.data.workers, mirror=config.train.mirror)
+    centers = class_means(anchors.z.numpy(), data.train.y, data.names) if given is None else given.subset(data.names)
+    return _Task(config, encoder, model, threat, centers, data, anchors, compute.device)
 
 
-def _train(task: _Task, checkpoint: Checkpoint, resume: bool, progress: Progress) -> Adapter:
+def _check_parts(config: CalibrateConfig, samples: int, processes: Processes) -> None:
+    size = min(config.train.batch, samples)
+    parts = min(config.train.parts, size)
+    if processes.count > parts:
+        raise ConfigError(
+            f"{processes.count} processes have nothing to share: a batch of {size} has {parts} parts;"
+            " expected at least one for each process",
+            hint=f"`--set train.parts={processes.count}`"
+            if processes.count <= size
+            else f"`torchrun --nproc-per-node {size}`, or a larger `train.batch`",
+        )
+
+
+def _train(task: _Task, compute: Compute, checkpoint: Checkpoint, resume: bool, watch: Watch) -> Adapter:
     """Train the adapter; a head alone, against static attacks, trains on cached features instead of inputs."""
-    config, encoder = task.config, task.encoder
-    model = AdaptedModule(encoder.module())
-    x, y = torch.from_numpy(task.data.train.x), torch.from_numpy(task.data.train.y)
-    partner = None if task.data.train.partner is None else torch.from_numpy(task.data.train.partner)
-    anchor = embed_all(model, x)
-    mirrored = embed_all(lambda part: model(part.flip(-1)), x) if config.train.mirror else None
+    config, encoder, model, inputs = task.config, task.encoder, task.module, task.data.train.inputs
     radius = task.threat.with_norm("linf", task.spec.shape).radius
-    attach_parts(model, config.adapter, encoder.embedding_dim, config.seed, CleanInputs(x, radius))
-    if not trainable(model):
+    clean = CleanInputs(inputs.load(torch.arange(min(FILTER_SAMPLES, len(inputs)))), radius)
+    attach_parts(model, config.adapter, encoder.embedding_dim, config.seed, clean).to(compute.device)
+    parameters = trainable(model)
+    if not parameters:
         return Adapter.of(model, config.adapter, encoder.embedding_dim)
-    embed: Callable[[Tensor], Tensor] = model
+    y, partner = torch.from_numpy(task.data.train.y), task.data.train.partner
+    _check_memory(task, model, watch)
+    fast = accelerate(model, config.train, compute.device)
+    embed: Callable[[Tensor], Tensor] = fast
     epochs = config.train.epochs
     crafter: Crafter
     if config.craft.kind == "adaptive":
-        crafter = AdaptiveCrafter.build(config, model, task.spec, task.centers, task.threat)
+        crafter = AdaptiveCrafter.build(config, fast, task.spec, task.centers, task.threat)
     else:
-        attacked = craft_once(config, model, task.spec, task.centers, task.threat, task.data.train, progress)
-        if config.adapter.parts == ("head",):
-            x, attacked = embed_all(model.trunk, x), embed_all(model.trunk, attacked)
-            embed, epochs = model.readout, config.train.cached_epochs
+        alone = config.adapter.parts == ("head",)  # then the trunk's features are all that training needs
+        keep = model.trunk if alone else lambda x: x
+        attacked = craft_once(
+            config, model, task.spec, task.centers, task.threat, inputs, y, compute, watch.progress, keep=keep
+        )
+        if alone:
+            (features,) = over_blocks(lambda rows, x: (model.trunk(x),), inputs, compute, config.data.workers)
+            inputs, embed, epochs = Kept(features), model.readout, config.train.cached_epochs
         crafter = StaticCrafter(attacked)
     train(
         embed,
-        trainable(model),
-        TrainingSet(x, y, anchor, mirrored, partner),
+        parameters,
+        TrainingSet(
+            inputs, y, task.anchors.z, task.anchors.mirrored, None if partner is None else torch.from_numpy(partner)
+        ),
         crafter,
         Total(config.objective, task.centers),
         config.train,
+        compute=compute,
+        workers=config.data.workers,
         epochs=epochs,
         seed=config.seed,
         checkpoint=checkpoint,
         resume=resume,
-        progress=progress,
+        progress=watch.progress,
     )
     return Adapter.of(model, config.adapter, encoder.embedding_dim)
 
 
-def _evaluate(task: _Task, adapter: Adapter, progress: Progress) -> ResultTable:
+def _check_memory(task: _Task, model: nn.Module, watch: Watch) -> None:
+    """Refuse parts of batches that do not fit on the device; a processor has no such estimate."""
+    free, config = free_memory(task.device), task.config.train
+    if free is None:
+        return
+    plain = replace(config, compile=False, checkpointing=False)
+    memory = estimate_memory(accelerate(model, plain, task.device), task.spec.shape, checkpointed=config.checkpointing)
+    if memory is None:
+        return
+    free += memory.weights  # they lie there already
+    size = min(config.batch, len(task.data.train))
+    parts = min(config.parts, size)
+    watch.measured(memory.of(2 * -(-size // parts)), free)
+    check_memory(memory, -(-size // parts), parts, free, checkpointed=config.checkpointing)
+
+
+def _evaluate(task: _Task, adapter: Adapter, processes: Processes, progress: Progress) -> ResultTable:
     """Attack the encoder without and with the adapter."""
     config, encoder = task.config, task.encoder
-    before = TorchRunner(AdaptedModule(encoder.module()), task.spec)
-    after = TorchRunner(deploy_module(encoder.module(), adapter), task.spec)
+    before = runner_on(task.device, AdaptedModule(encoder.module()), task.spec)
+    after = runner_on(task.device, deploy_module(encoder.module(), adapter), task.spec)
     probe = task.data.held_out.head(config.evaluate.samples)
     return measure(
-        before, after, task.centers, probe, task.threat, config.evaluate, seed=config.seed, progress=progress
-    )
+        before, after, task.centers, probe, task.threat, config.evaluate,
+        seed=config.seed, processes=processes, progress=progress,
+    )  # fmt: skip
 
 
 def _identity(task: _Task) -> dict[str, Any]:
     """Settings that must be equal for a run and its resumption: those of training, the data and the weights."""
     settings = asdict(task.config)
-    for name in ("out", "evaluate", "weights"):
+    for name in ("out", "evaluate", "weights", "device"):
         del settings[name]
+    for name in ("memory", "workers"):
+        del settings["data"][name]
     return {
         **settings,
-        "data": {**settings["data"], "train_sha256": task.data.to_json()["train_sha256"]},
+        "data": {**settings["data"], "train_sha256": task.anchors.sha256},
         "weights_sha256": task.encoder.fingerprint,
     }
 
 
-def _manifest(task: _Task, adapter: Adapter, table: ResultTable) -> dict[str, Any]:
+def _manifest(work: _Work) -> dict[str, Any]:
     """The sections that describe the bundle; `Bundle` adds schema and files."""
+    task, adapter = work.task, work.adapter
     config, encoder, centers = task.config, task.encoder, task.centers
     return {
         "tool": {"version": package_version("advcal-edge")},
@@ -233,25 +329,24 @@ def _manifest(task: _Task, adapter: Adapter, table: ResultTable) -> dict[str, An
             "estimated_fraction": adapter.estimated_fraction,
         },
         "centers": {"labels": list(centers.labels), "source": centers.source, "temperature": centers.temperature},
-        "data": task.data.to_json(),
+        "data": task.data.to_json(task.anchors.sha256),
         "config": asdict(config),
         "seed": config.seed,
-        "metrics": table.to_json(),
-        "environment": environment(),
+        "metrics": work.table.to_json(),
+        "environment": {**environment(), "device": device_name(task.device)},
     }
 
 
-def class_means(encoder: Encoder, samples: Probe, names: tuple[str, ...]) -> Centers:
-    """Unit-norm means (k, d) of the unit-norm embeddings of each class.
+def class_means(z: NDArray[np.float32], y: NDArray[np.int64], names: tuple[str, ...]) -> Centers:
+    """Unit-norm means (k, d) of the unit-norm embeddings z (n, d) of each class.
 
     Raises:
         InputError: a class whose embeddings cancel out or are not finite.
     """
-    z = embed_all(AdaptedModule(encoder.module()), torch.from_numpy(samples.x)).numpy()
-    means = np.stack([z[samples.y == label].mean(axis=0) for label in range(len(names))])
+    means = np.stack([z[y == label].mean(axis=0) for label in range(len(names))])
     norms = np.linalg.norm(means, axis=1, keepdims=True)
     for name, norm in zip(names, norms[:, 0], strict=True):
         if not norm > 1e-6:
             raise InputError(f"the embeddings of the class `{name}` have a mean of norm {norm:g}; expected above zero")
     vectors = (means / norms).astype(np.float32)
-    return Centers(names, vectors, TEMPERATURE, f"class means of {len(samples)} training samples")
+    return Centers(names, vectors, TEMPERATURE, f"class means of {len(z)} training samples")

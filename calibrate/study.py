@@ -67,8 +67,9 @@ class Cell:
         if not (self.path / "manifest.json").is_file():
             return None
         bundle = Bundle.open(self.path)
-        settings = {**json.loads(json.dumps(asdict(self.config))), "threat": None}
-        if {**bundle.section("config"), "threat": None} != settings:
+        open_ended = {"threat": None, "device": None}  # the bundle has the radius in full; any device may calibrate
+        settings = {**json.loads(json.dumps(asdict(self.config))), **open_ended}
+        if {**bundle.section("config"), **open_ended} != settings:
             raise ConfigError(
                 f"`{self.path}` was calibrated with other settings than the cell {self}",
                 hint="give the study another `out`, or remove that bundle",
@@ -143,7 +144,7 @@ def run_cells(
     `starts` is called before each calibration with the index of its cell.
     """
     from advcal_edge.calibrate.checkpoint import Checkpoint
-    from advcal_edge.calibrate.run import calibrate
+    from advcal_edge.calibrate.run import Watch, calibrate
 
     failures = []
     for index, cell in enumerate(cells):
@@ -151,7 +152,7 @@ def run_cells(
             if cell.bundle() is not None:
                 continue
             starts(index, cell)
-            calibrate(cell.config, progress, resume=Checkpoint.beside(cell.path, {}).exists())
+            calibrate(cell.config, Watch(progress), resume=Checkpoint.beside(cell.path, {}).exists())
         except AdvcalError as error:
             failures.append(Failure(cell, error))
     return failures

@@ -21,11 +21,13 @@ from advcal_edge.threat import Array
 class TorchRunner:
     """Implements `Runner` and `Gradient` over x (n, ...); numpy input gives numpy output.
 
-    The module must be frozen and in eval mode. Only the gradient of the input is computed.
+    The module must be frozen and in eval mode. Only the gradient of the input is computed. With `chunk`, so many
+    samples at a time are embedded or pulled back, and forward passes run again for their gradients: memory for time.
     """
 
-    def __init__(self, module: nn.Module, spec: TensorSpec) -> None:
+    def __init__(self, module: nn.Module, spec: TensorSpec, chunk: int | None = None) -> None:
         self.module = module
+        self.chunk = chunk
         self._spec = spec
         first = next(module.parameters(), None)
         self._device = torch.device("cpu") if first is None else first.device
@@ -55,11 +57,13 @@ class TorchRunner:
     def __call__(self, x: Array) -> Array:
         """Embed x (n, ...) to unit-norm z (n, d)."""
         with torch.no_grad():
-            z = self.module(self._tensor(x))
+            z = torch.cat([self.module(part) for part in self._parts(self._tensor(x))])
         return _like(z, x)
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
         """Embed x and return (z, pullback); `pullback(v)` is J^T v at x."""
+        if len(self._parts(x)) > 1:
+            return self(x), lambda v: self._pulled(x, v)
         with torch.enable_grad():
             leaf = self._tensor(x).detach().clone().requires_grad_(True)
             z: Tensor = self.module(leaf)
@@ -69,6 +73,14 @@ class TorchRunner:
             return _like(slope, x)
 
         return _like(z.detach(), x), pullback
+
+    def _pulled(self, x: Array, v: Array) -> Array:
+        pairs = zip(self._parts(self._tensor(x)), self._parts(self._tensor(v)), strict=True)
+        return _like(torch.cat([self.vjp(own)[1](direction) for own, direction in pairs]), x)
+
+    def _parts(self, x: Any) -> list[Any]:
+        size = self.chunk or max(len(x), 1)
+        return [x[start : start + size] for start in range(0, max(len(x), 1), size)]
 
     def _tensor(self, x: Array) -> Tensor:
         return x if isinstance(x, Tensor) else self.place(x)

@@ -1,45 +1,36 @@
-"""The training loop: craft, compare, step; bit-identical for the same seed, interrupted or not.
-
-Adversarial examples are crafted through the adapter at each step, or once on the frozen encoder.
-"""
+"""The training loop: craft, compare, step; the same bits for a seed, interrupted or not, on any number of processes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-from advcal_edge.attacks import PGD, run_attack
-from advcal_edge.calibrate.adapters import AdaptedModule, trainable
 from advcal_edge.calibrate.checkpoint import Checkpoint
-from advcal_edge.calibrate.config import CalibrateConfig, TrainConfig
-from advcal_edge.calibrate.objectives import Targets, Total, attack_loss
-from advcal_edge.calibrate.torch_runner import TorchRunner
+from advcal_edge.calibrate.compute import Compute
+from advcal_edge.calibrate.config import TrainConfig
+from advcal_edge.calibrate.craft import Crafter, frozen
+from advcal_edge.calibrate.data.inputs import Inputs, stream
+from advcal_edge.calibrate.gradient import BatchGradient, Part, part_lengths
+from advcal_edge.calibrate.objectives import Targets, Total
 from advcal_edge.centers import Centers
 from advcal_edge.errors import ConfigError
-from advcal_edge.probe import Probe
 from advcal_edge.progress import Progress
-from advcal_edge.spec import TensorSpec
-from advcal_edge.threat import ThreatModel
 
 WARM_UP = 0.1  # share of the steps over which the learning rate rises
-
-Crafter = Callable[[Tensor, Tensor, Tensor, np.random.Generator], Tensor]
-"""From the rows, x (n, ...) and y (n,) of a batch and a random generator to attacked x of the same shape."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingSet:
-    """Inputs or cached features x (n, ...), labels y (n,), and the frozen encoder's clean embeddings anchor (n, d)."""
+    """Inputs or cached features (n, ...), labels y (n,), and the frozen encoder's clean embeddings anchor (n, d)."""
 
-    x: Tensor
+    inputs: Inputs
     y: Tensor
     anchor: Tensor
     mirrored: Tensor | None = None
@@ -47,14 +38,32 @@ class TrainingSet:
     partner: Tensor | None = None
     """Embeddings (n, d) of the same moments by another sensor."""
 
-    def take(self, rows: Tensor, centers: Centers, rng: np.random.Generator) -> tuple[Tensor, Targets]:
-        """The inputs of a batch, some of them mirrored, and what their embeddings are compared with."""
-        x, anchor = self.x[rows], self.anchor[rows]
+    def targets(self, batch: Batch, centers: Centers, device: torch.device) -> Targets:
+        """What the embeddings of a batch are compared with."""
+        anchor = self.anchor[batch.rows]
         if self.mirrored is not None:
-            flip = torch.from_numpy(rng.random(len(rows)) < 0.5)
-            x[flip] = x[flip].flip(-1)
-            anchor[flip] = self.mirrored[rows[flip]]
-        return x, Targets(self.y[rows], anchor, centers, None if self.partner is None else self.partner[rows])
+            anchor[batch.flip] = self.mirrored[batch.rows[batch.flip]]
+        partner = None if self.partner is None else self.partner[batch.rows].to(device)
+        return Targets(self.y[batch.rows].to(device), anchor.to(device), centers, partner)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Rows (b,) of a step, which of them are mirrored (b,), and where each part lies."""
+
+    rows: Tensor
+    flip: Tensor
+    parts: tuple[slice, ...]
+
+
+def batches_of(n: int, size: int, parts: int, rng: np.random.Generator, *, mirror: bool) -> list[Batch]:
+    """The batches of an epoch. The last few samples are dropped, so that all batches have equal weight."""
+    order = torch.from_numpy(rng.permutation(n))[: n // size * size]
+    flips = torch.from_numpy(rng.random(len(order)) < 0.5) if mirror else torch.zeros(len(order), dtype=torch.bool)
+    ends = [*accumulate(part_lengths(size, parts), initial=0)]
+    places = tuple(map(slice, ends, ends[1:]))
+    pairs = zip(torch.split(order, size), torch.split(flips, size), strict=True)
+    return [Batch(rows, flip, places) for rows, flip in pairs]
 
 
 def train(
@@ -65,6 +74,8 @@ def train(
     total: Total,
     config: TrainConfig,
     *,
+    compute: Compute,
+    workers: int,
     epochs: int,
     seed: int,
     checkpoint: Checkpoint,
@@ -73,38 +84,74 @@ def train(
 ) -> None:
     """Train `parameters` in place so that `embed` withstands `crafter`; AdamW, gradients clipped to norm 1.
 
-    Each epoch has its own random stream (seed, epoch), so that a resumed run equals an uninterrupted one bit for bit.
+    Each part of a batch has its own random stream (seed, epoch, batch, part), and each epoch one for its order, so that
+    neither an interruption nor the number of processes changes a bit.
 
     Raises:
         ConfigError: nothing to resume, a state of other settings, or a loss that is no longer finite.
         BundleError: the state is damaged, or cannot be written.
+        InputError: an input cannot be read any more.
     """
     optimizer = torch.optim.AdamW(groups(parameters, config), weight_decay=config.weight_decay)
     first = checkpoint.load(parameters, optimizer) if resume else 0
-    n, batch = len(samples.y), min(config.batch, len(samples.y))
-    batches = n // batch  # the last few of each shuffled epoch are dropped, so that all batches have equal weight
+    size = min(config.batch, len(samples.y))
+    parts = min(config.parts, size)
+    gradient = BatchGradient(embed, [*parameters.values()], total, compute)
+    own = compute.processes.own(parts)
     for epoch in range(first, epochs):
         rng = np.random.default_rng([seed, epoch])
-        order = torch.from_numpy(rng.permutation(n))
-        for index in range(batches):
-            progress("calibrate", epoch * batches + index, epochs * batches)
-            rows = order[index * batch : (index + 1) * batch]
-            x, targets = samples.take(rows, total.centers, rng)
-            attacked = crafter(rows, x, targets.y, rng)
+        batches = batches_of(len(samples.y), size, parts, rng, mirror=samples.mirrored is not None)
+        loaded = load_parts(samples.inputs, batches, own, compute, workers)
+        steps = epochs * len(batches)
+        for index, batch in enumerate(batches):
+            step = epoch * len(batches) + index
+            progress("calibrate", step, steps)
+            targets = samples.targets(batch, total.centers, compute.device)
+            clean = [*islice(loaded, len(own))]
+            craft = _Craft(crafter, batch, targets, [seed, epoch, index])
+            with frozen(parameters.values()):
+                attacked = [*compute.map(craft, zip(own, clean, strict=True))]
             for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * schedule(epoch * batches + index, epochs * batches)
-            optimizer.zero_grad()
-            loss = total(embed, attacked, x, targets)
+                group["lr"] = group["peak"] * schedule(step, steps)
+            pieces = [Part(batch.parts[place], *both) for place, *both in zip(own, attacked, clean, strict=True)]
+            loss = gradient(pieces, parts, targets)
             if not torch.isfinite(loss):
                 raise ConfigError(
                     f"training diverged in epoch {epoch + 1}: the loss is {loss.item()}; expected a finite number",
                     hint="lower the peak: `--set train.learning_rate=X`, or `train.head_learning_rate` for a head",
                 )
-            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters.values(), 1.0)
             optimizer.step()
-        checkpoint.save(epoch + 1, parameters, optimizer)
-    progress("calibrate", epochs * batches, epochs * batches)
+        if compute.processes.first:
+            checkpoint.save(epoch + 1, parameters, optimizer)
+    progress("calibrate", epochs * (len(samples.y) // size), epochs * (len(samples.y) // size))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Craft:
+    """Crafts for one part of a batch, given its number and its clean inputs."""
+
+    crafter: Crafter
+    batch: Batch
+    targets: Targets
+    stream: list[int]
+
+    def __call__(self, piece: tuple[int, Tensor]) -> Tensor:
+        number, x = piece
+        place = self.batch.parts[number]
+        rng = np.random.default_rng([*self.stream, number])
+        return self.crafter(self.batch.rows[place], x, self.targets.y[place], rng)
+
+
+def load_parts(inputs: Inputs, batches: list[Batch], own: range, compute: Compute, workers: int) -> Iterator[Tensor]:
+    """x (m, ...) of this process's parts, batch by batch."""
+    places = [(batch, batch.parts[number]) for batch in batches for number in own]
+    loaded = stream(inputs, (batch.rows[place] for batch, place in places), compute.device, workers)
+    for (batch, place), x in zip(places, loaded, strict=True):
+        flip = batch.flip[place]
+        if flip.any():
+            x[flip] = x[flip].flip(-1)
+        yield x
 
 
 def groups(parameters: dict[str, nn.Parameter], config: TrainConfig) -> list[dict[str, Any]]:
@@ -121,79 +168,3 @@ def schedule(step: int, steps: int) -> float:
     if step < rise:
         return (step + 1) / rise
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(steps - rise, 1)))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class AdaptiveCrafter:
-    """PGD through encoder and adapter in their current state, raising the loss that training lowers."""
-
-    model: AdaptedModule
-    spec: TensorSpec
-    centers: Centers
-    threat: ThreatModel
-    attack: PGD
-
-    @classmethod
-    def build(
-        cls, config: CalibrateConfig, model: AdaptedModule, spec: TensorSpec, centers: Centers, threat: ThreatModel
-    ) -> AdaptiveCrafter:
-        """Build it with the steps of `config.craft` and the loss that matches the objective."""
-        loss = attack_loss(config.objective)
-        attack = PGD(steps=config.craft.steps, step=config.craft.step, loss=loss, select="last")
-        return cls(model, spec, centers, threat, attack)
-
-    def __call__(self, rows: Tensor, x: Tensor, y: Tensor, rng: np.random.Generator) -> Tensor:
-        with frozen(self.model):
-            model = TorchRunner(self.model, self.spec).attacked(self.centers)
-            crafted: Tensor = self.attack.propose(model, x, y, self.threat, rng).x
-        return crafted
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StaticCrafter:
-    """Looks up attacked samples (n, ...) by row; they may be inputs or cached features."""
-
-    attacked: Tensor
-
-    def __call__(self, rows: Tensor, x: Tensor, y: Tensor, rng: np.random.Generator) -> Tensor:
-        return self.attacked[rows]
-
-
-def craft_once(
-    config: CalibrateConfig,
-    model: AdaptedModule,
-    spec: TensorSpec,
-    centers: Centers,
-    threat: ThreatModel,
-    samples: Probe,
-    progress: Progress,
-) -> Tensor:
-    """Attacked training samples (n, ...), by PGD on the current model: call it before training."""
-    attack = PGD(steps=config.craft.static_steps, loss=attack_loss(config.objective), select="strongest")
-    runner = TorchRunner(model, spec)
-    with frozen(model):
-        outcome = run_attack(
-            attack,
-            runner.attacked(centers),
-            samples.x,
-            samples.y,
-            threat,
-            route="craft once",
-            seed=config.seed,
-            progress=progress,
-        )
-    return runner.place(outcome.x_adv)
-
-
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Inside, nothing is trainable and each adapted weight is computed once, for many passes of an attack."""
-    moving = list(trainable(module).values())
-    for parameter in moving:
-        parameter.requires_grad_(False)
-    try:
-        with parametrize.cached():
-            yield
-    finally:
-        for parameter in moving:
-            parameter.requires_grad_(True)

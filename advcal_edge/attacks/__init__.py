@@ -6,6 +6,7 @@ from typing import get_args
 
 from advcal_edge.attacks.apgd import APGD, TargetedAPGD
 from advcal_edge.attacks.base import (
+    ATTACK_BATCH,
     PLANS,
     Attack,
     AttackedModel,
@@ -24,6 +25,7 @@ from advcal_edge.attacks.wrappers import Transfer, difference_model, expected_mo
 
 __all__ = [
     "APGD",
+    "ATTACK_BATCH",
     "LOSSES",
     "PGD",
     "Attack",

@@ -17,6 +17,8 @@ from advcal_edge.model import Gradient, Runner
 from advcal_edge.progress import Progress, silent
 from advcal_edge.threat import Array, Norm, ThreatModel
 
+ATTACK_BATCH = 128
+
 Criterion = Callable[[Array, Array, Centers], Array]
 """Maps embeddings z (n, d), classes y (n,) and centers to where (n,) an attack has won."""
 
@@ -165,19 +167,21 @@ def run_attack(
     route: str,
     seed: int,
     stream: int = 0,
-    batch: int = 128,
+    batch: int = ATTACK_BATCH,
+    first: int = 0,
     progress: Progress = silent,
 ) -> AttackOutcome:
     """Attack in batches; success is judged by the model's own runner on the projected sample.
 
     Without samples the outcome is empty.
-    Each batch has its own random stream (seed, stream, batch index), so a result does not depend on earlier runs.
+    Each batch has its own random stream (seed, stream, batch index), so a result does not depend on earlier runs. The
+    index counts from `first`: whoever attacks the batches of a set one by one gets the same as for the whole set.
     """
     adversarial = np.empty_like(x)
     success = np.zeros(len(x), dtype=np.bool_)
     queries = np.zeros(len(x), dtype=np.int64)
     stage = f"{route}: {attack}"
-    for index, start in enumerate(range(0, len(x), batch)):
+    for index, start in enumerate(range(0, len(x), batch), first):
         rows = slice(start, min(start + batch, len(x)))
         rng = np.random.default_rng([seed, stream, index])
         x0 = model.place(x[rows])

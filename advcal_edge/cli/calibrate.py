@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from advcal_edge.bundle import Bundle
     from advcal_edge.calibrate.config import CalibrateConfig
     from advcal_edge.calibrate.evaluate import ResultTable
+    from advcal_edge.calibrate.processes import Processes
     from advcal_edge.calibrate.run import CalibrationResult
 
 PAPER_LIMIT = 0.01  # arXiv 2505.11895 trains less than one percent of the encoder's parameters
@@ -80,6 +82,9 @@ def calibrate(
         str | None,
         typer.Option("--threat", help="`adaptive`: attack encoder and adapter at each step; `static`: once, before."),
     ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Where the encoder computes: `auto`, `cpu`, `cuda` or `cuda:1`.")
+    ] = None,
     norm: Annotated[
         str | None, typer.Option("--norm", help="Norm of the ball around a sample: `linf` or `l2`.")
     ] = None,
@@ -110,6 +115,7 @@ def calibrate(
         "centers": centers,
         "out": out,
         "seed": seed,
+        "device": device,
         "data": {"path": data, "pairs": pairs, "skip_bad": skip_bad or None},
         "adapter": {"kind": adapter},
         "objective": {"attacked": objective},
@@ -117,27 +123,34 @@ def calibrate(
         "craft": {"kind": threat},
         "evaluate": {"samples": samples},
     }
-    console = Console(json_output=json_output)
     chosen = _configure(_given(flags), config, settings or [])
-    run(chosen, console, resume=resume)
-
-
-def run(chosen: CalibrateConfig, console: Console, *, resume: bool = False) -> CalibrationResult:
-    """Calibrate, show everything, and return the result; `demo` uses this too."""
     keep_decoders_quiet()
-    try:
-        from advcal_edge.calibrate.run import calibrate as run_calibration
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise DependencyError("torch", extra="calibrate", purpose="`calibrate`") from error
-    console.say(_headline(chosen))
+    with _torch("processes").joined() as processes:
+        if processes.first:
+            run(chosen, Console(json_output=json_output), resume=resume, processes=processes)
+        else:  # the first one shows everything
+            _torch("run").calibrate_together(chosen, processes, resume=resume)
+
+
+def run(
+    chosen: CalibrateConfig, console: Console, *, resume: bool = False, processes: Processes | None = None
+) -> CalibrationResult:
+    """Calibrate, alone or as the first of several processes, show everything, and return the result."""
+    keep_decoders_quiet()
+    calibration = _torch("run")
+    together = "" if processes is None or processes.count == 1 else f"  {processes.count} processes"
+    console.say(_headline(chosen) + together)
     partial = Path(chosen.out).with_name(f"{Path(chosen.out).name}.partial")
     if not resume and partial.is_dir():
         console.say(f"`{partial}` holds an interrupted calibration; starting over (`--resume` would go on)")
+    watch = calibration.Watch(
+        console.progress,
+        opened=lambda encoder: console.say(terms(encoder.license)),
+        measured=lambda need, free: console.say(_memory(need, free)),
+    )
     try:
-        result = run_calibration(
-            chosen, console.progress, resume=resume, opened=lambda e: console.say(terms(e.license))
+        result: CalibrationResult = calibration.calibrate_together(
+            chosen, processes or calibration.ALONE, watch, resume=resume
         )
     except KeyboardInterrupt:
         if partial.is_dir():
@@ -168,6 +181,20 @@ def run(chosen: CalibrateConfig, console: Console, *, resume: bool = False) -> C
     console.say(f"wrote `{result.bundle.path}` in {result.seconds['total']:.0f} s")
     console.next(command("export", result.bundle.path))
     return result
+
+
+def _torch(name: str) -> Any:
+    """A module of `advcal_edge.calibrate` that needs torch.
+
+    Raises:
+        DependencyError: it is not installed.
+    """
+    try:
+        return import_module(f"advcal_edge.calibrate.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise DependencyError("torch", extra="calibrate", purpose="`calibrate`") from error
 
 
 def remember(bundle: Bundle, console: Console) -> None:
@@ -212,6 +239,10 @@ def _headline(chosen: CalibrateConfig) -> str:
         f" {chosen.objective.attacked}, {chosen.craft.kind}  {ball}"
         f"  {chosen.evaluate.samples} held-out samples  seed {chosen.seed}"
     )
+
+
+def _memory(need: int, free: int) -> str:
+    return f"memory: about {need / 2**30:.1f} GiB for a part of a batch, of {free / 2**30:.1f} GiB on the device"
 
 
 def _figures(result: ResultTable) -> str:

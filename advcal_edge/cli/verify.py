@@ -51,6 +51,9 @@ def verify(
         str | None, typer.Option("--losses", help="Losses of APGD: some of ce, ce-scaled, margin, dlr.")
     ] = None,
     reference: Annotated[str, typer.Option("--reference", help="`auto`, `torch` or `onnx` (fp32 graph).")] = "auto",
+    device: Annotated[
+        str, typer.Option("--device", help="Where models in torch compute: `auto`, `cpu`, `cuda` or `cuda:1`.")
+    ] = "auto",
     sources: Annotated[
         str,
         typer.Option(
@@ -87,7 +90,20 @@ def verify(
 
     console, consent = Console(json_output=json_output), Consent(encoder, weights, allow_plan_code)
     options = VerifyOptions(
-        engine, attacks, norm, eps, samples, margin, losses, reference, sources, rebuilds, cross_check, seed, consent
+        engine,
+        attacks,
+        norm,
+        eps,
+        samples,
+        margin,
+        losses,
+        reference,
+        sources,
+        rebuilds,
+        cross_check,
+        seed,
+        consent,
+        device,
     )
     modes = {"--shard": shard is not None, "--merge": merge, "--check": check is not None}
     chosen = [name for name, given in modes.items() if given]

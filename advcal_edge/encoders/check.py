@@ -15,15 +15,15 @@ from advcal_edge.errors import AdvcalError, ConfigError
 TOLERANCE = 1e-3  # of the embedding's length, between batches: kernels may add in another order
 
 
-def check_module(encoder: Encoder, x: Tensor) -> None:
-    """Call a module of `encoder` on two samples x (2, ...) and check all that calibration relies on.
+def check_module(encoder: Encoder, x: Tensor) -> nn.Module:
+    """A module of `encoder`, on the device of x, after calls on two samples x (2, ...) check all that is relied on.
 
     Raises:
         ConfigError: it is no module, fails, or its embeddings have another type, shape or width, are not finite,
             depend on the rest of the batch or on chance, or are cut off from x for gradients. One that is zero, as
             behind a rounding, is no error: `calibrate` says what follows from it.
     """
-    module: nn.Module = _answer(encoder, "module", (nn.Module,), "a torch module").eval()
+    module: nn.Module = _answer(encoder, "module", (nn.Module,), "a torch module").eval().to(x.device)
     name, dim = encoder.name, encoder.embedding_dim
     with torch.no_grad():
         z = _called(name, module, x)
@@ -39,6 +39,7 @@ def check_module(encoder: Encoder, x: Tensor) -> None:
         if found.shape != z.shape or float((found - z).norm(dim=-1).max()) > TOLERANCE * max(length, 1e-6):
             raise ConfigError(f"the encoder `{name}`: {words}; expected the same embedding", hint=hint)
     _check_gradient(name, module, x)
+    return module
 
 
 def checked_centers(encoder: Encoder) -> Centers | None:
@@ -105,7 +106,7 @@ def _check_gradient(name: str, module: nn.Module, x: Tensor) -> None:
     try:
         with torch.enable_grad():
             z = _called(name, module, leaf)
-            direction = torch.randn(z.shape, generator=torch.Generator().manual_seed(1))
+            direction = torch.randn(z.shape, generator=torch.Generator().manual_seed(1)).to(z.device)
             (slope,) = torch.autograd.grad((z * direction).sum(), leaf)
     except RuntimeError as error:
         raise ConfigError(f"the encoder `{name}`: {lost}: {_short(error)}", hint=hint) from error

@@ -40,17 +40,17 @@ SAMPLES = 32
 AGREEMENT = 0.9  # mean cosine; int8 against fp32 gave 0.999, a lower value means the gradient of another model
 
 
-def open_reference(bundle: Bundle, kind: str, consent: Consent = NOTHING) -> AttackedModel:
+def open_reference(bundle: Bundle, kind: str, consent: Consent = NOTHING, device: str = "cpu") -> AttackedModel:
     """The model that was calibrated: in torch if installed, else the fp32 graph with minimal optimisation.
 
     Raises:
-        ConfigError: an unknown kind.
+        ConfigError: an unknown kind, or a device that is not there.
         EngineError: `torch` was requested and is not installed.
     """
     choose("reference", kind, {"auto": 0, "torch": 0, "onnx": 0})
     if kind != "onnx":
         try:
-            return open_torch_reference(bundle, consent)
+            return open_torch_reference(bundle, consent, device)
         except ModuleNotFoundError as error:
             if kind == "torch" or error.name != "torch":
                 raise EngineError("`--reference torch` needs torch", hint="use `--reference onnx`") from error
@@ -63,21 +63,21 @@ def open_reference(bundle: Bundle, kind: str, consent: Consent = NOTHING) -> Att
     return AttackedModel(runner, bundle.centers(), gradient, info=info)
 
 
-def open_torch_reference(bundle: Bundle, consent: Consent = NOTHING) -> AttackedModel:
-    """The torch module of the bundle, in float32.
+def open_torch_reference(bundle: Bundle, consent: Consent = NOTHING, device: str = "cpu") -> AttackedModel:
+    """The torch module of the bundle, in float32, on `device`: `auto`, `cpu`, `cuda` or `cuda:1`.
 
     Raises:
         ModuleNotFoundError: torch is not installed.
         BundleError: the code or weights of its encoder may not be loaded, or have changed.
     """
-    runner = import_module(TORCH_MODELS).reference_runner(bundle, consent)
+    runner = import_module(TORCH_MODELS).reference_runner(bundle, consent, device)
     model: AttackedModel = runner.attacked(bundle.centers())
     return replace(model, info={"kind": "torch", "fingerprint": runner.fingerprint})
 
 
-def open_frozen_encoder(bundle: Bundle, consent: Consent = NOTHING) -> AttackedModel:
+def open_frozen_encoder(bundle: Bundle, consent: Consent = NOTHING, device: str = "cpu") -> AttackedModel:
     """The frozen encoder before calibration: the target of an attacker who knows only the published model."""
-    runner = import_module(TORCH_MODELS).frozen_runner(bundle, consent)
+    runner = import_module(TORCH_MODELS).frozen_runner(bundle, consent, device)
     model: AttackedModel = runner.attacked(bundle.centers())
     return replace(model, info={"kind": "torch", "fingerprint": runner.fingerprint})
 

@@ -47,6 +47,8 @@ class VerifyOptions:
     seed: int = 0
     consent: Consent = field(default=NOTHING, compare=False)
     """What the bundle may load on this machine."""
+    device: str = field(default="auto", compare=False)
+    """`auto`, `cpu`, `cuda` or `cuda:1`: where models in torch compute."""
 
     def budget(self) -> Budget:
         """The named budget, with the losses of this run if given.
@@ -76,8 +78,8 @@ class VerifyOptions:
         return threat
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types, without the permissions of this machine."""
-        return {name: value for name, value in asdict(self).items() if name != "consent"}
+        """Plain types, without what concerns this machine."""
+        return {name: value for name, value in asdict(self).items() if name not in ("consent", "device")}
 
     @classmethod
     def from_json(cls, data: object, consent: Consent) -> VerifyOptions:

@@ -40,7 +40,7 @@ def choose_models(bundle: Bundle, options: VerifyOptions, samples: HeldOut, work
         ConfigError: unknown sources, or engines that cannot be rebuilt.
     """
     paths = engine_paths(bundle, options.engine)
-    reference = open_reference(bundle, options.reference, options.consent)
+    reference = open_reference(bundle, options.reference, options.consent, options.device)
     backward = open_backward_graph(bundle)
     engines = {}
     for path in paths:
@@ -66,7 +66,7 @@ def choose_sources(
         if name in engines and engines[name].info["listed"]:
             sources[name] = engines[name]
         elif name == TRUNK:
-            sources[name] = open_frozen_encoder(bundle, options.consent)
+            sources[name] = open_frozen_encoder(bundle, options.consent, options.device)
         else:
             path = listed_path(bundle, PRECISIONS[name].graph)
             sources[name] = open_engine(bundle, path, backward, options.consent)

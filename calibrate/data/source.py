@@ -15,10 +15,10 @@ from advcal_edge.calibrate.adapters import AdaptedModule, embed_all
 from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.calibrate.data.builtin import builtin_samples
 from advcal_edge.calibrate.data.folder import load_folder
+from advcal_edge.calibrate.data.inputs import Inputs, Streamed, make_inputs
 from advcal_edge.calibrate.data.samples import Samples
 from advcal_edge.calibrate.data.split import arrays_sha256, split, stratified_order
 from advcal_edge.encoders.base import Encoder, open_encoder
-from advcal_edge.errors import InputError
 from advcal_edge.probe import Probe
 from advcal_edge.runtime.sensors import preprocess
 from advcal_edge.spec import Modality
@@ -28,22 +28,39 @@ CALIBRATION = 128  # training samples in a bundle for quantisers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TrainingData:
+    """Inputs by row, their class indices y (n,), and the embeddings (n, d) of their partners, where wanted."""
+
+    inputs: Inputs
+    y: NDArray[np.int64]
+    partner: NDArray[np.float32] | None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def head(self, n: int) -> Probe:
+        """The first `n` samples."""
+        rows = torch.arange(min(n, len(self)))
+        return Probe(self.inputs.load(rows).numpy(), self.y[: len(rows)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
     """Preprocessed samples, both parts shuffled over the classes; `names` are the labels that occur."""
 
-    train: Probe
+    train: TrainingData
     held_out: Probe
     names: tuple[str, ...]
     origin: Mapping[str, Any]
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain types for the manifest."""
+    def to_json(self, train_sha256: str) -> dict[str, Any]:
+        """Plain types for the manifest; `train_sha256` is the hash of the training inputs."""
         return {
             **self.origin,
             "train": len(self.train),
             "held_out": len(self.held_out),
             "calibration": min(CALIBRATION, len(self.train)),
-            "train_sha256": arrays_sha256(self.train.x, self.train.y),
+            "train_sha256": train_sha256,
             "held_out_sha256": arrays_sha256(self.held_out.x, self.held_out.y),
         }
 
@@ -80,8 +97,9 @@ def load_dataset(config: CalibrateConfig, encoder: Encoder, known: tuple[str, ..
     }
     train = drawn(train, config.train.samples, config.seed)
     held_out = drawn(held_out, HELD_OUT, 0)  # the same order for every training seed
+    partner = _partner_embeddings(config, train) if "partner" in config.objective.terms else None
     return Dataset(
-        _probe(train, modality, _partner_embeddings(config, train) if "partner" in config.objective.terms else None),
+        TrainingData(make_inputs(train, modality, config.data.memory), train.labels.astype(np.int64), partner),
         _probe(held_out, modality, _partner_embeddings(config, held_out)),
         train.names,
         origin,
@@ -108,12 +126,6 @@ def _partner_embeddings(config: CalibrateConfig, samples: Samples) -> NDArray[np
     return embeddings
 
 
-def _probe(samples: Samples, modality: Modality, partner: NDArray[np.float32] | None = None) -> Probe:
-    x = preprocess(modality, samples.frames)
-    for index in np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))[:1]:
-        raise InputError(
-            f"sample {index} of `{samples.source}`, of the class `{samples.names[samples.labels[index]]}`, holds values"
-            " that are not finite; expected numbers",
-            hint="leave the frame out, or mend it",
-        )
-    return Probe(x, samples.labels.astype(np.int64), partner)
+def _probe(samples: Samples, modality: Modality, partner: NDArray[np.float32] | None) -> Probe:
+    x = Streamed(samples, modality).load(torch.arange(len(samples)))
+    return Probe(x.numpy(), samples.labels.astype(np.int64), partner)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_encoder import REGISTRY, write_folder
+from small_encoder import REGISTRY, settings_of
 
 from advcal_edge import registry
 from advcal_edge.calibrate.config import CalibrateConfig
-from advcal_edge.config import Layer, resolve
+from advcal_edge.config import resolve
 
 ConfigMaker = Callable[..., CalibrateConfig]
 
@@ -26,19 +26,6 @@ def make_config(tmp_path: Path) -> ConfigMaker:
     """A configuration of the small encoder; keywords are sections."""
 
     def make(**sections: Any) -> CalibrateConfig:
-        folder = tmp_path / "data"
-        if not folder.exists():
-            write_folder(folder, 120)
-        layers = [
-            Layer("test", {"modality": "thermal", "encoder": "small", "out": str(tmp_path / "B")}),
-            Layer("test", {"data": {"path": str(folder)}, "threat": {"eps": 0.03}}),
-            Layer(
-                "test",
-                {"train": {"samples": 48, "batch": 16, "epochs": 3, "cached_epochs": 20, "head_learning_rate": 5e-3}},
-            ),
-            Layer("test", {"evaluate": {"samples": 30, "steps": 3, "queries": 5}, "craft": {"static_steps": 3}}),
-            Layer("test", sections),
-        ]
-        return resolve(CalibrateConfig, layers)
+        return resolve(CalibrateConfig, settings_of(tmp_path, str(tmp_path / "B"), sections))
 
     return make

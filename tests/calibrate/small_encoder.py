@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advcal_edge.centers import Centers
+from advcal_edge.config import Layer
 from advcal_edge.encoders.base import Encoder
 from advcal_edge.runtime.sensors import preprocess
 from advcal_edge.spec import Modality, thermal
@@ -107,3 +108,20 @@ def write_folder(root: Path, n: int = 60, seed: int = 2) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(cv2.imencode(".png", frame)[1].tobytes())
     return root
+
+
+def settings_of(folder: Path, out: str, sections: Mapping[str, Any]) -> list[Layer]:
+    """Settings of a calibration to `out` on frames in `folder`, which are written if they are not there yet."""
+    data = folder / "data"
+    if not data.exists():
+        write_folder(data, 120)
+    return [
+        Layer("test", {"modality": "thermal", "encoder": "small", "out": out}),
+        Layer("test", {"data": {"path": str(data)}, "threat": {"eps": 0.03}}),
+        Layer(
+            "test",
+            {"train": {"samples": 48, "batch": 16, "epochs": 3, "cached_epochs": 20, "head_learning_rate": 5e-3}},
+        ),
+        Layer("test", {"evaluate": {"samples": 30, "steps": 3, "queries": 5}, "craft": {"static_steps": 3}}),
+        Layer("test", sections),
+    ]

@@ -22,8 +22,8 @@ from advcal_edge.calibrate.adapters import (
     trainable,
 )
 from advcal_edge.calibrate.config import AdapterConfig, AdapterKind
+from advcal_edge.calibrate.craft import frozen
 from advcal_edge.calibrate.deploy import deploy_module
-from advcal_edge.calibrate.train import frozen
 from advcal_edge.errors import BundleError, ConfigError
 from advcal_edge.runtime.sensors import preprocess
 from advcal_edge.spec import thermal
@@ -132,7 +132,7 @@ def test_numbers_that_do_not_fit_are_refused() -> None:
 def test_frozen_lets_only_the_input_have_a_gradient() -> None:
     model = stirred(AdapterConfig(kind="head+lora+norms+stem-filter"))
     names = set(trainable(model))
-    with frozen(model):
+    with frozen(trainable(model).values()):
         assert not trainable(model)
         x = X.clone().requires_grad_()
         model(x).sum().backward()

@@ -19,7 +19,7 @@ from advcal_edge.calibrate.adapters import AdaptedModule
 from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.calibrate.deploy import module_from_bundle
 from advcal_edge.calibrate.evaluate import ResultTable, Row, measure
-from advcal_edge.calibrate.run import calibrate
+from advcal_edge.calibrate.run import Watch, calibrate
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.consent import Consent
 from advcal_edge.errors import BundleError, BundleInUseError, ConfigError, InputError
@@ -111,7 +111,7 @@ def test_resumed_equals_uninterrupted(sections: dict[str, Any], make_config: Con
     config = make_config(**sections)
     whole = adapter_bytes(calibrate(config).bundle)
     with pytest.raises(KeyboardInterrupt):
-        calibrate(config, Interrupt())
+        calibrate(config, Watch(Interrupt()))
     assert adapter_bytes(Bundle.open(Path(config.out))) == whole  # the old bundle is untouched meanwhile
     state = Path(f"{config.out}.partial/state.safetensors")
     with safe_open(state, framework="pt") as file:
@@ -122,7 +122,7 @@ def test_resumed_equals_uninterrupted(sections: dict[str, Any], make_config: Con
 
 def test_resume_refuses_other_settings(make_config: ConfigMaker) -> None:
     with pytest.raises(KeyboardInterrupt):
-        calibrate(make_config(), Interrupt())
+        calibrate(make_config(), Watch(Interrupt()))
     with pytest.raises(ConfigError, match=r"`threat\.eps` was 0\.03, is 0\.1"):
         calibrate(make_config(threat={"eps": 0.1}), resume=True)
     calibrate(make_config(evaluate={"samples": 5}), resume=True)  # figures may be asked for differently
@@ -174,7 +174,7 @@ def test_one_calibration_at_a_time(make_config: ConfigMaker, tmp_path: Path) -> 
                 calibrate(config)
             refused.append(caught.value)
 
-    calibrate(config, second)
+    calibrate(config, Watch(second))
     assert refused
     assert sorted(path.name for path in tmp_path.iterdir()) == ["B", "data"]
 

@@ -109,7 +109,8 @@ def test_partners_that_are_missing_are_named() -> None:
 def test_total(attacked: str, clean: str) -> None:
     config = ObjectiveConfig(attacked, clean)
     other = unit(4, N)
-    found = Total(config, CENTERS)(lambda x: x, Z, other, TARGETS).item()
+    total = Total(config, CENTERS)
+    found = total.loss(total.embed(lambda x: x, Z, other), TARGETS).item()
     expected = sum(weight * by_hand(term, Z) for term, weight in config.attacked_terms.items())
     expected += sum(weight * by_hand(term, other) for term, weight in config.clean_terms.items())
     assert found == pytest.approx(expected)
