@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from advcal_edge.calibrate.config import TrainConfig
@@ -17,7 +18,7 @@ BLOCKS = 3  # equal modules in a list from which on they count as the encoder's 
 
 
 class Accelerated(nn.Module):
-    """The same map (n, ...) -> (n, d) in float32, with the trunk's products in bfloat16 on `autocast`, a device's type.
+    """The same map (n, ...) -> (n, d) of unit norm, its products in bfloat16 on `autocast`, the type of a device.
 
     bfloat16 has float32's range, so losses need no scaling. Parameters stay in float32.
     """
@@ -32,7 +33,7 @@ class Accelerated(nn.Module):
             return cast(Tensor, self.module(x))
         with torch.autocast(self.autocast, torch.bfloat16):
             z: Tensor = self.module(x)
-        return z.float()
+        return F.normalize(z.float(), dim=-1)
 
 
 def accelerate(model: nn.Module, config: TrainConfig, device: torch.device) -> nn.Module:

@@ -48,7 +48,7 @@ class Checkpoint:
         for index, slot in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{key}": value for key, value in slot.items()}
         metadata = {"epoch": str(epoch), "identity": json.dumps(self.identity)}
-        write_atomic(self.folder / STATE, save({k: v.contiguous().clone() for k, v in tensors.items()}, metadata))
+        write_atomic(self.folder / STATE, save({k: v.cpu().contiguous().clone() for k, v in tensors.items()}, metadata))
 
     def load(self, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> int:
         """Restore a saved state and return its number of epochs.

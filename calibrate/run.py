@@ -170,7 +170,8 @@ def _calibrate(
 ) -> _Work:
     """Prepare, train and evaluate; nothing but the state of the training is written, by the first process."""
     started = time.perf_counter()
-    with computing(device, processes) as compute:
+    cores = 1 if config.train.compile else None  # the compiler serves one thread at a time
+    with computing(device, processes, cores) as compute:
         task = _prepare(config, compute, watch)
         checkpoint = Checkpoint.beside(Path(config.out), _identity(task))
         adapter = _train(task, compute, checkpoint, resume, watch)

@@ -149,9 +149,8 @@ def load_parts(inputs: Inputs, batches: list[Batch], own: range, compute: Comput
     loaded = stream(inputs, (batch.rows[place] for batch, place in places), compute.device, workers)
     for (batch, place), x in zip(places, loaded, strict=True):
         flip = batch.flip[place]
-        if flip.any():
-            x[flip] = x[flip].flip(-1)
-        yield x
+        flip = flip.view(-1, *[1] * (x.dim() - 1)).to(x.device)
+        yield torch.where(flip, x.flip(-1), x) if batch.flip.any() else x
 
 
 def groups(parameters: dict[str, nn.Parameter], config: TrainConfig) -> list[dict[str, Any]]:
