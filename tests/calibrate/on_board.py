@@ -1,7 +1,7 @@
-"""Calibrate the small encoder on a device that mixes with nothing, then on the processor: `on_board.py FOLDER`
+"""Work on a device that mixes with nothing, and print what came out as JSON.
 
-Prints the largest difference between the adapters of both, for each set of settings. With a bundle as second argument,
-verifies it with its reference on that device, and prints the verdict.
+`on_board.py calibrate FOLDER` calibrates the small encoder there and on the processor, for several sets of settings:
+the largest difference between the adapters of both. `on_board.py verify BUNDLE` verifies with the reference there.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ SECTIONS: tuple[dict[str, Any], ...] = (
 )
 
 
-def main(folder: Path, bundle: str | None = None) -> None:
-    """Both, and compare."""
+def calibrate(folder: Path) -> Any:
+    """Differences between both devices."""
     registry.ENCODERS = {**registry.ENCODERS, **REGISTRY}
     differences = []
     for sections in SECTIONS:
-        sections = {**sections, "evaluate": {"samples": 8, "steps": 2, "queries": 2}}
+        short = {"epochs": 1, "cached_epochs": 2, "samples": 32, **sections.get("train", {})}
+        sections = {**sections, "train": short, "evaluate": {"samples": 8, "steps": 1, "queries": 1}}
         states = []
         for name, device in (("board", BOARD), ("processor", torch.device("cpu"))):
             run.choose_device = deploy.choose_device = lambda *_, device=device: device  # type: ignore[assignment]
@@ -42,15 +43,17 @@ def main(folder: Path, bundle: str | None = None) -> None:
             states.append(load_file(folder / name / "adapter.safetensors"))
         one, other = states
         differences.append(max(float((value - other[key]).abs().max()) for key, value in one.items()))
-    found: dict[str, Any] = {"differences": differences}
-    if bundle is not None:
-        from advcal_edge.verify import VerifyOptions
-        from advcal_edge.verify.run import verify
-
-        deploy.choose_device = lambda *_: BOARD  # type: ignore[assignment]
-        (report,) = verify(Path(bundle), VerifyOptions(engine="fp32", samples=8, sources="trunk"))
-        found |= {"reference": report.measured["reference"], "verdict": report.verdict}
-    print(json.dumps(found))
+    return differences
 
 
-main(Path(sys.argv[1]), *sys.argv[2:])
+def verify(bundle: Path) -> Any:
+    """What a report says of its reference."""
+    from advcal_edge.verify import VerifyOptions
+    from advcal_edge.verify.run import verify
+
+    deploy.choose_device = lambda *_: BOARD  # type: ignore[assignment]
+    (report,) = verify(bundle, VerifyOptions(engine="fp32", samples=8))
+    return report.measured["reference"]
+
+
+print(json.dumps({"calibrate": calibrate, "verify": verify}[sys.argv[1]](Path(sys.argv[2]))))

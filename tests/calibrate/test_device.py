@@ -47,19 +47,26 @@ def bindlite(kind: str = "stem-filter+lora-xs+norms") -> AdaptedModule:
     return attach_adapter(encoder.module(), AdapterConfig(kind), encoder.embedding_dim, seed=0)
 
 
-def test_nothing_stays_on_another_device(exported: Bundle, tmp_path: Path) -> None:
-    """Calibration and the reference of `verify`, on a device whose tensors mix with no others."""
-    bundle = shutil.copytree(exported.path, tmp_path / "exported")
+def on_board(*arguments: str) -> Any:
+    """What work on a device whose tensors mix with no others prints."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(HERE / "on_board.py"), str(tmp_path), str(bundle)],
+        [sys.executable, "-W", "ignore", str(HERE / "on_board.py"), *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert max(found["differences"]) < 1e-5, "the processor adds in the same order, up to its threads"
-    assert "board:0" in found["reference"]["fingerprint"]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_all_of_a_calibration_is_on_its_device(tmp_path: Path) -> None:
+    assert max(on_board("calibrate", str(tmp_path))) < 1e-5, "both add in the same order, up to threads"
+
+
+@pytest.mark.slow
+def test_the_reference_of_a_verification_is_on_its_device(exported: Bundle, tmp_path: Path) -> None:
+    found = on_board("verify", str(shutil.copytree(exported.path, tmp_path / "exported")))
+    assert "board:0" in found["fingerprint"]
 
 
 @NO_GPU
