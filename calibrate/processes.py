@@ -71,7 +71,7 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Processes]:
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
             f"process {found.rank + 1} of {found.count} cannot join the others: {str(error).splitlines()[0][:200]}",
-            hint="start all of them with `torchrun --nproc-per-node N -m advcal_edge calibrate ...`",
+            hint="`torchrun` starts all of them and tells each where the others are",
         ) from error
     try:
         yield found

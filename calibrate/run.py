@@ -212,7 +212,7 @@ def _check_parts(config: CalibrateConfig, samples: int, processes: Processes) ->
             " expected at least one for each process",
             hint=f"`--set train.parts={processes.count}`"
             if processes.count <= size
-            else f"`torchrun --nproc-per-node {size}`, or a larger `train.batch`",
+            else f"start at most {size} processes, or raise `train.batch`",
         )
 
 

@@ -153,7 +153,7 @@ def test_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from advcal_edge.cli import calibrate as command
 
     seen: list[CalibrateConfig] = []
-    monkeypatch.setattr(command, "run", lambda chosen, console, resume: seen.append(chosen))
+    monkeypatch.setattr(command, "run", lambda chosen, console, **_: seen.append(chosen))
     file = tmp_path / "c.toml"
     file.write_text('modality = "thermal"\nseed = 1\n[train]\nepochs = 1\n[threat]\neps = "1/255"\n')
     base = ["calibrate", "--config", str(file)]
