@@ -20,6 +20,7 @@ class Side:
     boxes: dict[str, list[Box]] = field(default_factory=dict)
     """The part of each file that is the frame, for sets whose frames are cut out of pictures."""
     count: int = 0
+    most: int = field(default_factory=lambda: limits.LISTED_FILES.value)
 
     def add(self, label: str, files: Sequence[str], boxes: Iterable[Box] = ()) -> None:
         """Append files of a class, which may be none.
@@ -31,7 +32,7 @@ class Side:
         if boxes:
             self.boxes.setdefault(label, []).extend(boxes)
         self.count += len(files)
-        if self.count > limits.LISTED_FILES.value:
+        if self.count > self.most:
             limits.LISTED_FILES.check(self.count, "the data set", InputError)
 
 

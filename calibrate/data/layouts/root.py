@@ -175,8 +175,9 @@ class Root:
         path = self.path / folder
         try:
             with os.scandir(path) as entries:
+                most = limits.LISTED_FILES.value
                 for count, entry in enumerate(entries, 1):
-                    if count > limits.LISTED_FILES.value:
+                    if count > most:
                         limits.LISTED_FILES.check(count, f"`{path}`", InputError)
                     if not entry.name.startswith("."):
                         yield entry.name, entry.is_dir()
