@@ -83,7 +83,9 @@ EVENT_CHUNK_BYTES = Limit("EVENT_CHUNK_BYTES", 64 * MIB, "bytes")
 EVENT_RATIO = Limit("EVENT_RATIO", 200, "times the size of its file")
 POINTS = Limit("POINTS", 2**24, "points")
 POINT_HEADER_BYTES = Limit("POINT_HEADER_BYTES", 2**16, "bytes")
-LISTED_FILES = Limit("LISTED_FILES", 2**20, "files")  # of a data set, as folders or csv
+TRIANGLES = Limit("TRIANGLES", 2**23, "triangles")  # of a mesh
+LISTED_FILES = Limit("LISTED_FILES", 2**22, "files")  # of a data set; Places365 has 1.8 million, ImageNet 1.3
+LISTING_BYTES = Limit("LISTING_BYTES", 128 * MIB, "bytes")  # of one list of a public data set; Places365's has 61 MB
 STUDY_CELLS = Limit("STUDY_CELLS", 10_000, "cells")
 LABELS = Limit("LABELS", 2**16, "lines")  # of a file of labels or prompts
 

@@ -147,6 +147,8 @@ FIELDS: Mapping[str, Shape] = {
         "calibration": COUNT,
         "train_sha256": DIGEST,
         "held_out_sha256": DIGEST,
+        "layout?": TEXT,
+        "copies?": COUNT,
     },
     "config?": PLAIN,
     "seed?": COUNT,

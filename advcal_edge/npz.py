@@ -19,6 +19,9 @@ from advcal_edge.npy_header import read_header
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 SMALL = 64 * limits.MIB  # bytes unpacked, below which any ratio is harmless: constant arrays compress very well
+DIRECTORY_BYTES = limits.MIB  # of the list of arrays at the end, which `zipfile` turns into ten times that in memory
+END, END_BYTES, LOCATOR, LOCATOR_BYTES = b"PK\5\6", 22, b"PK\6\7", 20
+LONGEST_COMMENT = 2**16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +70,7 @@ def open_npz(file: BinaryIO, where: str, limit: Limit, kind: type[AdvcalError], 
         kind: not an archive, too large, compressed more than `SAMPLES_RATIO` times, or damaged; begins with `where`.
     """
     try:
+        _check_directory(file)
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             limit.check(sum(member.file_size for member in members), f"{where}, unpacked,", kind)
@@ -81,3 +85,20 @@ def open_npz(file: BinaryIO, where: str, limit: Limit, kind: type[AdvcalError], 
         raise
     except Exception as error:  # zip, zlib and numpy may raise almost anything
         raise kind(f"{where} is no readable archive of arrays: {first_line(error)}", hint=hint) from error
+
+
+def _check_directory(file: BinaryIO) -> None:
+    """Refuse an archive that lists too many arrays, before the list is read.
+
+    Raises:
+        ValueError: the list is too long, or its length is hidden in an extension for archives beyond 4 GiB.
+    """
+    size = file.seek(0, 2)
+    file.seek(max(0, size - LOCATOR_BYTES - END_BYTES - LONGEST_COMMENT))
+    tail = file.read()
+    at = tail.rfind(END)
+    length = int.from_bytes(tail[at + 12 : at + 16], "little")
+    hidden = size < 2**32 and tail[max(0, at - LOCATOR_BYTES) : at].startswith(LOCATOR)
+    if at >= 0 and (hidden or length > DIRECTORY_BYTES):
+        raise ValueError(f"its list of arrays takes {length:,} bytes; expected at most {DIRECTORY_BYTES:,}")
+    file.seek(0)

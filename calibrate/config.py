@@ -30,12 +30,16 @@ class DataConfig:
 
     path: str | None = None
     """Folder of class folders, or a manifest.csv; default: the samples that come with the encoder."""
+    layout: str | None = None
+    """Name of the public data set in the folder, as it was published, see `data/layouts`."""
+    fold: int | None = None
+    """Which published fold or split of the data set is held out; default: the last fold, the first split."""
     skip_bad: bool = False
     """Skip unreadable files and count them, instead of refusing the data set."""
     pairs: str | None = None
     """Modality of the files in the csv's column `pair`, which show the same moments; for retrieval."""
     held_out: float = 0.25
-    """Share of a folder's samples that is held out from training."""
+    """Share of a folder's samples that is held out from training, unless the layout has a published split."""
     memory: float = 2.0
     """GiB of preprocessed training inputs that are kept in memory; more are read again in every epoch."""
     workers: int = 2
@@ -53,6 +57,10 @@ class DataConfig:
             raise ConfigError(
                 "`data.tuning` chooses among built-in samples; `--data` brings others", hint="leave it out"
             )
+        if self.layout is not None and self.path is None:
+            raise ConfigError("`--layout` says how `--data` is arranged, which is missing", hint="give `--data DIR`")
+        if self.fold is not None and self.layout is None:
+            raise ConfigError("`data.fold` needs a public data set in folds", hint="like `--layout esc50`")
         if self.pairs is not None and self.path is None:
             raise ConfigError("`--pairs` has nothing to pair without `--data`", hint="leave out `--pairs`")
         if self.pairs is not None and self.pairs not in MODALITIES:
@@ -283,6 +291,8 @@ class CalibrateConfig:
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
             raise unknown("modality", self.modality, MODALITIES)
+        if self.data.layout is not None:
+            self._check_layout(self.data.layout)
         if not Path(self.out).name:
             raise ConfigError(f"`--out {self.out}` names no folder", hint="like `--out bundles/thermal`")
         if not 0 <= self.seed < 2**63:
@@ -296,6 +306,26 @@ class CalibrateConfig:
             raise ConfigError(
                 f"`train.batch` is {self.train.batch}; expected at most `train.samples`, {self.train.samples}",
                 hint=f"`--set train.batch={self.train.samples}`",
+            )
+
+    def _check_layout(self, name: str) -> None:
+        """Refuse a layout of another sensor, a fold or a partner that it does not have."""
+        from advcal_edge.calibrate.data.layouts import find_layout  # loads decoders, which few configurations need
+
+        layout, data = find_layout(name), self.data
+        if layout.modality != self.modality:
+            raise ConfigError(
+                f"`--layout {name}` holds frames of `{layout.modality}`; `--modality` is `{self.modality}`",
+                hint=f"`--modality {layout.modality}`, or the layout of another set",
+            )
+        if data.fold is not None and not 1 <= data.fold <= layout.folds:
+            expected = f"expected 1 to {layout.folds}" if layout.folds else f"{layout.title} is not published in folds"
+            raise ConfigError(f"`data.fold` is {data.fold}; {expected}", hint="leave out `data.fold`")
+        if data.pairs is not None and data.pairs != layout.pairs:
+            partner = f"`{layout.pairs}`" if layout.pairs else "no other sensor"
+            raise ConfigError(
+                f"`--pairs {data.pairs}` asks for what `--layout {name}` does not have; expected {partner}",
+                hint=f"`--pairs {layout.pairs}`" if layout.pairs else "leave out `--pairs`",
             )
 
 

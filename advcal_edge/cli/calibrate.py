@@ -59,9 +59,17 @@ def calibrate(
         Path | None,
         typer.Option("--data", help="Folder with one folder per class, or a csv with the columns path and label."),
     ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--layout",
+            help="Public data set in that folder, as published: `imagenet`, `places365`, `llvip`, `esc50`,"
+            " `urbansound8k`, `modelnet40`, `shapenet`, `msrvtt`, `ucf101`, `ncaltech101`, `nimagenet`.",
+        ),
+    ] = None,
     pairs: Annotated[
         str | None,
-        typer.Option("--pairs", help="Sensor of the files in the csv column `pair`, for retrieval."),
+        typer.Option("--pairs", help="Sensor of the files in the csv column `pair`, or beside LLVIP; for retrieval."),
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip unreadable files and count them.")] = False,
     adapter: Annotated[
@@ -116,7 +124,7 @@ def calibrate(
         "out": out,
         "seed": seed,
         "device": device,
-        "data": {"path": data, "pairs": pairs, "skip_bad": skip_bad or None},
+        "data": {"path": data, "layout": layout, "pairs": pairs, "skip_bad": skip_bad or None},
         "adapter": {"kind": adapter},
         "objective": {"attacked": objective},
         "threat": {"norm": norm, "eps": eps},
@@ -174,9 +182,12 @@ def run(
             " encoder, like a rounding or a threshold, stops its gradient: training saw random noise alone, and the"
             " figures of PGD and APGD show no robustness"
         )
-    skipped = result.bundle.section("data")["skipped"]
+    section = result.bundle.section("data")
+    skipped, copies = section["skipped"], section.get("copies", 0)
     if skipped:
         console.say(f"skipped {skipped} unreadable {'file' if skipped == 1 else 'files'}")
+    if copies:
+        console.say(f"left out {copies} training {'frame' if copies == 1 else 'frames'} equal to one held out")
     remember(result.bundle, console)
     console.say(f"wrote `{result.bundle.path}` in {result.seconds['total']:.0f} s")
     console.next(command("export", result.bundle.path))
@@ -234,6 +245,7 @@ def _headline(chosen: CalibrateConfig) -> str:
     if eps is None and norm == "l2":
         ball = f"l2 eps as large as linf {format_eps(chosen.usual_eps)}"
     source = f"data `{chosen.data.path}`" if chosen.data.path else "the encoder's own samples"
+    source += f" as `{chosen.data.layout}`" if chosen.data.layout else ""
     return (
         f"calibrate  {chosen.encoder} {chosen.modality} on {source}  {chosen.preset}: adapter {chosen.adapter.kind},"
         f" {chosen.objective.attacked}, {chosen.craft.kind}  {ball}"

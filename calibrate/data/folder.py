@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from advcal_edge import limits
+from advcal_edge.calibrate.data.classes import check_classes
+from advcal_edge.calibrate.data.layouts import suited
+from advcal_edge.calibrate.data.readable import frame_digests, unreadable
 from advcal_edge.calibrate.data.samples import FrameFiles, Samples
-from advcal_edge.calibrate.data.split import frame_sha256
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.sensors import read_frame
+from advcal_edge.runtime.sensors import Frame, read_frame
 from advcal_edge.spec import Modality
 from advcal_edge.storage import read_bytes
-
-LISTED = 10  # unreadable files listed in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +58,26 @@ def load_folder(
             or, unless `skip_bad`, files that are not frames of this modality.
     """
     entries = _from_manifest(path, pairs) if path.suffix.lower() == ".csv" else _from_folders(path, pairs)
-    names = _check_classes(entries, known, path)
+    names = _classes(entries, known, path, modality)
+
+    def read(entry: Entry) -> Frame:
+        frame = read_frame(entry.path, modality)
+        if pairs is not None and entry.pair is not None:
+            read_frame(entry.pair, pairs)
+        return frame
+
+    every = [entry for label in names for entry in entries[label]]
     good: list[Entry] = []
     digests: list[str] = []
     bad: list[InputError] = []
-    for entry in (entry for label in names for entry in entries[label]):
-        try:
-            digest = frame_sha256(read_frame(entry.path, modality))
-            if pairs is not None and entry.pair is not None:
-                read_frame(entry.pair, pairs)
-        except InputError as error:
-            bad.append(error)
-            continue
-        good.append(entry)
-        digests.append(digest)
+    for entry, found in zip(every, frame_digests(every, read), strict=True):
+        if isinstance(found, InputError):
+            bad.append(found)
+        else:
+            good.append(entry)
+            digests.append(found)
     if bad and not skip_bad:
-        shown = "".join(f"\n  {error.message}" for error in bad[:LISTED])
-        rest = f"\n  and {len(bad) - LISTED} more" if len(bad) > LISTED else ""
-        raise InputError(
-            f"{len(bad)} of {len(bad) + len(good)} files of `{path}` cannot be used:{shown}{rest}",
-            hint=f"leave them out with `--skip-bad`, or mend them; the first: {bad[0].hint}",
-        )
+        raise unreadable(bad, len(every), path)
     labels = np.array([names.index(entry.label) for entry in good], dtype=np.int64)
     emptied = [name for index, name in enumerate(names) if index not in labels]
     if emptied:
@@ -91,6 +90,19 @@ def load_folder(
     partner = None if pairs is None else pairs.name
     samples = Samples(frames, labels, names, str(path), "NOASSERTION", partners, partner)
     return Loaded(samples, tuple(digests), len(bad))
+
+
+def _classes(
+    entries: dict[str, list[Entry]], known: Sequence[str] | None, path: Path, modality: Modality
+) -> tuple[str, ...]:
+    """`check_classes`; if the folder is a public data set as it was published, the hint says how to read it."""
+    try:
+        return check_classes({label: len(files) for label, files in entries.items()}, known, path)
+    except InputError as error:
+        layout = suited(path, modality.name)
+        if layout is None:
+            raise
+        raise InputError(error.message, hint=f"this looks like {layout.title}: `--layout {layout.name}`") from error
 
 
 def _from_folders(path: Path, pairs: Modality | None) -> dict[str, list[Entry]]:
@@ -163,27 +175,3 @@ def _within(path: Path, name: str, where: str) -> Path:
             hint=f"paths are relative to `{root}`; copy the file to a place below it",
         )
     return target
-
-
-def _check_classes(entries: dict[str, list[Entry]], known: Sequence[str] | None, path: Path) -> tuple[str, ...]:
-    """The classes present, in the order of `known`, or sorted if there are no centers."""
-    known = sorted(entries) if known is None else known
-    strange = [label for label in entries if label not in known]
-    if strange:
-        raise InputError(
-            f"`{path}` has the class `{strange[0][:60]}`, for which the encoder has no center;"
-            f" expected: {', '.join(f'`{label}`' for label in known)}",
-            hint="rename or remove the folder",
-        )
-    empty = [label for label, files in entries.items() if not files]
-    if empty:
-        raise InputError(
-            f"the class `{empty[0]}` of `{path}` is empty; expected at least two frames",
-            hint="put frames into its folder, or remove it",
-        )
-    if len(entries) < 2:
-        raise InputError(
-            f"`{path}` holds {len(entries)} class; expected at least two, with one folder a class",
-            hint="what is told apart takes two classes: DIR/LABEL/FILE, or the column label of a csv file",
-        )
-    return tuple(label for label in known if label in entries)

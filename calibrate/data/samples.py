@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,14 @@ from numpy.typing import NDArray
 from advcal_edge.errors import InputError
 from advcal_edge.runtime.sensors import Frame, read_frame
 from advcal_edge.spec import Modality
+
+
+class Pickable(Sequence[Frame], ABC):
+    """Frames that a selection leaves where they are."""
+
+    @abstractmethod
+    def pick(self, index: NDArray[np.integer[Any]]) -> Pickable:
+        """The frames at `index`, in that order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,8 @@ class Samples:
 
 def pick(frames: Sequence[Frame], index: NDArray[np.integer[Any]]) -> Sequence[Frame]:
     """The frames at `index`; those on disk stay there."""
+    if isinstance(frames, Pickable):
+        return frames.pick(index)
     if isinstance(frames, FrameFiles):
         return FrameFiles(tuple(frames.paths[int(i)] for i in index), frames.modality)
     return tuple(frames[int(i)] for i in index)

@@ -16,6 +16,7 @@ from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.calibrate.data.builtin import builtin_samples
 from advcal_edge.calibrate.data.folder import load_folder
 from advcal_edge.calibrate.data.inputs import Inputs, Streamed, make_inputs
+from advcal_edge.calibrate.data.layouts.draw import load_layout
 from advcal_edge.calibrate.data.samples import Samples
 from advcal_edge.calibrate.data.split import arrays_sha256, split, stratified_order
 from advcal_edge.encoders.base import Encoder, open_encoder
@@ -75,9 +76,16 @@ def load_dataset(config: CalibrateConfig, encoder: Encoder, known: tuple[str, ..
         InputError: the data set cannot be used.
     """
     skipped, modality = 0, encoder.modality
+    published: dict[str, Any] = {}
     if config.data.path is not None:
         other = open_encoder(config.encoder, config.data.pairs, weights_of(config)) if config.data.pairs else None
         pairs = None if other is None else other.modality
+    if config.data.layout is not None:
+        sizes = {"train": config.train.samples, "held_out": HELD_OUT}
+        found = load_layout(config.data, modality, known, pairs, **sizes, seed=config.seed)
+        train, held_out, skipped = found.train, found.held_out, found.skipped
+        published = {"layout": config.data.layout, "copies": found.copies}
+    elif config.data.path is not None:
         loaded = load_folder(Path(config.data.path), modality, known, pairs, skip_bad=config.data.skip_bad)
         train, held_out = split(loaded.samples, config.data.held_out, 0, digests=loaded.digests)
         skipped = loaded.skipped
@@ -94,6 +102,7 @@ def load_dataset(config: CalibrateConfig, encoder: Encoder, known: tuple[str, ..
         "license": train.license,
         "skipped": skipped,
         "partner": held_out.partner,
+        **published,
     }
     train = drawn(train, config.train.samples, config.seed)
     held_out = drawn(held_out, HELD_OUT, 0)  # the same order for every training seed

@@ -20,16 +20,28 @@ def split(samples: Samples, held_out: float, seed: int, *, digests: Sequence[str
     Raises:
         InputError: a class has fewer than two different frames.
     """
+    chosen = split_mask(samples.labels, samples.names, samples.source, held_out, seed, digests=digests)
+    return samples.take(np.flatnonzero(~chosen)), samples.take(np.flatnonzero(chosen))
+
+
+def split_mask(
+    labels: NDArray[np.int64], names: Sequence[str], source: str, held_out: float, seed: int, *, digests: Sequence[str]
+) -> NDArray[np.bool_]:
+    """Which samples (n,) of `labels` (n,) are held out; those of equal digest stay together.
+
+    Raises:
+        InputError: a class has fewer than two different digests.
+    """
     groups: dict[str, list[int]] = {}
     for index, digest in enumerate(digests):
         groups.setdefault(digest, []).append(index)
     rng = np.random.default_rng([seed, 0])
     aside: list[int] = []
-    for label, name in enumerate(samples.names):
-        own = [rows for rows in groups.values() if samples.labels[rows[0]] == label]
+    for label, name in enumerate(names):
+        own = [rows for rows in groups.values() if labels[rows[0]] == label]
         if len(own) < 2:
             raise InputError(
-                f"the class `{name}` of `{samples.source}` has {len(own)} different frame; expected at least two,"
+                f"the class `{name}` of `{source}` has {len(own)} different frame; expected at least two,"
                 " one to train on and one to hold out"
             )
         wanted, taken = held_out * sum(map(len, own)), 0
@@ -38,9 +50,9 @@ def split(samples: Samples, held_out: float, seed: int, *, digests: Sequence[str
                 break
             aside += own[place]
             taken += len(own[place])
-    chosen = np.zeros(len(samples), dtype=np.bool_)
+    chosen = np.zeros(len(labels), dtype=np.bool_)
     chosen[aside] = True
-    return samples.take(np.flatnonzero(~chosen)), samples.take(np.flatnonzero(chosen))
+    return chosen
 
 
 def stratified_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ Farthest points are sampled first and normalised after, as UniBind and Point-Bin
 sample is the origin and its farthest point is on the sphere. Bounds [-1, 1], in radii of the cloud; eps 4/255 of that
 width is 0.031 radii per coordinate: 1.6 cm on a chair of 1 m. Clouds beyond `POOL` points, or twice the sample, are
 first thinned at random, with a fixed seed. Points with NaN or infinite coordinates are missing returns and dropped; too
-few points are repeated in turn.
+few points are repeated in turn. Of a mesh, `SURFACE` points of its surface are the cloud.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 from advcal_edge import limits
 from advcal_edge.errors import InputError
 from advcal_edge.runtime.sensors.files.image_file import decode_file
+from advcal_edge.runtime.sensors.files.obj import is_obj, read_obj
+from advcal_edge.runtime.sensors.files.off import KEYWORD, read_off
 from advcal_edge.runtime.sensors.files.pcd import read_pcd
 from advcal_edge.runtime.sensors.files.ply import read_ply
+from advcal_edge.runtime.sensors.files.point_text import is_point_text, read_point_text
 from advcal_edge.runtime.sensors.files.sensor_file import NPY, read_magic
 from advcal_edge.runtime.sensors.files.text_table import ANEW
 from advcal_edge.runtime.sensors.frame import Array, Frame, describe
@@ -29,7 +32,9 @@ from advcal_edge.spec import Modality
 
 EXPECTED = "points (p, 3 to 16): x, y, z, then what else the sensor gives"
 
-GIVE = "give the cloud as (p, 3) numbers, one point a row: a numpy array, or a ply, pcd or npy file"
+FORMATS = "ply, pcd, npy or text, or of a mesh, off or obj"
+
+GIVE = f"give the cloud as (p, 3) numbers, one point a row: a numpy array, or a file ({FORMATS})"
 
 FEWEST = 16
 """Fewer points do not define a shape."""
@@ -40,6 +45,9 @@ SMALLEST_RADIUS = 1e-9
 
 POOL = 16384
 """Larger clouds are thinned before sampling."""
+
+SURFACE = 10_000
+"""Points on a mesh, or as many as the encoder takes if those are more; ModelNet's resampled form has this many."""
 
 
 def check_cloud(frame: object, where: str) -> Array:
@@ -103,7 +111,13 @@ class _Point:
             return read_ply(path)
         if magic.startswith((b"# .PCD", b"VERSION")):
             return read_pcd(path)
-        raise InputError(f"`{path}` is none of the formats ply, pcd or npy; expected a point cloud", hint=ANEW)
+        if magic.startswith(KEYWORD):
+            return read_off(path).sample(max(SURFACE, modality.input.shape[0]))
+        if is_obj(path, magic):
+            return read_obj(path).sample(max(SURFACE, modality.input.shape[0]))
+        if is_point_text(magic):
+            return read_point_text(path)
+        raise InputError(f"`{path}` is none of the formats {FORMATS}; expected a point cloud", hint=ANEW)
 
     def check(self, frame: object, where: str, modality: Modality) -> Frame:
         return check_cloud(frame, where)

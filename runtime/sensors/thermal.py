@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from advcal_edge.errors import InputError
 from advcal_edge.runtime.sensors.files.image_file import decode_file
+from advcal_edge.runtime.sensors.files.opencv import cv2
 from advcal_edge.runtime.sensors.frame import Array, Frame, check_extent, describe, fit
 from advcal_edge.spec import Modality
 
@@ -24,6 +25,9 @@ PERCENTILES = (0.5, 99.5)
 
 MINIMUM_SPAN = 5.0
 """Kelvin. An uncooled sensor's noise of 50 mK then stays at one percent of the range, even for a uniform scene."""
+
+TINT = 8
+"""Levels between the planes of a grey picture, in all but a thousandth of its pixels; a palette has a hundred."""
 
 PLAUSIBLE = (-273.15, 10_000.0)
 """Kelvin or degrees Celsius: values outside are not temperatures in either unit."""
@@ -79,12 +83,16 @@ def agc_window(kelvin: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _is_grey(frame: Array) -> bool:
-    """Does an array of three channels hold the same plane three times, as many recorders write it?"""
-    return (
-        frame.shape[2] == 3
-        and np.array_equal(frame[:, :, 0], frame[:, :, 1])
-        and np.array_equal(frame[:, :, 0], frame[:, :, 2])
-    )
+    """Does an array of three channels hold the same plane three times, as many recorders write it?
+
+    At eight bits the planes may differ by what the compression of a film or a JPEG leaves between them.
+    """
+    if frame.shape[2] != 3:
+        return False
+    first, *others = (np.ascontiguousarray(frame[:, :, channel]) for channel in range(3))
+    if frame.dtype != np.uint8:
+        return all(np.array_equal(first, other) for other in others)
+    return all(np.count_nonzero(cv2.absdiff(first, other) > TINT) <= first.size // 1000 for other in others)
 
 
 class _Thermal:

@@ -118,6 +118,18 @@ def read_data(path: str, modality: str, pairs: str) -> None:
     load_folder(Path(path), MODALITIES[modality], None, paired, skip_bad=False)
 
 
+def read_layout(name: str, path: str) -> None:
+    """The files of a public data set, by its lists."""
+    from advcal_edge.calibrate.data.layouts import find_layout
+
+    listing = find_layout(name).read(Path(path))
+    names = [
+        file for side in (listing.train, listing.held_out) if side for files in side.files.values() for file in files
+    ]
+    if any(file.startswith("/") or ".." in file.split("/") for file in names):
+        raise RuntimeError(f"a name leads out of the set: {names}")
+
+
 def read_report(path: str, engine: str) -> None:
     """Whether a report in a bundle lets an engine run."""
     find_verified(Bundle.open(Path(path)), engine)
@@ -149,6 +161,7 @@ CALLS: Mapping[str, Callable[..., None]] = {
     "settings": settings,
     "labels": read_labels,
     "data": read_data,
+    "layout": read_layout,
     "report": read_report,
     "render": render_report,
     "metadata": lambda path: read_metadata(Path(path)) and None,

@@ -18,12 +18,14 @@ LABELS = ("car", "cat", "cup", "person")
 
 def make_corpus(folder: Path) -> None:
     """Write all seeds; the same bytes each time but for the seconds that a report states."""
+    from fuzz.layout_lists import write_lists
     from fuzz.sensor_files import write_sensor_files
 
     make_bundle(folder / BUNDLE)
     make_run(folder)
     make_checkpoints(folder)
     make_texts(folder)
+    write_lists(folder / "layouts")
     write_sensor_files(folder / "sensors")
 
 

@@ -19,8 +19,9 @@ BY_MODALITY = {
     "range": ("depth.png", "metres.npy"),
     "audio": ("audio_chirp.wav", "float.wav", "sound.flac"),
     "imu": ("imu_shake.csv", "bare.csv", "motion.npy"),
-    "event": ("event.npy", "group.h5", "table.h5"),
-    "point": ("point.pcd", "point.ply", "ascii.ply", "ascii.pcd", "packed.pcd", "cloud.npy"),
+    "event": ("event.npy", "group.h5", "table.h5", "table.npz", "columns.npz", "atis.bin"),
+    "point": ("point.pcd", "point.ply", "ascii.ply", "ascii.pcd", "packed.pcd", "cloud.npy", "mesh.off", "mesh.obj",
+              "commas.txt", "blanks.txt"),
 }  # fmt: skip
 
 
@@ -87,6 +88,9 @@ def _events(folder: Path, rng: np.random.Generator) -> None:
         rng.integers(0, 15, count),
         rng.integers(0, 2, count),
     )
+    np.savez_compressed(folder / "table.npz", event_data=table)
+    np.savez(folder / "columns.npz", x_pos=table["x"], y_pos=table["y"], timestamp=table["t"], polarity=table["p"])
+    (folder / "atis.bin").write_bytes(rng.integers(0, 180, (count, 5), np.uint8).tobytes())
     with h5py.File(folder / "table.h5", "w") as file:
         file.create_dataset("events", data=table, compression="gzip")
     with h5py.File(folder / "group.h5", "w") as file:
@@ -99,6 +103,17 @@ def _points(folder: Path, rng: np.random.Generator) -> None:
     cloud = rng.standard_normal((80, 3)).astype(np.float32)
     lines = "\n".join(" ".join(f"{value:.5f}" for value in row) for row in cloud)
     np.save(folder / "cloud.npy", cloud)
+    (folder / "blanks.txt").write_text(f"{lines}\n")
+    (folder / "commas.txt").write_text(f"{lines}\n".replace(" ", ","))
+    faces = [" ".join(map(str, rng.permutation(80)[: 3 + index % 2])) for index in range(40)]
+    (folder / "mesh.off").write_text(
+        f"OFF80 40 0\n{lines}\n" + "".join(f"{len(face.split())} {face}\n" for face in faces)
+    )
+    (folder / "mesh.obj").write_text(
+        "# small\nmtllib none.mtl\n"
+        + "".join(f"v {line}\n" for line in lines.split("\n"))
+        + "".join("f " + " ".join(f"{int(word) + 1}/1/1" for word in face.split()) + "\n" for face in faces)
+    )
     (folder / "ascii.ply").write_text(
         "ply\nformat ascii 1.0\ncomment small\nelement vertex 80\nproperty float x\nproperty float y\n"
         f"property float z\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n{lines}\n3 0 1 2\n"

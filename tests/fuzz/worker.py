@@ -33,6 +33,7 @@ LIMITS: Mapping[str, int] = {
     "samples an axis": 2**18,
     "events": 2**20,
     "points": 2**20,
+    "triangles": 2**20,
     "frames": 2**10,
     "files": 2**10,
     "lines": 2**12,

@@ -305,7 +305,7 @@ PCD = (
         (PCD.format(kind="ascii", count=1, last="z").replace("SIZE 4", "SIZE 3"), "no readable .pcd"),
         ("VERSION 0.7\nDATA ascii\n", "no FIELDS"),
         ("VERSION 0.7\n", "no line DATA"),
-        ("OFF\n8 6 12\n", "none of the formats ply, pcd or npy"),
+        ("solid\nfacet normal 0 0 1\n", "none of the formats ply, pcd, npy or text"),
     ],
 )
 def test_hostile_and_broken_files_are_refused(content: str, found: str, tmp_path: Path) -> None:

@@ -183,6 +183,18 @@ def test_a_grey_recording_saved_in_three_channels_is_thermal(tmp_path: Path) -> 
     assert preprocess(thermal(8), [read_frame(path, thermal(8))]).shape == (1, 1, 8, 8)
 
 
+def test_a_tint_of_compression_is_no_palette() -> None:
+    grey = np.random.default_rng(0).integers(20, 230, (60, 60, 1), np.uint8)
+    tinted = np.concatenate([grey, grey + 3, grey - 8], axis=2)
+    assert np.array_equal(preprocess(thermal(8), [tinted]), preprocess(thermal(8), [grey]))
+    tinted[0, :3, 1] += 20  # less than a thousandth
+    preprocess(thermal(8), [tinted])
+    tinted[0, :9, 1] += 20
+    for frame in (tinted, tinted.astype(np.uint16)):
+        with refused("expected one channel"):
+            preprocess(thermal(8), [frame])
+
+
 @FILES
 @given(suffix=st.sampled_from([".png", ".jpg", ".bmp", ".webp", ".tiff", ".npy"]), keep=st.floats(0, 0.95))
 def test_truncated_files_are_refused(suffix: str, keep: float, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_names_that_no_file_can_have_are_refused(name: str, modality: Modality, 
 
 @pytest.mark.parametrize("modality", SENSORS, ids=lambda modality: modality.preprocess)
 def test_a_file_with_a_name_that_is_no_text_is_read(modality: Modality, tmp_path: Path) -> None:
-    path = tmp_path / "\udcff.bin"
+    path = tmp_path / "\udcff.raw"
     path.write_bytes(bytes(400))
     with refused("formats|neither|none of"):
         read_frame(path, modality)

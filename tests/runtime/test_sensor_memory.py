@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
+import zipfile
 import zlib
 from collections.abc import Callable
 from functools import cache
@@ -189,6 +190,52 @@ def ply_of_a_long_list(path: Path) -> None:
     path.write_bytes(f"{header}property float x\nend_header\n".encode() + struct.pack("<I", 2**32 - 1) + bytes(64))
 
 
+def off_of_many(path: Path) -> None:
+    path.write_text("OFF16000000 8000000 0\n1 2 3\n")
+
+
+def off_of_a_long_face(path: Path) -> None:
+    path.write_bytes(b"OFF\n1 1 0\n0 0 0\n999999999 0 0 0\n")
+
+
+def off_of_one_line(path: Path) -> None:
+    path.write_bytes(b"OFF\n1 1 0\n0 0 0\n" + b"1 " * (10 * MIB))
+
+
+def obj_of_one_line(path: Path) -> None:
+    path.write_bytes(b"v 0 0 0\nf " + b"1 " * (10 * MIB))
+
+
+def obj_of_vertices(path: Path) -> None:
+    path.write_bytes(b"v 0 0 0\n" * (MIB // 2))
+
+
+def text_of_one_line(path: Path) -> None:
+    path.write_bytes(b"1," * (10 * MIB))
+
+
+def text_of_commas(path: Path) -> None:
+    path.write_bytes(b"1,2,3\n" + b",,\n" * MIB)
+
+
+def npz_of_zeros(path: Path) -> None:
+    np.savez_compressed(path.with_suffix(".npz"), event_data=np.zeros((MIB, 4)))
+    path.with_suffix(".npz").rename(path)
+
+
+def npz_that_claims(path: Path) -> None:
+    header = npy(b"{'descr': '<f8', 'fortran_order': False, 'shape': (9000000, 4), }\n")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("event_data.npy", header + bytes(640))
+
+
+def npz_of_many_arrays(path: Path) -> None:
+    entry = struct.pack("<4sHHHHHHIIIHHHHHII", b"PK\1\2", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
+    entries = entry * 300_000
+    end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, len(entries), 4, 0)
+    path.write_bytes(b"PK\3\4" + entries + end)
+
+
 def csv_of_one_number(path: Path) -> None:
     path.write_bytes(b"ax,ay,az,gx,gy,gz\n" + b"9" * (20 * MIB))
 
@@ -233,12 +280,22 @@ def flac_of_many_samples(path: Path) -> None:
         ("event", hdf5_of_nothing_stored),
         ("event", hdf5_of_strings),
         ("event", events_far_apart),
+        ("event", npz_of_zeros),
+        ("event", npz_that_claims),
+        ("event", npz_of_many_arrays),
         ("point", pcd_that_unpacks),
         ("point", pcd_that_unpacks_to_gigabytes),
         ("point", pcd_of_one_line),
         ("point", pcd_of_empty_lines),
         ("point", ply_of_many),
         ("point", ply_of_a_long_list),
+        ("point", off_of_many),
+        ("point", off_of_a_long_face),
+        ("point", off_of_one_line),
+        ("point", obj_of_one_line),
+        ("point", obj_of_vertices),
+        ("point", text_of_one_line),
+        ("point", text_of_commas),
         ("imu", csv_of_one_number),
         ("imu", csv_of_empty_lines),
         ("imu", csv_of_commas),

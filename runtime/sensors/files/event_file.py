@@ -1,4 +1,4 @@
-"""Events from .npy and HDF5 files.
+"""Events from .npy, .npz and HDF5 files, and from the .bin files of N-Caltech101.
 
 HDF5 files hold datasets `t`, `x`, `y`, `p` in a group `events` (as DSEC) or at the root, or one table `events` or
 `CD/events` (as Prophesee) with these fields. Unpacked sizes are checked before reading: HDF5 itself unpacks a chunk to
@@ -16,6 +16,8 @@ import numpy as np
 
 from advcal_edge import limits
 from advcal_edge.errors import DependencyError, InputError
+from advcal_edge.runtime.sensors.files.atis import SUFFIX, read_atis
+from advcal_edge.runtime.sensors.files.event_npz import ZIP, read_event_npz
 from advcal_edge.runtime.sensors.files.image_file import decode_file
 from advcal_edge.runtime.sensors.files.sensor_file import AGAIN, HDF5, NPY, open_sensor_file, quoted, read_magic
 from advcal_edge.runtime.sensors.frame import Array
@@ -46,8 +48,15 @@ def read_event_file(path: Path) -> Array:
     magic = read_magic(path)
     if magic.startswith(NPY):
         return decode_file(path)
+    if magic.startswith(ZIP):
+        return read_event_npz(path)
     if not magic.startswith(HDF5):
-        raise InputError(f"`{path}` is neither npy nor HDF5; expected a recording of events", hint=_as_npy(path))
+        if path.suffix.lower() == SUFFIX:
+            return read_atis(path)
+        raise InputError(
+            f"`{path}` is none of the formats npy, npz, HDF5 or {SUFFIX}; expected a recording of events",
+            hint=_as_npy(path),
+        )
     try:
         import h5py
     except ImportError as error:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from fuzz.archives import spoil_npy
+from fuzz.archives import spoil_npy, spoil_zip
 from fuzz.case import Action, Scene, Target
 from fuzz.mutation import spoil, spoil_lines
 from fuzz.poisons import CONTROLS, NUMBERS
@@ -75,10 +75,14 @@ SPOILERS: dict[str, Callable[[bytes, Random], bytes]] = {
     ".csv": spoil_table,
     ".pcd": spoil_table,
     ".ply": spoil_table,
+    ".off": spoil_table,
+    ".obj": spoil_table,
+    ".txt": spoil_table,
+    ".npz": spoil_zip,
 }
 
-CASES = {"image": 200, "video": 60, "thermal": 80, "depth": 60, "range": 40, "audio": 100, "imu": 100, "event": 100,
-         "point": 160}  # fmt: skip
+CASES = {"image": 200, "video": 60, "thermal": 80, "depth": 60, "range": 40, "audio": 100, "imu": 100, "event": 160,
+         "point": 240}  # fmt: skip
 
 TARGETS = tuple(
     Target(
