@@ -13,7 +13,7 @@ from advcal_edge.registry import unknown
 from advcal_edge.spec import MODALITIES, TensorSpec
 from advcal_edge.threat import Norm, ThreatModel
 
-AdapterKind = Literal["identity", "stem-filter", "lora", "lora-xs", "norms", "prompt", "head"]
+AdapterKind = Literal["identity", "stem-filter", "lora", "lora-xs", "norms", "full", "prompt", "head"]
 """Kinds that `adapter.kind` may join with `+`, see `adapters/`, in the order in which they are applied."""
 
 ObjectiveKind = Literal["ce", "l2", "infonce", "soft", "consistency", "partner"]
@@ -72,7 +72,7 @@ class AdapterConfig:
     """What is trained in the encoder."""
 
     kind: str = "stem-filter+lora-xs+norms"
-    """identity, stem-filter, lora, lora-xs, norms, prompt, head, or several joined by `+`."""
+    """identity, stem-filter, lora, lora-xs, norms, full, prompt, head, or several joined by `+`."""
     filter: float = 8.0
     """Noise that `stem-filter` is made for, in multiples of eps."""
     rank: int = 2

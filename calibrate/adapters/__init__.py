@@ -1,6 +1,6 @@
 """Trainable parts around or inside a frozen encoder; importing this package registers them all."""
 
-from advcal_edge.calibrate.adapters import head, lora, norms, prompt, stem_filter
+from advcal_edge.calibrate.adapters import head, lora, offsets, prompt, stem_filter
 from advcal_edge.calibrate.adapters.base import (
     ADAPTERS,
     AdaptedModule,

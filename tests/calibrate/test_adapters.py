@@ -35,6 +35,8 @@ KINDS = (
     "head+lora+norms",
     "stem-filter",
     "lora-xs+norms",
+    "full",
+    "stem-filter+full",
     "stem-filter+lora+lora-xs+norms+head",
 )
 X = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Offsets on the scales and shifts of the normalisation layers."""
+"""Offsets on weights: on the scales and shifts of the normalisation layers, or on every weight there is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NORMS = (
 
 
 class Offset(Part):
-    """W + D with D zero at the start, for vectors, for which a low rank saves nothing."""
+    """W + D with D zero at the start."""
 
     def __init__(self, shape: torch.Size) -> None:
         super().__init__()
@@ -49,6 +49,25 @@ def attach_norms(model: AdaptedModule, config: AdapterConfig, context: Context) 
             parametrize_weight(module, name, Offset(getattr(module, name).shape))
     if stem is not None and config.stem and stem.bias is not None:
         parametrize_weight(stem, "bias", Offset(stem.bias.shape))
+
+
+@adapter("full", merges=True)
+def attach_offsets(model: AdaptedModule, config: AdapterConfig, context: Context) -> None:
+    """Train every weight of the trunk: full fine-tuning, the ceiling that other parts are compared with."""
+    every = [(module, name) for module in model.trunk.modules() for name in _own(module)]
+    if not every:
+        raise nothing_found(model, "full", "weights")
+    for module, name in every:
+        parametrize_weight(module, name, Offset(getattr(module, name).shape))
+
+
+def _own(module: nn.Module) -> list[str]:
+    """Names of the weights of a module itself, as they are outside of parametrizations."""
+    if isinstance(module, (parametrize.ParametrizationList, Part)):
+        return []
+    changed = [*module.parametrizations] if parametrize.is_parametrized(module) else []
+    plain = [name for name, value in module.named_parameters(recurse=False) if value.is_floating_point()]
+    return [*changed, *plain]
 
 
 def _vectors(module: nn.Module) -> list[str]:
