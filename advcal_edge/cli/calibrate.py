@@ -76,7 +76,8 @@ def calibrate(
         str | None,
         typer.Option(
             "--adapter",
-            help="Parts joined by `+`: `stem-filter`, `lora-xs`, `norms`, `lora`, `full`, `prompt`, `head`; or `identity`.",
+            help="Parts joined by `+`: `stem-filter`, `lora-xs`, `norms`, `lora`, `full`, `prompt`, `head`;"
+            " or `identity`.",
         ),
     ] = None,
     objective: Annotated[
