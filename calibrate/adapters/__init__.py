@@ -26,7 +26,7 @@ __all__ = [
     "head",
     "lora",
     "merge",
-    "norms",
+    "offsets",
     "prompt",
     "stem_filter",
     "trainable",
