@@ -65,7 +65,8 @@ def _own(module: nn.Module) -> list[str]:
     """Names of the weights of a module itself, as they are outside of parametrizations."""
     if isinstance(module, (parametrize.ParametrizationList, Part)):
         return []
-    changed = [*module.parametrizations] if parametrize.is_parametrized(module) else []
+    lists = getattr(module, "parametrizations", None)
+    changed = list(lists) if isinstance(lists, nn.ModuleDict) else []
     plain = [name for name, value in module.named_parameters(recurse=False) if value.is_floating_point()]
     return [*changed, *plain]
 
