@@ -13,6 +13,7 @@ from advcal_edge.attacks import APGD, PGD, Attack, AttackedModel, AttackOutcome,
 from advcal_edge.calibrate.config import EvaluateConfig
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.centers import Centers
+from advcal_edge.columns import Column
 from advcal_edge.probe import Probe
 from advcal_edge.progress import Progress
 from advcal_edge.retrieval import TOP, Rank, Recall, gallery, label_rank, recall, share
@@ -30,7 +31,7 @@ class Row:
     """
 
     name: str
-    ranks: Mapping[str, Rank]
+    ranks: Mapping[Column, Rank]
     classes: int
     recall: Mapping[str, Recall]
     """`clean` and `attacked`; empty if the samples have no partners."""
@@ -40,16 +41,16 @@ class Row:
         """Number of samples in every column."""
         return len(self.ranks["clean"])
 
-    def right(self, column: str, top: int = 1) -> Mask:
+    def right(self, column: Column, top: int = 1) -> Mask:
         """Where (n,) the label is among the best `top`."""
         right: Mask = self.ranks[column] < top
         return right
 
-    def accuracy(self, column: str, top: int = 1) -> float:
+    def accuracy(self, column: Column, top: int = 1) -> float:
         """Share of samples whose label is among the best `top`."""
         return float(self.right(column, top).mean())
 
-    def interval(self, column: str, top: int = 1) -> Interval:
+    def interval(self, column: Column, top: int = 1) -> Interval:
         """95 % Wilson interval of that share."""
         return wilson(int(self.right(column, top).sum()), self.n)
 
@@ -83,7 +84,7 @@ class ResultTable:
     before: Row
     after: Row
     threat: ThreatModel
-    budgets: Mapping[str, str]
+    budgets: Mapping[Column, str]
 
     def to_json(self) -> dict[str, Any]:
         """Plain types; shares are fractions."""
@@ -94,6 +95,15 @@ class ResultTable:
             "before": self.before.to_json(),
             "after": self.after.to_json(),
         }
+
+
+def attacks_of(config: EvaluateConfig) -> Mapping[Column, Attack]:
+    """The attacks that see the whole defence, each with the column of its results."""
+    return {
+        "pgd": PGD(steps=config.steps, select="strongest"),  # replayed on another module, and ranked
+        "apgd": APGD(steps=config.steps),
+        "square": Square(queries=config.queries),
+    }
 
 
 def measure(
@@ -111,17 +121,14 @@ def measure(
 
     `static` replays PGD's inputs for the frozen module on the calibrated one; all other attacks see the whole defence.
     """
-    attacks: dict[str, Attack] = {
-        "pgd": PGD(steps=config.steps, select="strongest"),  # replayed on another module, and ranked
-        "apgd": APGD(steps=config.steps),
-        "square": Square(queries=config.queries),
-    }
+    attacks = attacks_of(config)
     crafted = _attack("before pgd", attacks["pgd"], before.attacked(centers), probe, threat, seed, progress)
     rows = []
     for name, runner in (("before", before), ("after", after)):
         clean = _ranks(runner, centers, probe.x, probe.y)
         standing = clean == 0
-        ranks = {"clean": clean, "static": np.maximum(clean, _ranks(runner, centers, crafted.x_adv, probe.y))}
+        static = np.maximum(clean, _ranks(runner, centers, crafted.x_adv, probe.y))
+        ranks: dict[Column, Rank] = {"clean": clean, "static": static}
         for column, attack in attacks.items():
             if name == "before" and column == "pgd":
                 ranks[column] = ranks["static"]  # here the static examples are the adaptive ones
@@ -135,7 +142,8 @@ def measure(
         ranks["worst"] = np.maximum.reduce(list(ranks.values()))
         recall = measure_recall(name, runner, probe, threat, attacks["pgd"], seed, progress)
         rows.append(Row(name, ranks, len(centers.labels), recall))
-    budgets = {"static": f"{attacks['pgd']} on the frozen encoder"} | {k: str(a) for k, a in attacks.items()}
+    budgets: dict[Column, str] = {"static": f"{attacks['pgd']} on the frozen encoder"}
+    budgets.update((column, str(attack)) for column, attack in attacks.items())
     return ResultTable(rows[0], rows[1], threat, budgets)
 
 

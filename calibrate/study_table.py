@@ -13,13 +13,13 @@ from typing import Any
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.study import REPEATED, Cell, Study
+from advcal_edge.columns import COLUMNS, RECALL
 from advcal_edge.errors import ConfigError
 from advcal_edge.provenance import environment
 from advcal_edge.report.table import percent
 from advcal_edge.stats import wilson
 from advcal_edge.storage import write_atomic
 
-COLUMNS = ("clean", "static", "pgd", "apgd", "square", "worst")
 FROZEN = "frozen"
 BEFORE_TRAINING = ("preset", "adapter.", "objective.", "craft.", "train.")
 """Keys of a grid that do not change the frozen encoder; its rows leave them out."""
@@ -120,11 +120,11 @@ def summarise(done: Sequence[tuple[Cell, Bundle]]) -> list[Line]:
 def _line(values: Mapping[str, str], bundles: Sequence[Bundle], row: str) -> Line:
     metrics = [bundle.section("metrics")[row] for bundle in bundles]
     n = bundles[0].section("metrics")["n"]
-    figures = {name: Figure.of([each[name]["accuracy"] for each in metrics], n) for name in COLUMNS}
+    figures: dict[str, Figure] = {name: Figure.of([each[name]["accuracy"] for each in metrics], n) for name in COLUMNS}
     if "recall" in metrics[0]:
-        for state in ("clean", "attacked"):
+        for state, column in RECALL.items():
             found = [each["recall"][state]["forward"]["recall@10"]["accuracy"] for each in metrics]
-            figures[f"recall@10 {state}"] = Figure.of(found, n)
+            figures[column] = Figure.of(found, n)
     adapters = [bundle.section("adapter") for bundle in bundles]
     shares = [
         0.0 if row == "before" else fmean(adapter[name] for adapter in adapters)
