@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from small_encoder import REGISTRY, write_folder
+from tiny_study import write_study
 
 from advcal_edge import registry
 from advcal_edge.calibrate.config import CalibrateConfig
@@ -19,6 +20,13 @@ ConfigMaker = Callable[..., CalibrateConfig]
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "ENCODERS", {**registry.ENCODERS, **REGISTRY})
+
+
+@pytest.fixture
+def study_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study of the small encoder, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return write_study(tmp_path)
 
 
 @pytest.fixture
