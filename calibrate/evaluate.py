@@ -21,6 +21,8 @@ from advcal_edge.stats import Interval, wilson
 from advcal_edge.threat import ThreatModel
 
 Mask = NDArray[np.bool_]
+Passes = tuple[int, int]
+"""Number of forward passes alone, and of those with the gradient of the input."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +99,7 @@ class ResultTable:
         }
 
 
-def attacks_of(config: EvaluateConfig) -> Mapping[Column, Attack]:
+def attacks_of(config: EvaluateConfig) -> Mapping[Column, PGD | APGD | Square]:
     """The attacks that see the whole defence, each with the column of its results."""
     return {
         "pgd": PGD(steps=config.steps, select="strongest"),  # replayed on another module, and ranked
@@ -145,6 +147,25 @@ def measure(
     budgets: dict[Column, str] = {"static": f"{attacks['pgd']} on the frozen encoder"}
     budgets.update((column, str(attack)) for column, attack in attacks.items())
     return ResultTable(rows[0], rows[1], threat, budgets)
+
+
+def most_passes(config: EvaluateConfig, *, paired: bool) -> tuple[Passes, Passes]:
+    """Passes of one sample in `measure` at most, through the frozen encoder and through the calibrated one.
+
+    Samples that are wrong from the start or fooled early need fewer.
+    """
+    judged = {column: _more(attack.most_passes, 1) for column, attack in attacks_of(config).items()}  # by `run_attack`
+    ranked = {column: _more(passes, 1) for column, passes in judged.items()}
+    both = [(2, 0), *([_more(judged["pgd"], 2)] if paired else [])]  # clean and static ranks; retrieval
+    return _total([*both, judged["pgd"], ranked["apgd"], ranked["square"]]), _total([*both, *ranked.values()])
+
+
+def _more(passes: Passes, forward: int) -> Passes:
+    return passes[0] + forward, passes[1]
+
+
+def _total(passes: list[Passes]) -> Passes:
+    return sum(forward for forward, _ in passes), sum(both for _, both in passes)
 
 
 def measure_recall(

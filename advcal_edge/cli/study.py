@@ -21,15 +21,21 @@ def study(
         typer.Option("--shard", help="Calibrate part i of n of the cells, like `1/2`; default: `torchrun`'s own."),
     ] = None,
     tables: Annotated[bool, typer.Option("--tables", help="Write the tables of what is finished, and end.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Show how many operations and hours are left, and end.")
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """Calibrate every cell of a grid of settings, and write tables; what is finished is not done again.
 
     Exits with 0 if every cell of this part is finished, 1 if some failed.
     """
-    from advcal_edge.calibrate.study import Cell, Study, run_cells
+    from advcal_edge.calibrate.study import Cell, Study, run_cells, unfinished
+    from advcal_edge.calibrate.study_estimate import estimate as estimate_cells
     from advcal_edge.calibrate.study_table import write_tables
 
+    if tables and estimate:
+        raise ConfigError("`--tables` and `--estimate` both end at once; expected one of them")
     console = Console(json_output=json_output)
     chosen = Study.read(file)
     part = _part(shard)
@@ -37,6 +43,16 @@ def study(
     failures = []
     if not tables:
         console.say(f"study  {len(chosen.cells)} cells, of which this process calibrates {len(cells)}")
+        left = unfinished(cells)
+        found = estimate_cells(left, chosen.speed)
+        if estimate:
+            console.result(f"{found.draw()}\n" if left else "")
+        console.say(str(found) if left else "no cell is left to calibrate")
+        for line in found.unknowns:
+            console.say(line)
+        if estimate:
+            console.document(found.to_json())
+            return
 
         def starts(place: int, cell: Cell) -> None:
             console.say(f"cell {place + 1} of {len(cells)}: {cell}")
