@@ -18,9 +18,6 @@ from advcal_edge.config import Layer
 from advcal_edge.errors import AdvcalError, ConfigError
 from advcal_edge.progress import Progress, silent
 
-REPEATED = "seed"
-"""The key whose values repeat a calibration; tables have means and spreads over it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Cell:

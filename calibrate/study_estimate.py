@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from advcal_edge.calibrate.study import Cell
-from advcal_edge.calibrate.study_file import CASE
 from advcal_edge.errors import AdvcalError, DependencyError
+from advcal_edge.report.study import CASE
 from advcal_edge.report.table import clipped, percent, table
 
 TERA = 1e12

@@ -41,12 +41,9 @@ from advcal_edge import documents, limits
 from advcal_edge.config import Layer, parse_settings
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import choose, unknown
+from advcal_edge.report.study import CASE, DEFAULT
 
 KEYS = ("out", "results", "speed", "settings", "case", "grid", "skip")
-CASE = "case"
-"""Key of a case's name beside the keys of the grid, in skips, tables and the names of cells."""
-DEFAULT = "default"
-"""Value in a grid that leaves its key to the case, the settings and the preset."""
 SPEED = 40.0
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+=-]{0,63}", re.ASCII)
 """Names of cases, which become parts of folders: no dots, so no hidden folder, no way up and no ending of our own."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tiny_study import HEAD
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.study import Study
@@ -40,8 +44,74 @@ def test_every_cell_becomes_a_bundle_and_a_row(study_file: Path, tmp_path: Path,
     assert (fast["seeds"], fast["n"]) == (2, 12)
     assert fast["trainable_fraction"] > 0 == lines[0]["trainable_fraction"]
     table = (tmp_path / "tables/mine.md").read_text().splitlines()
-    assert table[0].startswith("| threat.eps | preset | clean | static | pgd | apgd | square | worst | trained %")
+    assert table[0].startswith("| threat.eps | preset | clean | static PGD | adaptive PGD |")
     assert len(table) == 2 + len(lines)
+    check_page(tmp_path / "tables/mine.html", lines)
+    capsys.readouterr()
+    before = (tmp_path / "tables/mine.html").read_bytes()
+    (tmp_path / "tables/mine.html").unlink()
+    assert main(["study", "tables/mine.json", "--render"]) == 0
+    assert capsys.readouterr().out.split() == ["tables/mine.md", "tables/mine.html"]
+    assert (tmp_path / "tables/mine.html").read_bytes() == before
+
+
+ON = {"encoder": "small", "modality": "thermal", "data": "data", "norm": "linf"}
+
+
+def check_page(path: Path, lines: list[dict[str, Any]]) -> None:
+    """The page of six cells: every figure, plots of both radii, what ran, and nothing that runs."""
+    page = path.read_text(encoding="utf-8")
+    assert "<script" not in page
+    for line in lines:
+        low, high = line["figures"]["worst"]["interval"]
+        assert f"{100 * low:.1f} to {100 * high:.1f}" in page
+        assert {name: line["about"][name] for name in ("encoder", "modality", "data", "norm")} == ON
+    assert [line["about"]["eps"] for line in lines] == ["5.1/255"] * 3 + ["4/255"] * 3
+    assert "6 of 6" in page
+    assert "PGD(steps=2, step=None" in page
+    assert 'id="radius"' in page
+    assert page.count('role="img"') == 3  # dots, curves and the trade-off of one group
+    assert version("torch") in page
+
+
+def test_without_jinja_the_page_alone_is_missing(
+    study_file: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["study", str(study_file), "--shard", "1/6"]) == 0
+    Path("tables/mine.html").unlink()
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    capsys.readouterr()
+    assert main(["study", str(study_file), "--tables"]) == 0
+    out, err = capsys.readouterr()
+    assert out.split() == ["tables/mine.md", "tables/mine.csv", "tables/mine.json"]
+    assert "the page was not rendered: " in err
+    assert "pip install 'advcal-edge[report]'" in err
+    assert main(["study", "tables/mine.json", "--render"]) == 2
+    assert main(["study", str(study_file), "--render"]) == 2
+    assert "cannot be read as JSON" in capsys.readouterr().err
+
+
+CASES = """
+[[case]]
+name = "tight"
+threat.eps = "1/255"
+[[case]]
+name = "wide"
+threat.eps = "8/255"
+"""
+
+
+def test_tables_have_a_column_of_cases(study_file: Path, tmp_path: Path) -> None:
+    study_file.write_text(HEAD + CASES)
+    assert main(["study", str(study_file)]) == 0
+    assert sorted(path.parent.name for path in Path("cells").glob("*/manifest.json")) == ["tight", "wide"]
+    with Path("tables/mine.csv").open() as file:
+        assert [row["case"] for row in csv.DictReader(file)] == ["tight", "wide"]
+    assert Path("tables/mine.md").read_text().startswith("| case | preset | clean |")
+    lines = json.loads(Path("tables/mine.json").read_text())["lines"]
+    assert [(line["values"].get("case"), line["about"]["eps"]) for line in lines] == [
+        *(("tight", "1/255"), ("tight", "1/255"), ("wide", "8/255"), ("wide", "8/255"))
+    ]
 
 
 def test_what_is_finished_is_not_done_again(study_file: Path, tmp_path: Path, capsys: Capture) -> None:
