@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from small_encoder import REGISTRY, write_folder
 from tiny_study import write_study
 
@@ -23,7 +24,16 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def study_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def one_thread() -> Iterator[None]:
+    """Small products take longer with more, above all where other programs use the same cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def study_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Path:
     """A study of the small encoder, in the working folder."""
     monkeypatch.chdir(tmp_path)
     return write_study(tmp_path)
