@@ -7,6 +7,7 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -75,9 +76,14 @@ def _overlay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
             below[key] = value
 
 
+@lru_cache(maxsize=64)  # a study builds the same few dataclasses for every cell
+def _hints(kind: type) -> Mapping[str, Any]:
+    return get_type_hints(kind)
+
+
 def _typed(kind: type, values: Mapping[str, Any], origin: str, prefix: str) -> dict[str, Any]:
     """Convert the values to the types that the fields of `kind` declare."""
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     known = [field.name for field in fields(kind)]
     typed: dict[str, Any] = {}
     for key, value in values.items():
@@ -177,7 +183,7 @@ _EXPECTED: Mapping[Any, str] = {
 
 def _build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
     """Build the dataclass, section by section, so that each checks itself."""
-    hints = get_type_hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]
     arguments = dict(values)
     for field in fields(kind):  # type: ignore[arg-type]
         if is_dataclass(hints[field.name]):

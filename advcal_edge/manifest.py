@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from advcal_edge.columns import COLUMNS
 from advcal_edge.errors import BundleError
 from advcal_edge.registry import unknown
 from advcal_edge.spec import MODALITIES, Modality
@@ -98,7 +99,6 @@ SHARE: Mapping[str, Shape] = {
     "exact?": Items(FRACTION, 2),
 }
 """A share of samples with its intervals."""
-COLUMNS = ("clean", "static", "pgd", "apgd", "square", "worst")
 ROW: Shape = {**{f"{name}?": {**SHARE, "top5?": SHARE} for name in COLUMNS}, "recall?": Each(Each(Each(SHARE)))}
 
 FIELDS: Mapping[str, Shape] = {

@@ -18,6 +18,14 @@ ENCODERS: Mapping[str, str] = {
 }
 """Factories of encoders: (modality, weights) -> Encoder."""
 
+BLANKS: Mapping[str, str] = {
+    "bindlite": "advcal_edge.encoders.bindlite.encoder:blank",
+    "imagebind": "advcal_edge.encoders.imagebind.encoder:blank",
+    "languagebind": "advcal_edge.encoders.languagebind.encoder:blank",
+    "unibind": "advcal_edge.encoders.unibind.encoder:blank",
+}
+"""Those whose size is known without their weights: (modality, weights) -> Blank."""
+
 TEXT_TOWERS: Mapping[str, str] = {
     "imagebind": "advcal_edge.encoders.imagebind:load_text",
     "languagebind": "advcal_edge.encoders.languagebind:load_text",

@@ -15,6 +15,7 @@ from advcal_edge.calibrate.config import EvaluateConfig
 from advcal_edge.calibrate.processes import ALONE, Processes
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.centers import Centers
+from advcal_edge.columns import Column
 from advcal_edge.probe import Probe
 from advcal_edge.progress import Progress
 from advcal_edge.retrieval import TOP, Rank, Recall, gallery, label_rank, recall, share
@@ -22,6 +23,8 @@ from advcal_edge.stats import Interval, wilson
 from advcal_edge.threat import ThreatModel
 
 Mask = NDArray[np.bool_]
+Passes = tuple[int, int]
+"""Number of forward passes alone, and of those with the gradient of the input."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +35,7 @@ class Row:
     """
 
     name: str
-    ranks: Mapping[str, Rank]
+    ranks: Mapping[Column, Rank]
     classes: int
     recall: Mapping[str, Recall]
     """`clean` and `attacked`; empty if the samples have no partners."""
@@ -42,16 +45,16 @@ class Row:
         """Number of samples in every column."""
         return len(self.ranks["clean"])
 
-    def right(self, column: str, top: int = 1) -> Mask:
+    def right(self, column: Column, top: int = 1) -> Mask:
         """Where (n,) the label is among the best `top`."""
         right: Mask = self.ranks[column] < top
         return right
 
-    def accuracy(self, column: str, top: int = 1) -> float:
+    def accuracy(self, column: Column, top: int = 1) -> float:
         """Share of samples whose label is among the best `top`."""
         return float(self.right(column, top).mean())
 
-    def interval(self, column: str, top: int = 1) -> Interval:
+    def interval(self, column: Column, top: int = 1) -> Interval:
         """95 % Wilson interval of that share."""
         return wilson(int(self.right(column, top).sum()), self.n)
 
@@ -85,7 +88,7 @@ class ResultTable:
     before: Row
     after: Row
     threat: ThreatModel
-    budgets: Mapping[str, str]
+    budgets: Mapping[Column, str]
 
     def to_json(self) -> dict[str, Any]:
         """Plain types; shares are fractions."""
@@ -96,6 +99,15 @@ class ResultTable:
             "before": self.before.to_json(),
             "after": self.after.to_json(),
         }
+
+
+def attacks_of(config: EvaluateConfig) -> Mapping[Column, PGD | APGD | Square]:
+    """The attacks that see the whole defence, each with the column of its results."""
+    return {
+        "pgd": PGD(steps=config.steps, select="strongest"),  # replayed on another module, and ranked
+        "apgd": APGD(steps=config.steps),
+        "square": Square(queries=config.queries),
+    }
 
 
 def measure(
@@ -114,18 +126,15 @@ def measure(
 
     `static` replays PGD's inputs for the frozen module on the calibrated one; all other attacks see the whole defence.
     """
-    attacks: dict[str, Attack] = {
-        "pgd": PGD(steps=config.steps, select="strongest"),  # replayed on another module, and ranked
-        "apgd": APGD(steps=config.steps),
-        "square": Square(queries=config.queries),
-    }
+    attacks = attacks_of(config)
     attacker = Attacker(threat, seed, processes, progress)
     crafted = attacker("before pgd", attacks["pgd"], before.attacked(centers), probe)
     rows = []
     for name, runner in (("before", before), ("after", after)):
         clean = _ranks(runner, centers, probe.x, probe.y)
         standing = clean == 0
-        ranks = {"clean": clean, "static": np.maximum(clean, _ranks(runner, centers, crafted, probe.y))}
+        static = np.maximum(clean, _ranks(runner, centers, crafted, probe.y))
+        ranks: dict[Column, Rank] = {"clean": clean, "static": static}
         for column, attack in attacks.items():
             if name == "before" and column == "pgd":
                 ranks[column] = ranks["static"]  # here the static examples are the adaptive ones
@@ -139,8 +148,28 @@ def measure(
         ranks["worst"] = np.maximum.reduce(list(ranks.values()))
         recall = measure_recall(name, runner, probe, attacks["pgd"], attacker)
         rows.append(Row(name, ranks, len(centers.labels), recall))
-    budgets = {"static": f"{attacks['pgd']} on the frozen encoder"} | {k: str(a) for k, a in attacks.items()}
+    budgets: dict[Column, str] = {"static": f"{attacks['pgd']} on the frozen encoder"}
+    budgets.update((column, str(attack)) for column, attack in attacks.items())
     return ResultTable(rows[0], rows[1], threat, budgets)
+
+
+def most_passes(config: EvaluateConfig, *, paired: bool) -> tuple[Passes, Passes]:
+    """Passes of one sample in `measure` at most, through the frozen encoder and through the calibrated one.
+
+    Samples that are wrong from the start or fooled early need fewer.
+    """
+    judged = {column: _more(attack.most_passes, 1) for column, attack in attacks_of(config).items()}  # by `run_attack`
+    ranked = {column: _more(passes, 1) for column, passes in judged.items()}
+    both = [(2, 0), *([_more(judged["pgd"], 2)] if paired else [])]  # clean and static ranks; retrieval
+    return _total([*both, judged["pgd"], ranked["apgd"], ranked["square"]]), _total([*both, *ranked.values()])
+
+
+def _more(passes: Passes, forward: int) -> Passes:
+    return passes[0] + forward, passes[1]
+
+
+def _total(passes: list[Passes]) -> Passes:
+    return sum(forward for forward, _ in passes), sum(both for _, both in passes)
 
 
 def measure_recall(

@@ -1,45 +1,22 @@
-"""Many calibrations from one file: a grid of settings, every cell a bundle.
+"""Many calibrations from one file: every combination of its cases and its grid of settings is a bundle.
 
-out = "bundles/study"           # a bundle per cell; relative to the working folder
-results = "studies/mine"        # tables: mine.md, mine.csv, mine.json
-
-[settings.evaluate]             # of every cell
-samples = 500
-
-[grid]                          # every combination is a cell
-modality = ["image", "thermal"]
-preset = ["paper", "fast"]
-"threat.eps" = ["2/255", "4/255"]
-seed = [0, 1, 2]
-
-[[skip]]                        # except these
-preset = "paper"
-seed = [1, 2]
+`study_file.py` has an example of the file.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from advcal_edge import documents, limits
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.calibrate.presets import configure
-from advcal_edge.config import Layer, parse_settings
+from advcal_edge.calibrate.study_file import StudyFile, folder_name
+from advcal_edge.config import Layer
 from advcal_edge.errors import AdvcalError, ConfigError
 from advcal_edge.progress import Progress, silent
-from advcal_edge.registry import unknown
-
-KEYS = ("out", "results", "settings", "grid", "skip")
-REPEATED = "seed"
-"""The key whose values repeat a calibration; tables have means and spreads over it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +46,8 @@ class Cell:
         bundle = Bundle.open(self.path)
         open_ended = {"threat": None, "device": None}  # the bundle has the radius in full; any device may calibrate
         settings = {**json.loads(json.dumps(asdict(self.config))), **open_ended}
-        if {**bundle.section("config"), **open_ended} != settings:
+        same = {**bundle.section("config"), **open_ended} == settings
+        if not same or bundle.threat != self.config.threat_model(bundle.modality.input):
             raise ConfigError(
                 f"`{self.path}` was calibrated with other settings than the cell {self}",
                 hint="give the study another `out`, or remove that bundle",
@@ -79,9 +57,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """The cells of a file, and where its tables go."""
+    """The cells of a file, where its tables go, and the speed of the device that its estimate assumes, in TFLOP/s."""
 
     results: Path
+    speed: float
     cells: tuple[Cell, ...]
 
     @classmethod
@@ -89,36 +68,20 @@ class Study:
         """Read a file and check the settings of every cell.
 
         Raises:
-            ConfigError: it cannot be read, has unknown keys, an empty grid, cells without end or of the same name, or
-                settings that are wrong in some cell; the message names the cell.
+            ConfigError: as for `StudyFile.read`, or no cells, cells of the same name, or settings that are wrong in
+                some cell; the message names the cell.
         """
-        document = documents.read_toml(path, ConfigError)
-        for key in document:
-            if key not in KEYS:
-                raise unknown("key of a study", key, KEYS)
-        grid = _grid(path, document.get("grid"))
-        settings, skipped = document.get("settings", {}), document.get("skip", [])
-        if not isinstance(settings, dict) or not isinstance(skipped, list):
-            raise ConfigError(f"`{path}`: expected a table `settings` and tables `[[skip]]`")
-        for rule in skipped:
-            strange = sorted(set(rule) - set(grid)) if isinstance(rule, dict) else ["skip"]
-            if strange:
-                raise ConfigError(f"`{path}`: `skip` names `{strange[0]}`, which is no key of its `grid`")
-        out, results = (str(document.get(key, "")) for key in ("out", "results"))
-        if not (out and results):
-            raise ConfigError(f"`{path}` has no `{'results' if out else 'out'}`; expected a path")
+        file = StudyFile.read(path)
         cells: dict[str, Cell] = {}
-        for values in _combinations(grid, skipped):
-            name = "-".join(re.sub(r"[^A-Za-z0-9.=+]+", "_", value) for value in values.values())
-            config = _configured(path, settings, values, str(Path(out) / name))
+        for values, layers in file.combinations():
+            name = folder_name(values)
+            cell = _configured(path, values, [*layers, Layer("study", {"out": str(file.out / name)})])
             if name in cells:
-                raise ConfigError(
-                    f"`{path}`: the cells {cells[name]} and {Cell(values, config)} share the name `{name}`"
-                )
-            cells[name] = Cell(values, config)
+                raise ConfigError(f"`{path}`: the cells {cells[name]} and {cell} share the name `{name}`")
+            cells[name] = cell
         if not cells:
             raise ConfigError(f"`{path}`: every cell is skipped")
-        return cls(Path(results), tuple(cells.values()))
+        return cls(file.results, file.speed, tuple(cells.values()))
 
     def share(self, index: int, count: int) -> tuple[Cell, ...]:
         """Every `count`-th cell from `index` on, which starts at 0: the part of one of several processes."""
@@ -158,40 +121,22 @@ def run_cells(
     return failures
 
 
-def _grid(path: Path, found: object) -> dict[str, list[str]]:
-    """Values of each key, as text."""
-    if not isinstance(found, dict) or not found:
-        raise ConfigError(
-            f"`{path}` has no table `grid`; expected keys with lists of values", hint="like `seed = [0, 1]`"
-        )
-    grid: dict[str, list[str]] = {}
-    for key, values in found.items():
-        if not isinstance(values, list) or not values or any(isinstance(value, (dict, list)) for value in values):
-            raise ConfigError(f"`{path}`: `grid.{key}` is {str(values)[:60]}; expected a list of values")
-        grid[key] = [_text(value) for value in values]
-    limits.STUDY_CELLS.check(math.prod(map(len, grid.values())), f"the grid of `{path}`", ConfigError)
-    return grid
+def unfinished(cells: tuple[Cell, ...]) -> list[Cell]:
+    """Those that `run_cells` would calibrate; what is in the place of others is left to it to report."""
+    left = []
+    for cell in cells:
+        try:
+            done = cell.bundle() is not None
+        except AdvcalError:
+            continue
+        if not done:
+            left.append(cell)
+    return left
 
 
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _combinations(grid: Mapping[str, list[str]], skipped: list[dict[str, Any]]) -> Iterator[dict[str, str]]:
-    rules = [
-        {key: [_text(item) for item in (value if isinstance(value, list) else [value])] for key, value in rule.items()}
-        for rule in skipped
-    ]
-    for combination in itertools.product(*grid.values()):
-        values = dict(zip(grid, combination, strict=True))
-        if not any(all(values[key] in among for key, among in rule.items()) for rule in rules):
-            yield values
-
-
-def _configured(path: Path, settings: Mapping[str, Any], values: Mapping[str, str], out: str) -> CalibrateConfig:
-    own = parse_settings([f"{key}={value}" for key, value in values.items()])
+def _configured(path: Path, values: Mapping[str, str], layers: list[Layer]) -> Cell:
     try:
-        return configure([Layer(f"`{path}`", settings), Layer("grid", own.values), Layer("study", {"out": out})])
+        return Cell(values, configure(layers))
     except ConfigError as error:
         cell = " ".join(f"{key}={value}" for key, value in values.items())
         raise ConfigError(f"`{path}`, cell {cell}: {error.message}", hint=error.hint) from error

@@ -1,4 +1,4 @@
-"""The tables of a study: means over its seeds with their spread, as Markdown and JSON, and every cell as CSV."""
+"""The tables of a study: means over its seeds as JSON, from which Markdown and page are rendered, and cells as CSV."""
 
 from __future__ import annotations
 
@@ -11,71 +11,31 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from advcal_edge import limits
 from advcal_edge.bundle import Bundle
-from advcal_edge.calibrate.study import REPEATED, Cell, Study
-from advcal_edge.errors import ConfigError
-from advcal_edge.provenance import environment
-from advcal_edge.report.table import percent
-from advcal_edge.stats import wilson
+from advcal_edge.calibrate.study import Cell, Study
+from advcal_edge.columns import COLUMNS, RECALL
+from advcal_edge.documents import read_object
+from advcal_edge.errors import BundleError, ConfigError, DependencyError
+from advcal_edge.report.study import FROZEN, METHOD, REPEATED, Figure, Line, Results, markdown
+from advcal_edge.report.study_page import render_study
 from advcal_edge.storage import write_atomic
+from advcal_edge.threat import format_eps
 
-COLUMNS = ("clean", "static", "pgd", "apgd", "square", "worst")
-FROZEN = "frozen"
-BEFORE_TRAINING = ("preset", "adapter.", "objective.", "craft.", "train.")
-"""Keys of a grid that do not change the frozen encoder; its rows leave them out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """The mean of a share over seeds, the lowest and the highest, and the 95 % Wilson interval of the mean's count."""
-
-    mean: float
-    low: float
-    high: float
-    interval: tuple[float, float]
-
-    @classmethod
-    def of(cls, shares: Sequence[float], n: int) -> Figure:
-        """From the share of each seed, all of the same `n` samples."""
-        mean = fmean(shares)
-        interval = wilson(round(mean * n), n)
-        return cls(mean, min(shares), max(shares), (interval.low, interval.high))
-
-    def __str__(self) -> str:
-        if self.low == self.high:
-            return percent(self.mean)
-        return f"{percent(self.mean)} ({percent(self.low)} to {percent(self.high)})"
-
-    def to_json(self) -> dict[str, Any]:
-        """Fractions."""
-        return {"mean": self.mean, "low": self.low, "high": self.high, "interval": list(self.interval)}
+BUILT_IN = "built-in samples"
+Done = tuple[Cell, Bundle]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One row: what was calibrated, with how many seeds and samples, and its figures by column."""
+class Written:
+    """Files that were written, and what the page lacks if it was not."""
 
-    values: Mapping[str, str]
-    seeds: int
-    n: int
-    figures: Mapping[str, Figure]
-    trained: float
-    estimated: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain types; shares are fractions."""
-        return {
-            "values": dict(self.values),
-            "seeds": self.seeds,
-            "n": self.n,
-            "figures": {name: figure.to_json() for name, figure in self.figures.items()},
-            "trainable_fraction": self.trained,
-            "estimated_fraction": self.estimated,
-        }
+    paths: tuple[Path, ...]
+    lacking: DependencyError | None = None
 
 
-def write_tables(study: Study) -> tuple[Path, ...]:
-    """Write the tables of the cells that are finished; their paths.
+def write_tables(study: Study) -> Written:
+    """Write the tables of the cells that are finished, and the page unless a package that it needs is missing.
 
     Raises:
         ConfigError: no cell is finished, or a bundle is of other settings.
@@ -84,69 +44,100 @@ def write_tables(study: Study) -> tuple[Path, ...]:
     done = [(cell, bundle) for cell in study.cells if (bundle := cell.bundle()) is not None]
     if not done:
         raise ConfigError("no cell of this study is finished; expected at least one", hint="leave out `--tables`")
-    lines = summarise(done)
-    document = {
-        "cells": len(study.cells),
-        "finished": len(done),
-        "environment": environment(),
-        "lines": [line.to_json() for line in lines],
-    }
-    written = {
-        study.results.with_suffix(".md"): markdown(lines),
-        study.results.with_suffix(".csv"): as_csv(done),
-        study.results.with_suffix(".json"): json.dumps(document, indent=1) + "\n",
-    }
-    for path, text in written.items():
-        write_atomic(path, text.encode())
-    return tuple(written)
+    results = summarise(study, done)
+    tables, document = study.results.with_suffix(".csv"), study.results.with_suffix(".json")
+    write_atomic(tables, as_csv(done).encode())
+    write_atomic(document, results.to_bytes())
+    rendered = write_renderings(results, study.results)
+    return Written((rendered.paths[0], tables, document, *rendered.paths[1:]), rendered.lacking)
 
 
-def summarise(done: Sequence[tuple[Cell, Bundle]]) -> list[Line]:
+def render_tables(path: Path) -> Written:
+    """Write Markdown and page of the JSON document at `path` again, beside it.
+
+    Raises:
+        BundleError: it cannot be read, or is none that a study wrote.
+    """
+    document = read_object(path, limits.REPORT_BYTES, BundleError, hint="give the JSON that a study wrote")
+    return write_renderings(Results.from_json(document, path.stem), path)
+
+
+def write_renderings(results: Results, path: Path) -> Written:
+    """Write `path` with the suffixes `.md` and `.html`; both say what the document says.
+
+    Raises:
+        BundleError: a file cannot be written.
+    """
+    table, page = path.with_suffix(".md"), path.with_suffix(".html")
+    write_atomic(table, markdown(results.lines).encode())
+    try:
+        text = render_study(results)
+    except DependencyError as error:
+        return Written((table,), error)
+    write_atomic(page, text.encode())
+    return Written((table, page))
+
+
+def summarise(study: Study, done: Sequence[Done]) -> Results:
     """A line for each cell without its seed, after one for the frozen encoder that it started from."""
-    groups: dict[tuple[tuple[str, str], ...], list[Bundle]] = {}
-    frozen: dict[tuple[tuple[str, str], ...], dict[str, Bundle]] = {}
+    groups: dict[tuple[tuple[str, str], ...], list[Done]] = {}
+    frozen: dict[tuple[tuple[str, str], ...], dict[str, Done]] = {}
     for cell, bundle in done:
         values = {key: value for key, value in cell.values.items() if key != REPEATED}
-        groups.setdefault(tuple(values.items()), []).append(bundle)
-        same = {key: value for key, value in values.items() if not key.startswith(BEFORE_TRAINING)}
-        frozen.setdefault(tuple(same.items()), {})[cell.values.get(REPEATED, "")] = bundle  # one of each seed
+        groups.setdefault(tuple(values.items()), []).append((cell, bundle))
+        same = {key: value for key, value in values.items() if not key.startswith(METHOD)}
+        frozen.setdefault(tuple(same.items()), {})[cell.values.get(REPEATED, "")] = (cell, bundle)  # one of each seed
     lines = []
-    for key, bundles in frozen.items():
-        lines.append(_line({**dict(key), "preset": FROZEN}, [*bundles.values()], "before"))
+    for key, started in frozen.items():
+        lines.append(_line({**dict(key), "preset": FROZEN}, [*started.values()], "before"))
         lines += [_line(dict(values), own, "after") for values, own in groups.items() if set(key) <= set(values)]
-    return lines
+    budgets: dict[str, dict[str, None]] = {}
+    environments: dict[str, int] = {}
+    for _, bundle in done:
+        for column, text in bundle.section("metrics")["budgets"].items():
+            budgets.setdefault(column, {})[text] = None
+        facts = json.dumps(bundle.section("environment"))
+        environments[facts] = environments.get(facts, 0) + 1
+    return Results(
+        study.results.name,
+        len(study.cells),
+        len(done),
+        {column: [*texts] for column, texts in budgets.items()},
+        [(cells, json.loads(facts)) for facts, cells in environments.items()],
+        lines,
+    )
 
 
-def _line(values: Mapping[str, str], bundles: Sequence[Bundle], row: str) -> Line:
+def _line(values: Mapping[str, str], done: Sequence[Done], row: str) -> Line:
+    bundles = [bundle for _, bundle in done]
     metrics = [bundle.section("metrics")[row] for bundle in bundles]
     n = bundles[0].section("metrics")["n"]
-    figures = {name: Figure.of([each[name]["accuracy"] for each in metrics], n) for name in COLUMNS}
+    figures: dict[str, Figure] = {name: Figure.of([each[name]["accuracy"] for each in metrics], n) for name in COLUMNS}
     if "recall" in metrics[0]:
-        for state in ("clean", "attacked"):
+        for state, column in RECALL.items():
             found = [each["recall"][state]["forward"]["recall@10"]["accuracy"] for each in metrics]
-            figures[f"recall@10 {state}"] = Figure.of(found, n)
+            figures[column] = Figure.of(found, n)
     adapters = [bundle.section("adapter") for bundle in bundles]
     shares = [
         0.0 if row == "before" else fmean(adapter[name] for adapter in adapters)
         for name in ("trainable_fraction", "estimated_fraction")
     ]
-    return Line(values, len(bundles), n, figures, *shares)
+    return Line(values, _about(*done[0]), len(bundles), n, figures, *shares)
 
 
-def markdown(lines: Sequence[Line]) -> str:
-    """One table; percent, means over seeds with the lowest and the highest."""
-    keys = list(dict.fromkeys(key for line in lines for key in line.values))
-    columns = list(dict.fromkeys(name for line in lines for name in line.figures))
-    heading = [*keys, *columns, "trained %", "estimated %", "n", "seeds"]
-    rows = [heading, ["---"] * len(heading)]
-    for line in lines:
-        figures = [str(line.figures[name]) if name in line.figures else "-" for name in columns]
-        shares = [percent(line.trained, 2), percent(line.estimated, 2)]
-        rows.append([*(line.values.get(key, "-") for key in keys), *figures, *shares, str(line.n), str(line.seeds)])
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+def _about(cell: Cell, bundle: Bundle) -> dict[str, str]:
+    """What a cell was measured on."""
+    data: Mapping[str, Any] = bundle.section("config")["data"]
+    return {
+        "encoder": cell.config.encoder,
+        "modality": cell.config.modality,
+        "data": str(data.get("layout") or data["path"] or BUILT_IN),
+        "norm": bundle.threat.norm,
+        "eps": format_eps(bundle.threat.eps, bundle.threat.norm),
+    }
 
 
-def as_csv(done: Sequence[tuple[Cell, Bundle]]) -> str:
+def as_csv(done: Sequence[Done]) -> str:
     """A row per cell with counts of right samples, after training."""
     keys = list(dict.fromkeys(key for cell, _ in done for key in cell.values))
     text = io.StringIO()

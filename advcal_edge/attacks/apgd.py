@@ -28,6 +28,11 @@ class APGD:
     restarts: int = 1
     loss: str = "ce"
 
+    @property
+    def most_passes(self) -> tuple[int, int]:
+        """Passes of one sample at most: forward alone, and forward with the gradient."""
+        return 1 + self.restarts, self.restarts * self.steps
+
     def propose(
         self, model: AttackedModel, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator
     ) -> Proposal:

@@ -38,6 +38,13 @@ class PGD:
         if self.select == "last" and self.restarts != 1:
             raise ConfigError(f'`select="last"` keeps one iterate and has no use for {self.restarts} restarts')
 
+    @property
+    def most_passes(self) -> tuple[int, int]:
+        """Passes of one sample at most: forward alone, and forward with the gradient."""
+        if self.select == "last":
+            return int(self.loss in NEED_CLEAN), self.steps
+        return 1 + self.restarts, self.restarts * self.steps
+
     def propose(
         self, model: AttackedModel, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator
     ) -> Proposal:

@@ -34,6 +34,11 @@ class Square:
     share: float = 0.8
     loss: str = "margin"
 
+    @property
+    def most_passes(self) -> tuple[int, int]:
+        """Passes of one sample at most: forward alone, and none with the gradient."""
+        return self.queries, 0
+
     def propose(
         self, model: AttackedModel, x: Array, y: Array, threat: ThreatModel, rng: np.random.Generator
     ) -> Proposal:

@@ -11,6 +11,7 @@ import typer
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.decoders import keep_decoders_quiet
 from advcal_edge.cli.options import MODALITIES, Json, terms
+from advcal_edge.columns import HEADINGS
 from advcal_edge.commands import command
 from advcal_edge.config import Layer, parse_settings, read_toml
 from advcal_edge.errors import BundleError, DependencyError
@@ -25,14 +26,6 @@ if TYPE_CHECKING:
     from advcal_edge.calibrate.run import CalibrationResult
 
 PAPER_LIMIT = 0.01  # arXiv 2505.11895 trains less than one percent of the encoder's parameters
-HEADINGS = {
-    "clean": "clean",
-    "static": "static PGD",
-    "pgd": "adaptive PGD",
-    "apgd": "adaptive APGD",
-    "square": "black box",
-    "worst": "worst case",
-}
 
 
 def calibrate(

@@ -110,7 +110,6 @@ def packaged_pages() -> Mapping[str, Page]:
 def environment() -> Environment:
     """Templates of this folder, compiled once; all values from the document are escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
 
     templates = Environment(
         loader=FileSystemLoader(FOLDER),
@@ -120,10 +119,18 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    style = (FOLDER / "style.css").read_text(encoding="utf-8")
     templates.filters.update(FILTERS)
-    templates.globals.update(style=Markup(style), policy=policy(style))  # noqa: S704 - a file of this package
+    templates.globals.update(stylesheet("style.css"))
     return templates
+
+
+@lru_cache(maxsize=4)
+def stylesheet(*files: str) -> Mapping[str, Any]:
+    """What a page needs from style sheets of this folder, as one: `style`, and the `policy` that allows it alone."""
+    from markupsafe import Markup
+
+    style = "\n".join((FOLDER / file).read_text(encoding="utf-8").rstrip("\n") for file in files) + "\n"
+    return {"style": Markup(style), "policy": policy(style)}  # noqa: S704 - files of this package
 
 
 def policy(style: str) -> str:

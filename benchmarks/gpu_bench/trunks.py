@@ -11,12 +11,12 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from advcal_edge.calibrate.adapters import AdaptedModule
 from advcal_edge.encoders.imagebind.encoder import MODALITIES
 from advcal_edge.encoders.imagebind.published import HUGE, TrunkConfig
 from advcal_edge.encoders.imagebind.trunk import Trunk
+from advcal_edge.encoders.operations import count_pass
 from advcal_edge.spec import TensorSpec
 from gpu_bench.device import find_device
 from gpu_bench.settings import Settings
@@ -129,20 +129,5 @@ def cost(modality: str, encoder: str) -> Cost:
     x = torch.empty(1, *shape, device="meta")
     z = module(x)
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    return Cost(count_forward(module, x), count_both(module, x), parameters, x[0].numel() + z[0].numel())
-
-
-def count_forward(module: nn.Module, x: Tensor) -> int:
-    """Floating point operations of the products in module(x); a multiplication and an addition are two."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(x)
-    return int(counter.get_total_flops())
-
-
-def count_both(module: nn.Module, x: Tensor) -> int:
-    """The same of module(x) and the gradient in x, of a frozen module."""
-    leaf = x.detach().clone().requires_grad_()
-    with FlopCounterMode(display=False) as counter:
-        z = module(leaf)
-        z.backward(torch.empty_like(z))  # `autograd.grad` of a leaf is nothing the counter can follow
-    return int(counter.get_total_flops())
+    passes = count_pass(module, x)
+    return Cost(int(passes.forward), int(passes.both), parameters, x[0].numel() + z[0].numel())

@@ -16,7 +16,6 @@ from gpu_bench.summary import draw, goals, judge
 from hypothesis import given, strategies as st
 from scipy import stats
 from tiny import Linear, write_bundle
-from torch import nn
 
 from advcal_edge.encoders.imagebind.published import HUGE
 from advcal_edge.spec import image
@@ -27,13 +26,6 @@ CELL = Cell("backend", "thermal", "torch eager", "fp32", 2)
 
 def settings(tmp_path: Path, *arguments: str) -> Settings:
     return parse("", ["--encoder", "tiny", "--modalities", "thermal", "--seconds", "0.05", *arguments], tmp_path)
-
-
-def test_operations_of_a_linear_map() -> None:
-    linear = nn.Linear(3, 5).requires_grad_(False)
-    x = torch.ones(7, 3)
-    assert trunks.count_forward(linear, x) == 2 * 7 * 3 * 5
-    assert trunks.count_both(linear, x) == 2 * (2 * 7 * 3 * 5)
 
 
 @pytest.mark.parametrize("modality", ["thermal", "audio"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from small_encoder import REGISTRY, settings_of
+from tiny_study import write_study
 
 from advcal_edge import registry
 from advcal_edge.calibrate.config import CalibrateConfig
@@ -19,6 +21,22 @@ ConfigMaker = Callable[..., CalibrateConfig]
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "ENCODERS", {**registry.ENCODERS, **REGISTRY})
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small products take longer with more, above all where other programs use the same cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def study_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Path:
+    """A study of the small encoder, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return write_study(tmp_path)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from advcal_edge.calibrate.deploy import module_from_bundle
 from advcal_edge.calibrate.evaluate import ResultTable, Row, measure
 from advcal_edge.calibrate.run import Watch, calibrate
 from advcal_edge.calibrate.torch_runner import TorchRunner
+from advcal_edge.columns import COLUMNS
 from advcal_edge.consent import Consent
 from advcal_edge.errors import BundleError, BundleInUseError, ConfigError, InputError
 from advcal_edge.manifest import MANIFEST
@@ -28,8 +29,6 @@ from advcal_edge.probe import Probe
 from advcal_edge.progress import silent
 from advcal_edge.spec import thermal
 from advcal_edge.threat import ThreatModel
-
-COLUMNS = ["clean", "static", "pgd", "apgd", "square", "worst"]
 
 NAMED = Consent(encoder="small")
 
@@ -44,7 +43,7 @@ def test_every_kind(kind: str, threat: str, make_config: ConfigMaker) -> None:
     config = make_config(adapter={"kind": kind}, craft={"kind": threat})
     result = calibrate(config)
     bundle = Bundle.open(Path(config.out))
-    assert list(result.table.after.ranks) == COLUMNS
+    assert tuple(result.table.after.ranks) == COLUMNS
     assert (result.trainable_fraction == 0) == (kind == "identity")
     probe = bundle.probe().head(30)
     found = bundle.centers().predict(TorchRunner(module_from_bundle(bundle, NAMED), bundle.modality.input)(probe.x))

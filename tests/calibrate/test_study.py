@@ -1,63 +1,26 @@
-"""Studies: a grid becomes bundles and tables, a run goes on where it ended, and a wrong file ends before any work."""
+"""Studies: every cell becomes a bundle and a row of tables, and a run goes on where it ended."""
 
 from __future__ import annotations
 
 import csv
 import json
+import sys
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
-from small_encoder import write_folder
+from tiny_study import HEAD
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.study import Study
 from advcal_edge.cli import main
-from advcal_edge.errors import ConfigError
 
 Capture = pytest.CaptureFixture[str]
-HEAD = """
-out = "cells"
-results = "tables/mine"
-[settings]
-modality = "thermal"
-encoder = "small"
-[settings.data]
-path = "data"
-[settings.train]
-samples = 32
-batch = 16
-epochs = 1
-cached_epochs = 2
-[settings.craft]
-static_steps = 2
-[settings.evaluate]
-samples = 12
-steps = 2
-queries = 5
-"""
-GRID = """
-[grid]
-preset = ["paper", "fast"]
-"threat.eps" = ["0.02", "4/255"]
-seed = [0, 1]
-
-[[skip]]
-preset = "paper"
-seed = 1
-"""
 
 
-@pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A study of the small encoder, in the working folder."""
-    monkeypatch.chdir(tmp_path)
-    write_folder(tmp_path / "data", 60)
-    (tmp_path / "study.toml").write_text(HEAD + GRID)
-    return tmp_path / "study.toml"
-
-
-def test_every_cell_becomes_a_bundle_and_a_row(write: Path, tmp_path: Path, capsys: Capture) -> None:
-    assert main(["study", str(write), "--json"]) == 0
+def test_every_cell_becomes_a_bundle_and_a_row(study_file: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert main(["study", str(study_file), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["cells"], told["failed"]) == (6, [])
     names = sorted(path.name for path in (tmp_path / "cells").iterdir() if path.is_dir())
@@ -81,36 +44,102 @@ def test_every_cell_becomes_a_bundle_and_a_row(write: Path, tmp_path: Path, caps
     assert (fast["seeds"], fast["n"]) == (2, 12)
     assert fast["trainable_fraction"] > 0 == lines[0]["trainable_fraction"]
     table = (tmp_path / "tables/mine.md").read_text().splitlines()
-    assert table[0].startswith("| threat.eps | preset | clean | static | pgd | apgd | square | worst | trained %")
+    assert table[0].startswith("| threat.eps | preset | clean | static PGD | adaptive PGD |")
     assert len(table) == 2 + len(lines)
+    check_page(tmp_path / "tables/mine.html", lines)
+    capsys.readouterr()
+    before = (tmp_path / "tables/mine.html").read_bytes()
+    (tmp_path / "tables/mine.html").unlink()
+    assert main(["study", "tables/mine.json", "--render"]) == 0
+    assert capsys.readouterr().out.split() == ["tables/mine.md", "tables/mine.html"]
+    assert (tmp_path / "tables/mine.html").read_bytes() == before
 
 
-def test_what_is_finished_is_not_done_again(write: Path, tmp_path: Path, capsys: Capture) -> None:
-    assert main(["study", str(write), "--shard", "1/2"]) == 0
+ON = {"encoder": "small", "modality": "thermal", "data": "data", "norm": "linf"}
+
+
+def check_page(path: Path, lines: list[dict[str, Any]]) -> None:
+    """The page of six cells: every figure, plots of both radii, what ran, and nothing that runs."""
+    page = path.read_text(encoding="utf-8")
+    assert "<script" not in page
+    for line in lines:
+        low, high = line["figures"]["worst"]["interval"]
+        assert f"{100 * low:.1f} to {100 * high:.1f}" in page
+        assert {name: line["about"][name] for name in ("encoder", "modality", "data", "norm")} == ON
+    assert [line["about"]["eps"] for line in lines] == ["5.1/255"] * 3 + ["4/255"] * 3
+    assert "6 of 6" in page
+    assert "PGD(steps=2, step=None" in page
+    assert 'id="radius"' in page
+    assert page.count('role="img"') == 3  # dots, curves and the trade-off of one group
+    assert version("torch") in page
+
+
+def test_without_jinja_the_page_alone_is_missing(
+    study_file: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["study", str(study_file), "--shard", "1/6"]) == 0
+    Path("tables/mine.html").unlink()
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    capsys.readouterr()
+    assert main(["study", str(study_file), "--tables"]) == 0
+    out, err = capsys.readouterr()
+    assert out.split() == ["tables/mine.md", "tables/mine.csv", "tables/mine.json"]
+    assert "the page was not rendered: " in err
+    assert "pip install 'advcal-edge[report]'" in err
+    assert main(["study", "tables/mine.json", "--render"]) == 2
+    assert main(["study", str(study_file), "--render"]) == 2
+    assert "cannot be read as JSON" in capsys.readouterr().err
+
+
+CASES = """
+[[case]]
+name = "tight"
+threat.eps = "1/255"
+[[case]]
+name = "wide"
+threat.eps = "8/255"
+"""
+
+
+def test_tables_have_a_column_of_cases(study_file: Path, tmp_path: Path) -> None:
+    study_file.write_text(HEAD + CASES)
+    assert main(["study", str(study_file)]) == 0
+    assert sorted(path.parent.name for path in Path("cells").glob("*/manifest.json")) == ["tight", "wide"]
+    with Path("tables/mine.csv").open() as file:
+        assert [row["case"] for row in csv.DictReader(file)] == ["tight", "wide"]
+    assert Path("tables/mine.md").read_text().startswith("| case | preset | clean |")
+    lines = json.loads(Path("tables/mine.json").read_text())["lines"]
+    assert [(line["values"].get("case"), line["about"]["eps"]) for line in lines] == [
+        *(("tight", "1/255"), ("tight", "1/255"), ("wide", "8/255"), ("wide", "8/255"))
+    ]
+
+
+def test_what_is_finished_is_not_done_again(study_file: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert main(["study", str(study_file), "--shard", "1/2"]) == 0
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").glob("*/manifest.json")}
     assert len(done) == 3
-    assert main(["study", str(write)]) == 0
+    assert main(["study", str(study_file)]) == 0
     assert all(path.stat().st_mtime_ns == when for path, when in done.items())
     assert len(list((tmp_path / "cells").glob("*/manifest.json"))) == 6
     capsys.readouterr()
-    assert main(["study", str(write), "--tables"]) == 0
+    assert main(["study", str(study_file), "--tables"]) == 0
     assert "cell " not in capsys.readouterr().err
 
 
-def test_processes_of_torchrun_share_the_cells(write: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = Study.read(write)
+def test_processes_of_torchrun_share_the_cells(study_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study.read(study_file)
     parts = [study.share(index, 4) for index in range(4)]
     assert sorted(map(str, (cell for part in parts for cell in part))) == sorted(map(str, study.cells))
     monkeypatch.setenv("RANK", "5")
     monkeypatch.setenv("WORLD_SIZE", "6")
-    assert main(["study", str(write)]) == 0
+    assert main(["study", str(study_file)]) == 0
     assert [path.parent.name for path in Path("cells").glob("*/manifest.json")] == [study.cells[5].path.name]
 
 
-def test_a_cell_that_fails_stops_no_other(write: Path, tmp_path: Path, capsys: Capture) -> None:
-    text = write.read_text().replace('"threat.eps" = ["0.02", "4/255"]', '"adapter.kind" = ["prompt", "norms"]')
-    write.write_text(text.replace('["paper", "fast"]', '["fast"]').split("[[skip]]")[0])
-    assert main(["study", str(write), "--json"]) == 1
+def test_a_cell_that_fails_stops_no_other(study_file: Path, tmp_path: Path, capsys: Capture) -> None:
+    text = study_file.read_text().replace('"threat.eps" = ["0.02", "4/255"]', '"adapter.kind" = ["prompt", "norms"]')
+    study_file.write_text(text.replace('["paper", "fast"]', '["fast"]').split("[[skip]]")[0])
+    assert main(["study", str(study_file), "--json"]) == 1
     out, err = capsys.readouterr()
     assert [failed["cell"] for failed in json.loads(out)["failed"]] == [
         f"preset=fast adapter.kind=prompt seed={seed}" for seed in (0, 1)
@@ -119,49 +148,19 @@ def test_a_cell_that_fails_stops_no_other(write: Path, tmp_path: Path, capsys: C
     assert len(list((tmp_path / "cells").glob("*/manifest.json"))) == 2
 
 
-def test_bundles_of_other_settings_are_never_taken_for_ones_own(write: Path, capsys: Capture) -> None:
-    assert main(["study", str(write), "--shard", "1/6"]) == 0
-    write.write_text(write.read_text().replace("steps = 2", "steps = 3"))
-    assert main(["study", str(write), "--tables"]) == 2
-    assert "was calibrated with other settings" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ("[grid]", "[gird]", "did you mean `grid`?"),
-        ("[grid]", "[settings.x]", "has no table `grid`"),
-        ("seed = [0, 1]", "seed = 0", "expected a list of values"),
-        ("seed = [0, 1]", "seed = []", "expected a list of values"),
-        ("seed = [0, 1]", "seed = [0, 0]", "share the name"),
-        ("seed = [0, 1]", 'seed = ["x"]', "cell preset=paper threat.eps=0.02 seed=x"),
-        ('"threat.eps"', '"threat.epsilon"', "unknown setting `threat.epsilon`"),
-        ('preset = "paper"', "sed = 3", "is no key of its `grid`"),
-        ('out = "cells"', "", "has no `out`"),
-        ("seed = 1", "seed = [0, 1]\n[[skip]]\nseed = [0, 1]", "every cell is skipped"),
-        ("seed = [0, 1]", f"seed = {list(range(3000))}", "STUDY_CELLS"),
-    ],
-)
-def test_a_wrong_file_is_refused_before_any_work(write: Path, old: str, new: str, words: str, capsys: Capture) -> None:
-    text = write.read_text()
-    assert old in text
-    write.write_text(text.replace(old, new, 1))
-    assert main(["study", str(write)]) == 2
-    assert words in capsys.readouterr().err
-    assert not Path("cells").exists()
+def test_bundles_of_other_settings_are_never_taken_for_ones_own(study_file: Path, capsys: Capture) -> None:
+    assert main(["study", str(study_file), "--shard", "1/6"]) == 0
+    text = study_file.read_text()
+    for changed in (
+        text.replace("steps = 2", "steps = 3"),
+        text.replace("[grid]", '[settings.threat]\nnorm = "l2"\n[grid]'),
+    ):
+        study_file.write_text(changed)
+        assert main(["study", str(study_file), "--tables"]) == 2
+        assert "was calibrated with other settings" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/0"])
-def test_a_part_that_is_none(write: Path, shard: str, capsys: Capture) -> None:
-    assert main(["study", str(write), "--shard", shard]) == 2
+def test_a_part_that_is_none(study_file: Path, shard: str, capsys: Capture) -> None:
+    assert main(["study", str(study_file), "--shard", shard]) == 2
     assert "is no part of a study" in capsys.readouterr().err
-
-
-def test_the_studies_of_this_repository_are_right() -> None:
-    for path in (Path(__file__).parents[2] / "studies").glob("*.toml"):
-        assert Study.read(path).cells
-
-
-def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError):
-        Study.read(tmp_path / "none.toml")

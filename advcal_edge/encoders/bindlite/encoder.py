@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from advcal_edge import spec
 from advcal_edge.centers import Centers
+from advcal_edge.encoders.blank import Blank, on_meta
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.spec import Modality
 
@@ -59,10 +60,7 @@ class Bindlite:
         Raises:
             ConfigError: there is no trunk for this modality, or a weight file is given.
         """
-        if modality not in MODALITIES:
-            raise ConfigError(
-                f"bindlite has no trunk for the modality `{modality}`", hint=f"there is: {', '.join(MODALITIES)}"
-            )
+        _check(modality)
         if weights is not None:
             raise ConfigError(
                 f"bindlite brings its own weights and cannot read `{weights}`", hint="leave `--weights` out"
@@ -92,3 +90,23 @@ class Bindlite:
         stored = load_file(FOLDER / f"{self.modality.name}.safetensors")
         trunk.load_state_dict({name: tensor.float() for name, tensor in stored.items()})
         return trunk.eval().requires_grad_(False)
+
+
+def blank(modality: str, weights: Path | None = None) -> Blank:
+    """The trunk of `modality` without its weights.
+
+    Raises:
+        ConfigError: there is no trunk for this modality.
+    """
+    _check(modality)
+    from advcal_edge.encoders.bindlite.trunk import TRUNKS, Trunk
+
+    config = TRUNKS[modality]
+    return Blank(MODALITIES[modality], config.embedding_dim, on_meta(lambda: Trunk(config)), brings_centers=True)
+
+
+def _check(modality: str) -> None:
+    if modality not in MODALITIES:
+        raise ConfigError(
+            f"bindlite has no trunk for the modality `{modality}`", hint=f"there is: {', '.join(MODALITIES)}"
+        )

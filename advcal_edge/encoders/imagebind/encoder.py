@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advcal_edge import spec
+from advcal_edge.encoders.blank import Blank, on_meta
 from advcal_edge.encoders.imagebind.published import (
     CHECKPOINT,
     EMBEDDING_DIM,
@@ -61,10 +62,7 @@ class Imagebind:
             InputError: the checkpoint cannot be read, or does not hold exactly this trunk.
             DependencyError: torch is not installed.
         """
-        if modality not in MODALITIES:
-            raise ConfigError(
-                f"imagebind has no trunk for the modality `{modality}`", hint=f"there is: {', '.join(MODALITIES)}"
-            )
+        _check(modality)
         if weights is None:
             raise ConfigError(
                 "imagebind comes without weights, which may not be used commercially and are not ours to ship",
@@ -106,6 +104,27 @@ def trunk_config(modality: Modality) -> TrunkConfig:
         scales = (modality.settings["accel_full_scale"],) * 3 + (modality.settings["gyro_full_scale"],) * 3
         return replace(config, std=tuple(1 / scale for scale in scales))
     return config
+
+
+def blank(modality: str, weights: Path | None = None) -> Blank:
+    """The trunk of `modality` without its weights.
+
+    Raises:
+        ConfigError: there is no trunk for this modality.
+        DependencyError: torch is not installed.
+    """
+    _check(modality)
+    _require_torch()
+    from advcal_edge.encoders.imagebind.trunk import build
+
+    return Blank(MODALITIES[modality], EMBEDDING_DIM, on_meta(lambda: build(modality)), brings_centers=False)
+
+
+def _check(modality: str) -> None:
+    if modality not in MODALITIES:
+        raise ConfigError(
+            f"imagebind has no trunk for the modality `{modality}`", hint=f"there is: {', '.join(MODALITIES)}"
+        )
 
 
 def _assemble(config: TrunkConfig, tensors: Mapping[str, Tensor], weights: Path) -> nn.Module:

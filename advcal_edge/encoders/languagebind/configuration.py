@@ -58,6 +58,21 @@ VISION_DEFAULTS: Mapping[str, Any] = {
     "audio_std": 0.5,
 }
 
+PUBLISHED: Mapping[str, Mapping[str, Any]] = {
+    "video": {"add_time_attn": True, "num_frames": 8},
+    "audio": {"num_mel_bins": 126, "target_length": 1036},
+}
+"""What differs by modality in the published folders, as the scripts that trained them say; all are CLIP's ViT-L/14."""
+
+VIT_LARGE: Mapping[str, Any] = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "patch_size": 14,
+}
+PROJECTION = 768
+
 MOST = 2**18  # limit of any count; the largest in the published files is a vocabulary of 49,408
 DEEPEST = 1024  # limit of layers: each is built, in Python, before its weights are read
 
@@ -150,6 +165,14 @@ def read_configuration(folder: Path) -> Configuration:
         _text(Fields(path, _effective(path, data, "text_config", TEXT_DEFAULTS))),
         _vision(Fields(path, _effective(path, data, "vision_config", VISION_DEFAULTS)), modality),
     )
+
+
+def published_configuration(modality: str) -> Configuration:
+    """The sizes of a published folder that is not there; what its `config.json` says is what counts."""
+    path = Path(MODEL_TYPES[modality]) / "config.json"
+    vision = Fields(path, {**VISION_DEFAULTS, **VIT_LARGE, **PUBLISHED.get(modality, {})})
+    text = Fields(path, {**TEXT_DEFAULTS, "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12})
+    return Configuration(modality, PROJECTION, _text(text), _vision(vision, modality))
 
 
 def _effective(path: Path, data: Mapping[str, Any], part: str, defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advcal_edge import spec
-from advcal_edge.encoders.languagebind.configuration import MODEL_TYPES, Configuration, read_configuration
+from advcal_edge.encoders.blank import Blank, on_meta
+from advcal_edge.encoders.languagebind.configuration import (
+    MODEL_TYPES,
+    Configuration,
+    published_configuration,
+    read_configuration,
+)
 from advcal_edge.errors import ConfigError, DependencyError, InputError
 from advcal_edge.spec import Modality, TensorSpec
 
@@ -52,10 +58,7 @@ class Languagebind:
             InputError: the folder is that of another modality, or cannot be used.
             DependencyError: torch is not installed.
         """
-        if modality not in MODEL_TYPES:
-            raise ConfigError(
-                f"languagebind has no tower for the modality `{modality}`", hint=f"there is: {', '.join(MODEL_TYPES)}"
-            )
+        _check(modality)
         folder = _folder(weights)
         configuration = read_configuration(folder)
         if configuration.modality != modality:
@@ -110,6 +113,31 @@ def load_text(weights: Path | None) -> LanguagebindText:
     load_exactly(trunk, tensors, f"`{folder}`")
     trunk.eval().requires_grad_(False)
     return LanguagebindText(tokenizer, trunk, 1 / scale, f"text tower of LanguageBind in `{folder.name}`")
+
+
+def blank(modality: str, weights: Path | None = None) -> Blank:
+    """The tower of `modality` without its weights, of the size that the folder `weights` says, if it is there.
+
+    Raises:
+        ConfigError: LanguageBind has no tower for this modality.
+        InputError: the folder says nothing that can be used.
+        DependencyError: torch is not installed.
+    """
+    _check(modality)
+    _need_torch()
+    from advcal_edge.encoders.languagebind.trunk import Trunk
+
+    there = weights is not None and weights.exists()
+    configuration = read_configuration(weights) if weights is not None and there else published_configuration(modality)
+    sensor = modality_of(configuration, weights or Path(MODEL_TYPES[modality]))
+    return Blank(sensor, configuration.embedding_dim, on_meta(lambda: Trunk(configuration)), brings_centers=False)
+
+
+def _check(modality: str) -> None:
+    if modality not in MODEL_TYPES:
+        raise ConfigError(
+            f"languagebind has no tower for the modality `{modality}`", hint=f"there is: {', '.join(MODEL_TYPES)}"
+        )
 
 
 def _folder(weights: Path | None) -> Path:

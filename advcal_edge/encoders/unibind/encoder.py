@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from advcal_edge import spec
 from advcal_edge.centers import Centers
+from advcal_edge.encoders.blank import Blank, on_meta
 from advcal_edge.encoders.imagebind.encoder import MODALITIES as OF_IMAGEBIND
 from advcal_edge.encoders.imagebind.published import HUGE, TrunkConfig
 from advcal_edge.encoders.unibind.point_config import PointConfig
@@ -69,17 +70,13 @@ class Unibind:
             InputError: the checkpoint cannot be read, or does not hold exactly this trunk and head.
             DependencyError: torch is not installed.
         """
-        if modality not in MODALITIES:
-            raise ConfigError(
-                f"unibind has no trunk for the modality `{modality}`", hint=f"there is: {', '.join(MODALITIES)}"
-            )
+        _check(modality)
         if weights is None:
             raise ConfigError(
                 "unibind comes without weights, which may not be used commercially and are not ours to ship",
                 hint="`--weights FOLDER`, the folder being a checkout of https://github.com/QC-LY/UniBind with weights",
             )
-        if find_spec("torch") is None:
-            raise DependencyError("torch", extra="calibrate", purpose="the encoder unibind")
+        _require_torch()
         from advcal_edge.encoders.unibind.published import assemble, find_checkpoint, read_part
 
         config = config or CONFIGS[modality]
@@ -119,6 +116,42 @@ class Unibind:
         name = self.modality.name
         part = read_part(self.checkpoint, name, self.config)
         return assemble(part, name, self.config)
+
+
+def blank(modality: str, weights: Path | None = None) -> Blank:
+    """The trunk of `modality` in its published size without its weights, and without the head of a fine-tuned one.
+
+    Raises:
+        ConfigError: there is no trunk for this modality.
+        InputError: `weights` is a folder whose centers cannot be used.
+        DependencyError: torch is not installed.
+    """
+    _check(modality)
+    _require_torch()
+    from advcal_edge.encoders.imagebind.trunk import Trunk
+    from advcal_edge.encoders.unibind.point import PointTrunk
+    from advcal_edge.encoders.unibind.published import find_centre_embeddings
+
+    config = CONFIGS[modality]
+    there = weights is not None and weights.exists() and find_centre_embeddings(weights, modality) is not None
+    return Blank(
+        MODALITIES[modality],
+        config.embedding_dim,
+        on_meta(lambda: PointTrunk(config) if isinstance(config, PointConfig) else Trunk(config)),
+        brings_centers=there,
+    )
+
+
+def _check(modality: str) -> None:
+    if modality not in MODALITIES:
+        raise ConfigError(
+            f"unibind has no trunk for the modality `{modality}`", hint=f"there is: {', '.join(MODALITIES)}"
+        )
+
+
+def _require_torch() -> None:
+    if find_spec("torch") is None:
+        raise DependencyError("torch", extra="calibrate", purpose="the encoder unibind")
 
 
 def _resized(modality: Modality, config: TrunkConfig | PointConfig) -> Modality:
