@@ -66,9 +66,8 @@ def work_of(config: CalibrateConfig) -> Work:
     n, steps = config.train.samples, config.train.samples // batch
     epochs = config.train.cached_epochs if static_head else config.train.epochs
     training = epochs * steps * batch * (1 + clean) * passes.training
-    if (
-        parts > 1 and any(OBJECTIVES[term].couples for term in config.objective.terms) and not static_head
-    ):  # embeddings of the whole batch first
+    couples = any(OBJECTIVES[term].couples for term in config.objective.terms)
+    if couples and parts > 1 and not static_head:  # the whole batch is embedded first
         training += epochs * steps * batch * (1 + clean) * passes.adapted.forward
     loss = attack_loss(config.objective)
     if config.craft.kind == "adaptive":
