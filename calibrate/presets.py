@@ -20,7 +20,7 @@ PRESETS: Mapping[str, Settings] = {
     # minutes for the embedded encoder, hours on a GPU for a large one
     "thorough": {
         "objective": {"attacked": "ce + 5 l2", "clean": "ce + 7 l2"},
-        "train": {"samples": 8000, "epochs": 20, "mirror": True},
+        "train": {"samples": 4000, "epochs": 12, "mirror": True},
     },
     # arXiv 2505.11895: a head behind the frozen encoder, trained on examples that were crafted once, without it
     "paper": {
@@ -34,7 +34,7 @@ BY_MODALITY: Mapping[str, Mapping[str, Settings]] = {
     "fast": {
         "image": {"adapter": {"filter": 32.0}},
         "video": {
-            "objective": {"clean": "ce + 7 l2"},
+            "objective": {"clean": "ce + 15 l2"},
             "train": {"samples": 1200, "epochs": 5, "mirror": True, "learning_rate": 4e-2},
         },
         "event": {
@@ -49,10 +49,16 @@ BY_MODALITY: Mapping[str, Mapping[str, Settings]] = {
     },
     "thorough": {
         "image": {"adapter": {"filter": 32.0}},
+        "video": {"objective": {"clean": "ce + 15 l2"}, "train": {"samples": 2400}},
+        "event": {"train": {"samples": 2400}},
         "depth": {"objective": {"clean": "ce + 10 l2"}, "train": {"learning_rate": 4e-2}},
         "audio": {"train": {"mirror": False}},
         "imu": {"train": {"epochs": 60, "batch": 32, "mirror": False}},
-        "point": {"adapter": {"kind": "lora-xs+norms"}, "train": {"mirror": False, "learning_rate": 4e-2}},
+        "point": {
+            "adapter": {"kind": "lora-xs+norms"},
+            "objective": {"clean": "ce + 12 l2"},
+            "train": {"mirror": False, "learning_rate": 4e-2},
+        },
     },
     "paper": {
         "video": {"train": {"samples": 1200}},
