@@ -198,7 +198,7 @@ def count_step(loop: PlainLoop, x: Tensor, dim: int) -> int:
     """Operations of one step on x (n, ...); a multiplication and an addition are two."""
     y, anchor = torch.zeros(len(x), dtype=torch.long, device=x.device), torch.empty(len(x), dim, device=x.device)
     with FlopCounterMode(display=False) as counter:
-        loop.loss(loop.craft(x, y), x, y, anchor).backward()
+        loop.loss(loop.craft(x, y), x, y, anchor).backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops())
 
 
