@@ -161,6 +161,8 @@ class Meter:
 
     def __init__(self, device: torch.device) -> None:
         self.counts, self.device = device.type == "cuda", device
+        if self.counts:
+            torch.cuda.init()  # type: ignore[no-untyped-call]  # before it, there are no statistics to restart
         self.held = torch.cuda.memory_allocated(device) if self.counts else 0
         self.restart()
 
