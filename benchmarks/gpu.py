@@ -9,14 +9,20 @@ Measures on the first CUDA device, or on the processor where there is none:
   roofline sets: max(operations / matrix peak, bytes / bandwidth), the bytes being weights, input and embedding;
 - samples a second that PGD crafts through these trunks, with the operations of forward and backward pass as a share of
   the matrix peak;
+- steps a second of the training loop of `calibrate`, with its defaults, on ImageBind's thermal trunk and LanguageBind's
+  image tower, in bfloat16, in float32, and compiled; next to each a plain loop in torch that does the same, eager and
+  without parts; the operations of a step, crafting included, as a share of the matrix peak; the most memory;
 - the seconds of `verify` for the fp16 engine of a small bindlite bundle.
 
 Prints one table and writes `benchmarks/results/gpu-DEVICE.json` (`--out`). Medians with distribution-free 95 %
 intervals. A latency is that of a single call on an idle device whose input lies there already, timed by CUDA events for
 torch and by the wall clock for other runtimes; plans also bring the embedding to the host. `samples/s` of torch is that
 of calls in a row. In torch fp16 and bf16 are whole trunks in that type; graphs keep in fp32 what `export` keeps.
-`cosine` is the smallest to the float32 trunk's embedding, in crafting to its gradient. What is missing or fails has its
-reason in its row. Each group of rows runs in a process of its own, with a part of the time: a crash costs no others.
+`cosine` is the smallest to the float32 trunk's embedding, in crafting to its gradient; in calibrating that of the
+gradient of what is trained to the plain loop's in float32. `x peer` is the time of a step of the plain loop over that
+of its neighbour in `calibrate`. `GiB` is what torch allocates at most, `expected` what `calibrate` reckons with. What
+is missing or fails has its reason in its row. Each group of rows runs in a process of its own, with a part of the time:
+a crash costs no others.
 
 On a GPU: torch with CUDA, `pip install 'advcal-edge[gpu,export]'` in an environment without plain onnxruntime, a C++
 compiler for `torch.compile`, TensorRT where wanted; lock the clocks first (`nvidia-smi -lgc`), or accept what the

@@ -60,7 +60,7 @@ def measure(cell: Cell, settings: Settings) -> Row:
     found = slope(runner, x)
     prepared = perf_counter() - started
     attack = PGD(steps=settings.craft_steps, select="last")
-    model = runner.attacked(centers(cell.modality, settings.encoder))
+    model = runner.attacked(centers(config(cell.modality, settings.encoder).embedding_dim))
     y = runner.place(np.arange(cell.batch) % CLASSES)
     clock.warm_up(lambda: attack.propose(model, x, y, threat, rng))
     milliseconds = clock.latency(lambda: attack.propose(model, x, y, threat, rng))
@@ -114,9 +114,8 @@ class Graphed(nn.Module):
         return self.replay(x)
 
 
-def centers(modality: str, encoder: str) -> Centers:
+def centers(dim: int) -> Centers:
     """Random directions."""
-    dim = config(modality, encoder).embedding_dim
     vectors = np.random.default_rng(1).standard_normal((CLASSES, dim)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return Centers(tuple(map(str, range(CLASSES))), vectors, 0.1, "random")

@@ -13,11 +13,12 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from gpu_bench import crafting, onnx_backend, plans, roofline, torch_backends, verifying
+from gpu_bench import calibrating, crafting, onnx_backend, plans, roofline, torch_backends, verifying
 from gpu_bench.rows import Cell, Row, attempt
 from gpu_bench.settings import GROUPS, Settings
 
 NO_TF32 = {"NVIDIA_TF32_OVERRIDE": "0"}  # some runtimes have TF32 on and no switch of their own that reaches through
+ASLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}  # as the command line sets it
 LEAST = 1.0  # seconds below which nothing is started
 
 
@@ -40,6 +41,7 @@ GROUP: Mapping[str, Group] = {
     ),
     "verify": Group(verifying.cells, verifying.measure, 3, NO_TF32),
     "crafting": Group(crafting.cells, crafting.measure, 3, NO_TF32),
+    "calibrating": Group(calibrating.cells, calibrating.measure, 4, NO_TF32),
     "torch": Group(torch_backends.cells, torch_backends.measure, 4, NO_TF32),
 }
 
@@ -85,7 +87,7 @@ def run_one(name: str, cells: list[Cell], workshop: Path, command: Sequence[str]
             stdin=subprocess.DEVNULL,
             stdout=errors,
             stderr=errors,
-            env={**os.environ, **GROUP[name].environment},
+            env={**os.environ, **ASLEEP, **GROUP[name].environment},
             start_new_session=True,  # so that compilers it has started end with it
         )
         try:

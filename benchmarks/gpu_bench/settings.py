@@ -10,7 +10,7 @@ from typing import Any
 ENCODERS = ("imagebind", "tiny")
 MODALITIES = ("thermal", "audio")
 PRECISIONS = ("fp32", "fp16", "bf16")
-GROUPS = ("roofline", "onnx", "tensorrt", "tensorrt_rtx", "verify", "crafting", "torch")
+GROUPS = ("roofline", "onnx", "tensorrt", "tensorrt_rtx", "verify", "crafting", "calibrating", "torch")
 """In the order they run: what is quickly done or quickly missing comes first and leaves its time to the others."""
 
 
@@ -51,7 +51,7 @@ def parse(description: str, argv: list[str], workshop: Path) -> Settings:
     parser.add_argument("--minutes", type=float, default=10.0, help="for everything; default 10")
     parser.add_argument("--skip", type=words, default=(), metavar="A,B", help=f"some of {', '.join(GROUPS)}")
     parser.add_argument("--skip-verify", action="store_true", help="the same as `--skip verify`")
-    parser.add_argument("--craft-batch", type=int, help="samples that PGD crafts at once; default 64, tiny 4")
+    parser.add_argument("--craft-batch", type=int, help="samples of PGD and of calibrating; default 64, tiny 4")
     parser.add_argument("--craft-steps", type=int, default=10)
     parser.add_argument("--verify-samples", type=int, default=240)
     parser.add_argument("--bundle", type=Path, help="an exported bundle to verify, instead of one that is made")

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 
+from advcal_edge.calibrate.memory import GIB, HEADROOM
 from advcal_edge.report.table import percent, table
-from gpu_bench import crafting, roofline, torch_backends
+from gpu_bench import calibrating, crafting, roofline, torch_backends
 from gpu_bench.rows import Cell, Row, Spread
 from gpu_bench.trunks import Cost
 
 Measured = tuple[float, Cell]
 
-GOAL_BOUND, GOAL_PEAK = 1.5, 0.4
-PARTS = (roofline.PART, "export", torch_backends.PART, crafting.PART, "verify")
-HEADER = ("what", "of", "type", "batch", "median", "95 %", "unit", "samples/s", "x bound", "% peak", "cosine", "note")
+GOAL_BOUND, GOAL_PEAK, GOAL_PEER, GOAL_MEMORY = 1.5, 0.4, 1.0, 1 / HEADROOM
+PARTS = (roofline.PART, "export", torch_backends.PART, crafting.PART, calibrating.PART, "verify")
+START = ("what", "of", "type", "batch")
+FIGURES = ("median", "95 %", "unit", "samples/s", "x bound", "x peer", "% peak", "GiB", "expected", "cosine")
 
 
 def judge(rows: Sequence[Row], costs: Mapping[str, Cost]) -> list[Row]:
@@ -44,16 +46,21 @@ def held(row: Row, costs: Mapping[str, Cost], peaks: Mapping[str, float], bandwi
         both = costs[cell.modality].both
         share = crafting.share_of_peak(row.value.median, row.figures["steps"], both, peak)
         return replace(row, figures={**row.figures, "share_of_peak": share})
+    if cell.part == calibrating.PART:
+        share = calibrating.share_of_peak(row.value.median, row.figures["operations"], peak)
+        return replace(row, figures={**row.figures, "share_of_peak": share})
     return row
 
 
 def draw(rows: Sequence[Row]) -> str:
-    """The table; neighbours that lack a figure for the same reason share a line."""
+    """The table, of columns that some row fills; neighbours that lack a figure for the same reason share a line."""
     lines = []
     for (reason, *_), group in groupby(rows, key=lambda row: (row.reason, row.cell.backend, row.cell.modality)):
         alike = list(group)
         lines += [missing(alike)] if reason else [line(row) for row in alike]
-    return table(HEADER, lines)
+    header = (*START, *FIGURES, "note")
+    kept = [at for at, name in enumerate(header) if name not in FIGURES or any(line[at] for line in lines)]
+    return table([header[at] for at in kept], [[line[at] for at in kept] for line in lines])
 
 
 def missing(rows: Sequence[Row]) -> list[str]:
@@ -62,7 +69,7 @@ def missing(rows: Sequence[Row]) -> list[str]:
     precisions = dict.fromkeys(row.cell.precision for row in rows)
     batches = dict.fromkeys(str(row.cell.batch) for row in rows if row.cell.batch)
     start = [first.cell.backend, first.cell.modality, ",".join(precisions), ",".join(batches)]
-    return [*start, *[""] * 7, first.reason or ""]
+    return [*start, *[""] * len(FIGURES), first.reason or ""]
 
 
 def line(row: Row) -> list[str]:
@@ -71,7 +78,8 @@ def line(row: Row) -> list[str]:
     start = [cell.backend, cell.modality, cell.precision, str(cell.batch or "")]
     if row.value is None:
         return missing([row])
-    rate = figures.get("samples_per_second")
+    rate, peer, memory = (figures.get(name) for name in ("samples_per_second", "times_peer", "memory_bytes"))
+    expected = figures.get("memory_estimate_bytes") if memory else None
     return [
         *start,
         number(row.value.median),
@@ -79,7 +87,10 @@ def line(row: Row) -> list[str]:
         row.unit,
         number(rate["median"]) if rate else "",
         f"{figures['times_bound']:.2f}" if "times_bound" in figures else "",
+        f"{peer['median']:.2f}" if peer else "",
         percent(figures["share_of_peak"]) if "share_of_peak" in figures else "",
+        number(memory / GIB) if memory else "",
+        number(expected / GIB) if expected else "",
         f"{figures['cosine']:.4f}" if "cosine" in figures else "",
         figures.get("note", ""),
     ]
@@ -96,19 +107,67 @@ def number(value: float) -> str:
     return f"{value:.{digits}f}"
 
 
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A limit of a figure, at most or at least."""
+
+    text: str
+    limit: float
+    most: bool
+    figure: Callable[[Row], float | None]
+    show: Callable[[float], str] = "{:.2f}".format
+
+    def judge(self, rows: Sequence[Row]) -> str:
+        """How many cells keep it, and of each trunk the one that does best."""
+        found = [(value, row.cell) for row in rows if (value := self.figure(row)) is not None]
+        kept = sum(value <= self.limit if self.most else value >= self.limit for value, _ in found)
+        ends = [f"{name(cell)} {self.show(value)}" for value, cell in best(found, min if self.most else max)]
+        end = "lowest" if self.most else "highest"
+        return f"goal: {self.text}: {kept} of {len(found)} cells; {end}: {said(ends)}"
+
+
+def figure(name: str, part: str | None = None) -> Callable[[Row], float | None]:
+    """A figure of the rows of a part, where they have it."""
+    return lambda row: float(row.figures[name]) if name in row.figures and part in (None, row.cell.part) else None
+
+
+def pace(row: Row) -> float | None:
+    """How many steps of calibration are made in the time of one by the plain loop."""
+    found = row.figures.get("times_peer")
+    return None if found is None else float(found["median"])
+
+
+def memory(row: Row) -> float | None:
+    """The peak of memory as a multiple of what `calibrate` expects."""
+    peak, expected = (row.figures.get(name) for name in ("memory_bytes", "memory_estimate_bytes"))
+    return float(peak) / float(expected) if peak and expected else None
+
+
+def share(value: float) -> str:
+    """A share in percent."""
+    return f"{percent(value)} %"
+
+
+GOALS = (
+    Goal(f"time within {GOAL_BOUND:g} of the bound", GOAL_BOUND, True, figure("times_bound")),
+    *(
+        Goal(
+            f"{part} at {percent(GOAL_PEAK, 0)} % of the matrix peak",
+            GOAL_PEAK,
+            False,
+            figure("share_of_peak", part),
+            share,
+        )
+        for part in (crafting.PART, calibrating.PART)
+    ),
+    Goal("calibrating at least as fast as the plain loop", GOAL_PEER, False, pace),
+    Goal(f"memory of calibrating within {GOAL_MEMORY:.2f} of what it expects", GOAL_MEMORY, True, memory),
+)
+
+
 def goals(rows: Sequence[Row]) -> list[str]:
     """What was hoped for and what came out."""
-    bounds = [(float(row.figures["times_bound"]), row.cell) for row in rows if "times_bound" in row.figures]
-    shares = [(float(row.figures["share_of_peak"]), row.cell) for row in rows if "share_of_peak" in row.figures]
-    near = [f"{name(cell)} {value:.2f}" for value, cell in best(bounds, min)]
-    high = [f"{name(cell)} {percent(value)} %" for value, cell in best(shares, max)]
-    held = sum(value <= GOAL_BOUND for value, _ in bounds)
-    reached = sum(value >= GOAL_PEAK for value, _ in shares)
-    return [
-        f"goal: time within {GOAL_BOUND:g} of the bound: {held} of {len(bounds)} cells; nearest: {said(near)}",
-        f"goal: crafting at {percent(GOAL_PEAK, 0)} % of the matrix peak: {reached} of {len(shares)} cells;"
-        f" highest: {said(high)}",
-    ]
+    return [goal.judge(rows) for goal in GOALS]
 
 
 def best(found: Sequence[Measured], choose: Callable[..., Measured]) -> list[Measured]:

@@ -85,10 +85,16 @@ def trunk(modality: str, encoder: str) -> Trunk:
     """Random weights, the same in every process and on every device; float32, on the CPU. Not to be changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        made = Trunk(config(modality, encoder))
-        for tokens in (made.class_token, made.position):
-            nn.init.normal_(tokens, std=0.02)
+        made = build(modality, encoder)
     return made.eval().requires_grad_(False)
+
+
+def build(modality: str, encoder: str) -> Trunk:
+    """A trunk of random weights, where torch makes them."""
+    made = Trunk(config(modality, encoder))
+    for tokens in (made.class_token, made.position):
+        nn.init.normal_(tokens, std=0.02)
+    return made
 
 
 def typed(modality: str, encoder: str, precision: str) -> nn.Module:
@@ -99,10 +105,14 @@ def typed(modality: str, encoder: str, precision: str) -> nn.Module:
 
 def inputs(modality: str, batch: int) -> Tensor:
     """Values x (batch, ...) from the whole range of the sensor, on the device."""
-    about = spec(modality)
+    return noise(spec(modality), batch).to(find_device())
+
+
+def noise(about: TensorSpec, batch: int) -> Tensor:
+    """The same for any input, on the CPU."""
     low, high = about.bounds
     generator = torch.Generator().manual_seed(SEED)
-    return (low + (high - low) * torch.rand(batch, *about.shape, generator=generator)).to(find_device())
+    return low + (high - low) * torch.rand(batch, *about.shape, generator=generator)
 
 
 @lru_cache

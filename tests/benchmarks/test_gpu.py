@@ -83,10 +83,17 @@ def test_runs_on_a_processor(tmp_path: Path) -> None:
     plain = crafted["PGD", "fp32"]
     work = plain["value"]["median"] * 2 * cost["both"]
     assert plain["share_of_peak"] == pytest.approx(work / (peak * 1e12))
+    step = [row for row in rows if row["part"] == "calibrating" and row["backend"] == "calibrate"]
+    assert [row["modality"] for row in step] == ["ImageBind thermal", "LanguageBind image"]
+    for row in step:
+        assert row["times_peer"]["median"] > 0
+        assert row["share_of_peak"] == pytest.approx(row["value"]["median"] * row["operations"] / (peak * 1e12))
+        assert row["memory_bytes"] is None
+        assert "CUDA" in row["memory_reason"]
     assert {row["reason"] for row in of(rows, "verify").values()} == {"left out, as asked"}
     for row in rows:
         assert row["backend"] in printed
-    assert printed.count("goal: ") == 2
+    assert printed.count("goal: ") == 5
     assert result["device"]["kind"] == "cpu"
 
 
@@ -112,6 +119,13 @@ def test_runs_on_a_gpu(tmp_path: Path) -> None:
         if name != "random start of PGD":
             assert 0 < row["share_of_peak"] < 1.1
             assert row["cosine"] > 0.9, (name, precision)
+    steps = [row for row in rows if row["part"] == "calibrating"]
+    assert len(steps) == 6
+    for row in steps:
+        assert row["reason"] is None, row
+        assert 0 < row["share_of_peak"] < 1.1, row
+        assert row["cosine"] > 0.9, row
+        assert 0.5 < row["memory_bytes"] / row["memory_estimate_bytes"] < 1.2, row
 
 
 def test_refuses_what_it_does_not_know() -> None:

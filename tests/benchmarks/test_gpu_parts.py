@@ -8,17 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gpu_bench import crafting, processes, roofline, trunks, verifying
+from gpu_bench import calibrating, crafting, processes, roofline, trunks, verifying
 from gpu_bench.clock import Clock
+from gpu_bench.plain_loop import PlainLoop
 from gpu_bench.rows import Cell, Row, Spread
 from gpu_bench.settings import GROUPS, Settings, parse
+from gpu_bench.subjects import LANGUAGEBIND, SUBJECTS
 from gpu_bench.summary import draw, goals, judge
 from hypothesis import given, strategies as st
 from scipy import stats
 from tiny import Linear, write_bundle
 
+from advcal_edge.calibrate.adapters import attach_adapter
+from advcal_edge.calibrate.presets import configure
 from advcal_edge.encoders.imagebind.published import HUGE
 from advcal_edge.spec import image
+from advcal_edge.threat import ThreatModel
 from advcal_edge.verify.options import VerifyOptions
 
 CELL = Cell("backend", "thermal", "torch eager", "fp32", 2)
@@ -140,6 +145,64 @@ def test_compiled_crafting_has_the_plain_gradient(tmp_path: Path) -> None:
     assert row.value is not None
     assert row.value.low > 0
     assert row.figures["cosine"] > 0.99
+
+
+def test_operations_of_a_step_of_calibration() -> None:
+    n, i, d, k, steps = 7, 3, 5, crafting.CLASSES, 2
+    config = configure(modality="image", adapter={"kind": "head"}, craft={"steps": steps})
+    model = attach_adapter(nn.Linear(i, d), config.adapter, d, seed=0)
+    loop = PlainLoop(model, crafting.centers(d), ThreatModel("linf", 0.1, (0.0, 1.0)), config)
+    trunk, head, scores = i * d, d * d, d * k
+    craft = steps * n * 2 * (trunk + head + scores)  # forward, and back to the input
+    train = 2 * n * (trunk + 2 * head + 2 * scores)  # attacked and clean samples; back to the head and no further
+    assert calibrating.count_step(loop, torch.ones(n, i), d) == 2 * (craft + train)
+
+
+def test_operations_of_a_step_on_published_encoders() -> None:
+    vision = LANGUAGEBIND.vision
+    w, t, depth = vision.transformer.width, vision.tokens, vision.transformer.depth
+    one = depth * (12 * t * w * w + 2 * t * t * w)  # of a forward pass, stem and projection left out
+    found = calibrating.operations("LanguageBind image", "imagebind", 2)
+    # two passes forward and back to the input, and one on twice as many that also goes to the weights
+    assert found == pytest.approx(2 * 2 * (2 * 2 + 2 * 3) * one, rel=0.03)
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_calibration_computes_what_the_plain_loop_computes(name: str, tmp_path: Path) -> None:
+    asked = settings(tmp_path, "--craft-batch", "6")
+    with calibrating.on_threads(1):
+        row = calibrating.measure(Cell(calibrating.PART, name, calibrating.PLAIN, "fp32", asked.craft_batch), asked)
+    assert row.value is not None
+    assert row.value.low > 0
+    assert row.figures["cosine"] == pytest.approx(1, abs=1e-6)
+    assert row.figures["times_peer"]["n"] == row.value.n >= 5
+    assert row.figures["memory_estimate_bytes"] > 0
+    if not torch.cuda.is_available():
+        assert row.figures["memory_bytes"] is None
+        lines = draw([row]).splitlines()
+        assert "GiB" not in lines[0]
+        assert "no GiB: torch counts" in lines[1]
+
+
+def test_memory_stands_beside_what_is_expected() -> None:
+    cell = Cell(calibrating.PART, "ImageBind thermal", calibrating.PLAIN, "bf16", 64)
+    figures = {"memory_bytes": 3 * 2**30, "memory_estimate_bytes": 2 * 2**30, "times_peer": {"median": 1.25}}
+    row = Row(cell, "steps/s", Spread.of([10.0]), figures=figures)
+    header, drawn = draw([row]).splitlines()
+    assert header.split()[-4:] == ["peer", "GiB", "expected", "note"]
+    assert drawn.split()[-3:] == ["1.25", "3.00", "2.00"]
+    said = goals([row])
+    assert "1 of 1 cells" in said[3]
+    assert "0 of 1 cells; lowest: ImageBind thermal calibrate bf16 batch 64 1.50" in said[4]
+
+
+def test_turns_are_steps_and_their_neighbours() -> None:
+    calls: list[int] = []
+    turns = calibrating.Turns(Clock(torch.device("cpu"), 0.0), lambda: calls.append(len(turns.own)))
+    for done in range(4):
+        turns("calibrate", done, 3)
+    assert calls == [1, 2, 3]
+    assert len(turns.own) == len(turns.peer) == 3
 
 
 def test_verification_is_timed(tmp_path: Path) -> None:
