@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from gpu_bench import calibrating, crafting, processes, roofline, trunks, verifying
 from gpu_bench.clock import Clock
 from gpu_bench.plain_loop import PlainLoop

@@ -169,7 +169,7 @@ def test_too_many_triangles_and_points_are_refused(tmp_path: Path, monkeypatch: 
 def test_damaged_files_are_read_or_refused(
     data: st.DataObject, kind: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    path = tmp_path_factory.getbasetemp() / "damaged"
+    path = tmp_path_factory.getbasetemp() / "damaged.mesh"
     if kind == "txt":
         path.write_text("\n".join(f"{k},{k * k % 7},{k % 3}" for k in range(20)))
     else:

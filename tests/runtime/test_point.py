@@ -333,7 +333,7 @@ def test_a_compressed_block_may_not_unpack_to_more_than_its_points(tmp_path: Pat
 def test_damaged_files_are_read_or_refused(
     kind: str, damage: dict[int, int], keep: float, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    path = tmp_path_factory.getbasetemp() / "damaged"
+    path = tmp_path_factory.getbasetemp() / "damaged.point"
     if kind.endswith(".ply"):
         write_ply(path, torus(20), text=kind == "ascii.ply", faces=5 if kind == "faces.ply" else -1)
     else:

