@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from gpu_bench import calibrating, crafting, processes, roofline, trunks, verifying
 from gpu_bench.clock import Clock
 from gpu_bench.plain_loop import PlainLoop
@@ -19,6 +18,7 @@ from gpu_bench.summary import draw, goals, judge
 from hypothesis import given, strategies as st
 from scipy import stats
 from tiny import Linear, write_bundle
+from torch import nn
 
 from advcal_edge.calibrate.adapters import attach_adapter
 from advcal_edge.calibrate.presets import configure
