@@ -34,7 +34,7 @@ BY_MODALITY: Mapping[str, Mapping[str, Settings]] = {
     "fast": {
         "image": {"adapter": {"filter": 32.0}},
         "video": {
-            "objective": {"clean": "ce + 15 l2"},
+            "objective": {"clean": "ce + 7 l2"},
             "train": {"samples": 1200, "epochs": 5, "mirror": True, "learning_rate": 4e-2},
         },
         "event": {
