@@ -8,39 +8,30 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from advcal_edge.bundle import Bundle, check_destination
 from advcal_edge.calibrate.acceleration import accelerate
 from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, CleanInputs, attach_parts, trainable
 from advcal_edge.calibrate.adapters.stem_filter import SAMPLES as FILTER_SAMPLES
-from advcal_edge.calibrate.anchors import Anchors, compute_anchors, over_blocks
+from advcal_edge.calibrate.anchors import over_blocks
 from advcal_edge.calibrate.checkpoint import Checkpoint, reserved
 from advcal_edge.calibrate.compute import Compute, choose_device, computing, device_name
-from advcal_edge.calibrate.config import CalibrateConfig, ThreatConfig
+from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.calibrate.craft import AdaptiveCrafter, Crafter, StaticCrafter, craft_once
 from advcal_edge.calibrate.data.inputs import Kept
-from advcal_edge.calibrate.data.source import CALIBRATION, Dataset, load_dataset, weights_of
+from advcal_edge.calibrate.data.source import CALIBRATION
 from advcal_edge.calibrate.deploy import deploy_module, runner_on
 from advcal_edge.calibrate.evaluate import ResultTable, measure
 from advcal_edge.calibrate.memory import check_memory, estimate_memory, free_memory
 from advcal_edge.calibrate.objectives import Total
 from advcal_edge.calibrate.processes import ALONE, Processes
+from advcal_edge.calibrate.task import Task, prepare_task
 from advcal_edge.calibrate.train import TrainingSet, train
-from advcal_edge.centers import Centers
-from advcal_edge.commands import command
-from advcal_edge.encoders.base import Encoder, fit_sensor, open_encoder
-from advcal_edge.encoders.check import check_module, checked_centers
-from advcal_edge.errors import ConfigError, InputError
+from advcal_edge.encoders.base import Encoder
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import environment, package_version
-from advcal_edge.spec import TensorSpec
-from advcal_edge.threat import ThreatModel
-
-TEMPERATURE = 0.07  # without a text tower: the initial value of CLIP and ImageBind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,29 +127,10 @@ def calibrate_together(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Task:
-    """Inputs of training and evaluation."""
-
-    config: CalibrateConfig
-    encoder: Encoder
-    module: AdaptedModule
-    """The frozen encoder on the device, until the training takes it."""
-    threat: ThreatModel
-    centers: Centers
-    data: Dataset
-    anchors: Anchors
-    device: torch.device
-
-    @property
-    def spec(self) -> TensorSpec:
-        return self.encoder.modality.input
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _Work:
     """All that a bundle is made of."""
 
-    task: _Task
+    task: Task
     adapter: Adapter
     table: ResultTable
     checkpoint: Checkpoint
@@ -172,8 +144,8 @@ def _calibrate(
     started = time.perf_counter()
     cores = 1 if config.train.compile else None  # the compiler serves one thread at a time
     with computing(device, processes, cores) as compute:
-        task = _prepare(config, compute, watch)
-        checkpoint = Checkpoint.beside(Path(config.out), _identity(task))
+        task = prepare_task(config, compute, watch.opened)
+        checkpoint = Checkpoint.beside(Path(config.out), task.identity())
         adapter = _train(task, compute, checkpoint, resume, watch)
     trained = time.perf_counter()
     table = _evaluate(task, adapter, processes, watch.progress)
@@ -181,42 +153,7 @@ def _calibrate(
     return _Work(task, adapter, table, checkpoint, seconds)
 
 
-def _prepare(config: CalibrateConfig, compute: Compute, watch: Watch) -> _Task:
-    """Open the encoder, read the data, embed it, and choose or compute the centers."""
-    encoder = fit_sensor(open_encoder(config.encoder, config.modality, weights_of(config)), config.input)
-    watch.opened(encoder)
-    threat = config.threat_model(encoder.modality.input)
-    config = replace(config, threat=ThreatConfig(threat.norm, threat.eps))
-    given = checked_centers(encoder) if config.centers is None else Centers.load(Path(config.centers))
-    if given is not None and given.dim != encoder.embedding_dim:
-        raise ConfigError(
-            f"the centers are {given.dim} wide; `{config.encoder}` embeds to {encoder.embedding_dim} numbers",
-            hint="make them with the same encoder: "
-            + command("centers", "--encoder", config.encoder, "--weights", "PATH", "--labels", "FILE", "--out", "FILE"),
-        )
-    data = load_dataset(config, encoder, None if given is None else given.labels)
-    _check_parts(config, len(data.train), compute.processes)
-    module = check_module(encoder, data.train.inputs.load(torch.arange(2)).to(compute.device))
-    model = AdaptedModule(module)
-    anchors = compute_anchors(model, data.train.inputs, compute, config.data.workers, mirror=config.train.mirror)
-    centers = class_means(anchors.z.numpy(), data.train.y, data.names) if given is None else given.subset(data.names)
-    return _Task(config, encoder, model, threat, centers, data, anchors, compute.device)
-
-
-def _check_parts(config: CalibrateConfig, samples: int, processes: Processes) -> None:
-    size = min(config.train.batch, samples)
-    parts = min(config.train.parts, size)
-    if processes.count > parts:
-        raise ConfigError(
-            f"{processes.count} processes have nothing to share: a batch of {size} has {parts} parts;"
-            " expected at least one for each process",
-            hint=f"`--set train.parts={processes.count}`"
-            if processes.count <= size
-            else f"start at most {size} processes, or raise `train.batch`",
-        )
-
-
-def _train(task: _Task, compute: Compute, checkpoint: Checkpoint, resume: bool, watch: Watch) -> Adapter:
+def _train(task: Task, compute: Compute, checkpoint: Checkpoint, resume: bool, watch: Watch) -> Adapter:
     """Train the adapter; a head alone, against static attacks, trains on cached features instead of inputs."""
     config, encoder, model, inputs = task.config, task.encoder, task.module, task.data.train.inputs
     radius = task.threat.with_norm("linf", task.spec.shape).radius
@@ -263,7 +200,7 @@ def _train(task: _Task, compute: Compute, checkpoint: Checkpoint, resume: bool, 
     return Adapter.of(model, config.adapter, encoder.embedding_dim)
 
 
-def _check_memory(task: _Task, model: nn.Module, watch: Watch) -> None:
+def _check_memory(task: Task, model: nn.Module, watch: Watch) -> None:
     """Refuse parts of batches that do not fit on the device; a processor has no such estimate."""
     free, config = free_memory(task.device), task.config.train
     if free is None:
@@ -279,7 +216,7 @@ def _check_memory(task: _Task, model: nn.Module, watch: Watch) -> None:
     check_memory(memory, -(-size // parts), parts, free, checkpointed=config.checkpointing)
 
 
-def _evaluate(task: _Task, adapter: Adapter, processes: Processes, progress: Progress) -> ResultTable:
+def _evaluate(task: Task, adapter: Adapter, processes: Processes, progress: Progress) -> ResultTable:
     """Attack the encoder without and with the adapter."""
     config, encoder = task.config, task.encoder
     before = runner_on(task.device, AdaptedModule(encoder.module()), task.spec)
@@ -289,20 +226,6 @@ def _evaluate(task: _Task, adapter: Adapter, processes: Processes, progress: Pro
         before, after, task.centers, probe, task.threat, config.evaluate,
         seed=config.seed, processes=processes, progress=progress,
     )  # fmt: skip
-
-
-def _identity(task: _Task) -> dict[str, Any]:
-    """Settings that must be equal for a run and its resumption: those of training, the data and the weights."""
-    settings = asdict(task.config)
-    for name in ("out", "evaluate", "weights", "device"):
-        del settings[name]
-    for name in ("memory", "workers"):
-        del settings["data"][name]
-    return {
-        **settings,
-        "data": {**settings["data"], "train_sha256": task.anchors.sha256},
-        "weights_sha256": task.encoder.fingerprint,
-    }
 
 
 def _manifest(work: _Work) -> dict[str, Any]:
@@ -336,18 +259,3 @@ def _manifest(work: _Work) -> dict[str, Any]:
         "metrics": work.table.to_json(),
         "environment": {**environment(), "device": device_name(task.device)},
     }
-
-
-def class_means(z: NDArray[np.float32], y: NDArray[np.int64], names: tuple[str, ...]) -> Centers:
-    """Unit-norm means (k, d) of the unit-norm embeddings z (n, d) of each class.
-
-    Raises:
-        InputError: a class whose embeddings cancel out or are not finite.
-    """
-    means = np.stack([z[y == label].mean(axis=0) for label in range(len(names))])
-    norms = np.linalg.norm(means, axis=1, keepdims=True)
-    for name, norm in zip(names, norms[:, 0], strict=True):
-        if not norm > 1e-6:
-            raise InputError(f"the embeddings of the class `{name}` have a mean of norm {norm:g}; expected above zero")
-    vectors = (means / norms).astype(np.float32)
-    return Centers(names, vectors, TEMPERATURE, f"class means of {len(z)} training samples")
