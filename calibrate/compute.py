@@ -7,6 +7,7 @@ So a calibration gives the same bits on any number of processes and cores of the
 
 from __future__ import annotations
 
+import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -34,12 +36,19 @@ class Compute:
     device: torch.device = CPU
     processes: Processes = ALONE
     threads: ThreadPoolExecutor | None = None
-    ahead: int = 0
+    cores: int = 1
     """Number of pieces that may be under way in threads."""
 
     def map(self, function: Callable[[In], Out], pieces: Iterable[In]) -> Iterator[Out]:
-        """`function` of each piece, in order; pieces are asked for as they are needed."""
-        return map(function, pieces) if self.threads is None else ordered(self.threads, function, pieces, self.ahead)
+        """`function` of each piece, in order; pieces are asked for as they are needed.
+
+        No more threads are used than there are idle cores. Threads of one interpreter hand its lock to each other all
+        the time, and where others want the cores too, each of them waits for its turn at every handover.
+        """
+        ahead = min(self.cores, idle_cores())
+        if self.threads is None or ahead == 1:
+            return map(function, pieces)
+        return ordered(self.threads, function, pieces, ahead)
 
 
 @contextmanager
@@ -59,6 +68,16 @@ def computing(device: torch.device, processes: Processes = ALONE, cores: int | N
             yield Compute(device, processes, threads, cores)
     finally:
         torch.set_num_threads(before)
+
+
+def idle_cores(loadavg: Path = Path("/proc/loadavg")) -> int:
+    """Cores of this machine that no other thread wants at this moment, at least one; all where that is not known."""
+    cores = os.cpu_count() or 1
+    try:
+        running = int(loadavg.read_text(encoding="ascii").split()[3].partition("/")[0])
+    except (OSError, ValueError, IndexError):
+        return cores
+    return max(1, cores - (running - 1))  # one of them asks
 
 
 def ordered(

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from small_encoder import DIM, Small, make_frames
 from torch import nn
 
 from advcal_edge.bundle import Bundle
+from advcal_edge.calibrate import compute as compute_module
 from advcal_edge.calibrate.acceleration import Accelerated, accelerate, blocks_of
 from advcal_edge.calibrate.adapters import AdaptedModule, attach_adapter, trainable
-from advcal_edge.calibrate.compute import CPU, choose_device, computing, ordered
+from advcal_edge.calibrate.compute import CPU, choose_device, computing, idle_cores, ordered
 from advcal_edge.calibrate.config import AdapterConfig, TrainConfig
 from advcal_edge.calibrate.data.inputs import Kept, stream
 from advcal_edge.calibrate.memory import GIB, Memory, check_memory, estimate_memory
@@ -145,6 +147,28 @@ def test_pieces_come_in_order_and_errors_where_they_belong() -> None:
         few = ordered(compute.threads, one, (asked.append(n) or n for n in range(5)), 2)
         assert next(few) == 0
         assert len(asked) <= 3, "no more is read ahead than asked for"
+
+
+def test_threads_leave_cores_that_others_want(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    for text, idle in (
+        ("0.1 0.2 0.3 1/200 77", 8),
+        ("9.0 0 0 5/200 77", 4),
+        ("9 9 9 30/200 77", 1),
+        ("", 8),
+        ("x x x x", 8),
+    ):
+        (tmp_path / "loadavg").write_text(text)
+        assert idle_cores(tmp_path / "loadavg") == idle
+    assert idle_cores(tmp_path / "none") == 8
+
+    def name(piece: int) -> str:
+        return threading.current_thread().name
+
+    for idle, threads in ((1, {"MainThread"}), (2, {"piece_0", "piece_1"})):
+        monkeypatch.setattr(compute_module, "idle_cores", lambda idle=idle: idle)
+        with computing(CPU, cores=3) as compute:
+            assert set(compute.map(name, range(50))) <= threads
 
 
 def test_streams_from_memory_are_copies() -> None:
