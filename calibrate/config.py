@@ -222,6 +222,11 @@ class TrainConfig:
         _within("train.head_learning_rate", self.head_learning_rate, 0, 10)
         _within("train.weight_decay", self.weight_decay, 0, 10)
 
+    def batch_of(self, samples: int) -> tuple[int, int]:
+        """Size of a batch of so many samples, and the number of its parts; none of them is empty."""
+        size = min(self.batch, samples)
+        return size, min(self.parts, size)
+
 
 @dataclass(frozen=True, slots=True)
 class EvaluateConfig:

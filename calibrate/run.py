@@ -210,10 +210,10 @@ def _check_memory(task: Task, model: nn.Module, watch: Watch) -> None:
     if memory is None:
         return
     free += memory.weights  # they lie there already
-    size = min(config.batch, len(task.data.train))
-    parts = min(config.parts, size)
-    watch.measured(memory.of(2 * -(-size // parts)), free)
-    check_memory(memory, -(-size // parts), parts, free, checkpointed=config.checkpointing)
+    size, parts = config.batch_of(len(task.data.train))
+    largest = -(-size // parts)
+    watch.measured(memory.of(2 * largest), free)
+    check_memory(memory, largest, parts, free, checkpointed=config.checkpointing)
 
 
 def _evaluate(task: Task, adapter: Adapter, processes: Processes, progress: Progress) -> ResultTable:

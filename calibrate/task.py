@@ -90,8 +90,7 @@ def prepare_task(config: CalibrateConfig, compute: Compute, opened: Callable[[En
 
 
 def _check_parts(config: CalibrateConfig, samples: int, processes: Processes) -> None:
-    size = min(config.train.batch, samples)
-    parts = min(config.train.parts, size)
+    size, parts = config.train.batch_of(samples)
     if processes.count > parts:
         raise ConfigError(
             f"{processes.count} processes have nothing to share: a batch of {size} has {parts} parts;"

@@ -94,8 +94,7 @@ def train(
     """
     optimizer = torch.optim.AdamW(groups(parameters, config), weight_decay=config.weight_decay)
     first = checkpoint.load(parameters, optimizer) if resume else 0
-    size = min(config.batch, len(samples.y))
-    parts = min(config.parts, size)
+    size, parts = config.batch_of(len(samples.y))
     gradient = BatchGradient(embed, [*parameters.values()], total, compute)
     own = compute.processes.own(parts)
     for epoch in range(first, epochs):

@@ -56,9 +56,8 @@ def work_of(config: CalibrateConfig) -> Work:
     """
     source: Source = (config.encoder, config.modality, config.weights)
     static_head = config.craft.kind == "static" and config.adapter.parts == ("head",)
-    batch = min(config.train.batch, config.train.samples)
+    batch, parts = config.train.batch_of(config.train.samples)
     clean = bool(config.objective.clean_terms)
-    parts = min(config.train.parts, batch)
     passes = passes_of(source, config.adapter, -(-batch // parts) * (1 + clean), on_features=static_head)
     preparing, measuring = _preparing(config, source, passes), _measuring(config, source, passes)
     if not passes.trains:
