@@ -302,6 +302,25 @@ class Bundle:
         return section
 
     @property
+    def comparison(self) -> Mapping[str, Any] | None:
+        """In a folder that was made to compare two models, the reference and its outputs; None if it was calibrated."""
+        found: Mapping[str, Any] | None = self.manifest.get("comparison")
+        return found
+
+    def require_calibration(self, verb: str) -> None:
+        """Refuse a folder that was made to compare two models.
+
+        Raises:
+            BundleError: nothing in it was calibrated, so there is nothing to `verb`.
+        """
+        if self.comparison is not None:
+            raise BundleError(
+                f"`{self.path}` was made to compare models with `{self.comparison['reference']}`: nothing in it was"
+                f" calibrated, so there is nothing to {verb}",
+                hint=f"compare another one: `{command('verify', self.path, '--engine', 'FILE')}`",
+            )
+
+    @property
     def modality(self) -> Modality:
         """The sensor this bundle is for."""
         return Modality.from_json(self.section("modality"))

@@ -15,6 +15,7 @@ from advcal_edge.errors import BundleError, InputError
 from advcal_edge.tensors import Complaint, open_tensors
 from advcal_edge.threat import Array
 
+TEMPERATURE = 0.07  # without a text tower: the initial value of CLIP and ImageBind
 NO_CENTERS = Complaint(
     BundleError, "holds no centers", "make them with `advcal-edge centers`, or take those of the bundle from its source"
 )
@@ -52,6 +53,11 @@ class Centers:
             norms = np.linalg.norm(self.vectors, axis=-1)
         if not np.allclose(norms, 1.0, atol=1e-4):
             raise InputError(f"centers must have unit norm; found norms from {norms.min():g} to {norms.max():g}")
+
+    @classmethod
+    def one_hot(cls, labels: tuple[str, ...], temperature: float, source: str) -> Centers:
+        """Centers for a classifier: the scores of logits z (n, k) of unit norm are z / temperature."""
+        return cls(labels, np.eye(len(labels), dtype=np.float32), temperature, source)
 
     @property
     def dim(self) -> int:
@@ -157,3 +163,18 @@ class Centers:
             return cls(tuple(labels), vectors, float(numbers[0]), source, float(numbers[1]))
         except InputError as error:
             raise NO_CENTERS.of(path, error.message) from error
+
+
+def class_means(z: NDArray[np.float32], y: NDArray[np.int64], names: tuple[str, ...]) -> Centers:
+    """Unit-norm means (k, d) of the unit-norm embeddings z (n, d) of each class.
+
+    Raises:
+        InputError: a class whose embeddings cancel out or are not finite.
+    """
+    means = np.stack([z[y == label].mean(axis=0) for label in range(len(names))])
+    norms = np.linalg.norm(means, axis=1, keepdims=True)
+    for name, norm in zip(names, norms[:, 0], strict=True):
+        if not norm > 1e-6:
+            raise InputError(f"the embeddings of the class `{name}` have a mean of norm {norm:g}; expected above zero")
+    vectors = (means / norms).astype(np.float32)
+    return Centers(names, vectors, TEMPERATURE, f"class means of {len(z)} training samples")

@@ -39,6 +39,8 @@ def module_from_bundle(bundle: Bundle, consent: Consent = NOTHING) -> nn.Module:
         InputError: its checkpoint cannot be used.
     """
     encoder = encoder_of(bundle, consent)
+    if bundle.comparison is not None:
+        return AdaptedModule(encoder.module()).eval().requires_grad_(False)
     return deploy_module(encoder.module(), Adapter.load(bundle.file("adapter.safetensors")))
 
 

@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from advcal_edge.calibrate.adapters import AdaptedModule
 from advcal_edge.calibrate.anchors import Anchors, compute_anchors
@@ -17,15 +15,13 @@ from advcal_edge.calibrate.compute import Compute
 from advcal_edge.calibrate.config import CalibrateConfig, ThreatConfig
 from advcal_edge.calibrate.data.source import Dataset, load_dataset, weights_of
 from advcal_edge.calibrate.processes import Processes
-from advcal_edge.centers import Centers
+from advcal_edge.centers import Centers, class_means
 from advcal_edge.commands import command
 from advcal_edge.encoders.base import Encoder, fit_sensor, open_encoder
 from advcal_edge.encoders.check import check_module, checked_centers
-from advcal_edge.errors import ConfigError, InputError
+from advcal_edge.errors import ConfigError
 from advcal_edge.spec import TensorSpec
 from advcal_edge.threat import ThreatModel
-
-TEMPERATURE = 0.07  # without a text tower: the initial value of CLIP and ImageBind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,18 +95,3 @@ def _check_parts(config: CalibrateConfig, samples: int, processes: Processes) ->
             if processes.count <= size
             else f"start at most {size} processes, or raise `train.batch`",
         )
-
-
-def class_means(z: NDArray[np.float32], y: NDArray[np.int64], names: tuple[str, ...]) -> Centers:
-    """Unit-norm means (k, d) of the unit-norm embeddings z (n, d) of each class.
-
-    Raises:
-        InputError: a class whose embeddings cancel out or are not finite.
-    """
-    means = np.stack([z[y == label].mean(axis=0) for label in range(len(names))])
-    norms = np.linalg.norm(means, axis=1, keepdims=True)
-    for name, norm in zip(names, norms[:, 0], strict=True):
-        if not norm > 1e-6:
-            raise InputError(f"the embeddings of the class `{name}` have a mean of norm {norm:g}; expected above zero")
-    vectors = (means / norms).astype(np.float32)
-    return Centers(names, vectors, TEMPERATURE, f"class means of {len(z)} training samples")

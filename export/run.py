@@ -104,6 +104,7 @@ def export(
         DependencyError: a package that the options need is not installed.
     """
     opened, watch = open_bundle(bundle), watch or Watch()
+    opened.require_calibration("export")
     plans = prepare_plans(opened, options) if options.plans or options.target is not None else None
     if plans is None and options.settings:
         flags = ", ".join(f"`--{name.replace('_', '-')}`" for name in options.settings)

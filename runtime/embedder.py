@@ -69,6 +69,7 @@ class Embedder:
             DependencyError: onnxruntime is not installed.
         """
         opened = Bundle.open(bundle)
+        opened.require_calibration("run")
         modality, centers = opened.modality, opened.centers()
         file = read_engine(opened, choose_engine(opened, engine))
         path, report = file.path, find_verified(opened, file.sha256)  # by the bytes that were read, not by a path

@@ -140,7 +140,17 @@ class Vjp:
             InputError: another shape or dtype.
             EngineError: the engine fails, or returns another batch size.
         """
-        return self._collect("g", x, v)
+        return self._collect(("g",), x, v)[0]
+
+    def both(self, x: Floats, v: Floats) -> tuple[Floats, Floats]:
+        """z (n, d) of the backward engine itself, and J^T v, from one run.
+
+        Raises:
+            InputError: another shape or dtype.
+            EngineError: as for `pull`.
+        """
+        z, g = self._collect(("z", "g"), x, v)
+        return z, g
 
     def embed(self, x: Floats) -> Floats:
         """z (n, d) from the backward engine, to compare with the forward engine.
@@ -149,26 +159,33 @@ class Vjp:
             InputError: another shape or dtype.
             EngineError: as for `pull`.
         """
-        return self._collect("z", x, np.zeros((len(x), self.dim), np.float32))
+        return self._collect(("z",), x, np.zeros((len(x), self.dim), np.float32))[0]
 
-    def _collect(self, name: str, x: Floats, v: Floats) -> Floats:
-        """One of the two outputs for a whole batch."""
+    def _collect(self, names: Sequence[str], x: Floats, v: Floats) -> list[Floats]:
+        """One or both of the outputs for a whole batch."""
         check_batch("x", x, self.spec.shape)
         check_batch("v", v, (self.dim,))
         if len(x) != len(v):
             raise InputError(f"found {len(x)} inputs `x` and {len(v)} vectors `v`; expected one vector per input")
-        place, step = self._place[name], self.backend.largest
-        shape = self.spec.shape if name == "g" else (self.dim,)
-        parts = []
-        for start in range(0, len(x), step):
-            part = x[start : start + step]
-            output = self.backend.run({"x": part, "v": v[start : start + step]})[place]
-            if output.shape != (len(part), *shape):
-                raise wrong_shape(self.backend, name, output, (len(part), *shape))
-            parts.append(output)
-        if len(parts) == 1:
-            return parts[0]
-        return np.concatenate(parts) if parts else np.empty((0, *shape), np.float32)
+        shapes = {"z": (self.dim,), "g": self.spec.shape}
+        parts: dict[str, list[Floats]] = {name: [] for name in names}
+        for start in range(0, len(x), self.backend.largest):
+            rows = slice(start, start + self.backend.largest)
+            part = x[rows]
+            outputs = self.backend.run({"x": part, "v": v[rows]})
+            for name, found in parts.items():
+                output = outputs[self._place[name]]
+                if output.shape != (len(part), *shapes[name]):
+                    raise wrong_shape(self.backend, name, output, (len(part), *shapes[name]))
+                found.append(output)
+        return [joined(found, shapes[name]) for name, found in parts.items()]
+
+
+def joined(parts: Sequence[Floats], shape: Sequence[int]) -> Floats:
+    """Parts of a batch as one array; the only part is not copied, and without any the batch is empty."""
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.empty((0, *shape), np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ def facts(data: Mapping[str, Any]) -> str:
     modality, centers, samples = data["modality"], data["centers"], data["samples"]
     lines = {
         "bundle": data["path"],
+        "compares": inline(data["comparison"]),
         "encoder": inline(data["encoder"]),
         "would load": would_load(data["wants"]),
         "modality": modality and f"{modality['name']}  {inline(modality['input'])}",

@@ -146,6 +146,7 @@ def run(bundle: Bundle, console: Console, options: ExportOptions) -> ExportResul
             )
         console.say(f"wrote {len(plans)} plans to `{bundle.path / 'engines'}`")
 
+    bundle.require_calibration("export")
     console.say(terms(str(bundle.section("encoder").get("license"))))
     watch = Watch(
         console.say,

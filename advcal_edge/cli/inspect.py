@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import BundlePath, Json
+from advcal_edge.commands import command
 
 if TYPE_CHECKING:
     from advcal_edge.bundle import Bundle
@@ -36,7 +37,10 @@ def inspect(bundle: BundlePath, json_output: Json = False) -> None:
     for left in data["leftovers"]:
         after = f"`{left['goes_on']}` goes on" if left["goes_on"] else "the next command that writes here removes it"
         console.say(f"left by a command that was ended: `{left['path']}`, {left['what']}; {after}")
-    console.next(f"advcal-edge {'verify' if data['graphs'] else 'export'} {bundle}")
+    if opened.comparison is not None:
+        console.next(command("verify", bundle, "--engine", "FILE"))
+    else:
+        console.next(f"advcal-edge {'verify' if data['graphs'] else 'export'} {bundle}")
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
@@ -49,6 +53,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "path": str(bundle.path),
         "schema": manifest["schema"],
         "hashes": "ok",
+        "comparison": manifest.get("comparison"),
         "encoder": manifest.get("encoder"),
         "wants": describe_wants(bundle),
         "modality": bundle.modality.to_json() if "modality" in manifest else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,18 @@ from advcal_edge import limits
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import AllowPlanCode, EncoderCode, Json, Seed, Weights
+from advcal_edge.cli.pair import (
+    CentersFile,
+    Data,
+    GradientGraph,
+    Labels,
+    ModalityName,
+    Out,
+    Outputs,
+    Pair,
+    Settings,
+    SkipBad,
+)
 from advcal_edge.commands import command
 from advcal_edge.consent import Consent
 from advcal_edge.documents import read_object
@@ -50,7 +63,13 @@ def verify(
     losses: Annotated[
         str | None, typer.Option("--losses", help="Losses of APGD: some of ce, ce-scaled, margin, dlr.")
     ] = None,
-    reference: Annotated[str, typer.Option("--reference", help="`auto`, `torch` or `onnx` (fp32 graph).")] = "auto",
+    reference: Annotated[
+        str,
+        typer.Option(
+            "--reference",
+            help="`auto`, `torch` or `onnx` (fp32 graph); without a bundle an ONNX file or `package.module:factory`.",
+        ),
+    ] = "auto",
     device: Annotated[
         str, typer.Option("--device", help="Where models in torch compute: `auto`, `cpu`, `cuda` or `cuda:1`.")
     ] = "auto",
@@ -75,6 +94,15 @@ def verify(
     check: Annotated[
         Path | None, typer.Option("--check", help="Check hashes and arithmetic of this report.json without attacking.")
     ] = None,
+    data: Data = None,
+    modality: ModalityName = None,
+    outputs: Outputs = None,
+    centers: CentersFile = None,
+    labels: Labels = None,
+    gradient_graph: GradientGraph = None,
+    settings: Settings = None,
+    skip_bad: SkipBad = False,
+    out: Out = None,
     weights: Weights = None,
     encoder: EncoderCode = None,
     allow_plan_code: AllowPlanCode = False,
@@ -82,6 +110,8 @@ def verify(
     json_output: Json = False,
 ) -> None:
     """Attack engines and reference on the same samples, judge every input by both, and decide on the paired difference.
+
+    Without BUNDLE, compares any two models: `--engine FILE --reference FILE --data FOLDER`.
 
     An interrupted run is resumed. Exits with 0 if every engine passed (or a shard is done, or a report is correct),
     1 if one failed or was inconclusive.
@@ -109,22 +139,32 @@ def verify(
     chosen = [name for name, given in modes.items() if given]
     if len(chosen) > 1:
         raise ConfigError(f"{' and '.join(f'`{name}`' for name in chosen)} exclude each other", hint="use one of them")
+    pair = Pair(data, modality, outputs, centers, labels, gradient_graph, settings, skip_bad, out)
     if check is not None:
+        pair.refuse("a report is checked with the bundle that it is about")
         engine_path = None if engine is None else Path(engine)
         raise typer.Exit(0 if audit_report(console, check, bundle, engine_path) else 1)
-    if bundle is None:
-        raise ConfigError("`verify` needs a bundle", hint=command("verify", "BUNDLE"))
     started = time.perf_counter()
-    opened = Bundle.open(bundle)
+    if bundle is None:
+        ball = {"norm": norm, "eps": eps, "samples": samples}
+        opened, allowed = pair.compare(console, engine, reference, weights, ball)
+        consent = replace(consent, encoder=consent.encoder or allowed)
+        options = replace(options, reference="auto", consent=consent)
+    else:
+        pair.refuse(f"`{bundle}` has samples and a reference of its own")
+        opened = Bundle.open(bundle)
     if shard is not None:
         raise typer.Exit(run_shard(opened, console, options, state, shard))
     documents = run_merge(opened, console, consent, state) if merge else run(opened, console, options, state)
     verdict = max((document["derived"]["verdict"] for document in documents), key=RANK.index)
     console.document({"verdict": verdict, "seconds": time.perf_counter() - started, "engines": documents})
-    if verdict == "pass" and all(
+    if opened.comparison is not None:
+        if engine is not None and attacks == "quick":
+            console.next(command("verify", opened.path, "--engine", engine, "--attacks", "standard"))
+    elif verdict == "pass" and all(
         document["measured"]["threat"]["norm"] == opened.threat.norm for document in documents
     ):
-        console.next(command("embed", bundle, "FILE", "--require-verified"))
+        console.next(command("embed", opened.path, "FILE", "--require-verified"))
     raise typer.Exit(0 if verdict == "pass" else 1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -103,7 +103,7 @@ def decide(
     ]
     if failed:
         return "fail", failed
-    open_ = [f"check {c.name} was skipped: {c.why}" for c in checks if c.required and c.status == "skipped"]
+    open_ = list(skipped(checks))
     open_ += [
         f"{c.name} drop {100 * c.drop:.1f} points [{100 * c.interval.low:.1f}, {100 * c.interval.high:.1f}] straddles "
         f"{100 * c.margin:g}" + (f"; about {c.samples_to_decide} samples would decide" if c.samples_to_decide else "")
@@ -112,6 +112,16 @@ def decide(
     ]
     open_ += doubts
     return ("inconclusive", open_) if open_ else ("pass", [])
+
+
+def skipped(checks: Sequence[Check]) -> Iterator[str]:
+    """Required checks that were skipped, those with the same reason together."""
+    reasons: dict[str, list[str]] = {}
+    for check in checks:
+        if check.required and check.status == "skipped":
+            reasons.setdefault(check.why, []).append(check.name)
+    for why, names in reasons.items():
+        yield f"{len(names)} checks were skipped: {why}" if len(names) > 1 else f"check {names[0]} was skipped: {why}"
 
 
 def number_text(measured: float | None) -> str:

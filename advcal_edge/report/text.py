@@ -187,17 +187,19 @@ def checks_lines(report: Mapping[str, Any]) -> list[str]:
     """Number of checks that passed, failed and were skipped; below, the names of those that did not pass."""
     counts = tally(report)
     lines = [f"checks  {counts['pass']} passed, {counts['fail']} failed, {counts['skipped']} skipped"]
-    for status, word in (("fail", "failed"), ("skipped", "skipped")):
-        checks = [check for check in report["checks"] if check["status"] == status]
-        lines += [wrapped(f"        {word:9}", check_detail(check)) for check in checks]
+    failed = [check_detail(check) for check in report["checks"] if check["status"] == "fail"]
+    reasons: dict[str, list[str]] = {}
+    for check in report["checks"]:
+        if check["status"] == "skipped":
+            reasons.setdefault(check["why"] + ("" if check["required"] else ", advisory"), []).append(check["name"])
+    lines += [wrapped("        failed   ", detail) for detail in failed]
+    lines += [wrapped("        skipped  ", f"{', '.join(names)}: {why}") for why, names in reasons.items()]
     return lines
 
 
 def check_detail(check: Mapping[str, Any]) -> str:
-    """A check that did not pass, in short."""
+    """A check that failed, in short."""
     advisory = "" if check["required"] else ", advisory"
-    if check["status"] == "skipped":
-        return f"{check['name']}: {check['why']}{advisory}"
     measured = "not finite" if check["measured"] is None else f"{check['measured']:.4g}"
     return f"{check['name']}: {measured}, limit {check['limit']}{advisory}"
 

@@ -26,6 +26,7 @@ from advcal_edge.verify.findings import Finding, compare, merge, ok, unchecked, 
 T = TypeVar("T")
 BACKWARD = "onnx/vjp."
 FORWARD = "onnx/forward."
+COMPARED = "reference/"
 
 
 def audit(document: Mapping[str, Any], bundle: Bundle, engine: Path | None = None) -> list[Finding]:
@@ -106,7 +107,7 @@ def graph_findings(measured: Value, bundle: Bundle) -> list[Finding]:
     stated, engine = measured["hashes"]["graph"], measured["engine"]["sha256"].text()
     if stated.text() == engine or measured["engine"]["path"].text().endswith(".onnx"):
         return compare("graph", stated, engine)
-    name = listed_name(bundle, stated.text(), FORWARD)
+    name = listed_name(bundle, stated.text(), FORWARD if bundle.comparison is None else COMPARED)
     if name is None:
         return [unchecked("graph", stated, "a graph that the bundle does not list")]
     return compare_file("graph", stated, bundle, name)
@@ -159,7 +160,7 @@ def reference_findings(measured: Value, bundle: Bundle) -> list[Finding]:
     stated = measured["reference"].get("sha256")
     if stated is None:
         return []
-    name = listed_name(bundle, stated.text(), FORWARD)
+    name = listed_name(bundle, stated.text(), FORWARD if bundle.comparison is None else COMPARED)
     if name is None:
         return [wrong("reference", stated, "a graph that the bundle lists")]
     return compare_file("reference", stated, bundle, name)

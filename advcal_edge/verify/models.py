@@ -34,6 +34,7 @@ from advcal_edge.runtime.engine import (
 from advcal_edge.runtime.engine_file import EngineFile
 from advcal_edge.runtime.metadata import EngineMetadata
 from advcal_edge.runtime.model import EngineGradient, Runner, Vjp, open_runner, open_vjp
+from advcal_edge.verify.compared import check_kind, normalised, open_graph
 
 TORCH_MODELS = "advcal_edge.calibrate.deploy"
 SAMPLES = 32
@@ -48,10 +49,17 @@ def open_reference(bundle: Bundle, kind: str, consent: Consent = NOTHING, device
         EngineError: `torch` was requested and is not installed.
     """
     choose("reference", kind, {"auto": 0, "torch": 0, "onnx": 0})
+    if bundle.comparison is not None:
+        check_kind(bundle, bundle.comparison, kind)
+        if bundle.comparison["graph"] is not None:
+            return open_graph(bundle, bundle.comparison["graph"])
     if kind != "onnx":
         try:
             return open_torch_reference(bundle, consent, device)
         except ModuleNotFoundError as error:
+            if bundle.comparison is not None and error.name == "torch":
+                purpose = f"the reference `{bundle.comparison['reference']}`"
+                raise DependencyError("torch", extra="calibrate", purpose=purpose) from error
             if kind == "torch" or error.name != "torch":
                 raise EngineError("`--reference torch` needs torch", hint="use `--reference onnx`") from error
     from advcal_edge.runtime.backends.onnx import OnnxBackend
@@ -113,7 +121,8 @@ def open_engine(bundle: Bundle, path: Path, backward: Vjp | None = None, consent
     }
     if runner.step is not None:
         info["step"] = runner.step
-    return AttackedModel(runner, bundle.centers(), gradient, info=info)
+    model = AttackedModel(runner, bundle.centers(), gradient, info=info)
+    return model if bundle.comparison is None else normalised(model)
 
 
 def describe_plan(metadata: EngineMetadata | None, backward: str | None) -> dict[str, Any]:
@@ -132,6 +141,11 @@ def engine_paths(bundle: Bundle, name: str | None) -> list[Path]:
     """
     if name is not None:
         return [choose_engine(bundle, name)]
+    if bundle.comparison is not None:
+        raise ConfigError(
+            f"`{bundle.path}` compares models with `{bundle.comparison['reference']}`; expected the one to attack",
+            hint=command("verify", bundle.path, "--engine", "FILE"),
+        )
     listed = [PRECISIONS[name].graph for name in runnable_precisions()]
     paths = [listed_path(bundle, graph) for graph in listed if bundle.has(graph)]
     paths += [listed_path(bundle, plan) for plan, one in plan_metadata(bundle).items() if runs_here(one)]

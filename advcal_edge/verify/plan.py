@@ -27,6 +27,7 @@ from advcal_edge.verify.models import (
 )
 from advcal_edge.verify.options import VerifyOptions, words
 from advcal_edge.verify.samples import HeldOut
+from advcal_edge.verify.unit import UnitRunner
 
 TRUNK = "trunk"
 SECOND_OPINION = 16  # samples that polygraphy also runs
@@ -107,7 +108,9 @@ def second_opinion(bundle: Bundle, runner: Any) -> dict[str, Any]:
     """
     from advcal_edge.runtime.cross_check import cross_check
 
-    return cross_check(runner, bundle.probe(SECOND_OPINION).x).to_json()
+    return cross_check(
+        runner.raw if isinstance(runner, UnitRunner) else runner, bundle.probe(SECOND_OPINION).x
+    ).to_json()
 
 
 def engine_name(info: Mapping[str, Any]) -> str:

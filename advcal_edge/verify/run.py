@@ -232,7 +232,10 @@ def write_report(bundle: Bundle, report: Report) -> Written:
 def context(bundle: Bundle) -> dict[str, Any]:
     """Where the engine comes from, according to the manifest."""
     manifest = bundle.manifest
-    kept = {name: manifest.get(name) for name in ("tool", "encoder", "modality", "threat", "adapter", "data")}
+    names = ("tool", "encoder", "modality", "threat", "adapter", "data")
+    kept = {name: manifest.get(name) for name in names}
+    if bundle.comparison is not None:
+        kept["comparison"] = bundle.comparison
     listed = {
         name: entry["sha256"]
         for name, entry in manifest["files"].items()
