@@ -163,6 +163,7 @@ FIELDS: Mapping[str, Shape] = {
     "environment?": Each(TEXT),
     "graphs?": {
         "opset?": COUNT,
+        "missing?": Each(TEXT),
         "files": Each(
             {
                 "precision": TEXT,

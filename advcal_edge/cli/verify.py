@@ -51,6 +51,13 @@ def verify(
         str | None, typer.Option("--losses", help="Losses of APGD: some of ce, ce-scaled, margin, dlr.")
     ] = None,
     reference: Annotated[str, typer.Option("--reference", help="`auto`, `torch` or `onnx` (fp32 graph).")] = "auto",
+    gradient: Annotated[
+        str,
+        typer.Option(
+            "--gradient",
+            help="Backward pass of the engines: `graph`, `torch`, or `auto`: the bundle's graph or plan, else torch.",
+        ),
+    ] = "auto",
     device: Annotated[
         str, typer.Option("--device", help="Where models in torch compute: `auto`, `cpu`, `cuda` or `cuda:1`.")
     ] = "auto",
@@ -104,6 +111,7 @@ def verify(
         seed,
         consent,
         device,
+        gradient,
     )
     modes = {"--shard": shard is not None, "--merge": merge, "--check": check is not None}
     chosen = [name for name, given in modes.items() if given]
@@ -191,6 +199,9 @@ def announce(bundle: Bundle, console: Console, options: VerifyOptions, run: Veri
             f"the bundle was calibrated against {bundle.threat}: reports on {threat.norm} lie beside its own and do not"
             " count as its verification"
         )
+    from_torch = [name for name, model in models.engines.items() if model.info.get("gradient_from") == "torch"]
+    if from_torch:
+        console.say(f"the gradient of {', '.join(from_torch)} is that of the torch module")
     if models.sources:
         console.say(f"adversarial examples also from {', '.join(models.sources)}")
     for name, model in models.engines.items():

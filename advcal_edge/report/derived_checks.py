@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from advcal_edge.report.checks import RULES, Check, judge_value, skip
+from advcal_edge.report.checks import NO_GRADIENT, RULES, Check, judge_value, skip
 from advcal_edge.report.comparison import Comparison
 from advcal_edge.report.measured import Measured
 from advcal_edge.report.results import WHITE_BOX, AttackResult, Curve, Drift, Flags
@@ -38,7 +38,7 @@ def falls_to_zero(curve: Curve | None) -> Check:
     input can become any other.
     """
     if curve is None:
-        return skip("falls_to_zero", "no gradient graph: export without `--no-gradient`")
+        return skip("falls_to_zero", NO_GRADIENT)
     n, last = len(curve.points[0].right), int(curve.points[-1].right.sum())
     rises = [
         (int((after.right & ~before.right).sum()), int((before.right & ~after.right).sum()))

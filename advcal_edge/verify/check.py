@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 
 from advcal_edge.report.checks import RULES, Check, Rule
 
-NO_GRADIENT = "no gradient graph: export without `--no-gradient`"
 FACTS: Mapping[str, str] = {
     "engine": "the engine under test, as a model",
     "samples": "the first held-out samples",

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from advcal_edge.attacks import AttackedModel
 from advcal_edge.attacks.base import to_numpy
 from advcal_edge.attacks.losses import Loss, cross_entropy, margin
-from advcal_edge.report.checks import RULES, Check, judge_value, skip
+from advcal_edge.report.checks import NO_GRADIENT, RULES, Check, judge_value, skip
 from advcal_edge.threat import ThreatModel
-from advcal_edge.verify.check import NO_GRADIENT, check
+from advcal_edge.verify.check import check
 from advcal_edge.verify.model_set import embed
 from advcal_edge.verify.samples import Samples
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from advcal_edge.attacks import PGD, AttackedModel, run_attack
-from advcal_edge.report.checks import Check, judge_value, skip
-from advcal_edge.verify.check import NO_GRADIENT, check
+from advcal_edge.report.checks import NO_GRADIENT, Check, judge_value, skip
+from advcal_edge.verify.check import check
 from advcal_edge.verify.model_set import embed, predict
 from advcal_edge.verify.samples import Samples
 

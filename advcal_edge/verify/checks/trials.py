@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from advcal_edge.attacks import PGD, Attack, AttackedModel, AttackOutcome, TargetedAPGD, run_attack
 from advcal_edge.progress import Progress, silent
+from advcal_edge.report.checks import NO_GRADIENT
 from advcal_edge.threat import ThreatModel
 from advcal_edge.verify.model_set import predict
 from advcal_edge.verify.samples import Samples
@@ -45,7 +46,7 @@ def try_attacks(engine: AttackedModel, samples: Samples, steps: int = STEPS, pro
     queries per sample show which samples broke in its first half.
     """
     if engine.gradient is None:
-        return Trials(steps, absent="no gradient graph: export without `--no-gradient`")
+        return Trials(steps, absent=NO_GRADIENT)
     right = predict(engine, samples.x) == samples.y
     if not right.any():
         return Trials(steps, absent="no sample is right when clean")
