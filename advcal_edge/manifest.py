@@ -164,6 +164,7 @@ FIELDS: Mapping[str, Shape] = {
     "environment?": Each(TEXT),
     "graphs?": {
         "opset?": COUNT,
+        "missing?": Each(TEXT),
         "files": Each(
             {
                 "precision": TEXT,

@@ -90,6 +90,11 @@ class GraphMaker:
             export_forward(self.module, self.bundle.modality.input, path, self.opset)
         return path
 
+    @property
+    def has_reference(self) -> bool:
+        """Has the fp32 forward graph been written?"""
+        return self.path("forward", "fp32").is_file()
+
     def reduced(self, precision: str, step: Step) -> frozenset[str]:
         """Names of the matrix products in reduced precision at a step; equal names mean equal graphs."""
         graph = onnx.load(str(self.reference()), load_external_data=False).graph

@@ -18,7 +18,7 @@ from advcal_edge.export.graphs import add_graphs, check_dependencies, choose_gra
 from advcal_edge.export.opset import check_opset
 from advcal_edge.export.result import ExportedGraph, ExportResult
 from advcal_edge.export.run import ExportOptions, PlanRequest, Watch, add_forward, add_plans, open_module
-from advcal_edge.precision import BACKWARD_GRAPH, PRECISIONS
+from advcal_edge.precision import PRECISIONS
 from advcal_edge.runtime.backends.cuda import Cuda
 from advcal_edge.runtime.engine import runnable_precisions
 from advcal_edge.runtime.metadata import metadata_path
@@ -129,8 +129,9 @@ def export_until_parity(
     made = ExportResult(options.opset, ())
     if plain or options.gradient:
         made = add_forward(bundle, plain, options.gradient, options, watch)
-    if plans is not None and plans.only(plain).graphs:
-        add_plans(Bundle.open(bundle.path), plans.only(plain), watch)  # every step is attacked with the gradient
+    request, unbuilt = None if plans is None else plans.only(plain).without(made.missing), ()
+    if request is not None and request.graphs:
+        _, unbuilt = add_plans(Bundle.open(bundle.path), request, watch)  # every step is attacked with the gradient
     searches, graphs = [], list(made.graphs)
     with bundle.staging() as folder:
         from advcal_edge.export.graph_maker import GraphMaker
@@ -142,7 +143,7 @@ def export_until_parity(
             one = GraphSearch(bundle.path, maker, precision, verification, watch)
             searches.append(one.run() if plans is None else PlanSearch(one, plans).run())
             graphs += [one.made] if one.made is not None else []
-    return ExportResult(options.opset, tuple(graphs), searches=tuple(searches))
+    return ExportResult(options.opset, tuple(graphs), searches=tuple(searches), missing=(*made.missing, *unbuilt))
 
 
 def check_search(
@@ -151,7 +152,7 @@ def check_search(
     """Refuse, before any work, options with which no search could succeed.
 
     Raises:
-        ConfigError: an unknown precision or opset, fp32 alone, or no gradient.
+        ConfigError: an unknown precision or opset, or fp32 alone.
         EngineError: bf16, which ONNX Runtime cannot run on a CPU; plans on a machine that cannot run them.
     """
     choose_graphs(precisions, options.gradient)
@@ -161,11 +162,6 @@ def check_search(
         raise ConfigError(
             "`--until-parity` and `--precision fp32`: fp32 has nothing to give back",
             hint="ask for another precision, like `--precision fp16`",
-        )
-    if not options.gradient and not bundle.has(BACKWARD_GRAPH):
-        raise ConfigError(
-            "`--until-parity` and `--no-gradient` exclude each other: no verdict passes without the gradient",
-            hint="leave out `--no-gradient`",
         )
     if plans is not None:
         Cuda()  # raises if a plan cannot be verified here

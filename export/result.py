@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from advcal_edge.errors import ExportError
+from advcal_edge.report.table import one_line
+
 if TYPE_CHECKING:
     from advcal_edge.export.parity import Search
     from advcal_edge.export.tensorrt.plans import BuiltPlan
@@ -44,13 +47,50 @@ class ExportedGraph:
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """A graph or plan that was requested and could not be made; `name` is that of the graph in the bundle."""
+
+    name: str
+    kind: str
+    error: ExportError
+    plan: bool = False
+    """Is it the plan that is missing, although there is a graph?"""
+
+    @property
+    def reason(self) -> str:
+        """Why, in one line."""
+        return one_line(self.error.message)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types for the command line."""
+        what = "plan" if self.plan else "graph"
+        return {what: self.name, "kind": self.kind, "reason": self.reason, "hint": self.error.hint}
+
+
+@dataclass(frozen=True, slots=True)
 class ExportResult:
-    """All graphs and plans of one export, in order, and searches for parity."""
+    """All graphs and plans of one export, in order, searches for parity, and what could not be made."""
 
     opset: int
     graphs: tuple[ExportedGraph, ...]
     plans: tuple[BuiltPlan, ...] = ()
     searches: tuple[Search, ...] = ()
+    missing: tuple[Missing, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Was everything that was requested made?"""
+        return not self.missing
+
+    def check(self) -> ExportResult:
+        """This result, unless nothing at all was made.
+
+        Raises:
+            ExportError: the reason, that of a forward graph if there is one.
+        """
+        if self.missing and not self.graphs and not self.plans:
+            raise min(self.missing, key=lambda item: item.kind != "forward").error
+        return self
 
     @property
     def reached(self) -> bool:
@@ -59,9 +99,10 @@ class ExportResult:
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for the command line: `plans` if any were built, `ladders` if parity was searched."""
+        missing = {"missing": [item.to_json() for item in self.missing]}
         if self.plans:
-            return {"plans": [plan.to_json() for plan in self.plans]}
-        graphs = {"opset": self.opset, "graphs": [graph.to_json() for graph in self.graphs]}
+            return {"plans": [plan.to_json() for plan in self.plans]} | missing
+        graphs = {"opset": self.opset, "graphs": [graph.to_json() for graph in self.graphs]} | missing
         return graphs | ({"ladders": [search.to_json() for search in self.searches]} if self.searches else {})
 
     def to_manifest(self) -> dict[str, dict[str, Any]]:

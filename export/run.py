@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from advcal_edge.bundle import Bundle
 from advcal_edge.config import Layer
 from advcal_edge.consent import NOTHING, Consent
-from advcal_edge.errors import ConfigError, DependencyError, EngineError
+from advcal_edge.errors import ConfigError, DependencyError, EngineError, ExportError
 from advcal_edge.export.graphs import choose_graphs, export_graphs
-from advcal_edge.export.result import ExportResult
+from advcal_edge.export.result import ExportResult, Missing
 from advcal_edge.precision import BACKWARD_GRAPH, DEFAULT_PRECISIONS, PRECISIONS
 from advcal_edge.registry import choose
 from advcal_edge.runtime.backends.trt_api import Product, find_product
@@ -35,7 +35,7 @@ class ExportOptions:
     precisions: tuple[str, ...] | None = None
     """Precisions of the forward engines; None for fp32, fp16 and int8, or for plans those of the bundle's graphs."""
     gradient: bool = True
-    """Write the backward graph, without which verification cannot pass."""
+    """Write the backward graph, without which only a machine with torch can verify an engine."""
     opset: int = 20
     plans: bool = False
     """Build TensorRT plans from the graphs on this machine."""
@@ -61,6 +61,8 @@ class Watch:
     """A completed search for parity."""
     verification: VerifyWatch = UNWATCHED
     """For the verifications of a search."""
+    missing: Callable[[Missing], None] = lambda item: None
+    """Something could not be made; the export goes on with the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,12 @@ class PlanRequest:
         """The same request for fewer forward plans; the backward plan is kept."""
         return replace(self, precisions=tuple(name for name in self.precisions if name in precisions))
 
+    def without(self, missing: Sequence[Missing]) -> PlanRequest:
+        """The same request without the plans of graphs that could not be made."""
+        lacking = {item.name for item in missing}
+        kept = self.only([name for name in self.precisions if PRECISIONS[name].graph not in lacking])
+        return replace(kept, gradient=self.gradient and BACKWARD_GRAPH not in lacking)
+
 
 def export(
     bundle: Bundle | str | Path,
@@ -90,7 +98,8 @@ def export(
 ) -> ExportResult:
     """Add the encoder with its adapter merged to a bundle as ONNX graphs, and plans built from them.
 
-    Before it is kept, each graph is checked against the torch module, and each plan for the requested precision.
+    Before it is kept, each graph is checked against the torch module, and each plan for the requested precision. What
+    could not be made is listed in `missing` of the result; the rest is in the bundle.
 
     >>> from advcal_edge import ExportOptions, export
     >>> result = export("B", ExportOptions(precisions=("fp32",), gradient=False))
@@ -100,7 +109,7 @@ def export(
     Raises:
         ConfigError: options that cannot be honoured.
         BundleError: the bundle cannot be written, or its encoder may not be loaded.
-        ExportError: the module cannot be exported, or an engine does not compute the same as the module.
+        ExportError: nothing that was requested can be made.
         DependencyError: a package that the options need is not installed.
     """
     opened, watch = open_bundle(bundle), watch or Watch()
@@ -116,14 +125,18 @@ def export(
         precisions = precisions if plans is None else plans.precisions
         return export_until_parity(opened, precisions, options.until_parity, options, plans, watch)
     if plans is None:
-        return add_forward(opened, precisions, options.gradient, options, watch)
+        return add_forward(opened, precisions, options.gradient, options, watch).check()
     result = ExportResult(options.opset, ())
     missing = [name for name in plans.graphs if not opened.has(name)]
     if missing:
         watch.say(f"not in the bundle yet: {', '.join(missing)}")
         forward = tuple(name for name in plans.precisions if PRECISIONS[name].graph in missing)
         result = add_forward(opened, forward, BACKWARD_GRAPH in missing, options, watch)
-    return replace(result, plans=add_plans(Bundle.open(opened.path), plans, watch))
+    request = plans.without(result.missing)
+    if not request.graphs:
+        return result.check()
+    built, unbuilt = add_plans(Bundle.open(opened.path), request, watch)
+    return replace(result, plans=built, missing=(*result.missing, *unbuilt))
 
 
 def add_forward(
@@ -141,8 +154,10 @@ def add_forward(
         gradient=gradient,
         opset=options.opset,
         report=lambda name: watch.say(f"writing {name}"),
+        lost=watch.missing,
     )
-    watch.graphs(result)
+    if result.graphs:
+        watch.graphs(result)
     return result
 
 
@@ -202,8 +217,12 @@ def choose_product(name: str, *, named: bool) -> Product:
         raise
 
 
-def add_plans(bundle: Bundle, request: PlanRequest, watch: Watch) -> tuple[BuiltPlan, ...]:
-    """Build plans into the bundle."""
+def add_plans(bundle: Bundle, request: PlanRequest, watch: Watch) -> tuple[tuple[BuiltPlan, ...], tuple[Missing, ...]]:
+    """Build plans into the bundle; without the backward plan, attacks on the others use the backward graph.
+
+    Raises:
+        ExportError: a forward plan cannot be built.
+    """
     from advcal_edge.export.tensorrt.build import find_device
     from advcal_edge.export.tensorrt.plans import build_plans
 
@@ -212,12 +231,24 @@ def add_plans(bundle: Bundle, request: PlanRequest, watch: Watch) -> tuple[Built
         f"build  {bundle.path}  {request.product} on {device or 'a machine without a CUDA device'}"
         f"  batch {','.join(map(str, request.options.batch))}"
     )
-    _, built = build_plans(
-        bundle,
-        request.product,
-        request.graphs,
-        request.options,
-        report=lambda name: watch.say(f"building from {name}"),
-    )
-    watch.plans(built)
-    return built
+    built: list[BuiltPlan] = []
+    missing: list[Missing] = []
+    for graph in request.graphs:
+        try:
+            bundle, plans = build_plans(
+                bundle,
+                request.product,
+                [graph],
+                request.options,
+                report=lambda name: watch.say(f"building from {name}"),
+            )
+            built += plans
+        except ExportError as error:
+            if len(request.graphs) == 1:
+                raise
+            missing.append(Missing(graph, "vjp" if graph == BACKWARD_GRAPH else "forward", error, plan=True))
+            watch.missing(missing[-1])
+    if not built:
+        raise missing[0].error
+    watch.plans(tuple(built))
+    return tuple(built), tuple(missing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -188,12 +188,25 @@ def joined(parts: Sequence[Floats], shape: Sequence[int]) -> Floats:
     return np.concatenate(parts) if parts else np.empty((0, *shape), np.float32)
 
 
+class Backward(Protocol):
+    """The backward half of a gradient: an exported backward engine, or something else with the same weights."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies what runs."""
+        ...
+
+    def pull(self, x: Floats, v: Floats) -> Floats:
+        """J^T v at x (n, ...) for v (n, d), shaped like x."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class EngineGradient:
-    """Forward by the engine under test, backward by its exported backward engine (BPDA), without torch."""
+    """Forward by the engine under test, backward by its exported backward engine or another one (BPDA)."""
 
     runner: model.Runner
-    backward: Vjp
+    backward: Backward
 
     def vjp(self, x: Floats) -> tuple[Floats, model.Pullback]:
         """Embed x and return (z, pullback); z is the engine's own."""

@@ -55,7 +55,7 @@ class AttackedModel:
         if self.gradient is None:
             raise ConfigError(
                 "this attack needs gradients and the model has none",
-                hint="export with gradients: leave out `--no-gradient`",
+                hint="attack it as a black box, or verify it with `--gradient torch`",
             )
         return self.gradient
 

@@ -20,7 +20,7 @@ from advcal_edge.stats import MARGIN
 
 if TYPE_CHECKING:
     from advcal_edge.export.parity import Search
-    from advcal_edge.export.result import ExportedGraph, ExportResult
+    from advcal_edge.export.result import ExportedGraph, ExportResult, Missing
     from advcal_edge.export.run import ExportOptions
     from advcal_edge.export.tensorrt.plans import BuiltPlan
 
@@ -34,7 +34,8 @@ def export(
         typer.Option("--precision", help=f"Forward graphs: some of {', '.join(PRECISIONS)}; default {DEFAULT}."),
     ] = None,
     no_gradient: Annotated[
-        bool, typer.Option("--no-gradient", help="Write no backward graph; `verify` is then inconclusive.")
+        bool,
+        typer.Option("--no-gradient", help="Write no backward graph; only a machine with torch can then verify."),
     ] = False,
     opset: Annotated[int, typer.Option("--opset", help="ONNX opset, 18 to 20.")] = 20,
     trt: Annotated[
@@ -88,8 +89,9 @@ def export(
 ) -> None:
     """Write the encoder with its adapter merged as ONNX graphs, and check each against torch.
 
-    With `--trt` or `--for`, also build plans from them on this machine and check the precision of each. With
-    `--until-parity` exits with 1 if no engine of some precision passes.
+    With `--trt` or `--for`, also build plans from them on this machine and check the precision of each. What can be
+    made is kept. Exits with 1 if some of what was asked for cannot, or with `--until-parity` if no engine of some
+    precision passes.
     """
     from advcal_edge.export.run import ExportOptions
     from advcal_edge.verify.options import VerifyOptions, words
@@ -125,8 +127,10 @@ def export(
     console.document(result.to_json())
     if until_parity:
         console.next(command("bench" if result.reached and len(result.searches) == 1 else "verify", bundle))
-        raise typer.Exit(0 if result.reached else 1)
-    console.next(command("verify", bundle, *(("--engine", result.plans[0].path) if result.plans else ())))
+        raise typer.Exit(0 if result.reached and result.complete else 1)
+    if any(graph.kind == "forward" for graph in result.graphs) or result.plans:
+        console.next(command("verify", bundle, *(("--engine", result.plans[0].path) if result.plans else ())))
+    raise typer.Exit(0 if result.complete else 1)
 
 
 def run(bundle: Bundle, console: Console, options: ExportOptions) -> ExportResult:
@@ -136,7 +140,9 @@ def run(bundle: Bundle, console: Console, options: ExportOptions) -> ExportResul
 
     def show_graphs(result: ExportResult) -> None:
         console.result(table(["graph", "MB", "s", "against torch"], [graph_row(graph) for graph in result.graphs]))
-        console.say(f"wrote {len(result.graphs)} graphs to `{bundle.path / 'onnx'}`")
+        wrote, asked = len(result.graphs), len(result.graphs) + len(result.missing)
+        of = f"{wrote} of {asked}" if result.missing else str(wrote)
+        console.say(f"wrote {of} graphs to `{bundle.path / 'onnx'}`")
 
     def show_plans(plans: Sequence[BuiltPlan]) -> None:
         console.result(table(["plan", "from", "asked", "achieved", "MB", "s"], [plan_row(plan) for plan in plans]))
@@ -154,8 +160,24 @@ def run(bundle: Bundle, console: Console, options: ExportOptions) -> ExportResul
         show_plans,
         lambda search: console.result(search_text(search) + "\n"),
         watch_verification(bundle, console, []),
+        lambda item: console.say(missing_line(item, kept=bundle.has(item.name))),
     )
     return export(bundle, options, watch=watch)
+
+
+def missing_line(item: Missing, *, kept: bool) -> str:
+    """What could not be made, why, and what follows from it; `kept` if the bundle has an earlier graph of that name."""
+    if item.plan:
+        follows = "attacks on the other plans use the gradient graph" if item.kind == "vjp" else "its graph is kept"
+        return f"plan of {item.name} not built: {item.reason}; {follows}"
+    if kept:
+        return f"{item.name} not made: {item.reason}; the bundle keeps the one it had"
+    if item.kind != "vjp":
+        return f"{item.name} not made: {item.reason}"
+    return (
+        f"gradient graph not made: {item.reason}; `verify` takes the gradient from torch where torch is installed, and"
+        " elsewhere these engines cannot be verified"
+    )
 
 
 def graph_row(graph: ExportedGraph) -> list[str]:

@@ -70,6 +70,13 @@ def verify(
             help="`auto`, `torch` or `onnx` (fp32 graph); without a bundle an ONNX file or `package.module:factory`.",
         ),
     ] = "auto",
+    gradient: Annotated[
+        str,
+        typer.Option(
+            "--gradient",
+            help="Backward pass of the engines: `graph`, `torch`, or `auto`: the bundle's graph or plan, else torch.",
+        ),
+    ] = "auto",
     device: Annotated[
         str, typer.Option("--device", help="Where models in torch compute: `auto`, `cpu`, `cuda` or `cuda:1`.")
     ] = "auto",
@@ -134,6 +141,7 @@ def verify(
         seed,
         consent,
         device,
+        gradient,
     )
     modes = {"--shard": shard is not None, "--merge": merge, "--check": check is not None}
     chosen = [name for name, given in modes.items() if given]
@@ -231,6 +239,9 @@ def announce(bundle: Bundle, console: Console, options: VerifyOptions, run: Veri
             f"the bundle was calibrated against {bundle.threat}: reports on {threat.norm} lie beside its own and do not"
             " count as its verification"
         )
+    from_torch = [name for name, model in models.engines.items() if model.info.get("gradient_from") == "torch"]
+    if from_torch:
+        console.say(f"the gradient of {', '.join(from_torch)} is that of the torch module")
     if models.sources:
         console.say(f"adversarial examples also from {', '.join(models.sources)}")
     for name, model in models.engines.items():

@@ -151,6 +151,23 @@ def identity_contradictions(document: Value) -> Iterator[Contradiction]:
     gradient = hashes["gradient"]
     if (engine["gradient"].value is None) is not (gradient.value is None):
         yield gradient, "null" if engine["gradient"].value is None else "a hash"
+    yield from gradient_contradictions(engine, document["reference"])
+
+
+def gradient_contradictions(engine: Value, reference: Value) -> Iterator[Contradiction]:
+    """Check where the backward pass is said to come from; if the reference is a torch module, it is that module."""
+    source, gradient, plan = engine.get("gradient_from"), engine["gradient"], engine.get("plan")
+    if source is None:
+        return
+    if gradient.value is None:
+        yield source, "nothing, since there is no gradient"
+        return
+    kind = source.choice(("graph", "plan", "torch"))
+    of_reference = reference["fingerprint"].text()
+    if kind == reference["kind"].text() == "torch" and gradient.text() != of_reference:
+        yield gradient, of_reference
+    if plan is not None and (kind == "plan") is (plan["backward_sha256"].value is None):
+        yield source, "plan" if kind != "plan" else "graph or torch, since there is no hash of a backward plan"
 
 
 def fallback_contradictions(document: Value, measured: Measured) -> Iterator[Contradiction]:

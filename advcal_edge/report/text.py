@@ -129,9 +129,11 @@ def matrix_table(matrix: Mapping[str, Any]) -> str:
 
 
 def plan_lines(report: Mapping[str, Any]) -> list[str]:
-    """Build details of a plan and polygraphy's result; empty for graphs and without a second opinion."""
+    """A gradient from torch, build details of a plan, polygraphy's result; empty for a graph with its own gradient."""
     engine = report["engine"]
     lines = []
+    if engine.get("gradient_from") == "torch":
+        lines.append(wrapped("gradient  ", f"from the torch module, {engine['gradient']}"))
     if "plan" in engine:
         plan = engine["plan"]
         version, place = ".".join(map(str, plan["version"])), plan["device"] or "a machine without a device"

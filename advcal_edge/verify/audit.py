@@ -21,6 +21,7 @@ from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.runtime.metadata import EngineMetadata, metadata_path, read_metadata
 from advcal_edge.storage import sha256_file
 from advcal_edge.threat import NORMS
+from advcal_edge.verify.backward import ADAPTER, TORCH, module_digest
 from advcal_edge.verify.findings import Finding, compare, merge, ok, unchecked, wrong
 
 T = TypeVar("T")
@@ -142,10 +143,15 @@ def listed_metadata(bundle: Bundle, plan: Path) -> EngineMetadata | None:
 
 
 def gradient_findings(measured: Value, bundle: Bundle) -> list[Finding]:
-    """Compare the backward graph of the bundle, if the engine had one."""
-    stated = measured["hashes"]["gradient"]
+    """Compare the backward graph of the bundle or the weights of its torch module, if the engine had a gradient."""
+    stated, source = measured["hashes"]["gradient"], measured["engine"].get("gradient_from")
     if stated.value is None:
         return [ok("gradient", stated)]
+    if source is not None and source.value == TORCH:
+        digest = readable(lambda: module_digest(bundle))
+        if digest is None:
+            return [unchecked("gradient", stated, "a bundle with an encoder and an adapter")]
+        return merge(compare_adapter(stated, digest, bundle), ok("gradient", stated))
     name = listed_name(bundle, stated.text(), BACKWARD) or listed_name(bundle, stated.text(), "engines/")
     if name is not None:
         return compare_file("gradient", stated, bundle, name)
@@ -153,6 +159,15 @@ def gradient_findings(measured: Value, bundle: Bundle) -> list[Finding]:
     if not names:
         return [unchecked("gradient", stated, "a bundle without a backward graph")]
     return compare("gradient", stated, listed_digest(bundle, names[0]))
+
+
+def compare_adapter(stated: Value, digest: str, bundle: Bundle) -> list[Finding]:
+    """Compare the weights of the torch module, by the manifest, and the adapter's file with the manifest."""
+    if not bundle.has(ADAPTER):
+        return compare("gradient", stated, digest)
+    listed = bundle.manifest["files"][ADAPTER]["sha256"]
+    adapter = compare_file("gradient", Value(listed, stated.path), bundle, ADAPTER)
+    return [*compare("gradient", stated, digest), *adapter]
 
 
 def reference_findings(measured: Value, bundle: Bundle) -> list[Finding]:

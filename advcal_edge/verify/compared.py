@@ -9,11 +9,11 @@ from typing import Any
 from advcal_edge.attacks import AttackedModel
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import ConfigError
-from advcal_edge.precision import BACKWARD_GRAPH
 from advcal_edge.runtime.backends import OpenOptions
 from advcal_edge.runtime.backends.onnx import CPU
 from advcal_edge.runtime.engine import read_listed
-from advcal_edge.runtime.model import EngineGradient, Runner, open_runner, open_vjp
+from advcal_edge.runtime.model import EngineGradient, Runner, Vjp, open_runner
+from advcal_edge.verify.backward import TORCH, kind_of, open_backward_graph
 from advcal_edge.verify.unit import UnitGradient, UnitRunner
 
 EXACT = OpenOptions(providers=(CPU,), optimization="basic")
@@ -35,19 +35,29 @@ def check_kind(bundle: Bundle, comparison: Mapping[str, Any], kind: str) -> None
         )
 
 
-def open_graph(bundle: Bundle, name: str) -> AttackedModel:
+def open_graph(bundle: Bundle, name: str, gradient: str) -> AttackedModel:
     """The graph with which a folder compares; a black box without a graph of its gradient.
 
+    `gradient` is one of `backward.GRADIENTS`.
+
     Raises:
+        ConfigError: a gradient was requested that nobody gave.
         EngineError: it cannot be loaded.
     """
     spec = bundle.modality.input
     runner = open_runner(read_listed(bundle, name), spec, EXACT)
-    gradient = None
-    if bundle.has(BACKWARD_GRAPH):
-        gradient = EngineGradient(runner, open_vjp(read_listed(bundle, BACKWARD_GRAPH), spec))
+    backward = open_backward_graph(bundle)
+    if gradient == TORCH or (gradient == "graph" and backward is None):
+        raise ConfigError(
+            f"`--gradient {gradient}`: the reference of `{bundle.path}` is a graph, given"
+            f" {'without one of its gradient' if backward is None else 'with one of its gradient and without torch'}",
+            hint="leave out `--gradient`",
+        )
     info = {"kind": "onnx", "fingerprint": runner.fingerprint, "sha256": runner.sha256}
-    return normalised(AttackedModel(runner, bundle.centers(), gradient, info=info))
+    if backward is None:
+        return normalised(AttackedModel(runner, bundle.centers(), info=info))
+    info["gradient_from"] = kind_of(backward)
+    return normalised(AttackedModel(runner, bundle.centers(), EngineGradient(runner, backward), info=info))
 
 
 def normalised(model: AttackedModel) -> AttackedModel:
@@ -59,5 +69,8 @@ def normalised(model: AttackedModel) -> AttackedModel:
         return model
     runner, gradient = UnitRunner(model.runner), model.gradient
     if isinstance(gradient, EngineGradient):
-        gradient = UnitGradient(runner, gradient.backward)
+        backward = gradient.backward
+        if isinstance(backward, Vjp):  # its outputs are like those of the reference; torch normalises its own
+            return replace(model, runner=runner, gradient=UnitGradient(runner, backward))
+        gradient = EngineGradient(runner, backward)
     return replace(model, runner=runner, gradient=gradient)

@@ -18,7 +18,7 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.commands import command
 from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.errors import ConfigError, DependencyError, EngineError
-from advcal_edge.precision import BACKWARD_GRAPH, PRECISIONS
+from advcal_edge.precision import PRECISIONS
 from advcal_edge.registry import choose
 from advcal_edge.runtime.backends import OpenOptions
 from advcal_edge.runtime.engine import (
@@ -33,7 +33,16 @@ from advcal_edge.runtime.engine import (
 )
 from advcal_edge.runtime.engine_file import EngineFile
 from advcal_edge.runtime.metadata import EngineMetadata
-from advcal_edge.runtime.model import EngineGradient, Runner, Vjp, open_runner, open_vjp
+from advcal_edge.runtime.model import Backward, EngineGradient, Runner, Vjp, open_runner
+from advcal_edge.verify.backward import (
+    GRADIENTS,
+    TORCH,
+    kind_of,
+    no_graph,
+    no_torch,
+    open_backward_graph,
+    torch_backward,
+)
 from advcal_edge.verify.compared import check_kind, normalised, open_graph
 
 TORCH_MODELS = "advcal_edge.calibrate.deploy"
@@ -41,18 +50,24 @@ SAMPLES = 32
 AGREEMENT = 0.9  # mean cosine; int8 against fp32 gave 0.999, a lower value means the gradient of another model
 
 
-def open_reference(bundle: Bundle, kind: str, consent: Consent = NOTHING, device: str = "cpu") -> AttackedModel:
+def open_reference(
+    bundle: Bundle, kind: str, consent: Consent = NOTHING, device: str = "cpu", gradient: str = "auto"
+) -> AttackedModel:
     """The model that was calibrated: in torch if installed, else the fp32 graph with minimal optimisation.
 
+    `gradient`, one of `GRADIENTS`, is where the backward pass of the graph comes from.
+
     Raises:
-        ConfigError: an unknown kind, or a device that is not there.
+        ConfigError: an unknown kind or gradient, a device or a gradient graph that is not there.
         EngineError: `torch` was requested and is not installed.
+        DependencyError: only torch could give the gradient, and it is not installed.
     """
     choose("reference", kind, {"auto": 0, "torch": 0, "onnx": 0})
+    choose("gradient", gradient, dict.fromkeys(GRADIENTS))
     if bundle.comparison is not None:
         check_kind(bundle, bundle.comparison, kind)
         if bundle.comparison["graph"] is not None:
-            return open_graph(bundle, bundle.comparison["graph"])
+            return open_graph(bundle, bundle.comparison["graph"], gradient)
     if kind != "onnx":
         try:
             return open_torch_reference(bundle, consent, device)
@@ -66,9 +81,31 @@ def open_reference(bundle: Bundle, kind: str, consent: Consent = NOTHING, device
 
     spec = bundle.modality.input
     runner = Runner(OnnxBackend(read_listed(bundle, PRECISIONS["fp32"].graph), optimization="basic"), spec)
-    gradient = EngineGradient(runner, open_vjp(read_listed(bundle, BACKWARD_GRAPH), spec))
+    backward = open_backward_pass(bundle, gradient, consent, device)
     info = {"kind": "onnx", "fingerprint": runner.fingerprint, "sha256": runner.sha256}
-    return AttackedModel(runner, bundle.centers(), gradient, info=info)
+    info["gradient_from"] = kind_of(backward)
+    return AttackedModel(runner, bundle.centers(), EngineGradient(runner, backward), info=info)
+
+
+def open_backward_pass(bundle: Bundle, gradient: str, consent: Consent = NOTHING, device: str = "cpu") -> Backward:
+    """The backward pass behind the fp32 graph as reference.
+
+    Raises:
+        ConfigError: a gradient graph was requested and is not there.
+        DependencyError: only torch could give the gradient, and it is not installed.
+        BundleError: the code or weights of the encoder may not be loaded, or have changed.
+    """
+    graph = None if gradient == TORCH else open_backward_graph(bundle)
+    if graph is not None:
+        return graph
+    if gradient == "graph":
+        raise no_graph(bundle)
+    try:
+        return torch_backward(open_torch_reference(bundle, consent, device))
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise no_torch(bundle, gradient) from error
 
 
 def open_torch_reference(bundle: Bundle, consent: Consent = NOTHING, device: str = "cpu") -> AttackedModel:
@@ -90,21 +127,24 @@ def open_frozen_encoder(bundle: Bundle, consent: Consent = NOTHING, device: str 
     return replace(model, info={"kind": "torch", "fingerprint": runner.fingerprint})
 
 
-def open_backward_graph(bundle: Bundle) -> Vjp | None:
-    """The bundle's backward graph, which serves all its engines; None if it was exported without one."""
-    return open_vjp(read_listed(bundle, BACKWARD_GRAPH), bundle.modality.input) if bundle.has(BACKWARD_GRAPH) else None
-
-
-def open_engine(bundle: Bundle, path: Path, backward: Vjp | None = None, consent: Consent = NOTHING) -> AttackedModel:
+def open_engine(
+    bundle: Bundle,
+    path: Path,
+    backward: Backward | None = None,
+    consent: Consent = NOTHING,
+    *,
+    backward_plans: bool = True,
+) -> AttackedModel:
     """Open an engine with a backward pass; by default the bundle's own.
 
-    Without a backward pass it is a black box.
+    A plan is attacked with the bundle's backward plan if that fits, unless `backward_plans` is false. Without a
+    backward pass an engine is a black box.
     """
     file = read_engine(bundle, path)
     options = OpenOptions(allow_plan_code=consent.plan_code or consent.built)
     runner = open_runner(file, bundle.modality.input, options)
     backward = backward or open_backward_graph(bundle)
-    plan = runner.backend.kind == "plan"
+    plan = runner.backend.kind == "plan" and backward_plans
     backward, backward_sha256 = (
         choose_backward(bundle, runner, backward, consent.plan_code) if plan else (backward, None)
     )
@@ -117,6 +157,7 @@ def open_engine(bundle: Bundle, path: Path, backward: Vjp | None = None, consent
         "bytes": len(file.data),
         "fingerprint": runner.fingerprint,
         "gradient": None if gradient is None else gradient.backward.fingerprint,
+        **({} if gradient is None else {"gradient_from": kind_of(gradient.backward)}),
         **describe_plan(runner.backend.metadata, backward_sha256),
     }
     if runner.step is not None:
@@ -163,9 +204,9 @@ def path_in_report(bundle: Bundle, path: Path) -> str:
 
 
 def choose_backward(
-    bundle: Bundle, runner: Runner, graph: Vjp | None, allow_plan_code: bool = False
-) -> tuple[Vjp | None, str | None]:
-    """The backward half used to attack `runner`, and the hash of its file; `graph` is the bundle's own on the CPU.
+    bundle: Bundle, runner: Runner, graph: Backward | None, allow_plan_code: bool = False
+) -> tuple[Backward | None, str | None]:
+    """The backward half used to attack `runner`, and the hash of its file; `graph` is the one all engines share.
 
     A backward plan is used if it fits on the device and its own forward pass agrees with the engine's. The two are
     compared before any attack runs.

@@ -49,6 +49,8 @@ class VerifyOptions:
     """What the bundle may load on this machine."""
     device: str = field(default="auto", compare=False)
     """`auto`, `cpu`, `cuda` or `cuda:1`: where models in torch compute."""
+    gradient: str = "auto"
+    """Backward pass of the engines: `graph`, `torch`, or `auto`: the bundle's graph or plan if there is one."""
 
     def budget(self) -> Budget:
         """The named budget, with the losses of this run if given.

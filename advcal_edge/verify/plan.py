@@ -15,12 +15,12 @@ from advcal_edge.precision import PRECISIONS
 from advcal_edge.registry import choose
 from advcal_edge.runtime.engine import listed_path
 from advcal_edge.runtime.engine_file import graph_digest
-from advcal_edge.runtime.model import Vjp
+from advcal_edge.runtime.model import Backward
+from advcal_edge.verify.backward import TORCH, backward_for_engines, no_graph
 from advcal_edge.verify.engine_checks import detect_randomness
 from advcal_edge.verify.model_set import ModelSet
 from advcal_edge.verify.models import (
     engine_paths,
-    open_backward_graph,
     open_engine,
     open_frozen_encoder,
     open_reference,
@@ -41,11 +41,13 @@ def choose_models(bundle: Bundle, options: VerifyOptions, samples: HeldOut, work
         ConfigError: unknown sources, or engines that cannot be rebuilt.
     """
     paths = engine_paths(bundle, options.engine)
-    reference = open_reference(bundle, options.reference, options.consent, options.device)
-    backward = open_backward_graph(bundle)
+    reference = open_reference(bundle, options.reference, options.consent, options.device, options.gradient)
+    backward = backward_for_engines(bundle, options.gradient, reference)
     engines = {}
     for path in paths:
-        model = open_engine(bundle, path, backward, options.consent)
+        model = open_engine(bundle, path, backward, options.consent, backward_plans=options.gradient != TORCH)
+        if model.gradient is None and options.gradient == "graph":
+            raise no_graph(bundle)
         info = dict(model.info)
         if options.cross_check:
             info["cross_check"] = second_opinion(bundle, model.runner)
@@ -59,7 +61,11 @@ def choose_models(bundle: Bundle, options: VerifyOptions, samples: HeldOut, work
 
 
 def choose_sources(
-    bundle: Bundle, options: VerifyOptions, reference: str, engines: Mapping[str, AttackedModel], backward: Vjp | None
+    bundle: Bundle,
+    options: VerifyOptions,
+    reference: str,
+    engines: Mapping[str, AttackedModel],
+    backward: Backward | None,
 ) -> dict[str, AttackedModel]:
     """Other models of the bundle whose adversarial examples are tried; an engine under test keeps its name."""
     sources = {}
@@ -79,7 +85,7 @@ def rebuild_engine(
     options: VerifyOptions,
     name: str,
     model: AttackedModel,
-    backward: Vjp | None,
+    backward: Backward | None,
     samples: HeldOut,
     engines: dict[str, AttackedModel],
     workshop: Path,
@@ -93,7 +99,8 @@ def rebuild_engine(
         digest = graph_digest(path)
         if digest not in names:
             names[digest] = f"{name} build {len(names) + 1}"
-            build = open_engine(bundle, path, backward, replace(options.consent, built=True))
+            allowed = replace(options.consent, built=True)
+            build = open_engine(bundle, path, backward, allowed, backward_plans=options.gradient != TORCH)
             info = {**build.info, "path": model.info["path"]}
             engines[names[digest]] = replace(build, info=info, calls=detect_randomness(build, samples))
         yield names[digest]

@@ -15,6 +15,8 @@ from advcal_edge.errors import BundleError, ConfigError, DependencyError
 from advcal_edge.precision import BACKWARD_GRAPH
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import package_version
+from advcal_edge.runtime.engine import listed_digest
+from advcal_edge.verify.backward import TORCH, module_digest
 from advcal_edge.verify.options import VerifyOptions
 from advcal_edge.verify.plan import choose_models
 from advcal_edge.verify.report import Report, to_bytes
@@ -177,6 +179,7 @@ def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Ver
         run = {
             "request": replace(options, samples=len(held_out)).to_json(),
             "models": {name: model.runner.fingerprint for name, model in models.all.items()},
+            "gradients": {name: model.info["gradient"] for name, model in models.engines.items()},
             "budget": budget.to_json(),
             "threat": threat.to_json(),
             "bundle": bundle.identity(),
@@ -248,11 +251,15 @@ def hashes(bundle: Bundle, engine: Mapping[str, Any]) -> dict[str, str | None]:
     """Hashes of the files that were tested."""
     files = bundle.manifest["files"]
     plan = engine.get("plan", {})
+    gradient = plan.get("backward_sha256")
+    if engine.get("gradient_from") == TORCH:
+        gradient = module_digest(bundle)
+    elif gradient is None and bundle.has(BACKWARD_GRAPH):
+        gradient = listed_digest(bundle, BACKWARD_GRAPH)
     return {
         "engine": engine["sha256"],
         "graph": plan.get("graph_sha256", engine["sha256"]),
-        "gradient": plan.get("backward_sha256")
-        or (files[BACKWARD_GRAPH]["sha256"] if bundle.has(BACKWARD_GRAPH) else None),
+        "gradient": gradient,
         "bundle": bundle.identity(),
         "data": files["probe.npz"]["sha256"],
         "centers": files["centers.safetensors"]["sha256"],
