@@ -153,5 +153,7 @@ def _write(out: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -
     entries = {name: {"sha256": sha256_bytes(content), "bytes": len(content)} for name, content in files.items()}
     if found.identity() == Bundle(out, {"schema": SCHEMA, **manifest, "files": entries}).identity():
         return found
-    what = "compares other models, samples or settings" if found.comparison else "is a bundle that was calibrated"
+    what = (
+        "compares other models, samples, centers or settings" if found.comparison else "is a bundle that was calibrated"
+    )
     raise BundleError(f"`{out}` {what}; expected a new folder", hint="choose another one: `--out FOLDER`")
