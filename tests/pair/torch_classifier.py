@@ -31,7 +31,7 @@ class Classifier:
     """Implements `Encoder`."""
 
     fingerprint: str
-    modality: spec.Modality = spec.image(SIZE)
+    modality: spec.Modality = field(default_factory=lambda: spec.image(SIZE))
     embedding_dim: int = len(NAMES)
     name: str = "classifier"
     license: str = "MIT"
