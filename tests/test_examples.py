@@ -61,3 +61,12 @@ def test_an_encoder_of_ones_own(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "contrast:contrast" in done.stdout
     assert "onnx/vjp.fp32.onnx" in done.stdout
+
+
+@pytest.mark.slow  # tests/pair does the same with smaller models
+def test_any_two_models(tmp_path: Path) -> None:
+    done = run("06_any_two_models", str(tmp_path / "work"))
+    assert done.returncode == 0, done.stderr
+    assert "int8: exit code 0" in done.stdout
+    assert "levels: exit code 1" in done.stdout
+    assert "FAIL  check drift_within_margin" in done.stdout
