@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from advcal_edge.bundle import Bundle
+from advcal_edge.cli.calibrate import remember
 from advcal_edge.cli.centers import read_lines
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import MODALITIES
@@ -133,6 +134,8 @@ class Pair:
                 f"no gradient of {reference}: black-box and label-only attacks alone, so no verdict is a pass; give"
                 " `--gradient-graph FILE`, or the model in torch: `--reference package.module:factory`"
             )
+        if not options.is_graph:
+            remember(made.bundle, console)
         return made.bundle, None if options.is_graph else reference
 
     def _missing(self, engine: str | None, reference: str) -> Iterator[str]:

@@ -117,6 +117,8 @@ def test_a_reference_in_torch_gives_its_gradient(
     assert (code, report["derived"]["verdict"]) == (0, "pass")
     assert report["measured"]["reference"]["kind"] == report["measured"]["engine"]["gradient_from"] == "torch"
     again = ["verify", "factory.comparison", "--engine", candidate, "--samples", "16"]
+    assert main(again) == 1  # too few to decide; what was named is remembered
+    assert main(["trust", "factory.comparison", "--withdraw"]) == 0
     assert main(again) == 2
     assert "nobody has allowed that here" in capsys.readouterr().err
     assert main([*again, "--encoder", named]) == 1
