@@ -16,7 +16,7 @@ from advcal_edge.errors import ConfigError, EngineError, FidelityError
 from advcal_edge.export.fallback import STEPS, Step, graph_steps
 from advcal_edge.export.graphs import add_graphs, check_dependencies, choose_graphs, remove_graph
 from advcal_edge.export.opset import check_opset
-from advcal_edge.export.result import ExportedGraph, ExportResult
+from advcal_edge.export.result import ExportedGraph, ExportResult, Missing
 from advcal_edge.export.run import ExportOptions, PlanRequest, Watch, add_forward, add_plans, open_module
 from advcal_edge.precision import PRECISIONS
 from advcal_edge.runtime.backends.cuda import Cuda
@@ -129,7 +129,8 @@ def export_until_parity(
     made = ExportResult(options.opset, ())
     if plain or options.gradient:
         made = add_forward(bundle, plain, options.gradient, options, watch)
-    request, unbuilt = None if plans is None else plans.only(plain).without(made.missing), ()
+    unbuilt: tuple[Missing, ...] = ()
+    request = None if plans is None else plans.only(plain).without(made.missing)
     if request is not None and request.graphs:
         _, unbuilt = add_plans(Bundle.open(bundle.path), request, watch)  # every step is attacked with the gradient
     searches, graphs = [], list(made.graphs)

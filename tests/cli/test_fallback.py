@@ -208,7 +208,6 @@ def test_where_nothing_passes_no_graph_of_that_precision_stays(
     [
         (["--precision", "fp32"], "fp32 has nothing to give back"),
         (["--precision", "bf16"], "bf16 needs a GPU"),
-        (["--precision", "fp16", "--no-gradient"], "`--until-parity` and `--no-gradient` exclude each other"),
         (["--precision", "fp8", "--opset", "18"], "`--precision fp8` and `--opset 18` exclude each other"),
         (["--precision", "fp16", "--attacks", "quik"], "did you mean `quick`?"),
         (["--precision", "fp61"], "did you mean `fp16`?"),

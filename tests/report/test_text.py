@@ -113,7 +113,7 @@ def test_checks_are_counted_and_named() -> None:
     assert (
         "checks  19 passed, 1 failed, 0 skipped\n        failed   black_box_not_stronger: 0.04513, limit <= 0.01\n"
     ) in verification_table(FAILING)
-    assert "1 skipped\n        skipped  huge_eps: no gradient graph" in verification_table(INCONCLUSIVE)
+    assert "1 skipped\n        skipped  huge_eps: no gradient" in verification_table(INCONCLUSIVE)
 
 
 def test_advisory_and_unmeasured_checks_say_so() -> None:

@@ -21,7 +21,13 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.runtime.model import EngineGradient, open_vjp
 from advcal_edge.verify.models import open_engine, open_frozen_encoder, open_torch_reference
 
-NEED_TORCH = ("test_checks_curve.py", "test_checks_gradients.py", "test_checks_trials.py", "test_honest.py")
+NEED_TORCH = (
+    "test_checks_curve.py",
+    "test_checks_gradients.py",
+    "test_checks_trials.py",
+    "test_gradient_from_torch.py",
+    "test_honest.py",
+)
 """What attacks torch modules; all else here runs on a machine without torch, where it skips what was not exported."""
 collect_ignore = [] if find_spec("torch") else [*NEED_TORCH]
 

@@ -20,7 +20,7 @@ def coarse_weights(graph: onnx.GraphProto, bits: int = 4) -> None:
     for tensor in graph.initializer:
         if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) >= 2:
             values = numpy_helper.to_array(tensor)
-            scale = np.abs(values).max() / (2 ** (bits - 1) - 1)
+            scale = (np.abs(values).max() or 1.0) / (2 ** (bits - 1) - 1)
             tensor.CopyFrom(numpy_helper.from_array((np.round(values / scale) * scale).astype(np.float32), tensor.name))
 
 
