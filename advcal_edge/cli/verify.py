@@ -11,7 +11,7 @@ import typer
 from advcal_edge import limits
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
-from advcal_edge.cli.options import AllowPlanCode, EncoderCode, Json, Seed, Weights
+from advcal_edge.cli.options import AllowPlanCode, EncoderCode, Json, Layout, Output, Scale, Seed, Weights
 from advcal_edge.commands import command
 from advcal_edge.consent import Consent
 from advcal_edge.documents import read_object
@@ -75,6 +75,9 @@ def verify(
     check: Annotated[
         Path | None, typer.Option("--check", help="Check hashes and arithmetic of this report.json without attacking.")
     ] = None,
+    output: Output = None,
+    layout: Layout = None,
+    scale: Scale = 1.0,
     weights: Weights = None,
     encoder: EncoderCode = None,
     allow_plan_code: AllowPlanCode = False,
@@ -104,6 +107,9 @@ def verify(
         seed,
         consent,
         device,
+        output=output,
+        layout=layout,
+        scale=scale,
     )
     modes = {"--shard": shard is not None, "--merge": merge, "--check": check is not None}
     chosen = [name for name, given in modes.items() if given]

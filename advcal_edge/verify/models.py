@@ -32,6 +32,7 @@ from advcal_edge.runtime.engine import (
     runs_here,
 )
 from advcal_edge.runtime.engine_file import EngineFile
+from advcal_edge.runtime.interface import AS_DECLARED, Interface
 from advcal_edge.runtime.metadata import EngineMetadata
 from advcal_edge.runtime.model import EngineGradient, Runner, Vjp, open_runner, open_vjp
 
@@ -87,14 +88,20 @@ def open_backward_graph(bundle: Bundle) -> Vjp | None:
     return open_vjp(read_listed(bundle, BACKWARD_GRAPH), bundle.modality.input) if bundle.has(BACKWARD_GRAPH) else None
 
 
-def open_engine(bundle: Bundle, path: Path, backward: Vjp | None = None, consent: Consent = NOTHING) -> AttackedModel:
+def open_engine(
+    bundle: Bundle,
+    path: Path,
+    backward: Vjp | None = None,
+    consent: Consent = NOTHING,
+    interface: Interface = AS_DECLARED,
+) -> AttackedModel:
     """Open an engine with a backward pass; by default the bundle's own.
 
-    Without a backward pass it is a black box.
+    Without a backward pass it is a black box. One made by others is bridged, see `open_runner`.
     """
-    file = read_engine(bundle, path)
+    centers, file = bundle.centers(), read_engine(bundle, path)
     options = OpenOptions(allow_plan_code=consent.plan_code or consent.built)
-    runner = open_runner(file, bundle.modality.input, options)
+    runner = open_runner(file, bundle.modality.input, options, interface, width=centers.dim)
     backward = backward or open_backward_graph(bundle)
     plan = runner.backend.kind == "plan"
     backward, backward_sha256 = (
@@ -113,7 +120,9 @@ def open_engine(bundle: Bundle, path: Path, backward: Vjp | None = None, consent
     }
     if runner.step is not None:
         info["step"] = runner.step
-    return AttackedModel(runner, bundle.centers(), gradient, info=info)
+    if runner.backend.bridged:
+        info["bridged"] = list(runner.backend.bridged)
+    return AttackedModel(runner, centers, gradient, info=info)
 
 
 def describe_plan(metadata: EngineMetadata | None, backward: str | None) -> dict[str, Any]:

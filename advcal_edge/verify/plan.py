@@ -16,7 +16,7 @@ from advcal_edge.registry import choose
 from advcal_edge.runtime.engine import listed_path
 from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.runtime.model import Vjp
-from advcal_edge.verify.engine_checks import detect_randomness
+from advcal_edge.verify.engine_checks import CHECKED, detect_randomness
 from advcal_edge.verify.model_set import ModelSet
 from advcal_edge.verify.models import (
     engine_paths,
@@ -26,6 +26,7 @@ from advcal_edge.verify.models import (
     open_reference,
 )
 from advcal_edge.verify.options import VerifyOptions, words
+from advcal_edge.verify.recorder import record
 from advcal_edge.verify.samples import HeldOut
 
 TRUNK = "trunk"
@@ -44,11 +45,11 @@ def choose_models(bundle: Bundle, options: VerifyOptions, samples: HeldOut, work
     backward = open_backward_graph(bundle)
     engines = {}
     for path in paths:
-        model = open_engine(bundle, path, backward, options.consent)
+        model = open_engine(bundle, path, backward, options.consent, options.interface())
         info = dict(model.info)
         if options.cross_check:
             info["cross_check"] = second_opinion(bundle, model.runner)
-        engines[engine_name(info)] = replace(model, info=info, calls=detect_randomness(model, samples))
+        engines[engine_name(info)] = watched(replace(model, info=info), samples)
     sources = choose_sources(bundle, options, str(reference.info["kind"]), engines, backward)
     builds = {
         name: list(rebuild_engine(bundle, options, name, model, backward, samples, engines, workshop))
@@ -94,8 +95,18 @@ def rebuild_engine(
             names[digest] = f"{name} build {len(names) + 1}"
             build = open_engine(bundle, path, backward, replace(options.consent, built=True))
             info = {**build.info, "path": model.info["path"]}
-            engines[names[digest]] = replace(build, info=info, calls=detect_randomness(build, samples))
+            engines[names[digest]] = watched(replace(build, info=info), samples)
         yield names[digest]
+
+
+def watched(engine: AttackedModel, samples: HeldOut) -> AttackedModel:
+    """An engine whose errors are recorded, with the number of its answers that an attack averages.
+
+    Raises:
+        EngineError: it does not run at all.
+    """
+    recorded = record(engine, samples.head(CHECKED).x)
+    return replace(recorded, calls=detect_randomness(recorded, samples))
 
 
 def second_opinion(bundle: Bundle, runner: Any) -> dict[str, Any]:
