@@ -40,12 +40,12 @@ def choose_models(bundle: Bundle, options: VerifyOptions, samples: HeldOut, work
     Raises:
         ConfigError: unknown sources, or engines that cannot be rebuilt.
     """
-    paths = engine_paths(bundle, options.engine)
+    interface, paths = options.interface(), engine_paths(bundle, options.engine)
     reference = open_reference(bundle, options.reference, options.consent, options.device)
     backward = open_backward_graph(bundle)
     engines = {}
     for path in paths:
-        model = open_engine(bundle, path, backward, options.consent, options.interface())
+        model = open_engine(bundle, path, backward, options.consent, interface)
         info = dict(model.info)
         if options.cross_check:
             info["cross_check"] = second_opinion(bundle, model.runner)
