@@ -136,7 +136,7 @@ FIELDS: Mapping[str, Shape] = {
         "estimated": COUNT,
         "estimated_fraction": NUMBER,
     },
-    "comparison?": {"reference": TEXT, "graph": TEXT_OR_NULL, "outputs": TEXT},
+    "comparison?": {"reference": TEXT, "graph": TEXT_OR_NULL, "kind": TEXT},
     "centers?": {"labels": Items(TEXT, 2), "source": TEXT, "temperature": POSITIVE},
     "data?": {
         "source": TEXT,

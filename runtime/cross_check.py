@@ -76,6 +76,11 @@ def cross_check(runner: Runner, x: Floats) -> CrossCheck:
             f"polygraphy runs ONNX graphs and plans; `{runner.path}` runs as {runner.fingerprint}",
             hint="leave out `--cross-check`",
         )
+    if runner.backend.bridged:
+        raise EngineError(
+            f"polygraphy runs engines with `x` and `z` alone; `{runner.path}` is bridged: {runner.backend.bridged[0]}",
+            hint="leave out `--cross-check`",
+        )
     if runner.backend.kind == "graph" and CPU not in runner.fingerprint:
         raise EngineError(
             f"polygraphy runs graphs on the CPU here; `{runner.path}` runs as {runner.fingerprint}",

@@ -18,6 +18,7 @@ from advcal_edge.commands import command
 from advcal_edge.errors import EngineError, InputError
 from advcal_edge.runtime.backends import OpenOptions
 from advcal_edge.runtime.engine import choose_engine, read_engine
+from advcal_edge.runtime.interface import AS_DECLARED, Interface
 from advcal_edge.runtime.model import Runner, open_runner
 from advcal_edge.runtime.verified import find_verified
 from advcal_edge.spec import Modality, TensorSpec
@@ -56,12 +57,14 @@ class Embedder:
         *,
         threads: int | None = None,
         allow_plan_code: bool = False,
+        interface: Interface = AS_DECLARED,
     ) -> Embedder:
         """Open a bundle and its engine: `auto`, `fp32`, `fp16`, `int8`, or a path.
 
         `auto` takes a verified plan for this device, else a verified graph, on CUDA before the CPU; without a verified
         engine the fp32 graph. `fingerprint` identifies the engine and where it runs. A plan that contains code for the
-        host is opened only with `allow_plan_code`, since the code runs when the plan is loaded.
+        host is opened only with `allow_plan_code`, since the code runs when the plan is loaded. `interface` says of an
+        engine made by others what its declaration does not tell.
 
         Raises:
             BundleError: not a bundle, or a file in it was changed.
@@ -75,8 +78,8 @@ class Embedder:
         path, report = file.path, find_verified(opened, file.sha256)  # by the bytes that were read, not by a path
         seen = None if report is None else report.provider
         options = OpenOptions(verified_on=seen, threads=threads, allow_plan_code=allow_plan_code)
-        runner = open_runner(file, modality.input, options)
-        verified = report is not None and report.covers(runner.fingerprint)
+        runner = open_runner(file, modality.input, options, interface, width=centers.dim)
+        verified = report is not None and report.covers(runner.fingerprint, runner.backend.bridged)
         if require_verified and not verified:
             raise EngineError(
                 f"engine `{path}` ({runner.sha256[:8]}) has no passing report in `{opened.path}`;"
@@ -184,5 +187,6 @@ class Embedder:
         if abs(norm - 1) > NORM_TOLERANCE:
             raise EngineError(
                 f"engine `{self.runner.path}` returns vectors of norm {norm:.3g}; expected unit norm",
-                hint="the L2 normalisation belongs inside the graph; export again",
+                hint="the L2 normalisation belongs inside the graph, export again; the output of an engine made by"
+                " others is normalised here where it is named: `--output NAME`",
             )

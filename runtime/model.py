@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge import model
-from advcal_edge.errors import EngineError, InputError
+from advcal_edge.errors import InputError
 from advcal_edge.runtime.backends import Backend, OpenOptions, open_backend
 from advcal_edge.runtime.backends.tensor_io import FLOAT, check_batch, describe_batch
+from advcal_edge.runtime.bridge import bridge
 from advcal_edge.runtime.engine_file import EngineFile
+from advcal_edge.runtime.interface import AS_DECLARED, Interface
+from advcal_edge.runtime.misfit import misfit, wrong_shape
 from advcal_edge.spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -214,14 +217,24 @@ class EngineGradient:
         return z, lambda v: self.backward.pull(x, v)
 
 
-def open_runner(engine: str | Path | EngineFile, spec: TensorSpec, options: OpenOptions | None = None) -> Runner:
+def open_runner(
+    engine: str | Path | EngineFile,
+    spec: TensorSpec,
+    options: OpenOptions | None = None,
+    interface: Interface = AS_DECLARED,
+    *,
+    width: int | None = None,
+) -> Runner:
     """Open a forward engine with the backend for its suffix, where it runs best.
+
+    An engine made by others is bridged: it may have other names, types and orders of axes, as far as its declaration
+    and `interface` tell them; `runner.backend.bridged` lists them. `width` is that of the embeddings, if it is known.
 
     Raises:
         EngineError: it cannot be loaded, or does not take `spec`.
         DependencyError: the package that runs it is not installed.
     """
-    return Runner(open_backend(engine, options), spec)
+    return Runner(bridge(open_backend(engine, options), spec, interface, width), spec)
 
 
 def open_vjp(engine: str | Path | EngineFile, spec: TensorSpec, options: OpenOptions | None = None) -> Vjp:
@@ -232,21 +245,3 @@ def open_vjp(engine: str | Path | EngineFile, spec: TensorSpec, options: OpenOpt
         DependencyError: the package that runs it is not installed.
     """
     return Vjp(open_backend(engine, replace(options or OpenOptions(), backward=True)), spec)
-
-
-def misfit(backend: Backend, expected: str) -> EngineError:
-    """The error for an engine with unexpected inputs or outputs."""
-    declared = f"{', '.join(map(str, backend.inputs))} -> {', '.join(map(str, backend.outputs))}"
-    return EngineError(
-        f"{backend.kind} `{backend.path}` is {declared}; expected {expected}",
-        hint=f"use the bundle this {backend.kind} was made from, or {backend.remake()}",
-    )
-
-
-def wrong_shape(backend: Backend, name: str, array: Floats, expected: Sequence[int]) -> EngineError:
-    """The error for an engine whose output differs from its declaration."""
-    return EngineError(
-        f"{backend.kind} `{backend.path}` returned {array.shape} as `{name}` for a batch of {expected[0]};"
-        f" expected {tuple(expected)}",
-        hint=f"its batch size was frozen while exporting; {backend.remake()}",
-    )

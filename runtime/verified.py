@@ -23,10 +23,12 @@ class Verified:
 
     provider: str | None
     """ONNX Runtime's provider on which the engine was verified; None for a plan."""
+    bridged: tuple[str, ...] = ()
+    """How the engine was bridged, see `Backend.bridged`."""
 
-    def covers(self, place: str) -> bool:
-        """Does the report hold for a provider, or for the one in the fingerprint of a runner?"""
-        return provider_of(place) in (None, self.provider)
+    def covers(self, place: str, bridged: tuple[str, ...] = ()) -> bool:
+        """Does the report hold for a provider, or for the one in the fingerprint of a runner, bridged like this?"""
+        return provider_of(place) in (None, self.provider) and bridged == self.bridged
 
 
 def find_verified(bundle: Bundle, sha256: str) -> Verified | None:
@@ -77,7 +79,10 @@ def judge(bundle: Bundle, measured: object, sha256: str) -> Verified | None:
     independent = next(check for check in judgement.checks if check.name == "independent_reference")
     if judgement.verdict != "pass" or independent.status != "pass":
         return None
-    return Verified(provider_of(document["engine"]["fingerprint"].text()))
+    bridged = document["engine"].get("bridged")
+    return Verified(
+        provider_of(document["engine"]["fingerprint"].text()), () if bridged is None else tuple(bridged.texts())
+    )
 
 
 def same_terms(bundle: Bundle, measured: Value) -> bool:

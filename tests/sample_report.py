@@ -93,6 +93,15 @@ def fallen_back(n: int = 1000) -> dict[str, Any]:
     return document(with_fallback(measure(n, lost=0.004, gained=0.003)))
 
 
+def foreign(n: int = 500) -> dict[str, Any]:
+    """An engine made by others that raised an error on some inputs."""
+    measured = measure(n, lost=0.0, gained=0.0, flipped=0.0)
+    bridged = ["input `images` for `x`", "fixed batch 8, smaller ones padded", "uint8 input, x * 255 rounded"]
+    engine = {**measured["engine"], "path": "other.onnx", "listed": False, "precision": "custom", "bridged": bridged}
+    message = "`other.onnx` failed on images (8, 64, 64, 1): no such row"
+    return document({**measured, "engine": engine, "raised": {"calls": 9, "shape": [1, 1, 64, 64], "message": message}})
+
+
 def with_builds(measured: Mapping[str, Any], losses: tuple[float, ...]) -> dict[str, Any]:
     """The same measurements, and further builds of the engine that lose these shares of samples."""
     names = [measured["engine"]["sha256"], *(f"{k + 1:x}" * 64 for k in range(len(losses)))]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from advcal_edge.cli.console import Console
-from advcal_edge.cli.options import AllowPlanCode, BundlePath, Json
+from advcal_edge.cli.options import AllowPlanCode, BundlePath, Json, Layout, Output, Scale
 from advcal_edge.commands import command
 from advcal_edge.errors import BundleError, ConfigError
 
@@ -28,6 +28,9 @@ def bench(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads inside the engine; default: the engine decides.")
     ] = None,
+    output: Output = None,
+    layout: Layout = None,
+    scale: Scale = 1.0,
     allow_plan_code: AllowPlanCode = False,
     json_output: Json = False,
 ) -> None:
@@ -38,11 +41,12 @@ def bench(
     from advcal_edge.provenance import environment
     from advcal_edge.report.table import table
     from advcal_edge.runtime import Embedder
+    from advcal_edge.runtime.interface import Interface
     from advcal_edge.runtime.latency import WARM_UP, measure
 
-    console = Console(json_output=json_output)
+    console, interface = Console(json_output=json_output), Interface(output, layout, scale)
     sizes = parse_batches(batch)
-    embedder = Embedder.load(bundle, engine, threads=threads, allow_plan_code=allow_plan_code)
+    embedder = Embedder.load(bundle, engine, threads=threads, allow_plan_code=allow_plan_code, interface=interface)
     probe = Bundle.open(bundle).probe(max(sizes))
     if len(probe) == 0:
         raise BundleError(f"bundle `{bundle}` keeps no samples to measure with", hint="calibrate again")

@@ -10,7 +10,7 @@ import typer
 
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.decoders import keep_decoders_quiet
-from advcal_edge.cli.options import AllowPlanCode, BundlePath, Json
+from advcal_edge.cli.options import AllowPlanCode, BundlePath, Json, Layout, Output, Scale
 from advcal_edge.commands import command
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ def embed(
         Path | None, typer.Option("--out", help="Write z (n, d), paths and labels to this .npz file.")
     ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Number of labels to show per file.")] = 3,
+    output: Output = None,
+    layout: Layout = None,
+    scale: Scale = 1.0,
     allow_plan_code: AllowPlanCode = False,
     json_output: Json = False,
 ) -> None:
@@ -47,11 +50,12 @@ def embed(
 
     from advcal_edge.report.table import table
     from advcal_edge.runtime import Embedder
+    from advcal_edge.runtime.interface import Interface
     from advcal_edge.storage import write_atomic
 
     keep_decoders_quiet()
-    console = Console(json_output=json_output)
-    embedder = Embedder.load(bundle, engine, require_verified, allow_plan_code=allow_plan_code)
+    console, interface = Console(json_output=json_output), Interface(output, layout, scale)
+    embedder = Embedder.load(bundle, engine, require_verified, allow_plan_code=allow_plan_code, interface=interface)
     console.say(
         f"embed  {len(files)} file{'s' * (len(files) > 1)}  {embedder.modality.name}"
         f"  {embedder.precision} on {embedder.fingerprint}"

@@ -22,6 +22,18 @@ AllowPlanCode = Annotated[
     typer.Option("--allow-plan-code", help="Allow plans that contain code, which runs when they are loaded."),
 ]
 
+Output = Annotated[
+    str | None,
+    typer.Option("--output", help="Of an engine made by others: the output with the embeddings, if it has several."),
+]
+Layout = Annotated[
+    str | None,
+    typer.Option("--layout", help="Of an engine made by others: `nchw` or `nhwc`; default: what its input declares."),
+]
+Scale = Annotated[
+    float,
+    typer.Option("--scale", help="Of an engine made by others: factor for x, 255 for pixels from 0 to 255."),
+]
 EncoderCode = Annotated[
     str | None,
     typer.Option("--encoder", help="Allow the bundle to run the encoder code that it names: `package.module:factory`."),

@@ -25,9 +25,7 @@ Data = Annotated[
 ModalityName = Annotated[
     str | None, typer.Option("--modality", help=f"Two models: their sensor, {MODALITIES}; default: `image`.")
 ]
-Outputs = Annotated[
-    str | None, typer.Option("--outputs", help="Two models: `embedding` or `logits`; default: `embedding`.")
-]
+Kind = Annotated[str | None, typer.Option("--kind", help="Two models: `encoder` or `classifier`; default: `encoder`.")]
 CentersFile = Annotated[
     Path | None,
     typer.Option("--centers", help="Two models: file from `advcal-edge centers`; else the encoder's, or class means."),
@@ -57,7 +55,7 @@ class Pair:
 
     data: Path | None
     modality: str | None
-    outputs: str | None
+    kind: str | None
     centers: Path | None
     labels: Path | None
     gradient_graph: Path | None
@@ -71,7 +69,7 @@ class Pair:
         named = {
             "--data": self.data,
             "--modality": self.modality,
-            "--outputs": self.outputs,
+            "--kind": self.kind,
             "--centers": self.centers,
             "--labels": self.labels,
             "--gradient-graph": self.gradient_graph,
@@ -115,7 +113,7 @@ class Pair:
             reference,
             self.data,
             self.modality or "image",
-            self.outputs or "embedding",
+            self.kind or "encoder",
             self.centers,
             None if self.labels is None else read_lines(self.labels),
             self.gradient_graph,

@@ -12,15 +12,15 @@ import typer
 from advcal_edge import limits
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
-from advcal_edge.cli.options import AllowPlanCode, EncoderCode, Json, Seed, Weights
+from advcal_edge.cli.options import AllowPlanCode, EncoderCode, Json, Layout, Output, Scale, Seed, Weights
 from advcal_edge.cli.pair import (
     CentersFile,
     Data,
     GradientGraph,
+    Kind,
     Labels,
     ModalityName,
     Out,
-    Outputs,
     Pair,
     Settings,
     SkipBad,
@@ -103,13 +103,16 @@ def verify(
     ] = None,
     data: Data = None,
     modality: ModalityName = None,
-    outputs: Outputs = None,
+    kind: Kind = None,
     centers: CentersFile = None,
     labels: Labels = None,
     gradient_graph: GradientGraph = None,
     settings: Settings = None,
     skip_bad: SkipBad = False,
     out: Out = None,
+    output: Output = None,
+    layout: Layout = None,
+    scale: Scale = 1.0,
     weights: Weights = None,
     encoder: EncoderCode = None,
     allow_plan_code: AllowPlanCode = False,
@@ -142,12 +145,15 @@ def verify(
         consent,
         device,
         gradient,
+        output=output,
+        layout=layout,
+        scale=scale,
     )
     modes = {"--shard": shard is not None, "--merge": merge, "--check": check is not None}
     chosen = [name for name, given in modes.items() if given]
     if len(chosen) > 1:
         raise ConfigError(f"{' and '.join(f'`{name}`' for name in chosen)} exclude each other", hint="use one of them")
-    pair = Pair(data, modality, outputs, centers, labels, gradient_graph, settings, skip_bad, out)
+    pair = Pair(data, modality, kind, centers, labels, gradient_graph, settings, skip_bad, out)
     if check is not None:
         pair.refuse("a report is checked with the bundle that it is about")
         engine_path = None if engine is None else Path(engine)

@@ -5,6 +5,6 @@ number of candidates is then attacked with `verify(folder, VerifyOptions(engine=
 """
 
 from advcal_edge.pair.folder import Made, make_comparison
-from advcal_edge.pair.options import OUTPUTS, PairOptions
+from advcal_edge.pair.options import KINDS, PairOptions
 
-__all__ = ["OUTPUTS", "Made", "PairOptions", "make_comparison"]
+__all__ = ["KINDS", "Made", "PairOptions", "make_comparison"]

@@ -38,7 +38,7 @@ class EncoderReference:
             InputError: a checkpoint that cannot be used.
         """
         encoder = fit_sensor(open_encoder(options.reference, options.modality, options.weights), options.settings)
-        return cls(encoder, options, None if options.outputs == "logits" else checked_centers(encoder))
+        return cls(encoder, options, None if options.kind == "classifier" else checked_centers(encoder))
 
     @property
     def modality(self) -> Modality:

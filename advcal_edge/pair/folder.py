@@ -60,7 +60,7 @@ def make_comparison(options: PairOptions, out: Path) -> Made:
     reference = open_reference(options)
     given = Centers.load(options.centers) if options.centers is not None else reference.centers
     known = options.labels if given is None else given.labels
-    means = given is None and options.outputs == "embedding"
+    means = given is None and options.kind == "encoder"
     data = read_samples(options, reference.modality, known, means=means)
     raw = reference.embed(np.concatenate([data.attacked.x, data.means.x]))
     if not np.isfinite(raw).all() or not np.linalg.norm(raw, axis=1).all():
@@ -113,7 +113,7 @@ def _check_accuracy(options: PairOptions, data: Labelled, centers: Centers, z: F
     y, n = data.attacked.y, len(data.attacked)
     right, classes = int((centers.predict(z[:n]) == y).sum()), len(np.unique(y))
     if right * classes <= n:
-        order = "the order of the labels (`--labels FILE`)" if options.outputs == "logits" else "the centers"
+        order = "the order of the labels (`--labels FILE`)" if options.kind == "classifier" else "the centers"
         raise InputError(
             f"`{options.reference}` labels {right} of {n} clean samples correctly; chance would be {n / classes:.0f}"
             f" for {classes} classes, so nothing could be lost",
@@ -132,7 +132,7 @@ def _manifest(options: PairOptions, reference: Reference, data: Labelled, center
     sections = dict(reference.sections())
     return {
         **sections,
-        "comparison": {**sections["comparison"], "outputs": options.outputs},
+        "comparison": {**sections["comparison"], "kind": options.kind},
         "tool": {"version": package_version("advcal-edge")},
         "modality": reference.modality.to_json(),
         "threat": _threat(options, reference).to_json(),

@@ -1,4 +1,4 @@
-"""What a comparison of two models starts from: the reference, labelled samples, and what the outputs mean."""
+"""What a comparison of two models starts from: the reference, labelled samples, and what their outputs mean."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from advcal_edge.errors import ConfigError
 from advcal_edge.registry import choose
 from advcal_edge.spec import MODALITIES
 
-OUTPUTS: Mapping[str, str] = {
-    "embedding": "scored by their cosine with one or several centers per class",
-    "logits": "one number per class; the largest is the label",
+KINDS: Mapping[str, str] = {
+    "encoder": "gives embeddings, scored by their cosine with one or several centers per class",
+    "classifier": "gives logits, one per class; the largest is the label",
 }
-"""What the outputs of both models may be."""
+"""What both models may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,14 @@ class PairOptions:
     """
 
     reference: str
-    """Path of an ONNX graph, or an encoder: built in, or `package.module:factory`, whose code is then run."""
+    """Path of an ONNX graph, or a model in torch: a built-in encoder or `package.module:factory`, whose code is run."""
     data: Path
     """Folder with one folder per class, or a csv file with the columns path and label."""
     modality: str = "image"
-    outputs: str = "embedding"
-    """`embedding` or `logits`, for both models."""
+    kind: str = "encoder"
+    """`encoder` or `classifier`; both are of one kind."""
     centers: Path | None = None
-    """File of centers; default for embeddings: the encoder's own, else class means of samples that are not attacked."""
+    """File of centers; default for encoders: their own, else class means of samples that are not attacked."""
     labels: tuple[str, ...] | None = None
     """Label of each logit; default: the names of the class folders, sorted."""
     gradient: Path | None = None
@@ -53,16 +53,16 @@ class PairOptions:
 
     def __post_init__(self) -> None:
         choose("modality", self.modality, dict.fromkeys(MODALITIES))
-        choose("kind of outputs", self.outputs, OUTPUTS)
-        if self.outputs == "logits" and self.centers is not None:
+        choose("kind of model", self.kind, KINDS)
+        if self.kind == "classifier" and self.centers is not None:
             raise ConfigError(
-                "`--centers` and `--outputs logits` exclude each other: logits are scores already",
+                "`--centers` and `--kind classifier` exclude each other: its logits are scores already",
                 hint="leave out one of them",
             )
-        if self.outputs != "logits" and self.labels is not None:
+        if self.kind != "classifier" and self.labels is not None:
             raise ConfigError(
-                "`--labels` names logits; `--outputs` says that the models give embeddings",
-                hint="`--outputs logits`, or `--centers FILE`, which holds the labels of its centers",
+                "`--labels` names the logits of a classifier; `--kind` says that the models are encoders",
+                hint="`--kind classifier`, or `--centers FILE`, which holds the labels of its centers",
             )
         if self.is_graph and self.weights is not None:
             raise ConfigError(

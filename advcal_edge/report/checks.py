@@ -28,6 +28,7 @@ class Rule:
 
 
 RULES: dict[str, Rule] = {
+    "runs": Rule(0.0, derived=True),  # an engine that raises on one legal input will do so in the field
     "unit_norm": Rule(1e-3),
     "repeatable": Rule(1e-6),  # exact on one device; the slack is for reductions whose order a GPU may change
     # length of the change of a unit vector: other batch sizes choose other kernels, and int8 may then move by one step

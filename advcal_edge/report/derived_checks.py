@@ -13,6 +13,7 @@ import numpy as np
 from advcal_edge.report.checks import NO_GRADIENT, RULES, Check, judge_value, skip
 from advcal_edge.report.comparison import Comparison
 from advcal_edge.report.measured import Measured
+from advcal_edge.report.raised import Raised
 from advcal_edge.report.results import WHITE_BOX, AttackResult, Curve, Drift, Flags
 from advcal_edge.stats import tango, wilson
 
@@ -20,6 +21,7 @@ from advcal_edge.stats import tango, wilson
 def run_checks(measured: Measured, worst: Comparison) -> list[Check]:
     """Every check in the order of the report; `worst` is the worst-case comparison."""
     derived = [
+        runs(measured.raised),
         falls_to_zero(None if measured.curve is None else measured.curve["engine"]),
         black_box_not_stronger(measured.attacks),
         transfer_not_stronger(measured.attacks),
@@ -29,6 +31,11 @@ def run_checks(measured: Measured, worst: Comparison) -> list[Check]:
     ]
     by_name = {**measured.checks, **{check.name: check for check in derived}}
     return [by_name[name] for name in RULES]
+
+
+def runs(raised: Raised) -> Check:
+    """Number of calls with legal inputs that ended in an error."""
+    return judge_value("runs", float(raised.calls), str(raised))
 
 
 def falls_to_zero(curve: Curve | None) -> Check:

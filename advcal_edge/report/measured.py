@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.report.checks import Check, measured_checks, read_check
+from advcal_edge.report.raised import NOTHING_RAISED, Raised
 from advcal_edge.report.results import SIDES, AttackResult, Curve, Drift, Flags, Retrieval, Side, first_attacks
 from advcal_edge.report.value import Value
 from advcal_edge.retrieval import Rank
@@ -20,7 +21,8 @@ IDENTITY = (
 )
 """Members of `measured` that identify what was tested; renderings show them next to `derived`."""
 BUILD = ("engine", "reference", "sources", "margin", "labels", "truth", "clean", "attacks", "drift", "checks")
-"""Members of `measured` that another build of the engine also has, plus `curve` and `retrieval` if present."""
+"""Members of `measured` that another build of the engine also has, plus those of `BUILD_IF_PRESENT`."""
+BUILD_IF_PRESENT = ("curve", "retrieval", "raised")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Measured:
     attacks: Sequence[AttackResult]
     drift: Drift
     checks: Mapping[str, Check]
+    raised: Raised
     curve: Mapping[Side, Curve] | None
     retrieval: Retrieval | None
     builds: Sequence[str]
@@ -99,7 +102,9 @@ class Measured:
         Raises:
             BundleError: malformed; the message names the path.
         """
-        engine = value["engine"]
+        engine, raised = value["engine"], value.get("raised")
+        if (bridged := engine.get("bridged")) is not None and not bridged.texts():
+            raise bridged.expected("a difference")
         labels, sources = value["labels"].texts(), [item["name"].text() for item in value["sources"].items()]
         models = [*SIDES, *sources]
         if not labels or len(set(models)) < len(models):
@@ -137,6 +142,7 @@ class Measured:
             attacks=attacks,
             drift=Drift.read(value["drift"], n),
             checks=read_checks(value["checks"]),
+            raised=NOTHING_RAISED if raised is None else Raised.read(raised),
             curve=read_curves(value.get("curve"), n),
             retrieval=None if retrieval is None else Retrieval.read(retrieval, n),
             builds=listed,
@@ -147,7 +153,7 @@ class Measured:
 
 def read_build(value: Value, sha256: str) -> Measured:
     """Read another build of the engine."""
-    value.only(*BUILD, "curve", "retrieval")
+    value.only(*BUILD, *BUILD_IF_PRESENT)
     if value["engine"]["sha256"].text() != sha256:
         raise value["engine"]["sha256"].expected(sha256)
     return Measured.read(value)

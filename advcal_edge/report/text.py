@@ -45,7 +45,7 @@ def verification_table(document: Mapping[str, Any]) -> str:
         foreign = foreign_norm(report)
         last = [
             *([wrapped("norm  ", foreign)] if foreign else []),
-            *plan_lines(report),
+            *engine_lines(report),
             *rebuilds_line(report),
             *fallback_line(report),
             *checks_lines(report),
@@ -128,10 +128,10 @@ def matrix_table(matrix: Mapping[str, Any]) -> str:
     return table(header, rows)
 
 
-def plan_lines(report: Mapping[str, Any]) -> list[str]:
-    """A gradient from torch, build details of a plan, polygraphy's result; empty for a graph with its own gradient."""
+def engine_lines(report: Mapping[str, Any]) -> list[str]:
+    """How an engine made by others was bridged, a gradient from torch, build details of a plan, polygraphy's result."""
     engine = report["engine"]
-    lines = []
+    lines = [wrapped("bridged   ", "; ".join(engine["bridged"]))] if "bridged" in engine else []
     if engine.get("gradient_from") == "torch":
         lines.append(wrapped("gradient  ", f"from the torch module, {engine['gradient']}"))
     if "plan" in engine:

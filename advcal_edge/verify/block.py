@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from advcal_edge import limits
 from advcal_edge.documents import parse_json
 from advcal_edge.errors import BundleError
 from advcal_edge.npz import open_npz
+from advcal_edge.report.raised import Raised
+from advcal_edge.report.value import Value
 from advcal_edge.retrieval import Rank
 
 Bools = NDArray[np.bool_]
@@ -70,6 +72,8 @@ class Block:
     embeddings: Mapping[str, NDArray[np.float32]]
     """`SET@JUDGE` -> z (n, d), if samples have partners; SET is `clean` or the model the mismatch was crafted on."""
     seconds: float
+    raised: Mapping[str, Raised] = field(default_factory=dict)
+    """Per engine the calls that ended in an error, if there were any."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -83,7 +87,8 @@ class Block:
     def to_bytes(self) -> bytes:
         """As npz without pickle."""
         heads = [[*attempt.key, list(attempt.rank)] for attempt in self.attempts]
-        head = {"attempts": heads, "first": self.first, "seconds": self.seconds}
+        raised = {name: calls.to_json() for name, calls in self.raised.items()}
+        head = {"attempts": heads, "first": self.first, "seconds": self.seconds, "raised": raised}
         arrays: dict[str, NDArray[Any]] = {"y": self.y, "head": np.array(json.dumps(head))}
         arrays |= {f"rank/{name}": rank for name, rank in self.rank.items()}
         for k, attempt in enumerate(self.attempts):
@@ -140,6 +145,7 @@ class Block:
             },
             embeddings={key.removeprefix("z/"): z for key, z in arrays.items() if key.startswith("z/")},
             seconds=float(head["seconds"]),
+            raised={engine: Raised.read(Value(calls, engine)) for engine, calls in head.get("raised", {}).items()},
         )
 
     def _check(self) -> None:

@@ -44,8 +44,8 @@ def open_graph(bundle: Bundle, name: str, gradient: str) -> AttackedModel:
         ConfigError: a gradient was requested that nobody gave.
         EngineError: it cannot be loaded.
     """
-    spec = bundle.modality.input
-    runner = open_runner(read_listed(bundle, name), spec, EXACT)
+    centers = bundle.centers()
+    runner = open_runner(read_listed(bundle, name), bundle.modality.input, EXACT, width=centers.dim)
     backward = open_backward_graph(bundle)
     if gradient == TORCH or (gradient == "graph" and backward is None):
         raise ConfigError(
@@ -55,9 +55,9 @@ def open_graph(bundle: Bundle, name: str, gradient: str) -> AttackedModel:
         )
     info = {"kind": "onnx", "fingerprint": runner.fingerprint, "sha256": runner.sha256}
     if backward is None:
-        return normalised(AttackedModel(runner, bundle.centers(), info=info))
+        return normalised(AttackedModel(runner, centers, info=info))
     info["gradient_from"] = kind_of(backward)
-    return normalised(AttackedModel(runner, bundle.centers(), EngineGradient(runner, backward), info=info))
+    return normalised(AttackedModel(runner, centers, EngineGradient(runner, backward), info=info))
 
 
 def normalised(model: AttackedModel) -> AttackedModel:

@@ -18,6 +18,7 @@ from advcal_edge.verify.block import FIRST, Attempt, Block, Bools, Winners
 from advcal_edge.verify.budget import Budget
 from advcal_edge.verify.checks.comparison import measure_drift, round_to_grid
 from advcal_edge.verify.model_set import REFERENCE, ModelSet, embed, predict, wrap_attack
+from advcal_edge.verify.recorder import take_raised
 from advcal_edge.verify.samples import HeldOut, Samples
 
 SHOWN = 6  # inputs shown on a page
@@ -34,6 +35,7 @@ def attack_block(models: ModelSet, samples: Samples, budget: Budget, modality: M
         EngineError: the reference returns NaN, so engines cannot be compared with it.
     """
     started = time.perf_counter()
+    take_raised(models.engines)  # what came before this block is counted elsewhere
     z = {name: embed(model, samples.x) for name, model in models.all.items()}
     if not np.isfinite(z[REFERENCE]).all():
         raise EngineError(
@@ -49,8 +51,8 @@ def attack_block(models: ModelSet, samples: Samples, budget: Budget, modality: M
     drift = {engine: measure_drift(z[REFERENCE], z[engine], centers).stacked() for engine in models.engines}
     winners = {engine: crafting.winners(engine, modality) for engine in models.engines}
     embeddings = crafting.mismatches(z)
-    seconds = time.perf_counter() - started
-    return Block(samples.first, samples.y, rank, crafting.attempts, drift, winners, embeddings, seconds)
+    seconds, raised = time.perf_counter() - started, take_raised(models.engines)
+    return Block(samples.first, samples.y, rank, crafting.attempts, drift, winners, embeddings, seconds, raised)
 
 
 def attacks_per_block(models: ModelSet, samples: HeldOut, budget: Budget) -> int:

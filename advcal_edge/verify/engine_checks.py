@@ -9,6 +9,7 @@ from typing import Any
 from advcal_edge.attacks import PGD, Attack, AttackedModel, run_attack
 from advcal_edge.progress import Progress, silent
 from advcal_edge.report.checks import Check, measured_checks, read_check
+from advcal_edge.report.raised import NOTHING_RAISED, Raised
 from advcal_edge.report.results import Curve, Point
 from advcal_edge.report.value import Value
 from advcal_edge.threat import ThreatModel
@@ -16,6 +17,7 @@ from advcal_edge.verify.checks import run_checks
 from advcal_edge.verify.checks.outputs import repeatable
 from advcal_edge.verify.checks.trials import try_attacks
 from advcal_edge.verify.model_set import CALLS, predict
+from advcal_edge.verify.recorder import take_raised
 from advcal_edge.verify.samples import HeldOut, Samples
 
 CHECKED = 32  # samples for the costlier checks
@@ -29,12 +31,14 @@ class EngineChecks:
     checks: Sequence[Check]
     curve: Curve | None
     """Accuracy against eps; None for an engine without a gradient."""
+    raised: Raised = NOTHING_RAISED
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for the stored state of a run."""
         checks = {check.name: dict(check.raw) for check in self.checks}
-        return {"checks": checks, "curve": None if self.curve is None else self.curve.to_json()}
+        curve = None if self.curve is None else self.curve.to_json()
+        return {"checks": checks, "curve": curve, **({"raised": self.raised.to_json()} if self.raised.calls else {})}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> EngineChecks:
@@ -45,7 +49,8 @@ class EngineChecks:
         """
         value = Value(data, "engine checks")
         checks = [read_check(name, value["checks"][name]) for name in measured_checks() if value["checks"].get(name)]
-        return cls(checks, read_curve(value), value["seconds"].number())
+        raised = NOTHING_RAISED if (note := value.get("raised")) is None else Raised.read(note)
+        return cls(checks, read_curve(value), raised, value["seconds"].number())
 
 
 def read_curve(note: Value) -> Curve | None:
@@ -64,9 +69,11 @@ def detect_randomness(model: AttackedModel, samples: HeldOut) -> int:
 
 def check_engine(engine: AttackedModel, samples: HeldOut) -> EngineChecks:
     """Run every check that needs the engine alone."""
+    take_raised({"": engine})
     few = samples.head(CHECKED)
     curve, trials = draw_curve(engine, samples), try_attacks(engine, few)
-    return EngineChecks(run_checks({"engine": engine, "samples": few, "trials": trials}), curve)
+    checks = run_checks({"engine": engine, "samples": few, "trials": trials})
+    return EngineChecks(checks, curve, take_raised({"": engine}).get("", NOTHING_RAISED))
 
 
 def draw_curve(model: AttackedModel, samples: HeldOut) -> Curve | None:

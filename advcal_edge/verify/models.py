@@ -32,6 +32,7 @@ from advcal_edge.runtime.engine import (
     runs_here,
 )
 from advcal_edge.runtime.engine_file import EngineFile
+from advcal_edge.runtime.interface import AS_DECLARED, Interface
 from advcal_edge.runtime.metadata import EngineMetadata
 from advcal_edge.runtime.model import Backward, EngineGradient, Runner, Vjp, open_runner
 from advcal_edge.verify.backward import (
@@ -132,17 +133,18 @@ def open_engine(
     path: Path,
     backward: Backward | None = None,
     consent: Consent = NOTHING,
+    interface: Interface = AS_DECLARED,
     *,
     backward_plans: bool = True,
 ) -> AttackedModel:
     """Open an engine with a backward pass; by default the bundle's own.
 
     A plan is attacked with the bundle's backward plan if that fits, unless `backward_plans` is false. Without a
-    backward pass an engine is a black box.
+    backward pass an engine is a black box. One made by others is bridged, see `open_runner`.
     """
-    file = read_engine(bundle, path)
+    centers, file = bundle.centers(), read_engine(bundle, path)
     options = OpenOptions(allow_plan_code=consent.plan_code or consent.built)
-    runner = open_runner(file, bundle.modality.input, options)
+    runner = open_runner(file, bundle.modality.input, options, interface, width=centers.dim)
     backward = backward or open_backward_graph(bundle)
     plan = runner.backend.kind == "plan" and backward_plans
     backward, backward_sha256 = (
@@ -162,7 +164,9 @@ def open_engine(
     }
     if runner.step is not None:
         info["step"] = runner.step
-    model = AttackedModel(runner, bundle.centers(), gradient, info=info)
+    if runner.backend.bridged:
+        info["bridged"] = list(runner.backend.bridged)
+    model = AttackedModel(runner, centers, gradient, info=info)
     return model if bundle.comparison is None else normalised(model)
 
 

@@ -9,6 +9,7 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import choose
+from advcal_edge.runtime.interface import AS_DECLARED, Interface
 from advcal_edge.stats import MARGIN
 from advcal_edge.threat import NORMS, ThreatModel, parse_eps
 from advcal_edge.verify.budget import BUDGETS, Budget
@@ -51,6 +52,12 @@ class VerifyOptions:
     """`auto`, `cpu`, `cuda` or `cuda:1`: where models in torch compute."""
     gradient: str = "auto"
     """Backward pass of the engines: `graph`, `torch`, or `auto`: the bundle's graph or plan if there is one."""
+    output: str | None = None
+    """Of an engine made by others: name of the output with the embeddings; None if only one can be it."""
+    layout: str | None = None
+    """Of an engine made by others: `nchw` or `nhwc`; None if the shape of its input tells."""
+    scale: float = 1.0
+    """Of an engine made by others: factor for x before it is handed over."""
 
     def budget(self) -> Budget:
         """The named budget, with the losses of this run if given.
@@ -60,6 +67,20 @@ class VerifyOptions:
         """
         budget = choose("attack budget", self.attacks, BUDGETS)
         return budget if self.losses is None else budget.with_losses(words(self.losses))
+
+    def interface(self) -> Interface:
+        """How the engine is called, as far as its declaration does not tell.
+
+        Raises:
+            ConfigError: an unknown layout, a scale that is not positive, or no engine that this could be about.
+        """
+        interface = Interface(self.output, self.layout, self.scale)
+        if self.engine is None and interface != AS_DECLARED:
+            raise ConfigError(
+                "`--output`, `--layout` and `--scale` describe one engine made by others, and none is named",
+                hint="name it: `--engine FILE`",
+            )
+        return interface
 
     def threat(self, bundle: Bundle) -> ThreatModel:
         """The bundle's threat model, or one of another norm or radius; another norm implies a radius of equal energy.

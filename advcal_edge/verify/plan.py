@@ -17,7 +17,7 @@ from advcal_edge.runtime.engine import listed_path
 from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.runtime.model import Backward
 from advcal_edge.verify.backward import TORCH, backward_for_engines, no_graph
-from advcal_edge.verify.engine_checks import detect_randomness
+from advcal_edge.verify.engine_checks import CHECKED, detect_randomness
 from advcal_edge.verify.model_set import ModelSet
 from advcal_edge.verify.models import (
     engine_paths,
@@ -26,6 +26,7 @@ from advcal_edge.verify.models import (
     open_reference,
 )
 from advcal_edge.verify.options import VerifyOptions, words
+from advcal_edge.verify.recorder import record
 from advcal_edge.verify.samples import HeldOut
 from advcal_edge.verify.unit import UnitRunner
 
@@ -40,18 +41,20 @@ def choose_models(bundle: Bundle, options: VerifyOptions, samples: HeldOut, work
     Raises:
         ConfigError: unknown sources, or engines that cannot be rebuilt.
     """
-    paths = engine_paths(bundle, options.engine)
+    interface, paths = options.interface(), engine_paths(bundle, options.engine)
     reference = open_reference(bundle, options.reference, options.consent, options.device, options.gradient)
     backward = backward_for_engines(bundle, options.gradient, reference)
     engines = {}
     for path in paths:
-        model = open_engine(bundle, path, backward, options.consent, backward_plans=options.gradient != TORCH)
+        model = open_engine(
+            bundle, path, backward, options.consent, interface, backward_plans=options.gradient != TORCH
+        )
         if model.gradient is None and options.gradient == "graph":
             raise no_graph(bundle)
         info = dict(model.info)
         if options.cross_check:
             info["cross_check"] = second_opinion(bundle, model.runner)
-        engines[engine_name(info)] = replace(model, info=info, calls=detect_randomness(model, samples))
+        engines[engine_name(info)] = watched(replace(model, info=info), samples)
     sources = choose_sources(bundle, options, str(reference.info["kind"]), engines, backward)
     builds = {
         name: list(rebuild_engine(bundle, options, name, model, backward, samples, engines, workshop))
@@ -102,8 +105,18 @@ def rebuild_engine(
             allowed = replace(options.consent, built=True)
             build = open_engine(bundle, path, backward, allowed, backward_plans=options.gradient != TORCH)
             info = {**build.info, "path": model.info["path"]}
-            engines[names[digest]] = replace(build, info=info, calls=detect_randomness(build, samples))
+            engines[names[digest]] = watched(replace(build, info=info), samples)
         yield names[digest]
+
+
+def watched(engine: AttackedModel, samples: HeldOut) -> AttackedModel:
+    """An engine whose errors are recorded, with the number of its answers that an attack averages.
+
+    Raises:
+        EngineError: it does not run at all.
+    """
+    recorded = record(engine, samples.head(CHECKED).x)
+    return replace(recorded, calls=detect_randomness(recorded, samples))
 
 
 def second_opinion(bundle: Bundle, runner: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from advcal_edge.bundle import REPORT_SCHEMA
 from advcal_edge.report.derive import derive
-from advcal_edge.report.measured import BUILD
+from advcal_edge.report.measured import BUILD, BUILD_IF_PRESENT
 
 NUMBERS = re.compile(r"\[\n\s+(-?[0-9][-+.0-9e]*(?:,\n\s+-?[0-9][-+.0-9e]*)*)\n\s+\]")
 
@@ -53,7 +53,7 @@ class Report:
         """The same report with the results of other builds; a verdict that depends on the build is inconclusive."""
         builds = [str(report.engine["sha256"]) for report in (self, *others)]
         measured = {
-            sha256: {name: report.measured[name] for name in (*BUILD, "curve", "retrieval") if name in report.measured}
+            sha256: {name: report.measured[name] for name in (*BUILD, *BUILD_IF_PRESENT) if name in report.measured}
             for sha256, report in zip(builds[1:], others, strict=True)
             if sha256 != builds[0]
         }

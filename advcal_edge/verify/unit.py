@@ -46,12 +46,13 @@ class UnitRunner:
 class UnitGradient:
     """Implements `Gradient`: forward by an engine, backward by a graph whose own outputs r have any length."""
 
-    runner: UnitRunner
+    runner: model.Runner
+    """Gives unit vectors: a `UnitRunner`, or one around it."""
     backward: Vjp
 
     def vjp(self, x: Floats) -> tuple[Floats, model.Pullback]:
         """Embed x and return (z, pullback); `pullback(v)` is J_r^T (v - z <z, v>) / |r|."""
-        z = self.runner(x)
+        z: Floats = self.runner(x)
 
         def pullback(v: Floats) -> Floats:
             across = (v - (v * z).sum(axis=1, keepdims=True) * z).astype(np.float32)

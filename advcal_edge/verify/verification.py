@@ -13,6 +13,7 @@ from advcal_edge.attacks import AttackedModel
 from advcal_edge.errors import BundleError, ConfigError, InputError
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import environment
+from advcal_edge.report.raised import NOTHING_RAISED
 from advcal_edge.report.results import Drift
 from advcal_edge.report.value import Value
 from advcal_edge.spec import Modality
@@ -134,6 +135,9 @@ class Verification:
             measured["curve"] = {REFERENCE: reference.to_json(), ENGINE: own.curve.to_json()}
         if retrieval is not None:
             measured["retrieval"] = retrieval.to_json()
+        raised = sum((block.raised.get(engine, NOTHING_RAISED) for block in blocks), own.raised)
+        if raised.calls:
+            measured["raised"] = raised.to_json()
         return Report(measured)
 
     def _check_engines(self, progress: Progress) -> None:

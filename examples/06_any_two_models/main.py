@@ -90,7 +90,7 @@ def main(folder: Path) -> None:
     export(model, original)
     quantize_dynamic(original, folder / "int8.onnx", weight_type=QuantType.QInt8)
     coarsen(original, folder / "levels.onnx", 3)
-    common = ("--data", str(folder / "frames"), "--outputs", "logits")
+    common = ("--data", str(folder / "frames"), "--kind", "classifier")
     torch_module = ("--reference", "classifier:original", "--weights", str(weights))
     kept = ("--out", str(folder / "comparison"))
     for candidate in ("int8", "levels"):

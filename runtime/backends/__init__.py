@@ -24,7 +24,7 @@ __all__ = ["Backend", "EngineFile", "OpenOptions", "TensorSignature", "open_back
 
 Floats = NDArray[np.float32]
 Feeds = Mapping[str, Any]
-"""Float32 arrays by input name, on the host; or on the device for a backend with `device_array`."""
+"""Arrays of the declared type by input name, on the host; or on the device for a backend with `device_array`."""
 
 GRAPH = "advcal_edge.runtime.backends.onnx:open_graph"
 PLAN = "advcal_edge.runtime.backends.tensorrt:open_plan"
@@ -55,6 +55,8 @@ class Backend(ABC):
     """Maximum number of samples per run; larger batches are run in parts."""
     metadata: EngineMetadata | None = None
     """The metadata beside a plan."""
+    bridged: tuple[str, ...] = ()
+    """How its inputs and outputs differ from `x` -> `z`, one sentence each; empty for an engine of our own."""
 
     @abstractmethod
     def run(self, feeds: Feeds) -> Sequence[Floats]:

@@ -29,6 +29,8 @@ PROVIDER_OPTIONS: Mapping[str, Mapping[str, str]] = {
 }
 BF16_LABEL = b"advcal_edge.precision\x12\x04bf16"
 """Our label of a bf16 graph in protobuf encoding, searched in the bytes: a graph that fails to load has no labels."""
+TYPES: Mapping[str, str] = {"float": FLOAT, "double": "float64"}
+"""NumPy's names of types, by ONNX Runtime's, where the two differ."""
 SILENT = 4
 LEVELS: Mapping[str, str] = {"basic": "ORT_ENABLE_BASIC", "all": "ORT_ENABLE_ALL"}
 
@@ -197,8 +199,10 @@ def load_session(ort: Any, file: EngineFile, options: Any, providers: Sequence[s
 
 def signature(node: Any) -> TensorSignature:
     """The signature of an input or output of a session."""
-    kind = FLOAT if node.type == "tensor(float)" else str(node.type)
-    return TensorSignature(node.name, kind, tuple(node.shape))
+    kind = str(node.type)
+    if kind.startswith("tensor(") and not kind.endswith("bfloat16)"):
+        kind = kind[len("tensor(") : -1]
+    return TensorSignature(node.name, TYPES.get(kind, kind), tuple(node.shape or ()))
 
 
 def label(text: str | None) -> str | None:

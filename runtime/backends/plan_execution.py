@@ -126,7 +126,7 @@ class Execution:
         return int(np.ceil(np.prod(shape) * self._engine.get_tensor_dtype(name).itemsize))  # int4 takes half a byte
 
     def _bytes(self, tensor: TensorSignature, count: int) -> int:
-        return int(np.prod(self._full_shape(tensor, count))) * 4
+        return int(np.prod(self._full_shape(tensor, count))) * np.dtype(tensor.type).itemsize
 
     def _full_shape(self, tensor: TensorSignature, count: int) -> tuple[int, ...]:
         shape: Sequence[int] = self._context.get_tensor_shape(tensor.name)
@@ -134,7 +134,7 @@ class Execution:
 
     def _view(self, tensor: TensorSignature, count: int) -> Floats:
         memory = (ctypes.c_byte * self._bytes(tensor, count)).from_address(self._pinned[tensor.name])
-        return np.frombuffer(memoryview(memory), np.float32).reshape(self._full_shape(tensor, count))
+        return np.frombuffer(memoryview(memory), tensor.type).reshape(self._full_shape(tensor, count))
 
     def _feed(self, name: str, values: Floats | DeviceArray, padded: int) -> None:
         """Copy an input to where the plan reads it; an aligned, complete array on the device stays there."""

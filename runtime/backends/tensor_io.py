@@ -17,6 +17,7 @@ class TensorSignature(NamedTuple):
 
     name: str
     type: str
+    """NumPy's name, like `float16` or `uint8`; the runtime's own for a type that NumPy lacks."""
     shape: tuple[int | str | None, ...]
 
     def __str__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -17,6 +18,15 @@ from advcal_edge.runtime.backends.trt_api import Product, collecting_log, find_p
 from advcal_edge.runtime.engine_file import EngineFile, export_command
 from advcal_edge.runtime.metadata import Device, EngineMetadata, metadata_path, read_metadata
 
+TYPES: Mapping[str, str] = {
+    "FLOAT": FLOAT,
+    "HALF": "float16",
+    "UINT8": "uint8",
+    "INT8": "int8",
+    "INT32": "int32",
+    "INT64": "int64",
+}
+"""NumPy's names of types, by TensorRT's."""
 HOST_CODE = re.compile("host.?code|lean runtime", re.IGNORECASE)  # as in TensorRT's error message
 
 
@@ -120,10 +130,17 @@ def signatures(
         reads = engine.get_tensor_mode(name) == module.TensorIOMode.INPUT
         kind = engine.get_tensor_dtype(name)
         shape = tuple("n" if size < 0 else int(size) for size in engine.get_tensor_shape(name))
-        tensors[reads].append(TensorSignature(name, FLOAT if kind == module.DataType.FLOAT else str(kind), shape))
+        tensors[reads].append(TensorSignature(name, type_name(module, kind), shape))
     wanted = {"z", "g"} & {tensor.name for tensor in tensors[False]}
+    # others stay on the device: those that NumPy has no type for too
+    wanted = wanted or {tensor.name for tensor in tensors[False] if tensor.type in TYPES.values()}
     spare = tuple(tensor.name for tensor in tensors[False] if wanted and tensor.name not in wanted)
     return tuple(tensors[True]), tuple(tensor for tensor in tensors[False] if tensor.name not in spare), spare
+
+
+def type_name(module: Any, kind: Any) -> str:
+    """NumPy's name of a type; TensorRT's own for one that NumPy lacks."""
+    return next((name for own, name in TYPES.items() if kind == getattr(module.DataType, own, None)), str(kind))
 
 
 def open_plan(file: EngineFile, options: OpenOptions) -> TensorRTBackend:

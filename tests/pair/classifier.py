@@ -41,3 +41,16 @@ def backward(weights: NDArray[np.float32] = WEIGHTS) -> bytes:
     constants = {"half": np.array(0.5, np.float32), "W": weights, "WT": weights.T.copy()}
     width = ("n", weights.shape[1])
     return encode(nodes, {"x": BATCH, "v": width}, {"z": width, "g": BATCH}, constants, "fp32")
+
+
+def renamed(*, last: bool = False) -> bytes:
+    """The same graph as another program may have exported it: with other names, perhaps with channels last."""
+    nodes = [
+        helper.make_node("Transpose", ["pixel_values"], ["p"], perm=[0, 3, 1, 2] if last else [0, 1, 2, 3]),
+        helper.make_node("Sub", ["p", "half"], ["c"]),
+        helper.make_node("Flatten", ["c"], ["f"]),
+        helper.make_node("MatMul", ["f", "W"], ["logits"]),
+    ]
+    shape = ("n", SIZE, SIZE, 3) if last else BATCH
+    constants = {"half": np.array(0.5, np.float32), "W": WEIGHTS}
+    return encode(nodes, {"pixel_values": shape}, {"logits": ("n", len(NAMES))}, constants, "fp32")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from classifier import NAMES, WEIGHTS, forward, logits
+from classifier import NAMES, WEIGHTS, forward, logits, renamed
 from conftest import draw, write_frames
 from numpy.typing import NDArray
 from tiny import Linear, make_centers
@@ -70,7 +70,7 @@ def test_without_centers_they_are_means_of_samples_that_are_not_attacked(encoder
 
 
 def test_scores_of_logits_have_their_order_and_a_spread_of_one(classifiers: Path) -> None:
-    made = make_comparison(options(outputs="logits"), Path("F"))
+    made = make_comparison(options(kind="classifier"), Path("F"))
     x = Bundle.open("F").probe().x
     raw = logits(x)
     scores = made.centers.scores(raw / np.linalg.norm(raw, axis=1, keepdims=True))
@@ -82,7 +82,7 @@ def test_labels_name_more_logits_than_there_are_folders(classifiers: Path) -> No
     wide = np.concatenate([WEIGHTS[:, :1], np.zeros((len(WEIGHTS), 2), np.float32), WEIGHTS[:, 1:]], axis=1)
     Path("original.onnx").write_bytes(forward(wide))
     labels = (NAMES[0], "nothing", "else", *NAMES[1:])
-    made = make_comparison(options(outputs="logits", labels=labels), Path("F"))
+    made = make_comparison(options(kind="classifier", labels=labels), Path("F"))
     found = Bundle.open("F")
     assert found.centers().labels == labels
     assert set(found.probe().y) == {0, 3, 4, 5}
@@ -131,11 +131,11 @@ PAIR = ("--engine", "original.onnx", "--reference", "original.onnx", "--data", "
         (["--reference", "original.onnx", "--engine", "original.onnx"], "missing for these: `--data`"),
         ([*PAIR, "--modality", "radar"], "unknown modality `radar`"),
         ([*PAIR, "--modality", "audio"], "expected (n, 1, mel, time) of the modality `audio`"),
-        ([*PAIR, "--outputs", "scores"], "unknown kind of outputs `scores`"),
-        ([*PAIR, "--outputs", "logits", "--centers", "centers.safetensors"], "exclude each other"),
-        ([*PAIR, "--labels", "labels.txt"], "`--labels` names logits"),
-        ([*PAIR, "--outputs", "logits"], "`original.onnx` gives 6 logits; `frames` has 2 classes"),
-        ([*PAIR, "--outputs", "logits", "--labels", "labels.txt"], "`--labels` has 4 lines"),
+        ([*PAIR, "--kind", "scores"], "unknown kind of model `scores`"),
+        ([*PAIR, "--kind", "classifier", "--centers", "centers.safetensors"], "exclude each other"),
+        ([*PAIR, "--labels", "labels.txt"], "`--labels` names the logits"),
+        ([*PAIR, "--kind", "classifier"], "`original.onnx` gives 6 logits; `frames` has 2 classes"),
+        ([*PAIR, "--kind", "classifier", "--labels", "labels.txt"], "`--labels` has 4 lines"),
         ([*PAIR, "--weights", "w.pt"], "is a graph, which holds its weights"),
         ([*PAIR, "--eps", "five"], "expected a fraction like `4/255`"),
         ([*PAIR, "--norm", "l1"], "unknown norm `l1`"),
@@ -186,7 +186,7 @@ def test_what_cannot_be_compared_is_2_in_words(
 
 def test_a_reference_that_knows_nothing_is_refused(classifiers: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("original.onnx").write_bytes(forward(WEIGHTS[:, [1, 2, 3, 0]]))  # logits in another order than the folders
-    assert main(["verify", *PAIR, "--outputs", "logits"]) == 2
+    assert main(["verify", *PAIR, "--kind", "classifier"]) == 2
     said = capsys.readouterr().err
     assert "of 200 clean samples correctly; chance would be 50 for 4 classes, so nothing could be lost" in said
     assert "hint: check the order of the labels (`--labels FILE`)" in said
@@ -199,3 +199,16 @@ def test_a_tampered_comparison_is_refused(encoders: Path) -> None:
     manifest["comparison"]["graph"] = "../original.onnx"
     Path("F/manifest.json").write_text(json.dumps(manifest))
     assert main(["verify", "F", "--engine", "original.onnx"]) == 2
+
+
+def test_graphs_of_other_programs_are_bridged(classifiers: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Other names, and channels last: what `open_runner` takes, a pair takes."""
+    Path("reference.onnx").write_bytes(renamed())
+    Path("candidate.onnx").write_bytes(renamed(last=True))
+    pair = ["--engine", "candidate.onnx", "--reference", "reference.onnx", "--data", "frames", "--kind", "classifier"]
+    assert main(["verify", *pair, "--samples", "64", "--json"]) == 1
+    (report,) = json.loads(capsys.readouterr().out)["engines"]
+    worst = report["derived"]["comparisons"][-1]
+    assert (worst["only_reference"], worst["only_engine"]) == (0, 0)
+    assert "nhwc input" in " ".join(report["measured"]["engine"]["bridged"])
+    assert Bundle.open("reference.comparison").modality.input.shape == (3, 4, 4)

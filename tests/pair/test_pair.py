@@ -18,7 +18,7 @@ from advcal_edge.cli import main
 from advcal_edge.errors import BundleError
 from advcal_edge.runtime import Embedder
 
-LOGITS = ("--outputs", "logits")
+LOGITS = ("--kind", "classifier")
 GRAPHS = ("--reference", "original.onnx", "--data", "frames", *LOGITS)
 SEEN = (*GRAPHS, "--gradient-graph", "gradient.onnx")
 
@@ -47,7 +47,7 @@ def test_an_honest_candidate_passes_and_its_report_says_what_it_was_compared_wit
     assert measured["context"]["comparison"] == {
         "reference": "original.onnx",
         "graph": "reference/original.onnx",
-        "outputs": "logits",
+        "kind": "classifier",
     }
     assert measured["context"]["encoder"] is measured["context"]["adapter"] is None
     assert measured["labels"] == list(NAMES)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 from page_reader import Reader
-from sample_report import failing, fallen_back, inconclusive, paired, passing, rebuilt, with_parts
+from sample_report import failing, fallen_back, foreign, inconclusive, paired, passing, rebuilt, with_parts
 
 from advcal_edge.errors import BundleError, DependencyError
 from advcal_edge.report.html import render_html
@@ -257,8 +257,15 @@ def test_a_check_with_a_page_leads_to_its_explanation_and_back() -> None:
 
 def test_a_check_of_the_page_only_is_explained_by_its_own_page() -> None:
     report = copy.deepcopy(PASSING)
-    report["derived"]["checks"][0].update(name="../unit_norm", page="../../unit_norm.md")
+    report["derived"]["checks"][1].update(name="../unit_norm", page="../../unit_norm.md")
     assert "about-" not in render_html(report, PAGES)
+
+
+def test_a_bridged_engine_says_how_and_one_that_raised_what_it_said() -> None:
+    page = render_html(foreign())
+    assert "<dt>Bridged</dt> <dd>input <code>images</code> for <code>x</code><br>fixed batch 8" in page
+    assert "the first with a batch (1, 1, 64, 64): <code>other.onnx</code> failed" in page
+    assert "Bridged" not in render_html(PASSING)
 
 
 @EVERY

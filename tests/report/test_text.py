@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from sample_report import failing, fallen_back, inconclusive, paired, passing, rebuilt, with_parts
+from sample_report import failing, fallen_back, foreign, inconclusive, paired, passing, rebuilt, with_parts
 
 from advcal_edge.errors import BundleError
 from advcal_edge.report.text import summary_table, verification_table
@@ -109,23 +109,31 @@ def test_rankings_stand_in_a_table_between_comparisons_and_checks() -> None:
 
 
 def test_checks_are_counted_and_named() -> None:
-    assert "checks  20 passed, 0 failed, 0 skipped\nPASS" in verification_table(PASSING)
+    assert "checks  21 passed, 0 failed, 0 skipped\nPASS" in verification_table(PASSING)
     assert (
-        "checks  19 passed, 1 failed, 0 skipped\n        failed   black_box_not_stronger: 0.04513, limit <= 0.01\n"
+        "checks  20 passed, 1 failed, 0 skipped\n        failed   black_box_not_stronger: 0.04513, limit <= 0.01\n"
     ) in verification_table(FAILING)
     assert "1 skipped\n        skipped  huge_eps: no gradient" in verification_table(INCONCLUSIVE)
 
 
 def test_advisory_and_unmeasured_checks_say_so() -> None:
     report = copy.deepcopy(PASSING)
-    report["derived"]["checks"][0].update(status="fail", measured=None, required=False)
+    report["derived"]["checks"][1].update(status="fail", measured=None, required=False)
     assert "failed   unit_norm: not finite, limit <= 0.001, advisory\n" in verification_table(report)
+
+
+def test_a_bridged_engine_says_how_and_one_that_raised_what_it_said() -> None:
+    text = " ".join(verification_table(foreign()).split())
+    assert "bridged input `images` for `x`; fixed batch 8, smaller ones padded" in text
+    assert "failed runs: 9, limit <= 0" in text
+    assert "the first with a batch (1, 1, 64, 64): `other.onnx` failed on images (8, 64, 64, 1): no such row" in text
+    assert "bridged" not in verification_table(PASSING)
 
 
 def test_summary_has_one_aligned_row_an_engine() -> None:
     header, *rows = summary_table([PASSING, FAILING, INCONCLUSIVE]).splitlines()
     assert [row.split()[-1] for row in rows] == ["PASS", "FAIL", "INCONCLUSIVE"]
-    assert [re.findall(r"\d+/\d+/\d+", row) for row in rows] == [["20/0/0"], ["19/1/0"], ["19/0/1"]]
+    assert [re.findall(r"\d+/\d+/\d+", row) for row in rows] == [["21/0/0"], ["20/1/0"], ["20/0/1"]]
     assert {row.rindex("  ") + 2 for row in rows} == {header.index("verdict")}
 
 
