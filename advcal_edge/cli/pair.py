@@ -92,9 +92,11 @@ class Pair:
             )
 
     def compare(
-        self, console: Console, engine: str | None, reference: str, weights: Path | None, ball: Mapping[str, Any]
+        self, console: Console, engine: str | None, reference: str, shared: Mapping[str, Any]
     ) -> tuple[Bundle, str | None]:
         """Make the comparison folder, and name the encoder whose code the user allowed by naming it.
+
+        `shared` are options of `verify` that are also about bundles, by the name that `PairOptions` has for them.
 
         Raises:
             ConfigError: engine, reference or data are missing, or options exclude each other.
@@ -117,10 +119,9 @@ class Pair:
             self.centers,
             None if self.labels is None else read_lines(self.labels),
             self.gradient_graph,
-            weights,
-            sensor_settings(self.settings or []),
+            settings=sensor_settings(self.settings or []),
             skip_bad=self.skip_bad,
-            **ball,
+            **shared,
         )
         made = make_comparison(options, self.out or Path(f"{options.name}.comparison"))
         console.say(

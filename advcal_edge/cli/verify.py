@@ -160,8 +160,8 @@ def verify(
         raise typer.Exit(0 if audit_report(console, check, bundle, engine_path) else 1)
     started = time.perf_counter()
     if bundle is None:
-        ball = {"norm": norm, "eps": eps, "samples": samples}
-        opened, allowed = pair.compare(console, engine, reference, weights, ball)
+        shared = {"weights": weights, "norm": norm, "eps": eps, "samples": samples, "device": device}
+        opened, allowed = pair.compare(console, engine, reference, shared)
         consent = replace(consent, encoder=consent.encoder or allowed)
         options = replace(options, reference="auto", consent=consent)
     else:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from advcal_edge.calibrate.torch_runner import TorchRunner
+from advcal_edge.calibrate.compute import choose_device
+from advcal_edge.calibrate.deploy import runner_on
 from advcal_edge.centers import Centers
 from advcal_edge.encoders.base import Encoder, fit_sensor, open_encoder
 from advcal_edge.encoders.check import check_module, checked_centers
@@ -54,11 +55,12 @@ class EncoderReference:
         """Check the module on two samples, and run it on x (n, ...).
 
         Raises:
-            ConfigError: it fails, or its outputs cannot be relied on.
+            ConfigError: it fails, its outputs cannot be relied on, or the device is not there.
         """
-        module = check_module(self.encoder, torch.from_numpy(x[:2])).requires_grad_(False)
-        found: Floats = TorchRunner(module, self.modality.input, BATCH)(x)
-        return found
+        device = choose_device(self.options.device)
+        module = check_module(self.encoder, torch.from_numpy(x[:2]).to(device)).requires_grad_(False)
+        runner = runner_on(device, module, self.modality.input)
+        return np.concatenate([runner(x[start : start + BATCH]) for start in range(0, len(x), BATCH)])
 
     def sections(self) -> Mapping[str, Any]:
         """The encoder, as in a calibrated bundle, so that the same consent is asked for it."""

@@ -62,7 +62,7 @@ def make_comparison(options: PairOptions, out: Path) -> Made:
     known = options.labels if given is None else given.labels
     means = given is None and options.kind == "encoder"
     data = read_samples(options, reference.modality, known, means=means)
-    raw = reference.embed(np.concatenate([data.attacked.x, data.means.x]))
+    raw = reference.embed(np.concatenate([data.attacked.x, data.means.x]) if means else data.attacked.x)
     if not np.isfinite(raw).all() or not np.linalg.norm(raw, axis=1).all():
         raise InputError(
             f"`{options.reference}` gives outputs that are zero or not finite for samples of `{options.data}`",

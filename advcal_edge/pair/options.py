@@ -48,6 +48,8 @@ class PairOptions:
     """Radius as a fraction of the bounds, like `4/255`; None for the usual one of the modality."""
     samples: int = 500
     """Samples to attack, at most; at least `KEPT` are kept, if there are so many."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:1`: where a model in torch computes."""
     skip_bad: bool = False
     """Skip unreadable files and count them, instead of refusing the samples."""
 
