@@ -240,7 +240,9 @@ def announce(bundle: Bundle, console: Console, options: VerifyOptions, run: Veri
         f"verify  {bundle.path}  {', '.join(models.engines)} against {models.reference.info['kind']}"
         f"  n={len(run.samples)}  {threat}  seed {options.seed}  {run.budget.describe(threat.norm)}"
     )
-    if threat.norm != bundle.threat.norm:
+    if threat.norm != bundle.threat.norm and bundle.comparison is not None:
+        console.say(f"the samples were stored for {bundle.threat}: reports on {threat.norm} lie beside those")
+    elif threat.norm != bundle.threat.norm:
         console.say(
             f"the bundle was calibrated against {bundle.threat}: reports on {threat.norm} lie beside its own and do not"
             " count as its verification"

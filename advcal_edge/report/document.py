@@ -72,7 +72,15 @@ def foreign_norm(report: Mapping[str, Any]) -> str:
     own = ThreatModel.from_json(stated)
     if own.norm == report["threat"]["norm"]:
         return ""
+    if compared(report):
+        return f"The samples were stored to be attacked in {own}. This report is about another norm."
     return f"The bundle was calibrated against {own}. This report is about another norm and does not verify it."
+
+
+def compared(report: Mapping[str, Any]) -> str:
+    """The model that candidates were compared with, and its kind, if there was no bundle; else an empty string."""
+    found = report["context"].get("comparison")
+    return f"{found.get('reference')} ({found.get('kind')})" if isinstance(found, Mapping) else ""
 
 
 def threat_name(report: Mapping[str, Any]) -> str:

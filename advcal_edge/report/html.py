@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from advcal_edge.errors import DependencyError
 from advcal_edge.report.document import (
+    compared,
     engine_name,
     foreign_norm,
     headlines,
@@ -82,6 +83,7 @@ def render_html(document: Mapping[str, Any], pages: Mapping[str, Page] | None = 
                 threat=threat,
                 eps=format_eps(threat.eps, threat.norm),
                 foreign=foreign_norm(report),
+                compared=compared(report),
                 clean=named(report, "clean"),
                 worst=named(report, "worst case"),
                 tally=tally(report),

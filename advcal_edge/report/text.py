@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from advcal_edge.report.document import (
     RankingRow,
+    compared,
     engine_name,
     foreign_norm,
     matrix_rows,
@@ -45,6 +46,11 @@ def verification_table(document: Mapping[str, Any]) -> str:
         foreign = foreign_norm(report)
         last = [
             *([wrapped("norm  ", foreign)] if foreign else []),
+            *(
+                [wrapped("compared  ", f"with {compared(report)}, which was not calibrated")]
+                if compared(report)
+                else []
+            ),
             *engine_lines(report),
             *rebuilds_line(report),
             *fallback_line(report),

@@ -16,6 +16,7 @@ from classifier import NAMES, WEIGHTS, forward, logits
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli import main
 from advcal_edge.errors import BundleError
+from advcal_edge.report.text import verification_table
 from advcal_edge.runtime import Embedder
 
 LOGITS = ("--kind", "classifier")
@@ -58,6 +59,8 @@ def test_an_honest_candidate_passes_and_its_report_says_what_it_was_compared_wit
     assert measured["truth"] == Bundle.open(folder).probe().y.tolist()
     right = (logits(frames).argmax(axis=1) == measured["truth"]).sum()
     assert f"compare  with original.onnx: {right} of 200 clean samples right, 4 classes, logits" in said
+    page = next(folder.rglob("report.html")).read_text()
+    assert "with original.onnx (classifier)" in page
     stored = folder / "reports" / measured["engine"]["sha256"][:8] / "report.json"
     assert main(["verify", "--check", str(stored), "--engine", candidate]) == 0
 
@@ -82,6 +85,7 @@ def test_a_model_with_two_classes_exchanged_fails(classifiers: Path, capsys: pyt
     (classifiers / "swapped.onnx").write_bytes(forward(WEIGHTS[:, [1, 0, 2, 3]]))
     code, report, _ = verify(capsys, "--engine", "swapped.onnx", *GRAPHS)
     assert (code, report["derived"]["verdict"]) == (1, "fail")
+    assert "compared  with original.onnx (classifier), which was not calibrated" in verification_table(report)
 
 
 def test_several_candidates_share_a_folder(
