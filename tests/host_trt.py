@@ -151,11 +151,18 @@ class HostGpu:
             step()
 
 
+KINDS = {"tensor(float)": "FLOAT", "tensor(float16)": "HALF", "tensor(uint8)": "UINT8"}
+NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "UINT8": np.uint8}
+
+
 class Kind(str):
     """A data type with the size that TensorRT's have."""
 
     __slots__ = ()
-    itemsize = 4
+
+    @property
+    def itemsize(self) -> int:
+        return np.dtype(NUMPY[self]).itemsize
 
 
 class HostEngine:
@@ -166,6 +173,8 @@ class HostEngine:
         self.session = ort.InferenceSession(with_outputs(graph, extra), providers=["CPUExecutionProvider"])
         self.inputs = {port.name: port.shape for port in self.session.get_inputs()}
         self.outputs = {port.name: port.shape for port in self.session.get_outputs()}
+        ports = (*self.session.get_inputs(), *self.session.get_outputs())
+        self.kinds = {port.name: Kind(KINDS[port.type]) for port in ports}
         self.names = [*self.inputs, *self.outputs]
         self.seen: dict[tuple[tuple[str, tuple[int, ...]], ...], dict[str, tuple[int, ...]]] = {}
         self.fused = not extra and "v" not in self.inputs
@@ -178,7 +187,7 @@ class HostEngine:
         return "input" if name in self.inputs else "output"
 
     def get_tensor_dtype(self, name: str) -> Kind:
-        return Kind("FLOAT")
+        return self.kinds[name]
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return tuple(size if isinstance(size, int) else -1 for size in {**self.inputs, **self.outputs}[name])
@@ -188,7 +197,7 @@ class HostEngine:
 
     def output_shapes(self, inputs: tuple[tuple[str, tuple[int, ...]], ...]) -> dict[str, tuple[int, ...]]:
         if inputs not in self.seen:
-            feeds = {name: np.zeros(shape, np.float32) for name, shape in inputs}
+            feeds = {name: np.zeros(shape, NUMPY[self.kinds[name]]) for name, shape in inputs}
             values = self.session.run(None, feeds)
             self.seen[inputs] = {n: value.shape for n, value in zip(self.outputs, values, strict=True)}
         return self.seen[inputs]
@@ -229,10 +238,11 @@ class HostContext:
         bound, shapes = dict(self.bound), {name: self.get_tensor_shape(name) for name in self.engine.names}
 
         def step() -> None:
-            feeds = {name: view(bound[name], shapes[name]).copy() for name in self.engine.inputs}
+            kinds = self.engine.kinds
+            feeds = {name: view(bound[name], shapes[name], kinds[name]).copy() for name in self.engine.inputs}
             broken = self.engine.gpu.wrong_where_fused and self.engine.fused
             for name, value in zip(self.engine.outputs, self.engine.session.run(None, feeds), strict=True):
-                view(bound[name], shapes[name])[:] = -value if broken else value
+                view(bound[name], shapes[name], kinds[name])[:] = -value if broken else value
 
         self.engine.gpu.do(step)
         return True
@@ -248,11 +258,11 @@ def with_outputs(graph: bytes, names: Sequence[str]) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def view(address: int, shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The memory at an address as float32."""
-    size = int(np.prod(shape)) * 4
+def view(address: int, shape: tuple[int, ...], kind: Kind) -> np.ndarray[Any, np.dtype[Any]]:
+    """The memory at an address as numbers of a kind."""
+    size = int(np.prod(shape)) * kind.itemsize
     memory = memoryview((ctypes.c_byte * size).from_address(address))
-    return np.frombuffer(memory, np.float32).reshape(shape)
+    return np.frombuffer(memory, NUMPY[kind]).reshape(shape)
 
 
 def host_module(gpu: HostGpu) -> Any:
@@ -281,7 +291,10 @@ def host_module(gpu: HostGpu) -> Any:
 
     found = ModuleType("tensorrt")
     found.__spec__ = ModuleSpec("tensorrt", None)  # others look whether it is installed
-    modes, kinds = SimpleNamespace(INPUT="input", OUTPUT="output"), SimpleNamespace(FLOAT=Kind("FLOAT"))
+    modes, kinds = (
+        SimpleNamespace(INPUT="input", OUTPUT="output"),
+        SimpleNamespace(**{name: Kind(name) for name in NUMPY}),
+    )
     version = ".".join(map(str, VERSION))
     vars(found).update(__version__=version, ILogger=ILogger, Runtime=Runtime, TensorIOMode=modes, DataType=kinds)
     return building(found)

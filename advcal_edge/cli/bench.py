@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from advcal_edge.cli.console import Console
-from advcal_edge.cli.options import AllowPlanCode, BundlePath, Json, Layout, Output, Scale
+from advcal_edge.cli.options import (
+    AllowPlanCode,
+    BundlePath,
+    Json,
+    Layout,
+    Output,
+    Scale,
+    bridged_line,
+    interface_arguments,
+)
 from advcal_edge.commands import command
 from advcal_edge.errors import BundleError, ConfigError
 
@@ -57,6 +66,8 @@ def bench(
         f"on {machine['processor']}, {machine['cores']} cores, {counted}, clocks not locked; {WARM_UP} warm-up calls;"
         " samples of the bundle, input checks included, preprocessing not"
     )
+    for line in bridged_line(embedder.runner):
+        console.say(line)
     results = []
     for done, size in enumerate(sizes):
         console.progress("bench", done, len(sizes))
@@ -75,7 +86,7 @@ def bench(
             "results": [r.to_json() for r in results],
         }
     )
-    console.next(command("embed", bundle, "FILES...", "--engine", engine))
+    console.next(command("embed", bundle, "FILES...", "--engine", engine, *interface_arguments(interface)))
 
 
 def row(result: Measurement) -> tuple[str, ...]:

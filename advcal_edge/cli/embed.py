@@ -10,7 +10,16 @@ import typer
 
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.decoders import keep_decoders_quiet
-from advcal_edge.cli.options import AllowPlanCode, BundlePath, Json, Layout, Output, Scale
+from advcal_edge.cli.options import (
+    AllowPlanCode,
+    BundlePath,
+    Json,
+    Layout,
+    Output,
+    Scale,
+    bridged_line,
+    interface_arguments,
+)
 from advcal_edge.commands import command
 
 if TYPE_CHECKING:
@@ -61,6 +70,8 @@ def embed(
         f"  {embedder.precision} on {embedder.fingerprint}"
         f"  {'verified' if embedder.verified else 'not verified'}"
     )
+    for line in bridged_line(embedder.runner):
+        console.say(line)
     parts: list[NDArray[np.float32]] = []
     for frames in batches(files, embedder.modality):
         parts.append(embedder.embed_frames(frames))
@@ -84,7 +95,8 @@ def embed(
     if out is not None:
         console.say(f"wrote {out}: z {z.shape}, paths, labels")
     if not embedder.verified:
-        console.next(command("verify", bundle, "--engine", embedder.runner.path))
+        given = interface_arguments(interface)
+        console.next(command("verify", bundle, "--engine", embedder.runner.path, *given))
 
 
 def rows(files: Sequence[Path], matches: Sequence[Sequence[Match]]) -> Iterator[tuple[str, str, str]]:

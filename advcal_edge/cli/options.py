@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from advcal_edge import spec
+
+if TYPE_CHECKING:
+    from advcal_edge.runtime.interface import Interface
+    from advcal_edge.runtime.model import Runner
 
 MODALITIES = ", ".join(f"`{name}`" for name in spec.MODALITIES)
 BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder, written by `calibrate` or `demo`.")]
@@ -38,6 +42,18 @@ EncoderCode = Annotated[
     str | None,
     typer.Option("--encoder", help="Allow the bundle to run the encoder code that it names: `package.module:factory`."),
 ]
+
+
+def interface_arguments(interface: Interface) -> list[str]:
+    """The options that lead to an interface again, for the command that is named next."""
+    given = {"--output": interface.output, "--layout": interface.layout}
+    scale = [] if interface.scale == 1 else ["--scale", f"{interface.scale:g}"]
+    return [*(word for name, value in given.items() if value is not None for word in (name, value)), *scale]
+
+
+def bridged_line(runner: Runner) -> list[str]:
+    """How the engine of a runner was bridged; no line for one of our own."""
+    return [f"bridged: {'; '.join(runner.backend.bridged)}"] if runner.backend.bridged else []
 
 
 def terms(license_name: str) -> str:

@@ -55,7 +55,7 @@ RULES: dict[str, Rule] = {
     "survives_rounding": Rule(0.5, required=False, at_least=True),
 }
 """Every check, in the order of the report; `verify.check` adds those that are registered in other packages."""
-NO_GRADIENT = "no gradient: no backward graph or plan, and none from torch, see `--gradient torch`"
+NO_GRADIENT = "no gradient: no backward graph or plan, and none from torch, see `--gradient` and `--gradient-graph`"
 """Why checks of the gradient cannot run on a black box."""
 FINE = 32  # steps of the sensor's grid that an attack moves values by on average; rounding takes at most half a step
 

@@ -85,6 +85,7 @@ def test_an_honest_copy_passes_and_runs_where_it_was_verified(
         how = Interface(output, "nhwc", 255.0)
         assert Embedder.load(bundle.path, str(engine), interface=how).verified is (output == "embedding")
     assert main(["bench", str(bundle.path), "--engine", str(engine), "--seconds", "0", *HOW]) == 0
+    assert f"FILES... --engine {engine} {' '.join(HOW)}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -129,8 +130,8 @@ def at_batch_one(graph: onnx.GraphProto) -> None:
     raising(graph, row, one=np.array([1], np.int64))
 
 
-def at_bright_corners(graph: onnx.GraphProto, limit: float = 0.9) -> None:
-    """Raises for a batch in which the first value of a sample is nearly white."""
+def at_bright_corners(graph: onnx.GraphProto, limit: float = 0.75) -> None:
+    """Raises for a batch in which the first value of a sample is bright."""
     row = [
         helper.make_node("Slice", ["x", "from", "to", "axes"], ["corner"]),
         helper.make_node("ReduceMax", ["corner"], ["brightest"], keepdims=0),
@@ -178,8 +179,8 @@ def test_rows_that_do_not_raise_keep_their_embeddings(bundle: Bundle, tmp_path: 
     assert run(bundle, engine) == 1
     measured = report(bundle)["measured"]
     x = bundle.probe(FEW).x
-    bright = x[:, 0, 0, 0] > 0.9
-    assert 0 < bright.sum() < FEW / 4
+    bright = x[:, 0, 0, 0] > 0.75
+    assert 0 < bright.sum() < FEW / 2
     reference, found = (np.array(measured["clean"][side]) for side in ("reference", "engine"))
     assert (found[bright] > 0).all()
     assert (found == reference)[~bright].all()

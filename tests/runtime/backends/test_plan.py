@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from foreign import Surgeon, cast
 from host_trt import ALL, NAME, VERSION, HostGpu, host_gpu, write_plan
 from numpy.typing import NDArray
 from tiny import DIM, Linear
@@ -24,8 +25,9 @@ from advcal_edge.runtime.backends.cuda import Cuda
 from advcal_edge.runtime.backends.device_array import DeviceArray, find_device_array, read_capsule
 from advcal_edge.runtime.backends.tensorrt import TensorRTBackend
 from advcal_edge.runtime.backends.trt_api import Product, find_product, integers
+from advcal_edge.runtime.interface import Interface
 from advcal_edge.runtime.metadata import Device, EngineMetadata, metadata_path, read_metadata
-from advcal_edge.runtime.model import Runner, Vjp
+from advcal_edge.runtime.model import Runner, Vjp, open_runner
 from advcal_edge.spec import thermal
 
 RTOL = 1e-5
@@ -403,6 +405,25 @@ def test_another_shape_is_a_misfit(gpu: HostGpu, linear: Linear, tmp_path: Path)
             wrong()
     with pytest.raises(EngineError, match="`v` float32"):
         Vjp(TensorRTBackend(forward), thermal(8).input)
+
+
+@pytest.mark.parametrize("kind", ["float16", "uint8"])
+@pytest.mark.parametrize("size", ["n", 4])
+def test_a_plan_of_others_is_bridged(gpu: HostGpu, linear: Linear, tmp_path: Path, kind: str, size: int | str) -> None:
+    """On the stand-in: buffers of half precision and of bytes, names of its own, a fixed batch."""
+    surgeon = Surgeon(linear.forward())
+    if kind == "uint8":
+        surgeon.give("Div", np.array(255, np.float32))
+    surgeon.give("Cast", to=cast("float32")).take("Cast", to=cast("float16"))
+    graph = surgeon.close(("images", kind, (size, 1, 8, 8)), ("embeds", "float16", (size, DIM)))
+    path = write_plan(tmp_path / "f.engine", graph, (4, 4, 4) if size == 4 else (1, 4, 8))
+    metadata_path(path).unlink()
+    runner = open_runner(path, linear.modality.input, None, Interface(scale=255 if kind == "uint8" else 1))
+    assert runner.backend.bridged[0] == "input `images` for `x`"
+    assert ("fixed batch 4, smaller ones padded" in runner.backend.bridged) is (size == 4)
+    for n in (1, 3, 9):
+        x = np.rint(draw(n) * 255).astype(np.float32) / np.float32(255)
+        np.testing.assert_allclose(runner(x), linear.embed(x), atol=2e-3)
 
 
 def test_fingerprint_says_what_runs_where(gpu: HostGpu, linear: Linear, tmp_path: Path) -> None:
