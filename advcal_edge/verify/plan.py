@@ -10,7 +10,7 @@ from typing import Any
 
 from advcal_edge.attacks import AttackedModel
 from advcal_edge.bundle import Bundle
-from advcal_edge.errors import DependencyError
+from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.precision import PRECISIONS
 from advcal_edge.registry import choose
 from advcal_edge.runtime.engine import listed_path
@@ -153,6 +153,10 @@ def source_names(bundle: Bundle, asked: str, reference: str) -> list[str]:
     if asked in ("all", "none"):
         return there if asked == "all" else []
     chosen = words(asked)
+    if chosen and bundle.comparison is not None:
+        raise ConfigError(
+            f"`--sources {asked}`: `{bundle.path}` has no model but its reference", hint="leave out `--sources`"
+        )
     for name in chosen:
         if name == TRUNK and adapted and reference != "torch":
             raise DependencyError("torch", extra="calibrate", purpose="`--sources trunk`")

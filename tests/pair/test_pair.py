@@ -159,6 +159,7 @@ def test_nothing_but_verify_takes_a_comparison_folder(candidate: str, capsys: py
         (["verify", "original.comparison"], "expected the one to attack"),
         (["verify", "original.comparison", "--engine", candidate, "--reference", "torch"], "of the kind `onnx`"),
         (["verify", "original.comparison", "--engine", candidate, "--gradient", "torch"], "without torch"),
+        (["verify", "original.comparison", "--engine", candidate, "--sources", "fp32"], "no model but its reference"),
     ):
         capsys.readouterr()
         assert main(command) == 2, command
