@@ -128,3 +128,42 @@ def head_nodes(graph: onnx.GraphProto) -> frozenset[str]:
     factors = [i for i, node in enumerate(nodes) if node.op_type in MATRIX_PRODUCTS]
     start = norms[-1] + 1 if norms else factors[-1] if factors else len(nodes)
     return frozenset(node.name for node in nodes[start:])
+
+
+def scopes(graph: onnx.GraphProto) -> dict[str, str]:
+    """The module of each matrix product, as far as the graph tells, like `blocks.3.attention.qkv`.
+
+    The exporter names weights and biases after their module. A product of two activations, and one whose weight was
+    renamed and that has no bias, gets the parent module of the product before it.
+    """
+    weights = {tensor.name for tensor in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+
+    def own(node: onnx.NodeProto) -> str | None:
+        biased = [reader for name in node.output for reader in readers.get(name, ()) if reader.op_type == "Add"]
+        named = (name for part in (node, *biased) for name in part.input if name in weights and "." in name)
+        return next((name.rpartition(".")[0] for name in named), None)
+
+    factors = [node for node in graph.node if node.op_type in MATRIX_PRODUCTS]
+    known = {node.name: scope for node in factors if (scope := own(node))}
+    inherited = {node.name: parent_before(node, makers, known) for node in factors if node.name not in known}
+    return known | {name: scope for name, scope in inherited.items() if scope}
+
+
+def parent_before(node: onnx.NodeProto, makers: dict[str, onnx.NodeProto], known: dict[str, str]) -> str | None:
+    """The parent of the module of the nearest product before `node` with a `known` module; None if there is none."""
+    waiting, seen = list(node.input), set(node.input)
+    while waiting:
+        maker = makers.get(waiting.pop(0))
+        if maker is None:
+            continue
+        if maker.name in known:
+            return known[maker.name].rpartition(".")[0]
+        new = [name for name in maker.input if name not in seen]
+        seen.update(new)
+        waiting += new
+    return None

@@ -47,6 +47,8 @@ class ExportOptions:
     """How to verify each engine of a reduced precision; more of it stays fp32 until it passes."""
     consent: Consent = field(default=NOTHING, compare=False)
     """What the bundle may load on this machine."""
+    search: str = "steps"
+    """With `until_parity`, what is kept in fp32: `steps` of growing parts, or single `nodes` that are ranked first."""
 
 
 @dataclass(frozen=True, slots=True)
