@@ -84,7 +84,7 @@ class Search:
         }
 
     def of_nodes(self, step: Step | None, ranking: NodeRanking) -> dict[str, Any]:
-        """What a search among nodes adds: those that a step keeps in fp32, the ranking, and `closest` if none passed."""
+        """What a search among nodes adds: nodes that a step keeps in fp32, the ranking, `closest` if none passed."""
         closest = {} if step is not None else {"closest": self.closest}
         return {"kept": [] if step is None else list(step.nodes), "ranking": ranking.to_json(), **closest}
 
