@@ -27,6 +27,9 @@ class Step:
         return (*self.further, *self.nodes)
 
 
+NAMED = 4
+"""Nodes that a line of text names."""
+
 STEPS = (
     Step("as built", "the graph as the policy makes it", "most graphs need no more"),
     Step(
@@ -59,7 +62,8 @@ def graph_steps() -> tuple[Step, ...]:
 
 def node_step(name: str, nodes: Sequence[str]) -> Step:
     """The step that keeps single matrix products in fp32."""
-    return Step(name, f"{', '.join(nodes)} in fp32", "they cost the engine its robustness", nodes=tuple(nodes))
+    named = ", ".join(nodes[:NAMED]) + (f" and {len(nodes) - NAMED} more" if len(nodes) > NAMED else "")
+    return Step(name, f"{named} in fp32", "they cost the engine its robustness", nodes=tuple(nodes))
 
 
 def find_step(name: str | None, nodes: Sequence[str] = ()) -> Step | None:
