@@ -55,6 +55,13 @@ STEPS = (
 """Ordered by cost, cheapest first; each step includes the changes of those before it."""
 
 
+SEARCHES = {
+    "steps": "growing parts of the graph, as in `STEPS`",
+    "nodes": "the matrix products that cost most, as ranked by `export.node_ranking`",
+}
+"""What a search for parity keeps in fp32."""
+
+
 def graph_steps() -> tuple[Step, ...]:
     """The steps that ONNX graphs can take."""
     return tuple(step for step in STEPS if not step.plans_only)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import onnx
 
@@ -133,37 +133,28 @@ def head_nodes(graph: onnx.GraphProto) -> frozenset[str]:
 def scopes(graph: onnx.GraphProto) -> dict[str, str]:
     """The module of each matrix product, as far as the graph tells, like `blocks.3.attention.qkv`.
 
-    The exporter names weights and biases after their module. A product of two activations, and one whose weight was
-    renamed and that has no bias, gets the parent module of the product before it.
+    The exporter names weights and biases after their module. A product without either, like that of queries and keys,
+    gets the module that holds both its neighbours, here `blocks.3.attention`.
     """
     weights = {tensor.name for tensor in graph.initializer}
-    makers = {name: node for node in graph.node for name in node.output}
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    added = {name: node for node in graph.node if node.op_type == "Add" for name in node.input}
 
-    def own(node: onnx.NodeProto) -> str | None:
-        biased = [reader for name in node.output for reader in readers.get(name, ()) if reader.op_type == "Add"]
-        named = (name for part in (node, *biased) for name in part.input if name in weights and "." in name)
-        return next((name.rpartition(".")[0] for name in named), None)
+    def own(node: onnx.NodeProto) -> str:
+        bias = added.get(node.output[0])
+        inputs = (*node.input, *(bias.input if bias is not None else ()))
+        return next((name.rpartition(".")[0] for name in inputs if name in weights and "." in name), "")
 
     factors = [node for node in graph.node if node.op_type in MATRIX_PRODUCTS]
-    known = {node.name: scope for node in factors if (scope := own(node))}
-    inherited = {node.name: parent_before(node, makers, known) for node in factors if node.name not in known}
-    return known | {name: scope for name, scope in inherited.items() if scope}
+    found = [own(node) for node in factors]
+    for i, scope in enumerate(found):
+        if not scope:
+            before = next((name for name in reversed(found[:i]) if name), "")
+            after = next((name for name in found[i + 1 :] if name), "")
+            found[i] = holder(before, after)
+    return {node.name: scope for node, scope in zip(factors, found, strict=True) if scope}
 
 
-def parent_before(node: onnx.NodeProto, makers: dict[str, onnx.NodeProto], known: dict[str, str]) -> str | None:
-    """The parent of the module of the nearest product before `node` with a `known` module; None if there is none."""
-    waiting, seen = list(node.input), set(node.input)
-    while waiting:
-        maker = makers.get(waiting.pop(0))
-        if maker is None:
-            continue
-        if maker.name in known:
-            return known[maker.name].rpartition(".")[0]
-        new = [name for name in maker.input if name not in seen]
-        seen.update(new)
-        waiting += new
-    return None
+def holder(module: str, other: str) -> str:
+    """The innermost module that holds both, or that is one of them and holds the other; empty if there is none."""
+    pairs = zip(module.split("."), other.split("."), strict=False)
+    return ".".join(name for name, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

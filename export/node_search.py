@@ -12,7 +12,7 @@ So at most 1 + 2 log2(n) + `DROPS` verifications decide, for n products.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,28 +74,12 @@ class NodeSearch:
                 f" {ranking.flips} of them flip"
             )
             self.result = replace(self.result, ranking=ranking)
-            self.climb(ranking.names)
+            names = ranking.names  # without the last of them the graph would be fp32
+            shortest_passing(len(names) - 1, lambda size: self.attempt(prefix(names, size)))
             self.drop(trials, inputs)
         self.finish()
         self.graphs.watch.search(self.result)
         return self.result
-
-    def climb(self, names: Sequence[str]) -> None:
-        """Verify growing prefixes until one passes, then shorter ones, by halves, down to the shortest that passes.
-
-        The last product is never kept: without it the graph would be fp32.
-        """
-        most, failed, size = len(names) - 1, 0, 1
-        while size <= most and not self.attempt(prefix(names, size)):
-            failed, size = size, most if size < most < 2 * size else 2 * size
-        if self.passed is None:
-            return
-        while size - failed > 1:
-            middle = (failed + size) // 2
-            if self.attempt(prefix(names, middle)):
-                size = middle
-            else:
-                failed = middle
 
     def drop(self, trials: NodeTrials, inputs: FlipInputs) -> None:
         """Leave products out of a short prefix, the cheapest first, as long as the rest passes.
@@ -175,6 +159,26 @@ class NodeSearch:
     def say(self, line: str) -> None:
         """A line about the current step."""
         self.graphs.watch.say(line)
+
+
+def shortest_passing(most: int, passes: Callable[[int], bool]) -> int | None:
+    """The smallest number from 1 to `most` that passes, if all above it pass too; None if none does.
+
+    Doubles until one passes, then halves the gap to the largest that did not. Asks about no number twice, and about at
+    most 2 log2(most) + 1 of them.
+    """
+    failed, size = 0, 1
+    while size <= most and not passes(size):
+        failed, size = size, most if size < most < 2 * size else 2 * size
+    if size > most:
+        return None
+    while size - failed > 1:
+        middle = (failed + size) // 2
+        if passes(middle):
+            size = middle
+        else:
+            failed = middle
+    return size
 
 
 def prefix(names: Sequence[str], size: int) -> Step:

@@ -19,7 +19,6 @@ from advcal_edge.export.opset import check_opset
 from advcal_edge.export.result import ExportedGraph, ExportResult
 from advcal_edge.export.run import ExportOptions, PlanRequest, Watch, add_forward, add_plans, open_module
 from advcal_edge.precision import BACKWARD_GRAPH, PRECISIONS
-from advcal_edge.registry import choose
 from advcal_edge.report.nodes import NodeRanking
 from advcal_edge.runtime.backends.cuda import Cuda
 from advcal_edge.runtime.engine import runnable_precisions
@@ -31,12 +30,6 @@ from advcal_edge.verify.run import verify
 if TYPE_CHECKING:
     from advcal_edge.export.graph_maker import GraphMaker
     from advcal_edge.export.node_search import NodeSearch
-
-SEARCHES = {
-    "steps": "larger and larger parts of the graph, see `export.fallback`",
-    "nodes": "the matrix products that cost most, see `export.node_search`",
-}
-"""What a search keeps in fp32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +185,6 @@ def check_search(
         raise ConfigError(
             "`--until-parity` and `--no-gradient` exclude each other: no verdict passes without the gradient",
             hint="leave out `--no-gradient`",
-        )
-    choose("search", options.search, SEARCHES)
-    if plans is not None and options.search == "nodes":
-        raise ConfigError(
-            "`--search nodes` and `--trt` exclude each other: nodes are ranked on graphs, not on plans",
-            hint="search among graphs first; `--trt` then builds a plan from the graph that passed",
         )
     if plans is not None:
         Cuda()  # raises if a plan cannot be verified here

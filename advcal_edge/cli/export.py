@@ -108,10 +108,6 @@ def export(
             f"`--precision` is empty; expected some of {', '.join(f'`{name}`' for name in PRECISIONS)}",
             hint=f"leave it out for {DEFAULT}",
         )
-    if search != "steps" and not until_parity:
-        raise ConfigError(
-            f"`--search {search}` without `--until-parity`: nothing is searched", hint="add `--until-parity`"
-        )
     plans = trt or target is not None
     asked = {
         "batch": batch,

@@ -41,7 +41,7 @@ def enlarge_values(trunk: nn.Module) -> None:
 
 
 def add_outlier(trunk: nn.Module) -> None:
-    """Give the last MLP a hidden unit that is always large and that nothing reads: its second product loses the rest."""
+    """Give the last MLP a hidden unit that is always large and never read: its second product loses all others."""
     block = trunk.blocks[-1]
     block.fc1.weight[0] = 0
     block.fc1.bias[0] = OUTLIER
