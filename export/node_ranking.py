@@ -6,8 +6,8 @@ mending one is not enough. *Kept alone* in fp32, in a graph that is reduced othe
 failing engine disappear. The ranking orders by the sum of both, in inputs.
 
 Graphs are built by the converters of the export, so that what is measured is what would be exported, and are emulated
-where the fidelity of the precision is. At most 1 + `ALONE` + `KEPT` graphs are built: of a graph with more products the
-blocks are reduced one by one first, then the products of those with the highest risk.
+where the fidelity of the precision is. At most 1 + `ALONE` + `KEPT` graphs are built: in a graph with more products,
+whole blocks are reduced first, and those with the highest risk are bisected.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from advcal_edge.runtime.model import EngineGradient, Runner
 from advcal_edge.verify.models import open_backward_graph
 
 ALONE = 64
-"""Graphs with one product, or one block, reduced."""
+"""Graphs with one product, or one group of them, reduced."""
 GROUPS = 32
-"""Groups of blocks, in a graph with more than `ALONE` products."""
+"""Groups to begin with, in a graph with more than `ALONE` products."""
 KEPT = 16
 """Graphs with one product kept in fp32: those of the highest risk."""
 
@@ -120,7 +120,8 @@ def rank_nodes(trials: NodeTrials, inputs: FlipInputs) -> NodeRanking:
 def measure_risks(trials: NodeTrials, inputs: FlipInputs) -> Mapping[str, float]:
     """Drift over margin of each product when it alone is reduced, by name in the order of the graph.
 
-    A product of a block that was not opened gets an equal part of the risk of the block.
+    With more than `ALONE` products, blocks are reduced first, and the one with the highest risk is halved, again and
+    again. Products that are still together in the end share their risk.
     """
     products = trials.products
 
@@ -129,15 +130,16 @@ def measure_risks(trials: NodeTrials, inputs: FlipInputs) -> Mapping[str, float]
 
     if len(products) <= ALONE:
         return {name: risk((name,)) for name in products}
-    groups = group_products(trials.graph(), products)
-    together = {group: risk(group) for group in groups}
-    found = {name: together[group] / len(group) for group in groups for name in group}
-    left = ALONE - len(groups)
-    for group in sorted(groups, key=lambda group: -together[group]):
-        if 1 < len(group) <= left:
-            found.update({name: risk((name,)) for name in group})
-            left -= len(group)
-    return {name: found[name] for name in products}
+    together = {group: risk(group) for group in group_products(trials.graph(), products)}
+    left = ALONE - len(together)
+    while left > 1 and (divisible := [group for group in together if len(group) > 1]):
+        worst = max(divisible, key=together.__getitem__)
+        del together[worst]
+        middle = len(worst) // 2
+        together |= {half: risk(half) for half in (worst[:middle], worst[middle:])}
+        left -= 2
+    each = {name: total / len(group) for group, total in together.items() for name in group}
+    return {name: each[name] for name in products}
 
 
 def group_products(graph: onnx.GraphProto, products: Sequence[str]) -> tuple[tuple[str, ...], ...]:
