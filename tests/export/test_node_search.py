@@ -77,7 +77,7 @@ def broken(tmp_path: Path, forward_graph: Path, vjp_graph: Path) -> Bundle:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, SAMPLES + 24)
     patterns = rng.random((3, 1, 5, 5)).repeat(8, axis=2).repeat(8, axis=3)
-    x = (np.rint(255 * (0.6 * patterns[y] + 0.4 * rng.random((len(y), *SPEC.shape)))) / 255).astype(np.float32)
+    x = (np.rint(255 * (0.9 * patterns[y] + 0.1 * rng.random((len(y), *SPEC.shape)))) / 255).astype(np.float32)
     z = embed(changed_trunk(), x)
     means = np.stack([z[y == label].mean(axis=0) for label in range(3)])
     vectors = means / np.linalg.norm(means, axis=1, keepdims=True)
