@@ -6,7 +6,7 @@ The prefix that is found passed, and the one that is a product shorter did not. 
 keeping more in fp32 never loses parity; no shorter one was skipped on any other ground. Last, products of a short
 prefix are left out one by one, where that adds no flip on the inputs of the ranking, and verified again.
 
-So at most 1 + 2 log2(n) + `DROPS` verifications decide, for n products.
+For n products this takes at most 1 + 2 log2(n) + `DROPS` verifications.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def shortest_passing(most: int, passes: Callable[[int], bool]) -> int | None:
     """
     failed, size = 0, 1
     while size <= most and not passes(size):
-        failed, size = size, most if size < most < 2 * size else 2 * size
+        failed, size = size, (most if size < most < 2 * size else 2 * size)
     if size > most:
         return None
     while size - failed > 1:

@@ -252,7 +252,7 @@ def test_the_smallest_number_that_passes_is_found_with_few_questions(most: int) 
         assert shortest_passing(most, passes) == (smallest if smallest <= most else None)
         assert len(set(asked)) == len(asked)
         assert all(1 <= size <= most for size in asked)
-        assert len(asked) <= 2 * np.log2(most) + 2
+        assert len(asked) <= 2 * np.log2(most) + 1
     assert shortest_passing(0, lambda size: True) is None
 
 
