@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from dataclasses import replace
@@ -161,6 +162,9 @@ def test_the_product_that_breaks_is_named_first_and_alone_stays_fp32(broken: Bun
     assert [item["step"] for item in fallback["earlier"]] == ["as built"]
     assert report["derived"]["fallback"]["attempts"] == result.to_json()["attempts"]
     assert {finding.status for finding in audit(report, bundle)} == {"ok"}
+    forged = copy.deepcopy(report)
+    forged["measured"]["fallback"]["kept"] = [ranking.names[1]]
+    assert "measured.fallback.kept[0]" in {item.where for item in audit(forged, bundle) if item.status == "wrong"}
     text = search_text(result)
     row = next(line for line in text.splitlines() if line.startswith(culprit))
     assert row.split()[1:3] == ["MatMul", CULPRIT]
