@@ -105,7 +105,8 @@ class NodeSearch:
         if tried.reached is None or graph is None or report is None:
             return False
         self.passed = Passed(step, graph, report)
-        self.set_aside(graph)
+        if step.nodes:  # else nothing is tried after it
+            self.set_aside(graph)
         return True
 
     def build(self, step: Step) -> str | Unchanged:
