@@ -47,6 +47,10 @@ class FidelityError(ExportError):
     """An exported graph that does not compute the same as its module."""
 
 
+class NothingReducedError(ExportError):
+    """A graph of which everything stays fp32, so that it would not be of the precision asked for."""
+
+
 class DependencyError(AdvcalError):
     """An optional package is not installed; the hint names the extra that installs it."""
 

@@ -172,6 +172,7 @@ FIELDS: Mapping[str, Shape] = {
                 "opset?": COUNT,
                 "seconds?": NUMBER,
                 "step?": TEXT_OR_NULL,
+                "kept?": Items(TEXT),
                 "fidelity?": Each(SCALAR),
             }
         ),

@@ -31,8 +31,8 @@ class Limit:
 class Convert(Protocol):
     """Reads the fp32 graph at `source` and writes `target`.
 
-    `calibration` reads real samples (n, *spec.shape). `further` names parts of the policy that also stay fp32, at a
-    `step` of the precision fallback.
+    `calibration` reads real samples (n, *spec.shape). `further` names parts of the policy or single nodes that also
+    stay fp32, at a `step` of the precision fallback.
     """
 
     def __call__(

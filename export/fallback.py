@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -13,11 +14,21 @@ class Step:
     what: str
     reason: str
     further: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    """Names of single matrix products that also stay fp32, from a search that ranks them."""
     plans_only: bool = False
     """Does the step change how a plan is built from the graph, instead of the graph?"""
     fp32: bool = False
     """Is the engine of this step the fp32 graph, so that the requested precision is given up?"""
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Parts and nodes that stay fp32 in addition to the policy."""
+        return (*self.further, *self.nodes)
+
+
+NAMED = 4
+"""Nodes that a line of text names."""
 
 STEPS = (
     Step("as built", "the graph as the policy makes it", "most graphs need no more"),
@@ -44,11 +55,26 @@ STEPS = (
 """Ordered by cost, cheapest first; each step includes the changes of those before it."""
 
 
+SEARCHES = {
+    "steps": "growing parts of the graph, as in `STEPS`",
+    "nodes": "the matrix products that cost most, as ranked by `export.node_ranking`",
+}
+"""What a search for parity keeps in fp32."""
+
+
 def graph_steps() -> tuple[Step, ...]:
     """The steps that ONNX graphs can take."""
     return tuple(step for step in STEPS if not step.plans_only)
 
 
-def find_step(name: str | None) -> Step | None:
-    """The step with this name; None for None, and for a name of another version."""
+def node_step(name: str, nodes: Sequence[str]) -> Step:
+    """The step that keeps single matrix products in fp32."""
+    named = ", ".join(nodes[:NAMED]) + (f" and {len(nodes) - NAMED} more" if len(nodes) > NAMED else "")
+    return Step(name, f"{named} in fp32", "they cost the engine its robustness", nodes=tuple(nodes))
+
+
+def find_step(name: str | None, nodes: Sequence[str] = ()) -> Step | None:
+    """The step with this name, or the one that keeps `nodes`; None for None, and for a name of another version."""
+    if name is not None and nodes:
+        return node_step(name, nodes)
     return next((step for step in STEPS if step.name == name), None)

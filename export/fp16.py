@@ -21,7 +21,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from advcal_edge.errors import ExportError
+from advcal_edge.errors import NothingReducedError
 from advcal_edge.export.conversion import Conversion, Limit
 from advcal_edge.export.graph_file import find_opset, write_graph
 from advcal_edge.export.graph_regions import ELEMENTWISE, MATRIX_PRODUCTS, MOVES, constants, products
@@ -36,8 +36,8 @@ def convert_cast(
 ) -> None:
     """Read an fp32 forward graph and write the mixed one; its inputs and outputs stay float32.
 
-    `precision` is fp16 or bf16. `further` names parts of the policy that also stay fp32, at a `step` of the precision
-    fallback.
+    `precision` is fp16 or bf16. `further` names parts of the policy or single nodes that also stay fp32, at a `step` of
+    the precision fallback.
 
     Raises:
         ExportError: the graph has no matrix product to convert, or the result is not valid ONNX.
@@ -47,7 +47,7 @@ def convert_cast(
     floats = float_values(onnx.load(str(source), load_external_data=False))
     half = choose_half(model.graph, floats, precision, kept_nodes(model.graph, precision, further))
     if not half & products(model.graph):
-        raise ExportError(f"`{source.name}` has no matrix product left to convert to {precision}")
+        raise NothingReducedError(f"`{source.name}` has no matrix product left to convert to {precision}")
     insert_casts(model.graph, half, floats, precision)
     write_graph(model, target, precision=precision, kind="forward", opset=find_opset(model), step=step)
 

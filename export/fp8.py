@@ -37,7 +37,8 @@ def convert_fp8(
     """Read an fp32 forward graph and write it with E4M3 Q/DQ pairs scaled to `calibration` (n, *spec.shape).
 
     Each scale is the largest absolute value over 448: of an activation over all samples, of a weight per channel. Zero
-    points are 0. `further` names parts of the policy that also stay fp32, at a `step` of the precision fallback.
+    points are 0. `further` names parts of the policy or single nodes that also stay fp32, at a `step` of the
+    precision fallback.
 
     Raises:
         ConfigError: opset 18, which has no float8.

@@ -67,6 +67,7 @@ class GraphMaker:
             seconds=round(seconds, 2),
             fidelity=fidelity.to_json(),
             step=None if step is None else step.name,
+            kept=() if step is None else step.nodes,
         )
 
     def write(self, path: Path, kind: Kind, precision: str, step: Step | None = None) -> None:
@@ -76,7 +77,7 @@ class GraphMaker:
             export_vjp(self.module, spec, dim, path, self.opset)
             return
         reference = self.reference()
-        further, name = ((), None) if step is None else (step.further, step.name)
+        further, name = ((), None) if step is None else (step.kept, step.name)
         if precision != "fp32":
             convert = find_conversion(precision).convert
             convert(reference, path, lambda: self.bundle.calibration().x, further, name)
@@ -98,7 +99,7 @@ class GraphMaker:
     def reduced(self, precision: str, step: Step) -> frozenset[str]:
         """Names of the matrix products in reduced precision at a step; equal names mean equal graphs."""
         graph = onnx.load(str(self.reference()), load_external_data=False).graph
-        return products(graph) - kept_nodes(graph, precision, step.further)
+        return products(graph) - kept_nodes(graph, precision, step.kept)
 
     def measure(self, path: Path, kind: Kind, precision: str) -> ForwardFidelity | VjpFidelity:
         """Measure one graph on the first samples of the probe, and check its limits.

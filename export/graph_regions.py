@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import onnx
 
@@ -128,3 +128,33 @@ def head_nodes(graph: onnx.GraphProto) -> frozenset[str]:
     factors = [i for i, node in enumerate(nodes) if node.op_type in MATRIX_PRODUCTS]
     start = norms[-1] + 1 if norms else factors[-1] if factors else len(nodes)
     return frozenset(node.name for node in nodes[start:])
+
+
+def scopes(graph: onnx.GraphProto) -> dict[str, str]:
+    """The module of each matrix product, as far as the graph tells, like `blocks.3.attention.qkv`.
+
+    The exporter names weights and biases after their module. A product without either, like that of queries and keys,
+    gets the module that holds both its neighbours, here `blocks.3.attention`.
+    """
+    weights = {tensor.name for tensor in graph.initializer}
+    added = {name: node for node in graph.node if node.op_type == "Add" for name in node.input}
+
+    def own(node: onnx.NodeProto) -> str:
+        bias = added.get(node.output[0])
+        inputs = (*node.input, *(bias.input if bias is not None else ()))
+        return next((name.rpartition(".")[0] for name in inputs if name in weights and "." in name), "")
+
+    factors = [node for node in graph.node if node.op_type in MATRIX_PRODUCTS]
+    found = [own(node) for node in factors]
+    for i, scope in enumerate(found):
+        if not scope:
+            before = next((name for name in reversed(found[:i]) if name), "")
+            after = next((name for name in found[i + 1 :] if name), "")
+            found[i] = holder(before, after)
+    return {node.name: scope for node, scope in zip(factors, found, strict=True) if scope}
+
+
+def holder(module: str, other: str) -> str:
+    """The innermost module that holds both, or that is one of them and holds the other; empty if there is none."""
+    pairs = zip(module.split("."), other.split("."), strict=False)
+    return ".".join(name for name, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from advcal_edge.errors import ExportError, first_line
+from advcal_edge.errors import ExportError, NothingReducedError, first_line
 from advcal_edge.export.conversion import Conversion, Limit
 from advcal_edge.export.graph_file import find_opset, graph_files, suppress_output, write_graph
 from advcal_edge.export.graph_regions import MATRIX_PRODUCTS, products
@@ -52,7 +52,7 @@ def convert_int8(
     """Read an fp32 forward graph and write it with Q/DQ pairs scaled to `calibration` (n, *spec.shape), real samples.
 
     Activations are symmetric int8 per tensor, weights symmetric int8 per channel. `further` names parts of the policy
-    that also stay fp32, at a `step` of the precision fallback.
+    or single nodes that also stay fp32, at a `step` of the precision fallback.
 
     Raises:
         ExportError: no samples, nothing to quantise, or the quantiser or the ONNX checker rejects the graph.
@@ -84,7 +84,7 @@ def quantise(
     structure = onnx.load(str(source), load_external_data=False)
     kept = kept_nodes(structure.graph, precision, further) & products(structure.graph)
     if kept == products(structure.graph):
-        raise ExportError(f"`{source.name}` has no matrix product left to quantise to {precision}")
+        raise NothingReducedError(f"`{source.name}` has no matrix product left to quantise to {precision}")
     with tempfile.TemporaryDirectory(dir=source.parent, prefix=".quantised.") as folder:
         quantised = Path(folder) / source.name
         try:

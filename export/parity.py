@@ -19,6 +19,7 @@ from advcal_edge.export.opset import check_opset
 from advcal_edge.export.result import ExportedGraph, ExportResult, Missing
 from advcal_edge.export.run import ExportOptions, PlanRequest, Watch, add_forward, add_plans, open_module
 from advcal_edge.precision import PRECISIONS
+from advcal_edge.report.nodes import NodeRanking
 from advcal_edge.runtime.backends.cuda import Cuda
 from advcal_edge.runtime.engine import runnable_precisions
 from advcal_edge.runtime.metadata import metadata_path
@@ -28,6 +29,7 @@ from advcal_edge.verify.run import verify
 
 if TYPE_CHECKING:
     from advcal_edge.export.graph_maker import GraphMaker
+    from advcal_edge.export.node_search import NodeSearch
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,10 @@ class Search:
     asked: str
     attempts: tuple[Attempt, ...] = ()
     reached: Step | None = None
+    ranking: NodeRanking | None = None
+    """Of the matrix products, in a search that keeps single ones in fp32."""
+    closest: str | None = None
+    """In such a search without a step that passed, the step that came closest."""
 
     def after(self, step: Step, engine: str | None, verdict: str, reasons: Sequence[str]) -> Search:
         """The search with one more attempt."""
@@ -67,7 +73,13 @@ class Search:
             "asked": self.asked,
             "attempts": [attempt.to_json() for attempt in self.attempts],
             "reached": None if self.reached is None else self.reached.name,
+            **({} if self.ranking is None else self.of_nodes(self.reached, self.ranking)),
         }
+
+    def of_nodes(self, step: Step | None, ranking: NodeRanking) -> dict[str, Any]:
+        """What a search among nodes adds: nodes that a step keeps in fp32, the ranking, `closest` if none passed."""
+        closest = {} if step is not None else {"closest": self.closest}
+        return {"kept": [] if step is None else list(step.nodes), "ranking": ranking.to_json(), **closest}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +104,26 @@ def search(asked: str, steps: Sequence[Step], build: Build, judge: Judge) -> Sea
     """
     result = Search(asked)
     for step in steps:
-        try:
-            engine = build(step)
-        except FidelityError as error:
-            result = result.after(step, None, "fail", (error.message,))
-            continue
-        if isinstance(engine, Unchanged):
-            result = result.after(step, None, "skipped", (engine.why,))
-            continue
-        judged = judge(engine, step, result)
-        result = result.after(step, judged["sha256"], judged["verdict"], judged["reasons"])
+        result = attempt(result, step, build, judge)
         if result.reached is not None:
             break
     return result
+
+
+def attempt(so_far: Search, step: Step, build: Build, judge: Judge) -> Search:
+    """The search with one more step built and verified.
+
+    Raises:
+        ExportError: an engine that cannot be built. One that is built but broken is a failed attempt.
+    """
+    try:
+        engine = build(step)
+    except FidelityError as error:
+        return so_far.after(step, None, "fail", (error.message,))
+    if isinstance(engine, Unchanged):
+        return so_far.after(step, None, "skipped", (engine.why,))
+    judged = judge(engine, step, so_far)
+    return so_far.after(step, judged["sha256"], judged["verdict"], judged["reasons"])
 
 
 def export_until_parity(
@@ -142,7 +161,7 @@ def export_until_parity(
             if precision == "fp32" or precision not in precisions:
                 continue
             one = GraphSearch(bundle.path, maker, precision, verification, watch)
-            searches.append(one.run() if plans is None else PlanSearch(one, plans).run())
+            searches.append(choose_search(one, options, plans).run())
             graphs += [one.made] if one.made is not None else []
     return ExportResult(options.opset, tuple(graphs), searches=tuple(searches), missing=(*made.missing, *unbuilt))
 
@@ -174,6 +193,17 @@ def check_search(
                 " bfloat16 products on a CPU",
                 hint="on the device: " + command("export", bundle.path, "--trt", "--precision", name, "--until-parity"),
             )
+
+
+def choose_search(
+    graphs: GraphSearch, options: ExportOptions, plans: PlanRequest | None
+) -> GraphSearch | PlanSearch | NodeSearch:
+    """The search that was asked for."""
+    if options.search == "nodes":
+        from advcal_edge.export.node_search import NodeSearch
+
+        return NodeSearch(graphs)
+    return graphs if plans is None else PlanSearch(graphs, plans)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from advcal_edge.errors import ExportError
 from advcal_edge.export.graph_regions import (
     attention_scores,
     head_nodes,
@@ -113,7 +114,17 @@ FURTHER = (
 
 
 def kept_nodes(graph: onnx.GraphProto, precision: str, further: Collection[str] = ()) -> frozenset[str]:
-    """Names of the nodes that stay fp32 in `precision`, including the `further` parts of `FURTHER`."""
+    """Names of the nodes that stay fp32 in `precision`; `further` names parts of `FURTHER`, and single nodes.
+
+    Raises:
+        ExportError: a name that is neither.
+    """
     parts = (*POLICY, *(part for part in FURTHER if part.name in further))
+    nodes = frozenset(further) - {part.name for part in FURTHER}
+    if unknown := nodes - {node.name for node in graph.node}:
+        raise ExportError(
+            f"no node of the fp32 graph is named `{min(unknown)}`, which is to stay fp32",
+            hint="names depend on the versions of torch and onnxscript: use those of the export, or export again",
+        )
     names = {precision, PRECISIONS[precision].family}
-    return frozenset().union(*(part.find(graph) for part in parts if not names.isdisjoint(part.applies)))
+    return nodes.union(*(part.find(graph) for part in parts if not names.isdisjoint(part.applies)))

@@ -56,10 +56,12 @@ def rebuild_graphs(
 
     check_dependencies()
     precision = engine["precision"]
-    opset = int(bundle.section("graphs").get("opset", 20))
+    graphs = bundle.section("graphs")
+    opset = int(graphs.get("opset", 20))
+    step = find_step(engine.get("step"), graphs.get("files", {}).get(engine["path"], {}).get("kept", ()))
     for number in range(count):
         folder = workshop / f"{precision}-{number}"
         folder.mkdir()
         maker = GraphMaker(module_from_bundle(bundle, consent), bundle, folder, opset)
-        maker.make("forward", precision, find_step(engine.get("step")))
+        maker.make("forward", precision, step)
         yield maker.path("forward", precision)

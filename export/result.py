@@ -26,6 +26,8 @@ class ExportedGraph:
     fidelity: Mapping[str, Any]
     step: str | None = None
     """The step of the precision fallback at which it was built; None without a fallback."""
+    kept: tuple[str, ...] = ()
+    """Names of single matrix products that stay fp32 at this step, from which it can be built again."""
 
     @property
     def closeness(self) -> str:
@@ -38,7 +40,8 @@ class ExportedGraph:
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for the command line."""
-        return {name: value for name, value in asdict(self).items() if name != "step" or value is not None}
+        fields = {**asdict(self), "kept": list(self.kept)}
+        return {name: value for name, value in fields.items() if name not in ("step", "kept") or value}
 
     def to_manifest(self, opset: int) -> dict[str, Any]:
         """Plain types for the manifest; size and hash are already in its list of files."""

@@ -12,6 +12,7 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.config import Layer
 from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.errors import ConfigError, DependencyError, EngineError, ExportError
+from advcal_edge.export.fallback import SEARCHES
 from advcal_edge.export.graphs import choose_graphs, export_graphs
 from advcal_edge.export.result import ExportResult, Missing
 from advcal_edge.precision import BACKWARD_GRAPH, DEFAULT_PRECISIONS, PRECISIONS
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """Which engines to make, and how."""
+    """Which engines to make, and how.
+
+    Raises:
+        ConfigError: an unknown search, or one that the other options leave nothing for.
+    """
 
     precisions: tuple[str, ...] | None = None
     """Precisions of the forward engines; None for fp32, fp16 and int8, or for plans those of the bundle's graphs."""
@@ -47,6 +52,22 @@ class ExportOptions:
     """How to verify each engine of a reduced precision; more of it stays fp32 until it passes."""
     consent: Consent = field(default=NOTHING, compare=False)
     """What the bundle may load on this machine."""
+    search: str = "steps"
+    """With `until_parity`, what is kept in fp32: `steps` of growing parts, or single `nodes` that are ranked first."""
+
+    def __post_init__(self) -> None:
+        choose("search", self.search, SEARCHES)
+        if self.search == "steps":
+            return
+        if self.until_parity is None:
+            raise ConfigError(
+                f"`--search {self.search}` without `--until-parity`: nothing is searched", hint="add `--until-parity`"
+            )
+        if self.plans or self.target is not None:
+            raise ConfigError(
+                f"`--search {self.search}` and `--trt` exclude each other: products are ranked in graphs, not in plans",
+                hint="search without `--trt`; `--trt` alone then builds a plan from the graph that passed",
+            )
 
 
 @dataclass(frozen=True, slots=True)

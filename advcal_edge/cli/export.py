@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -79,6 +79,14 @@ def export(
     until_parity: Annotated[
         bool, typer.Option("--until-parity", help="Verify each graph, and keep more of it in fp32 until it passes.")
     ] = False,
+    search: Annotated[
+        str,
+        typer.Option(
+            "--search",
+            help="For `--until-parity`, what stays fp32: `steps` of growing parts, or `nodes`, the matrix products that"
+            " cost most.",
+        ),
+    ] = "steps",
     samples: Annotated[int, typer.Option("--samples", min=1, help="For `--until-parity`, as in `verify`.")] = 500,
     attacks: Annotated[str, typer.Option("--attacks", help="For `--until-parity`, as in `verify`.")] = "quick",
     margin: Annotated[float, typer.Option("--margin", help="For `--until-parity`, as in `verify`.")] = MARGIN,
@@ -122,6 +130,7 @@ def export(
         if until_parity
         else None,
         consent,
+        search,
     )
     result = run(Bundle.open(bundle), console, options)
     console.document(result.to_json())
@@ -198,14 +207,43 @@ def search_text(search: Search) -> str:
     rows = [(item.step, (item.engine or "-")[:8], item.verdict.upper()) for item in search.attempts]
     blocks = [table((f"{search.asked} at step", "engine", "verdict"), rows)]
     why = [wrapped(f"  {item.step}  ", reason) for item in search.attempts for reason in item.reasons]
-    return "\n".join([*blocks, *why, wrapped("", outcome(search))])
+    kept = () if search.reached is None else search.reached.nodes
+    ranked = [] if search.ranking is None else ["", *ranking_lines(search.ranking.shown(kept)), ""]
+    return "\n".join([*blocks, *why, *ranked, wrapped("", outcome(search))])
+
+
+def ranking_lines(shown: Mapping[str, Any]) -> list[str]:
+    """The first products of a ranking and those that stay fp32, with the flips that each removes."""
+    rows = [node_row(row, shown["flips"]) for row in shown["rows"]]
+    head = ("product", "kind", "module", "removes", "share", "risk", "")
+    about = (
+        f"{shown['ranked']} products, on {shown['inputs']} inputs near the decision, in {shown['builds']} graphs;"
+        " removes: of the flips, if it alone stays fp32; risk: inputs it moves to the decision, if it alone is reduced"
+    )
+    return [table(head, rows), wrapped("  ", about)]
+
+
+def node_row(row: Mapping[str, Any], flips: int) -> list[str]:
+    """One product of a ranking."""
+    removed = "-" if row["removed"] is None else f"{row['removed']} of {flips} flips"
+    share = "-" if row["share"] is None else f"{100 * row['share']:.0f} %"
+    kept = "fp32" if row["kept"] else ""
+    return [row["node"], row["kind"], row["scope"] or "-", removed, share, f"{row['risk']:.1f}", kept]
 
 
 def outcome(search: Search) -> str:
     """The outcome of a search in one sentence."""
     asked, reached = search.asked, search.reached
+    if reached is None and search.ranking is not None:
+        closest = "" if search.closest is None else f"; `{search.closest}` came closest"
+        return f"no set of products in fp32 brings {asked} to parity: the bundle holds no {asked} graph{closest}"
     if reached is None:
         return f"no step of {asked} is on a par with its reference: the bundle holds no {asked} graph"
     if reached.fp32:
         return f"{asked} was not reached: what passes is the fp32 graph, and the bundle holds no {asked} graph"
+    if reached.nodes:
+        return one_line(
+            f"{asked} passes with {len(reached.nodes)} of {len(search.ranking.nodes) if search.ranking else 0} products"
+            f" in fp32, step `{reached.name}`: {', '.join(reached.nodes)}"
+        )
     return one_line(f"{asked} passes at step `{reached.name}`: {reached.what}")

@@ -121,7 +121,10 @@ class Judgement:
             "reasons": list(self.reasons),
         }
         reached = measured.step if self.verdict == "pass" else None
-        return {"asked": measured.fallback.asked, "attempts": [*earlier, own], "reached": reached}
+        steps = {"asked": measured.fallback.asked, "attempts": [*earlier, own], "reached": reached}
+        if measured.fallback.ranking is None:
+            return steps
+        return {**steps, "nodes": measured.fallback.ranking.shown(measured.fallback.kept)}
 
 
 def compare(measured: Measured) -> list[Comparison]:

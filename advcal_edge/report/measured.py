@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.report.checks import Check, measured_checks, read_check
+from advcal_edge.report.nodes import NodeRanking, read_kept
 from advcal_edge.report.raised import NOTHING_RAISED, Raised
 from advcal_edge.report.results import SIDES, AttackResult, Curve, Drift, Flags, Retrieval, Side, first_attacks
 from advcal_edge.report.value import Value
@@ -55,6 +56,10 @@ class Fallback:
 
     asked: str
     earlier: Sequence[FallbackStep]
+    kept: Sequence[str] = ()
+    """Names of the nodes of the ranking that stay fp32 in this engine."""
+    ranking: NodeRanking | None = None
+    """The matrix products by what each costs; None if they were not ranked."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,5 +187,9 @@ def read_fallback(value: Value | None) -> Fallback | None:
     """Read the steps of the precision fallback before this engine."""
     if value is None:
         return None
-    value.only("asked", "earlier")
-    return Fallback(value["asked"].text(), [FallbackStep.read(item) for item in value["earlier"].items()])
+    value.only("asked", "earlier", "kept", "ranking")
+    asked, earlier = value["asked"].text(), [FallbackStep.read(item) for item in value["earlier"].items()]
+    if value.get("ranking") is None and value.get("kept") is None:
+        return Fallback(asked, earlier)
+    ranking = NodeRanking.read(value["ranking"])
+    return Fallback(asked, earlier, read_kept(value["kept"], ranking), ranking)

@@ -168,12 +168,27 @@ def rebuilds_line(report: Mapping[str, Any]) -> list[str]:
 
 
 def fallback_line(report: Mapping[str, Any]) -> list[str]:
-    """Every step of the precision fallback up to this engine with its verdict; empty without a fallback."""
+    """Every step of the precision fallback up to this engine, and nodes kept in fp32; empty without a fallback."""
     if "fallback" not in report:
         return []
     fallback = report["fallback"]
     steps = ", ".join(f"{attempt['step']} {attempt['verdict']}" for attempt in fallback["attempts"])
-    return [wrapped("fallback  ", f"{fallback['asked']} was asked for: {steps}")]
+    lines = [wrapped("fallback  ", f"{fallback['asked']} was asked for: {steps}")]
+    return [*lines, wrapped("nodes  ", nodes_text(fallback["nodes"]))] if "nodes" in fallback else lines
+
+
+def nodes_text(nodes: Mapping[str, Any]) -> str:
+    """The nodes that stay fp32, or else the first of the ranking, with the flips that each removes."""
+    kept = [row for row in nodes["rows"] if row["kept"]]
+    named = ", ".join(node_text(row, nodes["flips"]) for row in kept or nodes["rows"][:1])
+    return f"{'kept in fp32' if kept else 'first of the ranking'}: {named}"
+
+
+def node_text(row: Mapping[str, Any], flips: int) -> str:
+    """A node and its module, and how many flips disappear when it alone stays fp32."""
+    scope = f" ({row['scope']})" if row["scope"] else ""
+    removed = "" if row["removed"] is None else f": {row['removed']} of {flips} flips"
+    return f"{row['node']}{scope}{removed}"
 
 
 def share(side: Mapping[str, Any]) -> str:

@@ -61,7 +61,7 @@ def audit(document: Mapping[str, Any], bundle: Bundle, engine: Path | None = Non
         *threat_findings(measured, bundle),
         *label_findings(measured, bundle),
         *context_findings(measured["context"], bundle),
-        *(fallback_findings(measured["fallback"], bundle) if read.fallback is not None else []),
+        *(fallback_findings(measured["fallback"], bundle, read.engine) if read.fallback is not None else []),
         *merge(contradicted, ok("measured", measured)),
         *derived_findings(report["derived"], read),
     ]
@@ -221,9 +221,16 @@ def context_findings(stated: Value, bundle: Bundle) -> list[Finding]:
     return merge(findings, ok("context", stated))
 
 
-def fallback_findings(stated: Value, bundle: Bundle) -> list[Finding]:
-    """Compare earlier steps of the precision fallback with their reports, as far as the bundle still has them."""
+def fallback_findings(stated: Value, bundle: Bundle, engine: str) -> list[Finding]:
+    """Compare earlier steps of the precision fallback with their reports, as far as the bundle still has them.
+
+    The nodes that stay fp32 are those that the manifest lists for the graph with the hash `engine`.
+    """
     findings: list[Finding] = []
+    graph, kept = listed_name(bundle, engine, "onnx/forward"), stated.get("kept")
+    if graph is not None and kept is not None:
+        entry = bundle.section("graphs").get("files", {}).get(graph, {})
+        findings += compare("fallback", kept, entry.get("kept", []))
     for step in stated["earlier"].items():
         derived = None if step["engine"].value is None else stored(bundle, step["engine"].text())
         if derived is not None:

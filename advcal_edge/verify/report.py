@@ -12,6 +12,7 @@ from typing import Any
 from advcal_edge.bundle import REPORT_SCHEMA
 from advcal_edge.report.derive import derive
 from advcal_edge.report.measured import BUILD, BUILD_IF_PRESENT
+from advcal_edge.report.nodes import NodeRanking
 
 NUMBERS = re.compile(r"\[\n\s+(-?[0-9][-+.0-9e]*(?:,\n\s+-?[0-9][-+.0-9e]*)*)\n\s+\]")
 
@@ -45,9 +46,21 @@ class Report:
         engine: Mapping[str, Any] = self.measured["engine"]
         return engine
 
-    def with_fallback(self, asked: str, earlier: Sequence[Mapping[str, Any]]) -> Report:
-        """The same report with the precision that was requested and the steps tried before this engine."""
-        return Report({**self.measured, "fallback": {"asked": asked, "earlier": [dict(step) for step in earlier]}})
+    def with_fallback(
+        self,
+        asked: str,
+        earlier: Sequence[Mapping[str, Any]],
+        kept: Sequence[str] = (),
+        ranking: NodeRanking | None = None,
+    ) -> Report:
+        """The same report with the precision that was requested and the steps tried that did not pass.
+
+        After a ranking of nodes, also with it and the names of those that this engine keeps in fp32.
+        """
+        fallback: dict[str, Any] = {"asked": asked, "earlier": [dict(step) for step in earlier]}
+        if ranking is not None:
+            fallback |= {"kept": list(kept), "ranking": ranking.to_json()}
+        return Report({**self.measured, "fallback": fallback})
 
     def with_rebuilds(self, others: Sequence[Report]) -> Report:
         """The same report with the results of other builds; a verdict that depends on the build is inconclusive."""

@@ -1,4 +1,4 @@
-"""Half of bindlite with weights that overflow in fp16 and nowhere else: encoders for `--encoder overflowing:NAME`."""
+"""Half of bindlite with weights that one reduced precision cannot bear: encoders for `--encoder overflowing:NAME`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from advcal_edge.spec import Modality
 from advcal_edge.storage import sha256_bytes
 
 FIRM = 600.0  # a query times a key, over the root of the head's 24 dimensions: 73485
+OUTLIER = 4000.0  # one of 127 steps of int8 is then 31, and all other values of the tensor become 0
 LARGE = 2.0**16  # a power of two, so that fp32 loses nothing on the way up and down
 
 
@@ -37,6 +38,14 @@ def enlarge_values(trunk: nn.Module) -> None:
     attention.qkv.weight[2 * width :] *= LARGE
     attention.qkv.bias[2 * width :] *= LARGE
     attention.proj.weight /= LARGE
+
+
+def add_outlier(trunk: nn.Module) -> None:
+    """Give the last MLP a hidden unit that is always large and never read: its second product loses all others."""
+    block = trunk.blocks[-1]
+    block.fc1.weight[0] = 0
+    block.fc1.bias[0] = OUTLIER
+    block.fc2.weight[:, 0] = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,3 +85,7 @@ def attention(modality: str, weights: Path | None = None) -> Overflowing:
 
 def last_block(modality: str, weights: Path | None = None) -> Overflowing:
     return Overflowing("overflowing:last_block", enlarge_values, Bindlite.load(modality, weights))
+
+
+def outlier(modality: str, weights: Path | None = None) -> Overflowing:
+    return Overflowing("overflowing:outlier", add_outlier, Bindlite.load(modality, weights))

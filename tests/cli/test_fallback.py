@@ -179,6 +179,61 @@ def test_a_last_block_that_overflows_is_mended_by_fp32_last_blocks(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("encoder", "precision", "module"),
+    [(overflowing.attention, "fp16", "blocks.1.attention"), (overflowing.outlier, "int8", "blocks.1.fc2")],
+)
+def test_a_search_among_nodes_names_the_one_that_breaks(
+    plain: Bundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    encoder: Callable[[str], overflowing.Overflowing],
+    precision: str,
+    module: str,
+) -> None:
+    target = overflow(plain, tmp_path / "B", encoder("imu"))
+    options = [*CLIMB, "--precision", precision, "--search", "nodes"]
+    assert main(["export", str(target), *options]) == 0
+    out = capsys.readouterr().out
+    (row,) = (line for line in out.splitlines() if line.startswith("node_") and line.endswith("fp32"))
+    flips = re.search(r"(\d+) of (\d+) flips  100 %", row)
+    assert flips is not None
+    assert row.split()[2].endswith(module)
+    assert f"{precision} passes with 1 of" in out
+    culprit, path = row.split()[0], f"onnx/forward.{precision}.onnx"
+    entry = Bundle.open(target).section("graphs")["files"][path]
+    assert (entry["step"], entry["kept"]) == ("nodes:1", [culprit])
+    few = ["--samples", "64", "--margin", "0.06", "--rebuilds", "1", "--json"]
+    assert main(["verify", str(target), "--engine", precision, *few]) == 0
+    (engine,) = json.loads(capsys.readouterr().out)["engines"]
+    assert engine["derived"]["rebuilds"]["distinct"] == 1  # built again from the nodes in the manifest: the same bytes
+
+
+@pytest.mark.slow
+def test_a_chain_that_overflows_together_is_found_although_no_single_product_mends_it(
+    plain: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = overflow(plain, tmp_path / "B", overflowing.last_block("imu"))
+    assert main(["export", str(target), *CLIMB, "--search", "nodes", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["ladders"]
+    assert [attempt["step"] for attempt in found["attempts"]] == [
+        "as built",
+        "nodes:1",
+        "nodes:2",
+        "nodes:4",
+        "nodes:3",
+    ]
+    assert [attempt["verdict"] for attempt in found["attempts"]] == ["fail", "fail", "fail", "pass", "pass"]
+    assert found["reached"] == "nodes:3"
+    scopes = [node["scope"].removeprefix("trunk.blocks.1.") for node in found["ranking"]["nodes"][:3]]
+    assert sorted(scopes) == ["attention", "attention.proj", "attention.qkv"]
+    assert [node["removed"] for node in found["ranking"]["nodes"][:3]] == [0, 0, 0]
+    report = json.loads((target / "reports" / found["attempts"][-1]["engine"][:8] / "report.json").read_text())
+    assert report["derived"]["fallback"]["reached"] == "nodes:3"
+    assert list(Draft202012Validator(json.loads(SCHEMA.read_text())).iter_errors(report)) == []
+
+
+@pytest.mark.slow
 def test_where_nothing_passes_no_graph_of_that_precision_stays(
     exported: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,6 +266,8 @@ def test_where_nothing_passes_no_graph_of_that_precision_stays(
         (["--precision", "fp8", "--opset", "18"], "`--precision fp8` and `--opset 18` exclude each other"),
         (["--precision", "fp16", "--attacks", "quik"], "did you mean `quick`?"),
         (["--precision", "fp61"], "did you mean `fp16`?"),
+        (["--precision", "fp16", "--search", "nods"], "did you mean `nodes`?"),
+        (["--precision", "fp16", "--search", "nodes", "--trt"], "`--search nodes` and `--trt` exclude each other"),
     ],
 )
 def test_what_cannot_be_climbed_is_2_before_any_work(

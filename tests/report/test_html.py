@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 from page_reader import Reader
-from sample_report import failing, fallen_back, foreign, inconclusive, paired, passing, rebuilt, with_parts
+from sample_report import failing, fallen_back, foreign, inconclusive, paired, passing, ranked, rebuilt, with_parts
 
 from advcal_edge.errors import BundleError, DependencyError
 from advcal_edge.report.html import render_html
@@ -384,6 +384,17 @@ def test_every_check_of_a_report_is_explained_in_the_package() -> None:
     explained = re.findall(r'<section id="about-(\w+)">', page)
     assert explained == [check["name"] for check in PASSING["derived"]["checks"]]
     assert page.count("<em>Measures</em>") == page.count("<em>If it fails</em>") == len(explained)
+
+
+def test_ranked_products_are_listed_with_what_each_removes() -> None:
+    words = Reader(section(render_html(ranked()), "tested")).words
+    assert "Ranked products 14 by what each costs in int8" in words
+    assert "1. node_MatMul_2 kept in fp32 MatMul , removes 7 of 9 flips, risk 18.5" in words.replace(
+        "MatMul,", "MatMul ,"
+    )
+    assert "12. node_MatMul_13 kept in fp32 MatMul of blocks.13.fc1 , risk 7.5" in words.replace("fc1,", "fc1 ,")
+    assert "node_MatMul_12 " not in words  # below the tenth, and not kept
+    assert "Ranked products" not in render_html(fallen_back())
 
 
 def test_a_precision_fallback_names_every_step_and_the_engine_its_own() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from sample_report import failing, fallen_back, foreign, inconclusive, paired, passing, rebuilt
+from sample_report import failing, fallen_back, foreign, inconclusive, paired, passing, ranked, rebuilt
 
 from advcal_edge.bundle import REPORT_SCHEMA
 
@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "advcal_edge" / "report" / "report.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = Draft202012Validator(SCHEMA)
 GUIDE = ROOT / "docs" / "report.md"
-DOCUMENTS = [make() for make in (passing, failing, inconclusive, paired, rebuilt, fallen_back, foreign)]
-NAMES = ("pass", "fail", "inconclusive", "paired", "rebuilt", "fallen back", "foreign")
+DOCUMENTS = [make() for make in (passing, failing, inconclusive, paired, rebuilt, fallen_back, foreign, ranked)]
+NAMES = ("pass", "fail", "inconclusive", "paired", "rebuilt", "fallen back", "foreign", "ranked")
 
 
 def errors(document: object) -> list[str]:
@@ -39,9 +39,7 @@ def test_the_schema_is_itself_legal_and_of_the_version_that_verify_writes() -> N
     assert SCHEMA["properties"]["schema"]["const"] == REPORT_SCHEMA
 
 
-@pytest.mark.parametrize(
-    "document", DOCUMENTS, ids=["pass", "fail", "inconclusive", "paired", "rebuilt", "fallen back", "foreign"]
-)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=NAMES)
 def test_documents_fit(document: dict[str, Any]) -> None:
     assert errors(document) == []
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from sample_report import failing, fallen_back, foreign, inconclusive, paired, passing, rebuilt, with_parts
+from sample_report import failing, fallen_back, foreign, inconclusive, paired, passing, ranked, rebuilt, with_parts
 
 from advcal_edge.errors import BundleError
 from advcal_edge.report.text import summary_table, verification_table
@@ -94,6 +94,16 @@ def test_a_precision_fallback_is_one_line_and_the_engine_is_named_with_its_step(
     assert line == "fallback  int8 was asked for: as built fail, fp32 attention skipped, fp32 last blocks pass"
     assert max(map(len, text.splitlines())) <= 100
     assert "fallback" not in verification_table(PASSING)
+
+
+def test_nodes_that_stay_fp32_are_named_with_the_flips_that_each_removes() -> None:
+    text = verification_table(ranked())
+    lines = text.splitlines()
+    start = next(k for k, line in enumerate(lines) if line.startswith("nodes  "))
+    found = " ".join(line.strip() for line in lines[start : start + 2])
+    assert found.startswith("nodes  kept in fp32: node_MatMul_2: 7 of 9 flips, node_MatMul_13 (blocks.13.fc1)")
+    assert max(map(len, lines)) <= 100
+    assert "nodes  " not in verification_table(fallen_back())
 
 
 def test_rankings_stand_in_a_table_between_comparisons_and_checks() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from sample_report import document, measure, with_builds, with_fallback
+from sample_report import document, measure, ranked, with_builds, with_fallback
 from tiny import DIM, BundleMaker, Linear, write_bundle
 
 from advcal_edge.bundle import Bundle
@@ -356,6 +356,26 @@ def test_what_no_fallback_leaves_behind_is_refused(
 ) -> None:
     with pytest.raises(BundleError, match=r"`measured\.fallback\.earlier\[\d\]\.\w+` is"):
         audit(put(report, ("measured", "fallback", *path), value), bundle)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "where"),
+    [
+        (("kept",), ["node_of_another"], "kept"),
+        (("kept",), ["node_MatMul_2", "node_MatMul_2"], "kept"),
+        (("kept",), "node_MatMul_2", "kept"),
+        (("ranking", "flips"), 65, "ranking.flips"),
+        (("ranking", "nodes", 0, "removed"), 10, "ranking.nodes[0].removed"),
+        (("ranking", "nodes", 0, "removed"), -1, "ranking.nodes[0].removed"),
+        (("ranking", "nodes", 0, "risk"), "much", "ranking.nodes[0].risk"),
+        (("ranking", "nodes", 1, "node"), "node_MatMul_2", "ranking.nodes"),
+        (("ranking", "nodes", 0, "surprise"), 1, "ranking.nodes[0]"),
+        (("ranking",), None, "ranking"),
+    ],
+)
+def test_a_ranking_that_cannot_be_is_refused(bundle: Bundle, path: tuple[Any, ...], value: object, where: str) -> None:
+    with pytest.raises(BundleError, match=re.escape(f"`measured.fallback.{where}`")):
+        audit(put(ranked(N), ("measured", "fallback", *path), value), bundle)
 
 
 def test_fp32_may_stand_for_any_precision_that_was_given_up(bundle: Bundle) -> None:
