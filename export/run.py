@@ -154,7 +154,7 @@ def export(
         forward = tuple(name for name in plans.precisions if PRECISIONS[name].graph in missing)
         result = add_forward(opened, forward, BACKWARD_GRAPH in missing, options, watch)
     request = plans.without(result.missing)
-    if not request.graphs:
+    if not request.precisions:
         return result.check()
     built, unbuilt = add_plans(Bundle.open(opened.path), request, watch)
     return replace(result, plans=built, missing=(*result.missing, *unbuilt))
@@ -242,7 +242,7 @@ def add_plans(bundle: Bundle, request: PlanRequest, watch: Watch) -> tuple[tuple
     """Build plans into the bundle; without the backward plan, attacks on the others use the backward graph.
 
     Raises:
-        ExportError: a forward plan cannot be built.
+        ExportError: no forward plan that was requested can be built.
     """
     from advcal_edge.export.tensorrt.build import find_device
     from advcal_edge.export.tensorrt.plans import build_plans
@@ -255,6 +255,8 @@ def add_plans(bundle: Bundle, request: PlanRequest, watch: Watch) -> tuple[tuple
     built: list[BuiltPlan] = []
     missing: list[Missing] = []
     for graph in request.graphs:
+        if graph == BACKWARD_GRAPH and request.precisions and not built:
+            break  # it would serve no plan
         try:
             bundle, plans = build_plans(
                 bundle,
@@ -265,11 +267,12 @@ def add_plans(bundle: Bundle, request: PlanRequest, watch: Watch) -> tuple[tuple
             )
             built += plans
         except ExportError as error:
-            if len(request.graphs) == 1:
+            if request.graphs == (graph,) and request.precisions:
                 raise
             missing.append(Missing(graph, "vjp" if graph == BACKWARD_GRAPH else "forward", error, plan=True))
             watch.missing(missing[-1])
-    if not built:
+    if request.precisions and not built:
         raise missing[0].error
-    watch.plans(tuple(built))
+    if built:
+        watch.plans(tuple(built))
     return tuple(built), tuple(missing)

@@ -182,7 +182,7 @@ def missing_line(item: Missing, *, kept: bool) -> str:
     if kept:
         return f"{item.name} not made: {item.reason}; the bundle keeps the one it had"
     if item.kind != "vjp":
-        return f"{item.name} not made: {item.reason}"
+        return one_line("; ".join(filter(None, [f"{item.name} not made: {item.reason}", item.error.hint])))
     return (
         f"gradient graph not made: {item.reason}; `verify` takes the gradient from torch where torch is installed, and"
         " elsewhere these engines cannot be verified"

@@ -11,8 +11,10 @@ import pytest
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli import main
-from advcal_edge.errors import EngineError
+from advcal_edge.cli.export import missing_line
+from advcal_edge.errors import EngineError, ExportError
 from advcal_edge.export.graphs import remove_graph
+from advcal_edge.export.result import Missing
 from advcal_edge.runtime import Embedder
 
 
@@ -60,6 +62,26 @@ def test_a_tampered_adapter_is_refused(copy: Path, capsys: pytest.CaptureFixture
     adapter.write_bytes(adapter.read_bytes()[:-1] + b"\x7f")
     assert main(["export", str(copy), "--precision", "fp32", "--no-gradient"]) == 2
     assert "was changed or truncated" in capsys.readouterr().err
+
+
+def test_what_is_missing_is_told_in_one_line_with_what_follows() -> None:
+    error = ExportError("overflows\nat `a`", hint="search: `--until-parity`")
+    fp16, vjp = Missing("onnx/forward.fp16.onnx", "forward", error), Missing("onnx/vjp.fp32.onnx", "vjp", error)
+    assert (
+        missing_line(fp16, kept=False) == "onnx/forward.fp16.onnx not made: overflows at `a`; search: `--until-parity`"
+    )
+    assert (
+        missing_line(vjp, kept=True) == "onnx/vjp.fp32.onnx not made: overflows at `a`; the bundle keeps the one it had"
+    )
+    assert missing_line(vjp, kept=False).startswith("gradient graph not made: overflows at `a`; `verify` takes")
+    plan = Missing("onnx/vjp.fp32.onnx", "vjp", error, plan=True)
+    assert missing_line(plan, kept=True).endswith("attacks on the other plans use the gradient graph")
+    assert plan.to_json() == {
+        "plan": "onnx/vjp.fp32.onnx",
+        "kind": "vjp",
+        "reason": "overflows at `a`",
+        "hint": "search: `--until-parity`",
+    }
 
 
 @pytest.mark.slow
