@@ -17,7 +17,7 @@ from advcal_edge.runtime.misfit import misfit
 from advcal_edge.spec import TensorSpec
 
 FLOATS = ("float16", "float32", "float64")
-INTEGERS = ("uint8", "int8", "uint16", "int16", "int32", "int64")
+INTEGERS = ("uint8", "int8", "uint16", "int16", "int32")
 LEVELS = 16  # an integer input that takes fewer different values needs a scale: 4 bits are the least of any sensor
 
 Shape = tuple[int, ...]
@@ -45,10 +45,8 @@ class EngineInput:
             x = np.moveaxis(x, 1, -1)
         if self.scale != 1:
             x = x * np.float32(self.scale)
-        if self.type in INTEGERS:
-            limits = np.iinfo(self.type)
-            x = np.clip(np.rint(x), limits.min, limits.max)
-        given = x.reshape(len(x), *self.shape).astype(self.type, copy=False)
+        given: NDArray[Any] = rounded(x, self.type) if self.type in INTEGERS else x.astype(self.type, copy=False)
+        given = given.reshape(len(x), *self.shape)
         missing = 0 if self.batch is None else self.batch - len(given)
         if missing:
             given = np.concatenate([given, np.repeat(given[-1:], missing, axis=0)])
@@ -73,6 +71,13 @@ class EngineInput:
             yield f"{self.type} input, {product} rounded"
         elif self.type != FLOAT or self.scale != 1:
             yield f"{self.type} input" + ("" if self.scale == 1 else f", {product}")
+
+
+def rounded(x: NDArray[np.float32], kind: str) -> NDArray[Any]:
+    """x to the nearest integers that a type holds."""
+    limits = np.iinfo(kind)
+    exact = x if limits.bits < 24 else x.astype(np.float64)  # in float32 the largest int32 is one too many
+    return np.clip(np.rint(exact), limits.min, limits.max).astype(kind)
 
 
 def find_input(backend: Backend, spec: TensorSpec, interface: Interface) -> EngineInput:

@@ -291,10 +291,8 @@ def host_module(gpu: HostGpu) -> Any:
 
     found = ModuleType("tensorrt")
     found.__spec__ = ModuleSpec("tensorrt", None)  # others look whether it is installed
-    modes, kinds = (
-        SimpleNamespace(INPUT="input", OUTPUT="output"),
-        SimpleNamespace(**{name: Kind(name) for name in NUMPY}),
-    )
+    modes = SimpleNamespace(INPUT="input", OUTPUT="output")
+    kinds = SimpleNamespace(**{name: Kind(name) for name in NUMPY})
     version = ".".join(map(str, VERSION))
     vars(found).update(__version__=version, ILogger=ILogger, Runtime=Runtime, TensorIOMode=modes, DataType=kinds)
     return building(found)
