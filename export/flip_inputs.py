@@ -100,9 +100,7 @@ def margins(centers: Centers, z: Floats, y: NDArray[np.int64]) -> Margins:
     return gap
 
 
-def craft_inputs(
-    bundle: Bundle, reference: AttackedModel, engine: AttackedModel, options: VerifyOptions
-) -> FlipInputs:
+def craft_inputs(bundle: Bundle, reference: AttackedModel, engine: AttackedModel, options: VerifyOptions) -> FlipInputs:
     """Clean samples of the probe and inputs crafted on reference and `engine`: those that flip, and the nearest to it.
 
     Raises:

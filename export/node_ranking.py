@@ -94,8 +94,7 @@ class NodeTrials:
         """The graph that the policy makes, as a model to attack; its backward pass is as in a verification."""
         backend = OnnxBackend(self.build(()), optimization="basic" if self.emulated else "all")
         runner, backward = Runner(backend, bundle.modality.input), backward_for_engines(bundle, gradient, reference)
-        gradient = None if backward is None else EngineGradient(runner, backward)
-        return AttackedModel(runner, bundle.centers(), gradient)
+        return AttackedModel(runner, bundle.centers(), None if backward is None else EngineGradient(runner, backward))
 
 
 def rank_nodes(trials: NodeTrials, inputs: FlipInputs) -> NodeRanking:

@@ -26,8 +26,8 @@ from advcal_edge.export.graphs import add_graphs
 from advcal_edge.export.node_ranking import NodeTrials, rank_nodes
 from advcal_edge.export.parity import GraphSearch, Search, Unchanged, attempt
 from advcal_edge.export.result import ExportedGraph, ExportResult
-from advcal_edge.verify.models import open_reference
 from advcal_edge.report.nodes import NodeRanking
+from advcal_edge.verify.models import open_reference
 from advcal_edge.verify.report import Report
 from advcal_edge.verify.run import verify, write_report
 

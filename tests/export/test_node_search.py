@@ -35,8 +35,8 @@ from advcal_edge.export.run import ExportOptions, Watch
 from advcal_edge.probe import Probe
 from advcal_edge.report.nodes import NodeRanking
 from advcal_edge.spec import Modality
-from advcal_edge.verify.models import open_reference
 from advcal_edge.verify.audit import audit
+from advcal_edge.verify.models import open_reference
 from advcal_edge.verify.options import VerifyOptions
 
 SAMPLES = 24
