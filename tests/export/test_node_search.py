@@ -198,7 +198,7 @@ def rank(bundle: Bundle, folder: Path, precision: str) -> NodeRanking:
     """The ranking of one precision, without any verification."""
     (folder / "ranking").mkdir()
     trials = NodeTrials(make_maker(bundle, folder), precision, folder / "ranking")
-    reference = open_reference(bundle, "auto")
+    reference = open_reference(bundle, OPTIONS.reference, OPTIONS.consent)
     return rank_nodes(trials, craft_inputs(bundle, reference, trials.engine(bundle, reference, "auto"), OPTIONS))
 
 
