@@ -328,7 +328,7 @@ def test_the_matrix_has_a_cell_for_every_pair_and_frames_the_diagonal() -> None:
 
 def test_words_between_backticks_are_code() -> None:
     page = render_html(INCONCLUSIVE)
-    assert page.count("see <code>--gradient torch</code>") == 2  # the reason and the row
+    assert page.count("see <code>--gradient</code> and <code>--gradient-graph</code>") == 2  # the reason and the row
 
 
 @pytest.mark.parametrize("gone", ["matrix", "curve"])
