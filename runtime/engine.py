@@ -11,8 +11,9 @@ from advcal_edge.commands import command
 from advcal_edge.errors import DependencyError, EngineError
 from advcal_edge.limits import ENGINE_BYTES
 from advcal_edge.precision import FASTEST_FIRST, PRECISIONS, speed_of
-from advcal_edge.runtime.engine_file import EngineFile, combine, is_plan, weights_beside
+from advcal_edge.runtime.engine_file import EngineFile, is_plan
 from advcal_edge.runtime.verified import find_verified
+from advcal_edge.runtime.weights import combine, read_weights, weights_names
 
 if TYPE_CHECKING:
     from advcal_edge.runtime.metadata import EngineMetadata
@@ -130,10 +131,11 @@ def read_listed(bundle: Bundle, name: str) -> EngineFile:
         EngineError: not listed.
         BundleError: missing or changed.
     """
-    path, beside = listed_path(bundle, name), weights_name(name)
+    path = listed_path(bundle, name)
     data = bundle.read(name, ENGINE_BYTES)
-    weights = bundle.read(beside, ENGINE_BYTES) if bundle.has(beside) else None
-    return EngineFile(path, data, weights, listed_digest(bundle, name))
+    places = listed_weights(bundle, name, data)
+    weights = read_weights(path, places, lambda beside: bundle.read(places[beside], ENGINE_BYTES))
+    return EngineFile(path, data, weights, listed_digest(bundle, name, data))
 
 
 def listed_name(bundle: Bundle, path: Path) -> str | None:
@@ -152,17 +154,26 @@ def same_file(one: Path, other: Path) -> bool:
         return False
 
 
-def listed_digest(bundle: Bundle, name: str) -> str:
-    """`graph_digest` of an unchanged listed engine, computed from the manifest only."""
+def listed_digest(bundle: Bundle, name: str, data: bytes | None = None) -> str:
+    """`graph_digest` of an unchanged listed engine, from the hashes in the manifest; `data` as in `listed_weights`."""
     files = bundle.manifest["files"]
-    beside = files.get(weights_name(name))
-    digest: str = files[name]["sha256"]
-    return digest if beside is None else combine(digest, beside["sha256"])
+    places = listed_weights(bundle, name, data)
+    return combine(Path(name), files[name]["sha256"], {beside: files[place]["sha256"] for beside, place in places.items()})
 
 
-def weights_name(name: str) -> str:
-    """Name of the weights beside a graph of the bundle."""
-    return weights_beside(Path(name)).as_posix()
+def listed_weights(bundle: Bundle, name: str, data: bytes | None = None) -> dict[str, str]:
+    """The listed files beside a listed engine that hold its weights, by the names that the engine gives them.
+
+    `data` is the content of the engine if it has been read already. Of a file that is missing or no longer readable only
+    the usual place is known, and whoever reads it reports that.
+    """
+    path = bundle.path / name
+    try:
+        names = weights_names(path, data)
+    except EngineError:
+        names = weights_names(path, b"")
+    places = {beside: Path(name).with_name(beside).as_posix() for beside in names}
+    return {beside: place for beside, place in places.items() if bundle.has(place)}
 
 
 def listed_engine(bundle: Bundle, name: str) -> Path:
@@ -173,9 +184,8 @@ def listed_engine(bundle: Bundle, name: str) -> Path:
         BundleError: missing or changed.
     """
     path = listed_path(bundle, name)
-    bundle.file(name)
-    if bundle.has(weights_name(name)):
-        bundle.file(weights_name(name))
+    for file in (name, *listed_weights(bundle, name).values()):
+        bundle.file(file)
     return path
 
 
