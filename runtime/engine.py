@@ -158,14 +158,15 @@ def listed_digest(bundle: Bundle, name: str, data: bytes | None = None) -> str:
     """`graph_digest` of an unchanged listed engine, from the hashes in the manifest; `data` as in `listed_weights`."""
     files = bundle.manifest["files"]
     places = listed_weights(bundle, name, data)
-    return combine(Path(name), files[name]["sha256"], {beside: files[place]["sha256"] for beside, place in places.items()})
+    digests = {beside: files[place]["sha256"] for beside, place in places.items()}
+    return combine(Path(name), files[name]["sha256"], digests)
 
 
 def listed_weights(bundle: Bundle, name: str, data: bytes | None = None) -> dict[str, str]:
     """The listed files beside a listed engine that hold its weights, by the names that the engine gives them.
 
-    `data` is the content of the engine if it has been read already. Of a file that is missing or no longer readable only
-    the usual place is known, and whoever reads it reports that.
+    `data` is the content of the engine if it has been read already. Of a file that cannot be read only the usual place
+    is known; whoever reads it reports that.
     """
     path = bundle.path / name
     try:

@@ -30,7 +30,7 @@ class EngineFile:
         """Read and hash a file, and the files beside it that hold its weights; an `EngineFile` is returned unchanged.
 
         Raises:
-            EngineError: missing, not a regular file, unreadable, too large, or weights by a link that leaves the folder.
+            EngineError: missing, not a regular file, unreadable, too large, or weights linked from another folder.
         """
         if isinstance(engine, EngineFile):
             return engine

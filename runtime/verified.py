@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A passing report on an engine; the same graph computes different values on another provider or in another precision."""
+    """A passing report on an engine; the same graph computes other values in another place."""
 
     provider: str | None
-    """Where the engine was verified: ONNX Runtime's provider, or OpenVINO's device with its precision; None for a plan."""
+    """Where it was verified: ONNX Runtime's provider, or OpenVINO's device and precision; None for a plan."""
 
     def covers(self, place: str) -> bool:
         """Does the report hold for a provider, or for the one in the fingerprint of a runner?"""
@@ -97,5 +97,7 @@ def same_terms(bundle: Bundle, measured: Value) -> bool:
 
 
 def provider_of(fingerprint: str) -> str | None:
-    """The ONNX Runtime provider in a fingerprint, or OpenVINO's device and precision like `CPU:f32`; None for a plan."""
-    return next((word for word in fingerprint.split() if word.endswith("ExecutionProvider") or ":" in word[:5]), None)
+    """ONNX Runtime's provider in a fingerprint, or OpenVINO's device and precision like `CPU:f32`; None for a plan."""
+    return next(
+        (word for word in fingerprint.split() if word.endswith("ExecutionProvider") or word.startswith("CPU:")), None
+    )

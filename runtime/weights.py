@@ -35,7 +35,9 @@ def weights_names(path: Path, data: bytes | None = None) -> list[str]:
         return []
     named = set[str]()
     if path.suffix == GRAPH and (mentions(path, KEY) if data is None else KEY in data):
-        from advcal_edge.runtime.backends.graph_scan import Scan  # its package imports `engine_file`, which imports this
+        from advcal_edge.runtime.backends.graph_scan import (
+            Scan,
+        )  # its package imports `engine_file`, which imports this
 
         content = read_bytes(path, ENGINE_BYTES, EngineError) if data is None else data
         with suppress(EngineError):  # no graph: whoever opens it says what is wrong
@@ -91,7 +93,9 @@ def combine(path: Path, digest: str, weights: Mapping[str, str]) -> str:
         return digest
     parts = [digest]
     for name in sorted(weights):
-        parts += [weights[name]] if list(weights) == [usual_name(path)] else [sha256_bytes(name.encode()), weights[name]]
+        parts += (
+            [weights[name]] if list(weights) == [usual_name(path)] else [sha256_bytes(name.encode()), weights[name]]
+        )
     return sha256_bytes(b"".join(map(bytes.fromhex, parts)))
 
 

@@ -78,7 +78,7 @@ class Scan:
         """Prepare to read the IR at `path`."""
         self._weights, self._where, self._name = weights, f"`{path}`", path.with_suffix(".bin").name
         self._open: list[str] = []
-        self._layer: Mapping[str, str] = {}
+        self._layers: list[Mapping[str, str]] = []
         self._deepest = DEPTH_A_GRAPH * limits.GRAPH_DEPTH.value
         self.facts = Facts()
 
@@ -109,16 +109,18 @@ class Scan:
             limits.GRAPH_DEPTH.check(len(self._open) / DEPTH_A_GRAPH, self._where, EngineError)
         if name == "layer":
             self._start_layer(attributes)
-        elif name == "data" and self._open[-2:-1] == ["layer"] and self._layer.get("type") == "Const":
+        elif name == "data" and self._open[-2:-1] == ["layer"] and self._layers[-1].get("type") == "Const":
             self._check_constant(attributes)
         elif self._open[1:2] == ["rt_info"]:
             self._note(tuple(self._open[2:]), attributes)
 
     def _end(self, name: str) -> None:
         self._open.pop()
+        if name == "layer":
+            self._layers.pop()
 
     def _start_layer(self, layer: Mapping[str, str]) -> None:
-        self._layer = layer
+        self._layers.append(layer)
         self.facts.layers += 1
         limits.GRAPH_NODES.check(self.facts.layers, self._where, EngineError)
         kind, version = layer.get("type", ""), layer.get("version", "")
@@ -130,14 +132,14 @@ class Scan:
             )
         if kind in STATE:
             raise EngineError(
-                f"{self._where} keeps state between calls (`{kind}`); expected a graph whose output depends on its input",
+                f"{self._where} keeps state between calls (`{kind}`); expected outputs that depend on the input",
                 hint="convert it without state",
             )
         self.facts.operators.add(kind)
 
     def _check_constant(self, data: Mapping[str, str]) -> None:
         """Check that a constant lies in the weights and has as much data as it claims."""
-        named = f"its constant `{self._layer.get('name', '')[:80]}`"
+        named = f"its constant `{self._layers[-1].get('name', '')[:80]}`"
         places = [data.get(key, "") for key in ("offset", "size")]
         if not all(text.isascii() and text.isdigit() and len(text) <= 18 for text in places):
             raise self._wrong(f"{named} lies at {places} of `{self._name}`")

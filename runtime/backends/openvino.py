@@ -56,7 +56,7 @@ class OpenVinoBackend(Backend):
         if execution != facts.execution:
             raise lacks_precision(self.path, facts.execution, execution)
         place = f"{DEVICE}:{execution}" + (f":int8-{int8_arithmetic()}" if facts.quantized else "")
-        self.fingerprint = f"openvino {openvino.get_version().split('-')[0]} {place} sha256:{self.sha256[:12]}"
+        self.fingerprint = f"openvino {version(openvino)} {place} sha256:{self.sha256[:12]}"
         self.precision, self.step = facts.precision or "custom", facts.label("step")
         self.inputs = tuple(map(signature, compiled.inputs))
         self.outputs = tuple(map(signature, compiled.outputs))
@@ -74,7 +74,7 @@ class OpenVinoBackend(Backend):
             raise
         except Exception as error:  # openvino raises RuntimeError for everything
             raise EngineError(
-                f"`{self.path}` is no IR that openvino {openvino.get_version().split('-')[0]} can compile: {reason(error)}",
+                f"`{self.path}` is no IR that openvino {version(openvino)} can compile: {reason(error)}",
                 hint=self.remake(),
             ) from error
 
@@ -142,7 +142,7 @@ def signature(port: Any) -> TensorSignature:
 
 @cache
 def int8_arithmetic() -> str:
-    """How this CPU adds products of signed int8 in OpenVINO: `exact`, or `saturating` at 16 bits as on x86 without VNNI.
+    """How OpenVINO adds products of signed int8 here: `exact`, or `saturating` at 16 bits as on x86 without VNNI.
 
     Found out by a product whose sum exceeds 16 bits.
     """
@@ -156,7 +156,7 @@ def int8_arithmetic() -> str:
 
 
 def quantized_product(openvino: Any, weights: Any) -> Any:
-    """z = x W for x (n, k) rounded to multiples of 1/127 in [-128/127, 1], and int8 W (k, d), in the form of int8 graphs."""
+    """z = x W for x (n, k) rounded to multiples of 1/127 in [-128/127, 1] and int8 W (k, d), as in int8 graphs."""
     ops = openvino.opset13
     x = ops.parameter([-1, weights.shape[0]], np.float32)
     low, high, one = (ops.constant(np.float32(bound)) for bound in (-128 / 127, 1, 1))
@@ -190,6 +190,11 @@ def import_openvino() -> Any:
         if silence:
             sys.modules.pop(TELEMETRY, None)
     return openvino
+
+
+def version(openvino: Any) -> str:
+    """Version of OpenVINO without its build."""
+    return str(openvino.get_version()).split("-", maxsplit=1)[0]
 
 
 def reason(error: Exception) -> str:
