@@ -13,7 +13,7 @@ from advcal_edge.limits import ENGINE_BYTES
 from advcal_edge.precision import FASTEST_FIRST, PRECISIONS, speed_of
 from advcal_edge.runtime.engine_file import EngineFile, is_plan
 from advcal_edge.runtime.verified import find_verified
-from advcal_edge.runtime.weights import combine, read_weights, weights_names
+from advcal_edge.runtime.weights import GRAPH, combine, read_weights, usual_name, weights_names
 
 if TYPE_CHECKING:
     from advcal_edge.runtime.metadata import EngineMetadata
@@ -165,16 +165,18 @@ def listed_digest(bundle: Bundle, name: str, data: bytes | None = None) -> str:
 def listed_weights(bundle: Bundle, name: str, data: bytes | None = None) -> dict[str, str]:
     """The listed files beside a listed engine that hold its weights, by the names that the engine gives them.
 
-    `data` is the content of the engine if it has been read already. Of a file that cannot be read only the usual place
-    is known; whoever reads it reports that.
+    `data` is the content of the engine if it has been read already; otherwise it is read only if more than graphs and
+    the usual file are listed in its folder. Of an engine that cannot be read only that file is known.
     """
-    path = bundle.path / name
+    path, folder = bundle.path / name, Path(name).parent
+    usual = folder / usual_name(path)
+    listed = {place.name: place for place in map(Path, bundle.manifest["files"]) if place.parent == folder}
+    others = any(place.suffix != GRAPH and place != usual for place in listed.values())
     try:
-        names = weights_names(path, data)
+        names = weights_names(path, data if others else b"")
     except EngineError:
         names = weights_names(path, b"")
-    places = {beside: Path(name).with_name(beside).as_posix() for beside in names}
-    return {beside: place for beside, place in places.items() if bundle.has(place)}
+    return {beside: listed[beside].as_posix() for beside in names if beside in listed}
 
 
 def listed_engine(bundle: Bundle, name: str) -> Path:

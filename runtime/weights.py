@@ -25,24 +25,25 @@ def usual_name(path: Path) -> str:
 def weights_names(path: Path, data: bytes | None = None) -> list[str]:
     """Sorted names of the files where an engine may keep weights: the usual one, and those that a graph names itself.
 
-    Only plain names of other files in the same folder are returned; `check_graph` refuses a graph that names any other
-    place. `data` is the content of `path` if it has been read already.
+    Only plain names in the same folder are returned; `check_graph` refuses a graph that names any other place. `data` is the content of `path` if it has been read already.
 
     Raises:
         EngineError: the file cannot be read, or names too many others.
     """
     if path.suffix in PLANS:
         return []
-    named = set[str]()
+    named: set[str] = set()
     if path.suffix == GRAPH and (mentions(path, KEY) if data is None else KEY in data):
         from advcal_edge.runtime.backends.graph_scan import (
             Scan,
         )  # its package imports `engine_file`, which imports this
 
         content = read_bytes(path, ENGINE_BYTES, EngineError) if data is None else data
+        scan = Scan(content, path)
         with suppress(EngineError):  # no graph: whoever opens it says what is wrong
-            named = Scan(content, path).model().files
-    names = {usual_name(path), *(name for name in named if is_plain(name) and name != path.name)}
+            scan.model()
+        named = scan.files
+    names = {usual_name(path), *filter(is_plain, named)}
     WEIGHTS_FILES.check(len(names), f"the weights of `{path}`", EngineError)
     return sorted(names)
 
@@ -100,9 +101,9 @@ def combine(path: Path, digest: str, weights: Mapping[str, str]) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Is this the name of a file in the same folder, without any path?"""
+    """Is this the name of a file in the same folder, without any path, that is no graph?"""
     plain = name.isprintable() and not set(name) & set("/\\") and name not in ("", ".", "..")
-    return plain and len(name.encode()) <= LONGEST_NAME
+    return plain and len(name.encode()) <= LONGEST_NAME and not name.endswith(GRAPH)
 
 
 def mentions(path: Path, word: bytes) -> bool:

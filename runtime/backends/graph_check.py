@@ -146,9 +146,9 @@ class GraphCheck:
         if len(fields) != len(tensor.external or ()) or not fields.keys() <= LOCATION_KEYS:
             raise self._wrong(f"{named} says with {sorted(fields)[:8]} where it lies", "`location`, `offset`, `length`")
         path, place = self._file.path, fields.get("location", "")
-        if not is_plain(place) or place == path.name:
+        if not is_plain(place):
             raise EngineError(
-                f"{self._where} keeps {named} in `{place[:80]}`; expected the plain name of another file beside it",
+                f"{self._where} keeps {named} in `{place[:80]}`; expected the plain name of a file beside it",
                 hint=f"save its weights again, in `{usual_name(path)}` or in the graph itself",
             )
         if place not in self._file.weights:

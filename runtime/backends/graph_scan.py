@@ -89,8 +89,6 @@ class Model:
     functions: list[Function] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """Keys of its metadata."""
-    files: set[str] = field(default_factory=set)
-    """Files in which its constants lie, as it names them."""
 
 
 class Scan:
@@ -103,7 +101,8 @@ class Scan:
         self._reader = Reader(data, FIELDS_A_NODE * self._most, where, self._hint)
         self._all, self._where = (0, len(self._reader.data)), where
         self._nodes = 0
-        self._files: set[str] = set()
+        self.files: set[str] = set()
+        """Names of the files in which constants lie, after `model`."""
 
     def model(self) -> Model:
         """The whole file.
@@ -124,7 +123,6 @@ class Scan:
         if not graphs:
             raise EngineError(f"{self._where} is no ONNX graph: it holds none", hint=self._hint)
         model.graph = self._graph(graphs, 1)
-        model.files = self._files
         return model
 
     def _graph(self, spans: Sequence[Span], depth: int) -> Body:
@@ -254,7 +252,7 @@ class Scan:
         tensor.raw = None if raw is None else raw[1] - raw[0]
         if outside == EXTERNAL:
             tensor.external = entries
-            self._files.update(value for key, value in entries if key == "location")
+            self.files.update(value for key, value in entries if key == "location")
         tensor.values = self._values(tensor.type, raw, listed)
         return tensor
 
