@@ -25,7 +25,8 @@ def usual_name(path: Path) -> str:
 def weights_names(path: Path, data: bytes | None = None) -> list[str]:
     """Sorted names of the files where an engine may keep weights: the usual one, and those that a graph names itself.
 
-    Only plain names in the same folder are returned; `check_graph` refuses a graph that names any other place. `data` is the content of `path` if it has been read already.
+    Only plain names in the same folder are returned; `check_graph` refuses a graph that names any other place. `data` is
+    the content of `path` if it has been read already.
 
     Raises:
         EngineError: the file cannot be read, or names too many others.
@@ -34,9 +35,7 @@ def weights_names(path: Path, data: bytes | None = None) -> list[str]:
         return []
     named: set[str] = set()
     if path.suffix == GRAPH and (mentions(path, KEY) if data is None else KEY in data):
-        from advcal_edge.runtime.backends.graph_scan import (
-            Scan,
-        )  # its package imports `engine_file`, which imports this
+        from advcal_edge.runtime.backends.graph_scan import Scan  # not above: its package imports `engine_file`
 
         content = read_bytes(path, ENGINE_BYTES, EngineError) if data is None else data
         scan = Scan(content, path)
