@@ -23,9 +23,9 @@ def usual_name(path: Path) -> str:
 
 
 def weights_names(path: Path, data: bytes | None = None) -> list[str]:
-    """Sorted names of the files where an engine may keep weights: the usual one, and those that a graph names itself.
+    """Sorted names of the files where an engine may keep weights: the usual one, and those that a graph names.
 
-    Only plain names in the same folder are returned; `check_graph` refuses a graph that names any other place. `data` is
+    Only plain names in the same folder are returned; `check_graph` refuses a graph that names another place. `data` is
     the content of `path` if it has been read already.
 
     Raises:

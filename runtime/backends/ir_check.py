@@ -21,6 +21,8 @@ QUANTIZERS = frozenset({"FakeQuantize", "FakeConvert"})
 SMALL_INTEGERS = frozenset({"i8", "u8", "i4", "u4"})
 HALVES = frozenset({"f16", "bf16"})
 BITS = re.compile(r"[a-z]+([0-9]{1,2})")
+FREE = re.compile(r"[?]|-1|[0-9]*[.][.][0-9]*")
+"""A size that depends on the input, or the range it may have."""
 DEPTH_A_GRAPH = 4  # elements from one graph to the graph inside one of its layers, with room for one more
 OPTIONS, HINT = "runtime_options", "INFERENCE_PRECISION_HINT"
 EXECUTIONS = ("f32", "bf16", "f16")
@@ -109,9 +111,11 @@ class Scan:
             limits.GRAPH_DEPTH.check(len(self._open) / DEPTH_A_GRAPH, self._where, EngineError)
         if name == "layer":
             self._start_layer(attributes)
-        elif name == "data" and self._open[-2:-1] == ["layer"] and self._layers[-1].get("type") == "Const":
-            self._check_constant(attributes)
-        elif self._open[1:2] == ["rt_info"]:
+        elif name == "data" and self._open[-2:-1] == ["layer"]:
+            dims = self._shape(attributes)
+            if self._layers[-1].get("type") == "Const":
+                self._check_constant(attributes, dims)
+        elif self._open[1:2] == ["rt_info"] and len(self._open) > 2:
             self._note(tuple(self._open[2:]), attributes)
 
     def _end(self, name: str) -> None:
@@ -137,9 +141,22 @@ class Scan:
             )
         self.facts.operators.add(kind)
 
-    def _check_constant(self, data: Mapping[str, str]) -> None:
+    def _shape(self, data: Mapping[str, str]) -> list[int]:
+        """The sizes that a layer states for its output, without those that depend on the input."""
+        stated = data.get("shape", "")
+        dims = [text.strip() for text in stated.split(",") if text.strip() and not FREE.fullmatch(text.strip())]
+        if not all(text.isascii() and text.isdigit() and len(text) <= 18 for text in dims):
+            raise self._wrong(f"{self._named()} has the shape `{stated[:80]}`")
+        sizes = list(map(int, dims))
+        limits.GRAPH_VALUES.check(min(math.prod(sizes), 10**300), f"{self._named()} of {self._where}", EngineError)
+        return sizes
+
+    def _named(self) -> str:
+        return f"its layer `{self._layers[-1].get('name', '')[:80]}`"
+
+    def _check_constant(self, data: Mapping[str, str], dims: list[int]) -> None:
         """Check that a constant lies in the weights and has as much data as it claims."""
-        named = f"its constant `{self._layers[-1].get('name', '')[:80]}`"
+        named = self._named()
         places = [data.get(key, "") for key in ("offset", "size")]
         if not all(text.isascii() and text.isdigit() and len(text) <= 18 for text in places):
             raise self._wrong(f"{named} lies at {places} of `{self._name}`")
@@ -151,13 +168,10 @@ class Scan:
                 else f"{named} lies in `{self._name}`, which is not there or empty"
             )
         kind = data.get("element_type", "")
-        dims = [text.strip() for text in data.get("shape", "").split(",") if text.strip()]
-        if not all(text.isascii() and text.isdigit() and len(text) <= 18 for text in dims):
-            raise self._wrong(f"{named} has the shape `{data.get('shape', '')[:80]}`")
         found = BITS.match(kind)
         bits = int(found.group(1)) if found else 8
-        if kind != "string" and math.prod(map(int, dims)) * bits > 8 * size:
-            raise self._wrong(f"{named} claims the shape ({', '.join(dims[:8])}), for which it has too few bytes")
+        if kind != "string" and math.prod(dims) * bits > 8 * size:
+            raise self._wrong(f"{named} claims the shape {dims[:8]}, for which it has too few bytes")
         self.facts.stored.add(kind)
 
     def _note(self, path: tuple[str, ...], attributes: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from advcal_edge.errors import DependencyError, EngineError, first_line
 from advcal_edge.runtime.backends import Backend, Feeds, Floats, OpenOptions
 from advcal_edge.runtime.backends.first_run import run_bounded
 from advcal_edge.runtime.backends.ir_check import HINT, OPTIONS, Facts, check_ir
-from advcal_edge.runtime.backends.onnx import threads_of_environment
+from advcal_edge.runtime.backends.onnx import label, threads_of_environment
 from advcal_edge.runtime.backends.tensor_io import FLOAT, TensorSignature
 from advcal_edge.runtime.engine_file import EngineFile
 from advcal_edge.runtime.weights import usual_name
@@ -57,7 +57,7 @@ class OpenVinoBackend(Backend):
             raise lacks_precision(self.path, facts.execution, execution)
         place = f"{DEVICE}:{execution}" + (f":int8-{int8_arithmetic()}" if facts.quantized else "")
         self.fingerprint = f"openvino {version(openvino)} {place} sha256:{self.sha256[:12]}"
-        self.precision, self.step = facts.precision or "custom", facts.label("step")
+        self.precision, self.step = facts.precision or "custom", label(facts.label("step"))
         self.inputs = tuple(map(signature, compiled.inputs))
         self.outputs = tuple(map(signature, compiled.outputs))
         self._request, self._turn, self._has_run = compiled.create_infer_request(), Lock(), False

@@ -80,6 +80,10 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "weights of endless size": (ir(constant(size="9" * 30)), "lies at"),
     "a shape that claims more": (ir(constant(shape="8, 5")), "too few bytes"),
     "a shape that is no number": (ir(constant(shape="8, -4")), "has the shape"),
+    "an input without end": (
+        ir('<layer id="2" name="y" type="Parameter" version="opset1"><data shape="1,1000000000000"/></layer>'),
+        "its layer `y` of `m.xml` has 1,000,000,000,000 values",
+    ),
     "half bytes that claim more": (ir(constant("u4", shape="257")), "too few bytes"),
     "an operator of a library": (ir('<layer id="2" name="e" type="Evil" version="extension"/>'), "takes a library"),
     "an operator of nowhere": (ir('<layer id="2" name="e" type="Evil"/>'), "no operator set"),
