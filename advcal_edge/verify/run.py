@@ -15,6 +15,7 @@ from advcal_edge.errors import BundleError, ConfigError, DependencyError
 from advcal_edge.precision import BACKWARD_GRAPH
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import package_version
+from advcal_edge.runtime.engine import listed_digest
 from advcal_edge.verify.options import VerifyOptions
 from advcal_edge.verify.plan import choose_models
 from advcal_edge.verify.report import Report, to_bytes
@@ -249,7 +250,7 @@ def hashes(bundle: Bundle, engine: Mapping[str, Any]) -> dict[str, str | None]:
         "engine": engine["sha256"],
         "graph": plan.get("graph_sha256", engine["sha256"]),
         "gradient": plan.get("backward_sha256")
-        or (files[BACKWARD_GRAPH]["sha256"] if bundle.has(BACKWARD_GRAPH) else None),
+        or (listed_digest(bundle, BACKWARD_GRAPH) if bundle.has(BACKWARD_GRAPH) else None),
         "bundle": bundle.identity(),
         "data": files["probe.npz"]["sha256"],
         "centers": files["centers.safetensors"]["sha256"],
