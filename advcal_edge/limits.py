@@ -62,7 +62,9 @@ TENSOR_HEADER_BYTES = Limit("TENSOR_HEADER_BYTES", 16 * MIB, "bytes")  # names, 
 SAMPLES_BYTES = Limit("SAMPLES_BYTES", 4096 * MIB, "bytes")  # unpacked
 SAMPLES_RATIO = Limit("SAMPLES_RATIO", 200, "times its packed size")  # zeros alone pack 1,000 to 1
 INPUT_VALUES = Limit("INPUT_VALUES", 64 * MIB, "values")  # of one input tensor
-ENGINE_BYTES = Limit("ENGINE_BYTES", 8192 * MIB, "bytes")  # a graph, the weights beside it, or a plan, each
+ENGINE_BYTES = Limit("ENGINE_BYTES", 8192 * MIB, "bytes")  # a graph, all weights beside it, or a plan, each
+IR_BYTES = Limit("IR_BYTES", 64 * MIB, "bytes")  # of the XML of an OpenVINO IR, about 2 kB per layer
+WEIGHTS_FILES = Limit("WEIGHTS_FILES", 4096, "files")  # that a graph names; some exporters write one per tensor
 
 LISTED_BYTES = Limit("LISTED_BYTES", 16 * 1024 * MIB, "bytes")  # of any file of a bundle, which is hashed whole
 

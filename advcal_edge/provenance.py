@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("advcal-edge", "numpy", "opencv-python-headless", "safetensors", "onnxruntime", "onnxruntime-gpu",
-            "onnx", "onnxscript", "torch", "tensorrt")  # fmt: skip
+            "openvino", "onnx", "onnxscript", "torch", "tensorrt")  # fmt: skip
 
 
 def environment() -> dict[str, str]:

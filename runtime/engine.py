@@ -11,8 +11,9 @@ from advcal_edge.commands import command
 from advcal_edge.errors import DependencyError, EngineError
 from advcal_edge.limits import ENGINE_BYTES
 from advcal_edge.precision import FASTEST_FIRST, PRECISIONS, speed_of
-from advcal_edge.runtime.engine_file import EngineFile, combine, is_plan, weights_beside
+from advcal_edge.runtime.engine_file import EngineFile, is_plan
 from advcal_edge.runtime.verified import find_verified
+from advcal_edge.runtime.weights import GRAPH, combine, read_weights, usual_name, weights_names
 
 if TYPE_CHECKING:
     from advcal_edge.runtime.metadata import EngineMetadata
@@ -130,10 +131,11 @@ def read_listed(bundle: Bundle, name: str) -> EngineFile:
         EngineError: not listed.
         BundleError: missing or changed.
     """
-    path, beside = listed_path(bundle, name), weights_name(name)
+    path = listed_path(bundle, name)
     data = bundle.read(name, ENGINE_BYTES)
-    weights = bundle.read(beside, ENGINE_BYTES) if bundle.has(beside) else None
-    return EngineFile(path, data, weights, listed_digest(bundle, name))
+    places = listed_weights(bundle, name, data)
+    weights = read_weights(path, places, lambda beside: bundle.read(places[beside], ENGINE_BYTES))
+    return EngineFile(path, data, weights, listed_digest(bundle, name, data))
 
 
 def listed_name(bundle: Bundle, path: Path) -> str | None:
@@ -152,17 +154,29 @@ def same_file(one: Path, other: Path) -> bool:
         return False
 
 
-def listed_digest(bundle: Bundle, name: str) -> str:
-    """`graph_digest` of an unchanged listed engine, computed from the manifest only."""
+def listed_digest(bundle: Bundle, name: str, data: bytes | None = None) -> str:
+    """`graph_digest` of an unchanged listed engine, from the hashes in the manifest; `data` as in `listed_weights`."""
     files = bundle.manifest["files"]
-    beside = files.get(weights_name(name))
-    digest: str = files[name]["sha256"]
-    return digest if beside is None else combine(digest, beside["sha256"])
+    places = listed_weights(bundle, name, data)
+    digests = {beside: files[place]["sha256"] for beside, place in places.items()}
+    return combine(Path(name), files[name]["sha256"], digests)
 
 
-def weights_name(name: str) -> str:
-    """Name of the weights beside a graph of the bundle."""
-    return weights_beside(Path(name)).as_posix()
+def listed_weights(bundle: Bundle, name: str, data: bytes | None = None) -> dict[str, str]:
+    """The listed files beside a listed engine that hold its weights, by the names that the engine gives them.
+
+    `data` is the content of the engine if it has been read already; otherwise it is read only if more than graphs and
+    the usual file are listed in its folder. Of an engine that cannot be read only that file is known.
+    """
+    path, folder = bundle.path / name, Path(name).parent
+    usual = folder / usual_name(path)
+    listed = {place.name: place for place in map(Path, bundle.manifest["files"]) if place.parent == folder}
+    others = any(place.suffix != GRAPH and place != usual for place in listed.values())
+    try:
+        names = weights_names(path, data if others else b"")
+    except EngineError:
+        names = weights_names(path, b"")
+    return {beside: listed[beside].as_posix() for beside in names if beside in listed}
 
 
 def listed_engine(bundle: Bundle, name: str) -> Path:
@@ -173,9 +187,8 @@ def listed_engine(bundle: Bundle, name: str) -> Path:
         BundleError: missing or changed.
     """
     path = listed_path(bundle, name)
-    bundle.file(name)
-    if bundle.has(weights_name(name)):
-        bundle.file(weights_name(name))
+    for file in (name, *listed_weights(bundle, name).values()):
+        bundle.file(file)
     return path
 
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A passing report on an engine; the same graph computes different values on another provider."""
+    """A passing report on an engine; the same graph computes other values in another place."""
 
     provider: str | None
-    """ONNX Runtime's provider on which the engine was verified; None for a plan."""
+    """Where it was verified: ONNX Runtime's provider, or OpenVINO's device and precision; None for a plan."""
     bridged: tuple[str, ...] = ()
     """How the engine was bridged, see `Backend.bridged`."""
 
@@ -102,5 +102,7 @@ def same_terms(bundle: Bundle, measured: Value) -> bool:
 
 
 def provider_of(fingerprint: str) -> str | None:
-    """The ONNX Runtime provider in a fingerprint; None for a plan."""
-    return next((word for word in fingerprint.split() if word.endswith("ExecutionProvider")), None)
+    """ONNX Runtime's provider in a fingerprint, or OpenVINO's device and precision like `CPU:f32`; None for a plan."""
+    return next(
+        (word for word in fingerprint.split() if word.endswith("ExecutionProvider") or word.startswith("CPU:")), None
+    )

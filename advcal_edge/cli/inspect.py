@@ -89,7 +89,7 @@ def describe_graphs(bundle: Bundle) -> dict[str, Any]:
     return {
         name: {**recorded.get(name, {}), "sha256": entry["sha256"], "bytes": (bundle.path / name).stat().st_size}
         for name, entry in bundle.manifest["files"].items()
-        if name.endswith(".onnx")
+        if name.endswith((".onnx", ".xml"))
     }
 
 

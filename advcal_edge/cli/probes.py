@@ -68,6 +68,22 @@ def onnxruntime_cuda() -> str:
     return f"onnxruntime {ort.__version__}: identity graph on CUDA"
 
 
+def openvino_run() -> str:
+    """Run the same graph in OpenVINO on the CPU, and say in which precisions it computes there."""
+    import numpy as np
+
+    from advcal_edge.runtime.backends.openvino import DEVICE, import_openvino, version
+
+    openvino = import_openvino()
+    core = openvino.Core()
+    x = np.arange(4, dtype=np.float32)[None]
+    (y,) = core.compile_model(core.read_model(IDENTITY, b""), DEVICE).create_infer_request().infer({0: x}).values()
+    expect(np.array_equal(x, y), f"identity of {x.tolist()} is {y.tolist()}")
+    offered = core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
+    floats = [name.lower() for name in ("FP32", "BF16", "FP16") if name in offered]
+    return f"openvino {version(openvino)}: identity graph on the CPU, which has {', '.join(floats)}"
+
+
 def torch_gradient() -> str:
     """Multiply matrices and differentiate the result."""
     import torch
@@ -204,6 +220,7 @@ PROBES: Mapping[str, Callable[[], str]] = {
     "disk": temporary_folder,
     "engine": onnxruntime_run,
     "engine-gpu": onnxruntime_cuda,
+    "openvino": openvino_run,
     "torch": torch_gradient,
     "config": toml_reader,
     "exporter": onnx_export,
@@ -215,6 +232,7 @@ PROBES: Mapping[str, Callable[[], str]] = {
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "cpu": ("engine",),
     "gpu": ("engine", "engine-gpu"),
+    "openvino": ("openvino",),
     "calibrate": ("torch", "config"),
     "export": ("torch", "exporter"),
     "report": ("html",),
@@ -234,7 +252,7 @@ def probe(name: str) -> Finding:
     """Run one probe; any exception it raises is its result."""
     try:
         return Finding(name, True, PROBES[name]())
-    except ImportError as error:
+    except (ImportError, DependencyError) as error:
         return Finding(name, False, f"not installed: {error}")
     except Exception as error:  # a broken third-party library may raise anything, and that is the result
         return Finding(name, False, first_line(error))

@@ -47,7 +47,7 @@ def verify(
     engine: Annotated[
         str | None,
         typer.Option(
-            "--engine", help="Precision like `fp16`, or path of an ONNX file or plan; default: all graphs and plans."
+            "--engine", help="Precision like `fp16`, or path of a graph, IR or plan; default: all graphs and plans."
         ),
     ] = None,
     attacks: Annotated[str, typer.Option("--attacks", help="Budget: `quick`, `standard` or `full`.")] = "quick",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from advcal_edge.pair.options import PairOptions
 from advcal_edge.pair.sensor import modality_for
 from advcal_edge.precision import BACKWARD_GRAPH
 from advcal_edge.runtime.backends import open_backend
-from advcal_edge.runtime.engine_file import EngineFile, is_plan, weights_beside
+from advcal_edge.runtime.engine_file import EngineFile, is_plan
 from advcal_edge.runtime.model import open_runner, open_vjp
 from advcal_edge.spec import Modality
 from advcal_edge.verify.compared import EXACT
@@ -108,7 +108,7 @@ class GraphReference:
                 f"`{path}` has {len(inputs)} inputs: {', '.join(map(str, inputs))}; expected one, the sensor's"
             )
         modality = modality_for(options.modality, inputs[0], options.settings, path)
-        gradient = None if options.gradient is None else _read_gradient(options.gradient)
+        gradient = None if options.gradient is None else EngineFile.of(options.gradient)
         return cls(modality, graph, gradient, opened.precision)
 
     @property
@@ -136,12 +136,16 @@ class GraphReference:
         return {"comparison": place, "graphs": {"files": graphs}}
 
     def files(self) -> Mapping[str, bytes]:
-        """Graphs with the weights beside them; these are found by the graph's name, which is kept."""
+        """Graphs with the weights beside them; the name of the reference is kept, since weights may go by it."""
         kept = {self._place: self.graph}
         if self.gradient is not None:
             kept[BACKWARD_GRAPH] = self.gradient
-        weights = {f"{name}.data": file.weights for name, file in kept.items() if file.weights is not None}
-        return {**{name: file.data for name, file in kept.items()}, **weights}
+        weights = {
+            str(PurePosixPath(name).with_name(beside)): content
+            for name, file in kept.items()
+            for beside, content in file.weights.items()
+        }
+        return {**weights, **{name: file.data for name, file in kept.items()}}
 
     @property
     def _place(self) -> str:
@@ -161,20 +165,3 @@ class GraphReference:
             " same model",
             hint="give the graph (x, v) -> (z, J^T v) of the reference, with what follows its last layer",
         )
-
-
-def _read_gradient(path: Path) -> EngineFile:
-    """The graph of a gradient, which is stored under another name.
-
-    Raises:
-        EngineError: unreadable, or with weights that would not be found there.
-    """
-    file = EngineFile.of(path)
-    name = Path(BACKWARD_GRAPH).name
-    if file.weights is not None and path.name != name:
-        raise EngineError(
-            f"`{path}` keeps its weights in `{weights_beside(path).name}`, which are found by its name; expected one"
-            f" named `{name}`",
-            hint=f"write it as `{name}`, or with its weights inside",
-        )
-    return file

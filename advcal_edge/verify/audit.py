@@ -19,6 +19,7 @@ from advcal_edge.report.value import Value
 from advcal_edge.runtime.engine import listed_digest
 from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.runtime.metadata import EngineMetadata, metadata_path, read_metadata
+from advcal_edge.runtime.weights import GRAPH, IR
 from advcal_edge.storage import sha256_file
 from advcal_edge.threat import NORMS
 from advcal_edge.verify.backward import ADAPTER, TORCH, module_digest
@@ -28,6 +29,8 @@ T = TypeVar("T")
 BACKWARD = "onnx/vjp."
 FORWARD = "onnx/forward."
 COMPARED = "reference/"
+MODELS = (GRAPH, IR)
+"""Suffixes of engines that may keep weights beside them, and that were built from no other file of the bundle."""
 
 
 def audit(document: Mapping[str, Any], bundle: Bundle, engine: Path | None = None) -> list[Finding]:
@@ -106,7 +109,7 @@ def engine_findings(measured: Value, bundle: Bundle, engine: Path | None) -> lis
 def graph_findings(measured: Value, bundle: Bundle) -> list[Finding]:
     """Compare the ONNX graph: the engine itself, or one that the bundle lists."""
     stated, engine = measured["hashes"]["graph"], measured["engine"]["sha256"].text()
-    if stated.text() == engine or measured["engine"]["path"].text().endswith(".onnx"):
+    if stated.text() == engine or measured["engine"]["path"].text().endswith(MODELS):
         return compare("graph", stated, engine)
     name = listed_name(bundle, stated.text(), FORWARD if bundle.comparison is None else COMPARED)
     if name is None:
@@ -254,7 +257,7 @@ def compare_file(name: str, stated: Value, bundle: Bundle, file: str) -> list[Fi
     """Compare a hash with a listed file, weights beside a graph included; each must be as the manifest says."""
     try:
         path = bundle.file(file)
-        digest = graph_digest(path) if path.suffix == ".onnx" else sha256_file(path)
+        digest = graph_digest(path) if path.suffix in MODELS else sha256_file(path)
     except (AdvcalError, OSError) as error:
         return [Finding(name, "wrong", stated.text()[:64], reason(error), stated.path)]
     return compare(name, stated, digest)

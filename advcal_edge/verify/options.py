@@ -24,7 +24,7 @@ class VerifyOptions:
     """
 
     engine: str | None = None
-    """A precision like `fp16`, or the path of an ONNX file or plan; None for every engine of the bundle."""
+    """A precision like `fp16`, or the path of a graph, IR or plan; None for every engine of the bundle."""
     attacks: str = "quick"
     """Name of the budget: `quick`, `standard` or `full`."""
     norm: str | None = None

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import load
 from advcal_edge.runtime.backends.tensor_io import TensorSignature
-from advcal_edge.runtime.engine_file import PLANS, EngineFile
+from advcal_edge.runtime.engine_file import EngineFile
+from advcal_edge.runtime.weights import IR, PLANS
 
 if TYPE_CHECKING:
     from advcal_edge.runtime.backends.device_array import DeviceArray
@@ -28,7 +29,8 @@ Feeds = Mapping[str, Any]
 
 GRAPH = "advcal_edge.runtime.backends.onnx:open_graph"
 PLAN = "advcal_edge.runtime.backends.tensorrt:open_plan"
-OPENERS: Mapping[str, str] = {".onnx": GRAPH, **dict.fromkeys(PLANS, PLAN)}
+IR_FILE = "advcal_edge.runtime.backends.openvino:open_ir"
+OPENERS: Mapping[str, str] = {".onnx": GRAPH, IR: IR_FILE, **dict.fromkeys(PLANS, PLAN)}
 """Functions (EngineFile, OpenOptions) -> Backend, by file suffix."""
 
 ENTRY_POINTS = "advcal_edge.backends"

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from advcal_edge import limits
 from advcal_edge.errors import EngineError
 from advcal_edge.runtime.backends.graph_scan import Body, Function, Model, Node, Numbers, Scan, Tensor
-from advcal_edge.runtime.engine_file import EngineFile, export_command, weights_beside
+from advcal_edge.runtime.engine_file import EngineFile, export_command
+from advcal_edge.runtime.weights import GRAPH, is_plain, usual_name
 
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 """Domains whose operators ONNX Runtime implements; other domains need a library of code."""
@@ -45,7 +46,7 @@ def check_graph(file: EngineFile) -> None:
 
     Raises:
         EngineError: not ONNX; too many nodes, also with functions inlined; recursive functions; an operator that
-            needs a library; weights outside the file and the one beside it; constants that claim more data than there
+            needs a library; weights outside the file and its folder; constants that claim more data than there
             is, or are larger than the limit; a loop of more rounds than the limit.
     """
     where = f"`{file.path}`"
@@ -140,29 +141,32 @@ class GraphCheck:
             )
 
     def _outside(self, tensor: Tensor, named: str) -> int:
-        """Bytes of a constant in the file beside the graph."""
+        """Bytes of a constant in a file beside the graph."""
         fields = dict(tensor.external or ())
         if len(fields) != len(tensor.external or ()) or not fields.keys() <= LOCATION_KEYS:
             raise self._wrong(f"{named} says with {sorted(fields)[:8]} where it lies", "`location`, `offset`, `length`")
-        beside, place = weights_beside(self._file.path).name, fields.get("location", "")
-        if place != beside:
+        path, place = self._file.path, fields.get("location", "")
+        if not is_plain(place):
             raise EngineError(
-                f"{self._where} keeps {named} in `{place[:80]}`; expected the one file `{beside}` beside it",
-                hint=f"save its weights again, in `{beside}` or in the graph itself",
+                f"{self._where} keeps {named} in `{place[:80]}`; expected the plain name of a file beside it",
+                hint=f"save its weights again, in `{usual_name(path)}` or in the graph itself",
             )
-        if self._file.weights is None:
+        if place not in self._file.weights:
+            sought = path.suffix == GRAPH or place == usual_name(path)
             raise EngineError(
-                f"{self._where} keeps its weights in `{beside}`, which is not there", hint="copy that file as well"
+                f"{self._where} keeps {named} in `{place[:80]}`, "
+                + ("which is not there" if sought else f"which is only sought for a graph named `*{GRAPH}`"),
+                hint="copy that file as well" if sought else f"name it `{path.stem}{GRAPH}`",
             )
-        size = len(self._file.weights)
+        size = len(self._file.weights[place])
         numbers = {name: fields.get(name, "0") for name in ("offset", "length")}
         if any(not (text.isascii() and text.isdigit() and len(text) <= 18) for text in numbers.values()):
-            raise self._wrong(f"{named} lies at {numbers} of `{beside}`", "whole numbers")
+            raise self._wrong(f"{named} lies at {numbers} of `{place}`", "whole numbers")
         offset = int(numbers["offset"])
         length = int(numbers["length"]) if "length" in fields else size - offset
         if offset > size or length < 0 or offset + length > size:
             raise self._wrong(
-                f"{named} lies at {numbers} of `{beside}`, which has {size:,} bytes", "bytes that are there"
+                f"{named} lies at {numbers} of `{place}`, which has {size:,} bytes", "bytes that are there"
             )
         return length
 

@@ -101,6 +101,8 @@ class Scan:
         self._reader = Reader(data, FIELDS_A_NODE * self._most, where, self._hint)
         self._all, self._where = (0, len(self._reader.data)), where
         self._nodes = 0
+        self.files: set[str] = set()
+        """Names of the files in which constants lie, after `model`."""
 
     def model(self) -> Model:
         """The whole file.
@@ -248,7 +250,9 @@ class Scan:
                 elif number == 14 and wire == VARINT:
                     outside = inner[0] & 0xFFFFFFFF
         tensor.raw = None if raw is None else raw[1] - raw[0]
-        tensor.external = entries if outside == EXTERNAL else None
+        if outside == EXTERNAL:
+            tensor.external = entries
+            self.files.update(value for key, value in entries if key == "location")
         tensor.values = self._values(tensor.type, raw, listed)
         return tensor
 

@@ -13,7 +13,7 @@ from advcal_edge.runtime.backends import Backend, Feeds, Floats, OpenOptions
 from advcal_edge.runtime.backends.first_run import run_bounded
 from advcal_edge.runtime.backends.graph_check import check_graph
 from advcal_edge.runtime.backends.tensor_io import FLOAT, TensorSignature
-from advcal_edge.runtime.engine_file import EngineFile, export_command, weights_beside
+from advcal_edge.runtime.engine_file import EngineFile, export_command
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 CHUNK = 64  # samples per run: limits the memory of activations, and larger runs are not faster on a CPU
@@ -163,8 +163,8 @@ def session_options(ort: Any, file: EngineFile, optimization: Optimization, thre
     options.add_session_config_entry(FORMAT, "ONNX")  # and no other format
     options.add_session_config_entry(EXACT_INT8, "1")
     options.add_session_config_entry(EXPANSION, str(GRAPH_NODES.value))
-    # weights may be in the graph or in the one file beside it; both run from the bytes hashed here, and a graph that
-    # names any other file does not load
+    # weights may be in the graph or in files beside it; all run from the bytes hashed here, and a graph that names any
+    # other file does not load
     options.add_session_config_entry(FOLDER_OF_WEIGHTS, NOWHERE)
     return options
 
@@ -176,9 +176,9 @@ def load_session(ort: Any, file: EngineFile, options: Any, providers: Sequence[s
         EngineError: ONNX Runtime rejects the graph, or loading exceeds the limits.
     """
     try:
-        if file.weights is not None:
-            name = weights_beside(file.path).name
-            options.add_external_initializers_from_files_in_memory([name], [file.weights], [len(file.weights)])
+        if file.weights:
+            contents = list(file.weights.values())
+            options.add_external_initializers_from_files_in_memory(list(file.weights), contents, [*map(len, contents)])
         # without `enable_fallback=0` a failing accelerator would be replaced by the CPU with only a printed message
         named = [(name, dict(PROVIDER_OPTIONS.get(name, {}))) for name in providers]
         return run_bounded(

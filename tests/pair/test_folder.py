@@ -104,19 +104,23 @@ def test_a_calibrated_bundle_is_not_replaced(encoders: Path) -> None:
         make_comparison(options(), Path("F"))
 
 
-def test_weights_beside_the_reference_are_kept_with_it(encoders: Path) -> None:
+@pytest.mark.parametrize("name", ["split.onnx.data", "weights.bin"])
+def test_weights_beside_the_graphs_are_kept_with_them(encoders: Path, name: str) -> None:
     import onnx
 
-    onnx.save_model(
-        onnx.load("original.onnx"),
-        "split.onnx",
-        save_as_external_data=True,
-        location="split.onnx.data",
-        size_threshold=64,
-    )
-    made = make_comparison(PairOptions("split.onnx", Path("frames"), gradient=Path("gradient.onnx")), Path("F"))
-    assert made.bundle.has("reference/split.onnx.data")
-    Path("split.onnx.data").unlink()
+    for whole, split, weights in (("original", "split", name), ("gradient", "back", f"back-{name}")):
+        onnx.save_model(
+            onnx.load(f"{whole}.onnx"),
+            f"{split}.onnx",
+            save_as_external_data=True,
+            location=weights,
+            size_threshold=64,
+        )
+    made = make_comparison(PairOptions("split.onnx", Path("frames"), gradient=Path("back.onnx")), Path("F"))
+    assert made.bundle.has(f"reference/{name}")
+    assert made.bundle.has(f"onnx/back-{name}")
+    for weights in (name, f"back-{name}"):
+        Path(weights).unlink()
     assert main(["verify", "F", "--engine", "original.onnx", "--samples", "8"]) == 1  # too few to decide
 
 

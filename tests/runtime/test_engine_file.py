@@ -17,7 +17,7 @@ def test_what_was_read_is_what_runs(tmp_path: Path) -> None:
     path.write_bytes(b"graph")
     file = EngineFile.of(path)
     path.write_bytes(b"another")
-    assert (file.path, file.data, file.weights, file.sha256) == (path, b"graph", None, sha256_bytes(b"graph"))
+    assert (file.path, file.data, file.weights, file.sha256) == (path, b"graph", {}, sha256_bytes(b"graph"))
     assert EngineFile.of(file) is file
 
 
@@ -26,7 +26,7 @@ def test_weights_beside_a_graph_belong_to_it(tmp_path: Path) -> None:
     path.write_bytes(b"graph")
     path.with_name("f.onnx.data").write_bytes(b"weights")
     file = EngineFile.of(str(path))
-    assert file.weights == b"weights"
+    assert file.weights == {"f.onnx.data": b"weights"}
     assert file.sha256 == graph_digest(path) != sha256_bytes(b"graph")
 
 

@@ -25,10 +25,12 @@ from advcal_edge.cli import main
 from advcal_edge.errors import BundleError
 from advcal_edge.report.text import render_findings
 from advcal_edge.runtime.engine import listed_digest
+from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.spec import thermal
 from advcal_edge.storage import canonical, sha256_file
 from advcal_edge.verify.audit import audit
 from advcal_edge.verify.findings import Finding
+from advcal_edge.verify.run import hashes
 
 N = 12  # samples of the tiny bundle
 ENGINE, BACKWARD = "onnx/forward.int8.onnx", "onnx/vjp.fp32.onnx"
@@ -276,6 +278,15 @@ def test_weights_beside_a_graph_are_part_of_its_hash(make_bundle: BundleMaker) -
     assert states(audit(report, bundle, bundle.path / ENGINE)) == {}
     (bundle.path / f"{ENGINE}.data").write_bytes(b"weighty")
     assert "measured.engine.sha256" in states(audit(report, bundle))
+
+
+def test_weights_beside_the_gradient_are_part_of_its_hash(make_bundle: BundleMaker) -> None:
+    linear = Linear.random(thermal(8))
+    bundle = make_bundle(linear, ("int8",)).add({BACKWARD: linear.vjp(), f"{BACKWARD}.data": b"weights"})
+    stated = hashes(bundle, {"sha256": listed_digest(bundle, ENGINE)})["gradient"]
+    assert stated == graph_digest(bundle.path / BACKWARD) != bundle.manifest["files"][BACKWARD]["sha256"]
+    report = put(document(measured_on(bundle)), ("measured", "hashes", "gradient"), stated)
+    assert "measured.hashes.gradient" not in states(audit(report, bundle))
 
 
 def test_reports_do_not_change_what_a_report_is_about(make_bundle: BundleMaker) -> None:

@@ -163,7 +163,10 @@ def test_refuses_another_format_of_onnxruntime(tmp_path: Path) -> None:
 
 
 PLACES: dict[str, dict[str, str]] = {
-    "another file": {"location": "weights.bin"},
+    "a file of a folder inside": {"location": "inner/weights.bin"},
+    "the graph itself": {"location": "g.onnx"},
+    "the folder": {"location": "."},
+    "a file that is not there": {"location": "weights.bin"},
     "an absolute path": {"location": "/etc/passwd"},
     "a path that leaves the folder": {"location": "../g.onnx.data"},
     "the same file by another path": {"location": "./g.onnx.data"},
@@ -192,7 +195,6 @@ def test_refuses_weights_elsewhere(name: str, where: str, tmp_path: Path) -> Non
     if where == "initializer":
         model.graph.initializer.append(tensor)
     (tmp_path / "g.onnx.data").write_bytes(bytes(64))
-    (tmp_path / "weights.bin").write_bytes(bytes(64))
     assert "`e`" in refused(tmp_path / "g.onnx", model).message
 
 

@@ -80,6 +80,23 @@ def test_reads_what_onnx_reads() -> None:
     assert len(found.graph.nodes[0].graphs) == 2
 
 
+def test_names_the_files_of_constants_wherever_they_stand() -> None:
+    model, places = rich(), ("initializer", "node", "list", "branch", "function", "sparse")
+    tensors = [TensorProto(name=n, data_type=1, dims=[4], data_location=TensorProto.EXTERNAL) for n in places]
+    for tensor in tensors:
+        tensor.external_data.add(key="location", value=f"{tensor.name}.bin")
+    initializer, node, listed, branch, function, sparse = tensors
+    model.graph.initializer.append(initializer)
+    model.graph.node[2].attribute[0].t.CopyFrom(node)
+    model.graph.node[1].attribute.add(name="all", type=onnx.AttributeProto.TENSORS).tensors.append(listed)
+    model.graph.node[0].attribute[0].g.initializer.append(branch)
+    model.functions[0].node[0].attribute.add(name="t", type=onnx.AttributeProto.TENSOR).t.CopyFrom(function)
+    model.graph.sparse_initializer[0].values.CopyFrom(sparse)
+    reader = Scan(model.SerializeToString(), Path("g.onnx"))
+    reader.model()
+    assert reader.files == {"g.onnx.data", *(f"{name}.bin" for name in places)}
+
+
 def test_values_listed_one_by_one_are_bounded_from_above() -> None:
     for tensor, count in zip(scan(DATA).graph.initializers, listed_values(rich()), strict=True):
         assert tensor.listed >= count
