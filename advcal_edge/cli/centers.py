@@ -37,7 +37,10 @@ def centers(
     names = read_lines(labels)
     prompts = read_lines(templates) if templates else ("{}",)
     console.say(f"centers  {encoder}  {len(names)} labels, {len(prompts)} prompts each")
-    found = text_centers(open_text_tower(encoder, weights), names, prompts)
+    tower = open_text_tower(encoder, weights)
+    for note in tower.notes:
+        console.say(note)
+    found = text_centers(tower, names, prompts)
     write_atomic(out, found.to_bytes())
     console.document(
         {

@@ -55,7 +55,10 @@ class Encoder(Protocol):
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """Further data of the checkpoint for the manifest, such as its logit scale; plain types."""
+        """Further data of the checkpoint for the manifest, such as its logit scale; plain types.
+
+        `notes`, a list of texts, is what was changed in reading it; the command line shows it.
+        """
         ...
 
     def centers(self) -> Centers | None:
@@ -78,6 +81,11 @@ class TextTower(Protocol):
     @property
     def source(self) -> str:
         """Name of the model, for the centers' file."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was changed in reading the checkpoint, for the user."""
         ...
 
     def embed(self, prompts: Sequence[str]) -> NDArray[np.float32]:
@@ -148,6 +156,12 @@ def _is_plain(value: object) -> bool:
         return isinstance(value, Mapping) and bool(json.dumps(dict(value), allow_nan=False))
     except (TypeError, ValueError, RecursionError):
         return False
+
+
+def notes_of(encoder: Encoder) -> tuple[str, ...]:
+    """What was changed in reading an encoder's checkpoint, in words: the texts in its metadata under `notes`."""
+    found = encoder.metadata.get("notes")
+    return tuple(note for note in found if isinstance(note, str)) if isinstance(found, (list, tuple)) else ()
 
 
 def fit_sensor(encoder: Encoder, settings: Mapping[str, float]) -> Encoder:
