@@ -39,7 +39,8 @@ def calibrate(
         str | None,
         typer.Option(
             "--encoder",
-            help="Frozen encoder: `bindlite`, `imagebind`, `languagebind`, `unibind`, or `package.module:factory`.",
+            help="Frozen encoder: `bindlite`, `imagebind`, `languagebind`, `unibind`, `openclip:MODEL`, `timm:MODEL`,"
+            " `siglip`, `dinov2`, `hf:FOLDER`, or `package.module:factory`.",
         ),
     ] = None,
     weights: Annotated[

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from advcal_edge.centers import Centers
 from advcal_edge.errors import AdvcalError, ConfigError, InputError
-from advcal_edge.registry import ENCODERS, TEXT_TOWERS, choose, find_encoder, load
+from advcal_edge.registry import find_encoder, find_text_tower, is_built_in
 from advcal_edge.spec import Modality
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class TextTower(Protocol):
 
 
 def open_encoder(name: str, modality: str, weights: Path | None) -> Encoder:
-    """The encoder `name`, built in or the user's own (`package.module:factory`), for one modality.
+    """The encoder `name` for one modality: built in, a library's (`timm:MODEL`), or your own `package.module:factory`.
 
     Raises:
         ConfigError: no such encoder, none for this modality, weights missing or not expected, or a factory that does
@@ -110,7 +110,7 @@ def open_encoder(name: str, modality: str, weights: Path | None) -> Encoder:
     except AdvcalError:
         raise
     except Exception as error:
-        if name in ENCODERS:
+        if is_built_in(name):
             raise  # of this program: nothing that the caller could mend
         first = next(iter(str(error).splitlines()), "")[:200]
         raise ConfigError(f"`{name}` fails for `{modality}`: {type(error).__name__}: {first}", hint=GUIDE) from error
@@ -190,7 +190,7 @@ def open_text_tower(name: str, weights: Path) -> TextTower:
         InputError: a checkpoint that cannot be used.
         DependencyError: the tokenizer's library is not installed.
     """
-    return cast(TextTower, load(choose("encoder with a text tower", name, TEXT_TOWERS))(weights))
+    return cast(TextTower, find_text_tower(name)(weights))
 
 
 def text_centers(tower: TextTower, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> Centers:

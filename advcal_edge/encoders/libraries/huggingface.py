@@ -1,0 +1,242 @@
+"""Towers of transformers from a local folder: `hf` for any, `siglip` and `dinov2` for one kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from advcal_edge import spec
+from advcal_edge.encoders.checkpoint import digest, read_checkpoint
+from advcal_edge.encoders.libraries.folder import Folder, Frames
+from advcal_edge.encoders.libraries.tower import (
+    LibraryEncoder,
+    Tower,
+    check_modality,
+    encoder,
+    load_library,
+    need_weights,
+    quiet,
+)
+from advcal_edge.encoders.naming import listed
+from advcal_edge.encoders.weights_folder import find_weights
+from advcal_edge.errors import InputError, first_line
+
+SPECTROGRAMS = "audio-spectrogram-transformer"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One tower of a model of several: its class, its section of the configuration, its tensors, what it returns."""
+
+    network: str
+    section: str
+    starts: tuple[str, ...]
+    output: str
+
+
+IMAGE: Mapping[str, Part] = {
+    "clip": Part(
+        "CLIPVisionModelWithProjection", "vision_config", ("vision_model.", "visual_projection."), "image_embeds"
+    ),
+    "siglip": Part("SiglipVisionModel", "vision_config", ("vision_model.",), "pooler_output"),
+}
+READS: Mapping[str, str] = {
+    "input_values": "the wave itself",
+    "input_features": "spectrograms of its own kind",
+    "input_ids": "text",
+}
+"""What a tower reads that this program does not make, by the library's name of its input."""
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "siglip": ("siglip", "siglip_vision_model"),
+    "dinov2": ("dinov2", "dinov2_with_registers"),
+}
+"""Model types of the encoders that are named for one."""
+
+
+def load(modality: str, weights: Path | None, name: str = "hf") -> LibraryEncoder:
+    """The image tower, or the tower of spectrograms, in the folder `weights`, which may be that of a hub's cache.
+
+    Raises:
+        ConfigError: no folder, or another modality than the tower's.
+        InputError: a tower that reads something else, or a folder that cannot be used.
+        DependencyError: transformers is not installed.
+    """
+    folder = open_folder(name, weights)
+    if folder.kind == SPECTROGRAMS:
+        check_modality(f"{name} in `{folder.path.name}`", modality, "audio")
+        return _spectrograms(folder, name)
+    frames_expected = _input_of(folder) == "pixel_values"
+    if not frames_expected:
+        raise InputError(
+            f"the model in `{folder.path}` is of the type `{folder.kind}`, which reads"
+            f" {READS.get(_input_of(folder), f'`{_input_of(folder)}`')}; expected a tower of images, or of the log-mel"
+            f" spectrograms of `{SPECTROGRAMS}`",
+            hint="others need a factory of your own, `package.module:factory`: docs/encoders.md",
+        )
+    check_modality(f"{name} in `{folder.path.name}`", modality)
+    frames = Frames.of(folder)
+    network, tensors, notes = fill_network(folder, IMAGE.get(folder.kind))
+    tower = Tower(network, frames.mean, frames.std, Reader(folder, network, "pixel_values"))
+    return _encoder(folder, name, spec.image(frames.side), tower, tensors, notes)
+
+
+def load_siglip(modality: str, weights: Path | None) -> LibraryEncoder:
+    """The image tower of SigLIP or SigLIP 2 in the folder `weights`.
+
+    Raises:
+        ConfigError, InputError, DependencyError: as for `load`; also a folder of another model.
+    """
+    return load(modality, weights, "siglip")
+
+
+def load_dinov2(modality: str, weights: Path | None) -> LibraryEncoder:
+    """The image tower of DINOv2 in the folder `weights`, with registers or without.
+
+    Raises:
+        ConfigError, InputError, DependencyError: as for `load`; also a folder of another model.
+    """
+    return load(modality, weights, "dinov2")
+
+
+class Reader:
+    """Calls a network on its normalised input, and takes the embedding out of what it returns."""
+
+    def __init__(self, folder: Folder, network: nn.Module, argument: str, *, transposed: bool = False) -> None:
+        part = IMAGE.get(folder.kind)
+        self.output = part.output if part else None
+        if folder.kind == "clip_vision_model" and _projected(folder):
+            self.output = "image_embeds"
+        self.argument, self.transposed = argument, transposed
+        self.class_token = any(key.endswith("cls_token") for key, _ in network.named_parameters())
+
+    def __call__(self, network: nn.Module, x: Tensor) -> Tensor:
+        """Normalised x (n, c, h, w) to the projection, the pooled state, the class token, or the mean of all tokens."""
+        out = network(**{self.argument: x.flatten(1, 2).transpose(1, 2) if self.transposed else x})
+        z: Tensor | None = getattr(out, self.output or "pooler_output", None)
+        if z is not None:
+            return z.flatten(1)
+        states: Tensor = out.last_hidden_state
+        if states.ndim == 4:  # of a convolutional network, (n, c, h, w)
+            return states.mean(dim=(2, 3))
+        return states[:, 0] if self.class_token else states.mean(dim=1)
+
+
+def open_folder(name: str, weights: Path | None) -> Folder:
+    folder = Folder.open(need_weights(name, weights))
+    kinds = KINDS.get(name)
+    if kinds is not None and folder.kind not in kinds:
+        expected = " or ".join(f"`{kind}`" for kind in kinds)
+        raise InputError(
+            f"`{folder.path}` holds a model of the type `{folder.kind}`; expected {expected}",
+            hint="`--encoder hf` takes any tower of transformers",
+        )
+    return folder
+
+
+def _spectrograms(folder: Folder, name: str) -> LibraryEncoder:
+    """The Audio Spectrogram Transformer: kaldi's log-mel energies, as `runtime.sensors.audio` makes them."""
+    settings = folder.preparation()
+    try:
+        mels, frames = int(settings["num_mel_bins"]), int(settings["max_length"])
+        rate, mean, std = (float(settings[key]) for key in ("sampling_rate", "mean", "std"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"the feature extractor in `{folder.path}` does not say all of its settings: {error!r}"
+        ) from error
+    if settings.get("do_normalize", True) is False:
+        mean, std = 0.0, 0.5
+    if not 3 <= mels <= 4096 or not 1 <= frames <= 2**16 or not std > 0:
+        raise InputError(f"the feature extractor in `{folder.path}` asks for {mels} mels, {frames} frames, std {std:g}")
+    modality = spec.audio(mels, frames).with_settings({"rate": rate})
+    network, tensors, notes = fill_network(folder, None)
+    reader = Reader(folder, network, "input_values", transposed=True)
+    return _encoder(folder, name, modality, Tower(network, [mean], [2 * std], reader), tensors, notes)
+
+
+def _encoder(
+    folder: Folder, name: str, modality: spec.Modality, tower: Tower, tensors: dict[str, Tensor], notes: tuple[str, ...]
+) -> LibraryEncoder:
+    fingerprint = digest({**tensors, "mean": tower.mean, "std": tower.std})
+    metadata: dict[str, Any] = {"model_type": folder.kind, **({"notes": list(notes)} if notes else {})}
+    return encoder(name, modality, tower, fingerprint, folder.document.get("license"), metadata)
+
+
+def fill_network(folder: Folder, part: Part | None) -> tuple[nn.Module, dict[str, Tensor], tuple[str, ...]]:
+    """A network, or one part of it, with the folder's tensors, which are returned too, and what there is to say."""
+    library = load_library("transformers", "transformers", "hf", "a tower of transformers")
+    starts = part.starts if part else ("",)
+    checkpoint = read_checkpoint(find_weights(folder.path), lambda key: key.startswith(starts))
+    config = folder.config if part is None else getattr(folder.config, part.section)
+    if part is not None and "projection_dim" in folder.document:
+        config.projection_dim = folder.config.projection_dim
+    kind = getattr(library, part.network) if part else _class_of(folder, library)
+    network, missing = _filled(kind, config, checkpoint.tensors, folder)
+    notes = checkpoint.notes
+    if missing and all(".pooler." in f".{key}" for key in missing):  # of a classifier, which has none
+        network, missing = _filled(kind, config, checkpoint.tensors, folder, add_pooling_layer=False)
+        notes = (*notes, f"`{folder.path.name}` has no pooling layer: the embedding is the class token")
+    if missing:
+        raise InputError(f"the weights in `{folder.path}` lack {len(missing)} of its tensors: {listed(missing)}")
+    return network, checkpoint.tensors, notes
+
+
+def _filled(
+    kind: Any, config: Any, tensors: dict[str, Tensor], folder: Folder, **options: bool
+) -> tuple[nn.Module, list[str]]:
+    """A network with these tensors, and the names of those that it lacks; names of older versions are known."""
+    try:
+        with silent():
+            network, found = kind.from_pretrained(
+                None, config=config, state_dict=dict(tensors), output_loading_info=True, dtype=torch.float32,
+                attn_implementation="eager", local_files_only=True, **options,
+            )  # fmt: skip
+    except Exception as error:  # the library's own, as for tensors of another shape
+        raise InputError(f"the weights in `{folder.path}` do not fit `config.json`: {first_line(error)}") from error
+    return network.eval(), sorted(found["missing_keys"])
+
+
+def _class_of(folder: Folder, library: Any) -> Any:
+    """The network of this model type without a head."""
+    if folder.kind == "clip_vision_model" and _projected(folder):
+        return library.CLIPVisionModelWithProjection
+    try:
+        return library.MODEL_MAPPING[type(folder.config)]
+    except KeyError as error:
+        raise InputError(
+            f"transformers has no network without a head for `{folder.kind}` in `{folder.path}`"
+        ) from error
+
+
+def _projected(folder: Folder) -> bool:
+    return folder.document.get("architectures") == ["CLIPVisionModelWithProjection"]
+
+
+def _input_of(folder: Folder) -> str:
+    """The library's name of what the model reads."""
+    if folder.kind in IMAGE:
+        return "pixel_values"
+    if hasattr(folder.config, "text_config"):
+        return "images and text together"
+    library = load_library("transformers", "transformers", "hf", "a tower of transformers")
+    return str(_class_of(folder, library).main_input_name)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Inside, transformers neither logs nor draws bars."""
+    logs = load_library("transformers.utils.logging", "transformers", "hf", "a tower of transformers")
+    shown = logs.is_progress_bar_enabled()
+    logs.disable_progress_bar()
+    try:
+        with quiet():
+            yield
+    finally:
+        if shown:
+            logs.enable_progress_bar()
