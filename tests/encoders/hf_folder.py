@@ -104,14 +104,13 @@ def write(folder: Path, kind: str, **changes: Any) -> nn.Module:
 
 def write_tokenizer(folder: Path) -> None:
     """One token a word, between start and end."""
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="."))
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token=WORDS[-1]))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<start> $A <end>", special_tokens=[("<start>", 1), ("<end>", 2)]
     )
-    fast = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<start>", eos_token="<end>", unk_token="."
-    )
+    special = dict(zip(("pad_token", "bos_token", "eos_token", "unk_token"), (*WORDS[:3], WORDS[-1]), strict=True))
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
     fast.save_pretrained(folder)
 
 

@@ -189,7 +189,9 @@ def test_code_beside_the_weights_is_not_run(tmp_path: Path) -> None:
     hf_folder.write(folder, "vit")
     (folder / "modeling_mine.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w')\nclass Mine: pass\n")
     named = {"auto_map": {"AutoConfig": "modeling_mine.Mine", "AutoModel": "modeling_mine.Mine"}}
-    edited(folder, "config.json", **named, attn_implementation="someone/kernels", _attn_implementation="someone/kernels")
+    edited(
+        folder, "config.json", **named, attn_implementation="someone/kernels", _attn_implementation="someone/kernels"
+    )
     assert open_encoder("hf", "image", folder).embedding_dim == 32
     edited(folder, "config.json", **named, model_type="mine")
     with pytest.raises(InputError, match="does not have") as caught:
@@ -203,7 +205,7 @@ def test_files_that_lie_elsewhere_are_not_read(tmp_path: Path) -> None:
     hf_folder.write(folder, "vit")
     (folder / "preprocessor_config.json").rename(tmp_path / "elsewhere.json")
     (folder / "preprocessor_config.json").symlink_to(tmp_path / "elsewhere.json")
-    with pytest.raises(InputError, match="is a link to .*, out of its folder"):
+    with pytest.raises(InputError, match=r"is a link to .*, out of its folder"):
         open_encoder("hf", "image", folder)
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(InputError, match="does not say how inputs are normalised"):

@@ -9,7 +9,7 @@ from typing import Any
 
 from advcal_edge import limits
 from advcal_edge.documents import read_object
-from advcal_edge.encoders.libraries.tower import load_library, square
+from advcal_edge.encoders.libraries.tower import load_library, quiet, square
 from advcal_edge.encoders.weights_folder import member, open_place
 from advcal_edge.errors import InputError, first_line
 
@@ -61,7 +61,8 @@ class Folder:
         if "quantization_config" in document:
             raise InputError(f"the weights in `{path}` are quantised; expected those it was trained with")
         try:
-            config = library.CONFIG_MAPPING[kind].from_dict(_without_code(document))
+            with quiet():
+                config = library.CONFIG_MAPPING[kind].from_dict(_without_code(document))
         except Exception as error:  # the library's own checks of values
             raise InputError(f"`config.json` in `{path}` cannot be used: {first_line(error)}") from error
         return cls(path, kind, document, config)
