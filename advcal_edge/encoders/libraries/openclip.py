@@ -148,10 +148,18 @@ def _tokenizer(library: Any, place: Path, name: str) -> Any:
         )
     member(place, "tokenizer.json")
     load_library("transformers", "transformers", "hf", f"the tokenizer of `openclip:{name}`")
-    with quiet():
-        return library.tokenizer.HFTokenizer(
-            str(place), context_length=text.get("context_length", 77), **text.get("tokenizer_kwargs", {})
-        )
+    safe = {"local_files_only": True, "trust_remote_code": False}
+    context = text.get("context_length", 77)
+    try:
+        with quiet():
+            return library.tokenizer.HFTokenizer(
+                str(place), context_length=context, **text.get("tokenizer_kwargs", {}), **safe
+            )
+    except Exception as error:  # of transformers, whatever it is
+        raise InputError(
+            f"the tokenizer in `{place}` cannot be read: {first_line(error)}",
+            hint="expected the files of the published folder",
+        ) from error
 
 
 def _read(network: nn.Module, x: Tensor) -> Tensor:
