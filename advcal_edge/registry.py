@@ -107,6 +107,8 @@ def _find(kind: str, name: str, table: Mapping[str, str], families: Mapping[str,
     family, colon, argument = name.partition(":")
     if family in families and argument:
         return partial(load(families[family]), argument=argument)
+    if family in families and not argument:
+        raise ConfigError(f"the encoder `{family}` is one of many models", hint=f"name one: `--encoder {family}:MODEL`")
     if colon and family in table:
         raise ConfigError(f"the encoder `{family}` takes no name after it: `{name}`", hint=f"`--encoder {family}`")
     if colon:
