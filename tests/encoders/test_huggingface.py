@@ -10,6 +10,7 @@ import hf_folder
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 
 from advcal_edge.encoders.base import notes_of, open_encoder, open_text_tower, text_centers
@@ -149,6 +150,23 @@ def test_what_a_tower_is_not_for(
     with pytest.raises(error, match=words) as caught:
         open_encoder(name, modality, tmp_path / "F")
     assert caught.value.hint  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (transformers.ClapConfig, "has several towers; its tower of sound reads spectrograms of its own kind"),
+        (transformers.WhisperConfig, "reads spectrograms of its own kind, with another window"),
+        (transformers.Siglip2Config, "has several towers; expected one tower of images, `clip` or `siglip`"),
+        (transformers.BertConfig, "reads text"),
+    ],
+)
+def test_it_is_said_what_another_model_reads(config: Any, words: str, tmp_path: Path) -> None:
+    config().save_pretrained(tmp_path)
+    for modality in ("audio", "image"):
+        with pytest.raises(InputError, match=words) as caught:
+            open_encoder("hf", modality, tmp_path)
+        assert "package.module:factory" in str(caught.value.hint)
 
 
 def edited(folder: Path, name: str, **changes: Any) -> None:

@@ -51,6 +51,7 @@ def compared(python: dict[str, str], name: str, folder: Path) -> dict[str, Any]:
 )
 def test_timm(model: str, dim: int, side: int, license_text: str, python: dict[str, str], tmp_path: Path) -> None:
     found = compared(python, f"timm:{model}", tmp_path / "F")
+    print(f"{model}: {found['image']:.2g}")
     assert found["image"] < LIMIT
     assert (found["dim"], found["shape"], found["license"]) == (dim, [3, side, side], license_text)
     assert found["same"]
@@ -60,6 +61,7 @@ def test_timm(model: str, dim: int, side: int, license_text: str, python: dict[s
 @pytest.mark.parametrize(("model", "dim"), [("ViT-B-32", 512), ("RN50", 1024)])
 def test_open_clip(model: str, dim: int, python: dict[str, str], tmp_path: Path) -> None:
     found = compared(python, f"openclip:{model}", tmp_path / "F")
+    print(f"{model}: {found['image']:.2g}, text {found['text']:.2g}")
     assert found["image"] < LIMIT
     assert found["text"] < LIMIT
     assert found["temperature"] == pytest.approx(1)

@@ -16,6 +16,7 @@ from advcal_edge.errors import InputError, first_line
 CODE = ("auto_map", "attn_implementation", "_attn_implementation", "_attn_implementation_internal", "custom_pipelines")
 """Keys of a configuration that name code, some of it to be fetched; none of it is ever run."""
 
+LARGEST = 2**14  # pixels on a side
 PREPARATIONS = (("preprocessor_config.json", None), ("processor_config.json", "image_processor"),
                 ("processor_config.json", "feature_extractor"))  # fmt: skip
 
@@ -129,7 +130,8 @@ def _sides(size: object, where: str) -> Sequence[int]:
     if isinstance(size, dict):
         side = size.get("shortest_edge")
         size = [size.get("height", side), size.get("width", side)]
-    sides = size if isinstance(size, list) else [size, size]
-    if len(sides) != 2 or not all(isinstance(side, int) and 0 < side <= 2**14 for side in sides):
+    stated = size if isinstance(size, list) else [size, size]
+    sides = [side for side in stated if isinstance(side, int) and 0 < side <= LARGEST]
+    if len(sides) != 2 or len(stated) != 2:
         raise InputError(f"{where} says the size {str(size)[:80]}; expected a height and a width")
     return sides

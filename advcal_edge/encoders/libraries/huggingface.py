@@ -46,11 +46,8 @@ IMAGE: Mapping[str, Part] = {
     ),
     "siglip": Part("SiglipVisionModel", "vision_config", ("vision_model.",), "pooler_output"),
 }
-READS: Mapping[str, str] = {
-    "input_values": "the wave itself",
-    "input_features": "spectrograms of its own kind",
-    "input_ids": "text",
-}
+OWN_SOUNDS = "spectrograms of its own kind, with another window and other mels than this program's sensor makes"
+READS: Mapping[str, str] = {"input_values": "the wave itself", "input_features": OWN_SOUNDS, "input_ids": "text"}
 """What a tower reads that this program does not make, by the library's name of its input."""
 
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -72,14 +69,7 @@ def load(modality: str, weights: Path | None, name: str = "hf") -> LibraryEncode
     if folder.kind == SPECTROGRAMS:
         check_modality(f"{name} in `{folder.path.name}`", modality, "audio")
         return _spectrograms(folder, name)
-    frames_expected = _input_of(folder) == "pixel_values"
-    if not frames_expected:
-        raise InputError(
-            f"the model in `{folder.path}` is of the type `{folder.kind}`, which reads"
-            f" {READS.get(_input_of(folder), f'`{_input_of(folder)}`')}; expected a tower of images, or of the log-mel"
-            f" spectrograms of `{SPECTROGRAMS}`",
-            hint="others need a factory of your own, `package.module:factory`: docs/encoders.md",
-        )
+    _check_input(folder)
     check_modality(f"{name} in `{folder.path.name}`", modality)
     frames = Frames.of(folder)
     network, tensors, notes = fill_network(folder, IMAGE.get(folder.kind))
@@ -218,14 +208,24 @@ def _projected(folder: Folder) -> bool:
     return folder.document.get("architectures") == ["CLIPVisionModelWithProjection"]
 
 
-def _input_of(folder: Folder) -> str:
-    """The library's name of what the model reads."""
+def _check_input(folder: Folder) -> None:
+    """Refuse a model that reads something else than images."""
     if folder.kind in IMAGE:
-        return "pixel_values"
+        return
     if hasattr(folder.config, "text_config"):
-        return "images and text together"
-    library = load_library("transformers", "transformers", "hf", "a tower of transformers")
-    return str(_class_of(folder, library).main_input_name)
+        sounds = f"; its tower of sound reads {OWN_SOUNDS}" if hasattr(folder.config, "audio_config") else ""
+        words = f"has several towers{sounds}"
+    else:
+        library = load_library("transformers", "transformers", "hf", "a tower of transformers")
+        found = str(_class_of(folder, library).main_input_name)
+        if found == "pixel_values":
+            return
+        words = f"reads {READS.get(found, f'`{found}`')}"
+    raise InputError(
+        f"the model in `{folder.path}` is of the type `{folder.kind}`, which {words}; expected one tower of images,"
+        f" {' or '.join(f'`{kind}`' for kind in IMAGE)}, or `{SPECTROGRAMS}`",
+        hint="others need a factory of your own, `package.module:factory`: docs/encoders.md",
+    )
 
 
 @contextmanager

@@ -121,8 +121,7 @@ def _statistics(library: Any, place: Path, name: str) -> tuple[list[float], list
                 f" `{place}` does not say which",
                 hint=f"give the folder that was published, with `{CONFIG}` in it",
             )
-        mean, std = kinds.pop() if kinds else ((), ())
-        found = {"mean": mean, "std": std}
+        found = dict(zip(("mean", "std"), kinds.pop() if kinds else (), strict=False))
     try:
         mean, std = (
             [float(value) for value in found.get(key) or default]

@@ -41,7 +41,7 @@ def load(modality: str, weights: Path | None, argument: str) -> LibraryEncoder:
     network = _build(library, argument)
     file = find_weights(place) if place.is_dir() else place
     published = _published(place, argument) if place.is_dir() else {}
-    own = dict(network.pretrained_cfg)
+    own: dict[str, Any] = dict(network.pretrained_cfg)
     settings = {**own, **{key: value for key, value in published.items() if value is not None}}
     mean, std, sides = _statistics(settings, f"the configuration of `{name}`")
     state = network.state_dict()
@@ -59,19 +59,18 @@ def load(modality: str, weights: Path | None, argument: str) -> LibraryEncoder:
     )
 
 
-def _build(library: Any, name: str) -> nn.Module:
+def _build(library: Any, name: str) -> Any:
     """The network at random weights, without a classifier."""
     if ":" in name or "/" in name or not library.is_model(name):
         raise unknown("model of timm", name, library.list_models())
     try:
         with quiet():
-            network: nn.Module = library.create_model(name, pretrained=False, num_classes=0)
+            return library.create_model(name, pretrained=False, num_classes=0)
     except Exception as error:  # the library's own, for a tag that it does not have
         raise ConfigError(
             f"timm cannot build `{name}`: {first_line(error)}",
             hint='`python -c "import timm; print(timm.list_models(pretrained=True))"` lists names with their tags',
         ) from error
-    return network
 
 
 def _published(folder: Path, name: str) -> Mapping[str, Any]:
