@@ -11,9 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from advcal_edge.centers import Centers
 from advcal_edge.encoders.base import GUIDE, Encoder
+from advcal_edge.encoders.checkpoint import HALVES
 from advcal_edge.errors import AdvcalError, ConfigError
 
-HALVES = (torch.float16, torch.bfloat16)
 TOLERANCE = 1e-3  # of the embedding's length, between batches: kernels may add in another order
 
 

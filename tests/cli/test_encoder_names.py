@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "encoders"))
-import hf_folder
+from transformers_folder import write
 
 from advcal_edge import configure
 from advcal_edge.centers import Centers
@@ -40,7 +37,7 @@ def frames(tmp_path: Path) -> Path:
 
 def test_a_folder_of_transformers_from_labels_to_graph(frames: Path, tmp_path: Path, capsys: Capture) -> None:
     folder, out = tmp_path / "F", tmp_path / "B"
-    model: Any = hf_folder.write(folder, "clip")
+    model: Any = write(folder, "clip")
     model.half().save_pretrained(folder)
     (tmp_path / "labels.txt").write_text("cat\ntree\n")
     centers = ["--labels", str(tmp_path / "labels.txt"), "--out", str(tmp_path / "c")]

@@ -119,6 +119,13 @@ class Reader:
 
 
 def open_folder(name: str, weights: Path | None) -> Folder:
+    """The folder of weights for the encoder `name`, which may be for one kind of model.
+
+    Raises:
+        ConfigError: no weights were given.
+        InputError: a folder of another kind, or one that cannot be used.
+        DependencyError: transformers is not installed.
+    """
     folder = Folder.open(need_weights(name, weights))
     kinds = KINDS.get(name)
     if kinds is not None and folder.kind not in kinds:
@@ -159,7 +166,11 @@ def _encoder(
 
 
 def fill_network(folder: Folder, part: Part | None) -> tuple[nn.Module, dict[str, Tensor], tuple[str, ...]]:
-    """A network, or one part of it, with the folder's tensors, which are returned too, and what there is to say."""
+    """A network, or one part of it, with the folder's tensors, which are returned too, and what there is to say.
+
+    Raises:
+        InputError: the weights cannot be read, or do not fit the configuration.
+    """
     library = load_library("transformers", "transformers", "hf", "a tower of transformers")
     starts = part.starts if part else ("",)
     checkpoint = read_checkpoint(find_weights(folder.path), lambda key: key.startswith(starts))
