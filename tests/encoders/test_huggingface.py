@@ -204,10 +204,15 @@ def edited(folder: Path, name: str, **changes: Any) -> None:
         ("config.json", {"model_type": "mine"}, "of the model type `mine`"),
         ("config.json", {"model_type": ["vit"]}, "of the model type"),
         ("config.json", {"hidden_size": "wide"}, "cannot be used|do not fit"),
-        ("config.json", {"hidden_size": 64}, "do not fit `config.json`"),
+        ("config.json", {"hidden_size": 36}, "do not fit `config.json`"),
         ("config.json", {"num_hidden_layers": 3}, "lack 16 of its tensors"),
         ("config.json", {"image_size": 64}, "do not fit `config.json`"),
         ("config.json", {"num_channels": 1}, "do not fit `config.json`"),
+        ("config.json", {"num_hidden_layers": 10**9}, "expected at most 1,024"),
+        ("config.json", {"hidden_size": 2**14}, "asks for [0-9,]+ parameters, and its weights hold"),
+        ("config.json", {"image_size": 2**20}, "asks for [0-9,]+ parameters, and its weights hold"),
+        ("config.json", {"backbone_config": {"backbone": "someone/model"}}, "takes a part from `someone/model`"),
+        ("config.json", {"use_pretrained_backbone": True}, "nothing is downloaded"),
         ("config.json", {"quantization_config": {"bits": 4}}, "are quantised"),
         ("preprocessor_config.json", {"crop_size": {"height": 32, "width": 40}}, "frames of 32 x 40"),
         ("preprocessor_config.json", {"crop_size": "large"}, "says the size large"),
@@ -222,8 +227,9 @@ def test_a_folder_that_cannot_be_used_is_refused_in_words(
 ) -> None:
     transformers_folder.write(tmp_path / "F", "vit")
     edited(tmp_path / "F", name, **changes)
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=words) as caught:
         open_encoder("hf", "image", tmp_path / "F")
+    assert caught.value.hint
 
 
 def test_code_beside_the_weights_is_not_run(tmp_path: Path) -> None:

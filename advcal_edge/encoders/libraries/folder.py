@@ -16,6 +16,10 @@ from advcal_edge.errors import InputError, first_line
 CODE = ("auto_map", "attn_implementation", "_attn_implementation", "_attn_implementation_internal", "custom_pipelines")
 """Keys of a configuration that name code, some of it to be fetched; none of it is ever run."""
 
+ELSEWHERE = ("backbone", "use_pretrained_backbone", "use_timm_backbone", "architecture")
+"""Keys of a configuration that name other models, which the library would fetch or build from another one."""
+
+PUBLISHED = "the file that was published with the weights"
 LARGEST = 2**14  # pixels on a side
 PREPARATIONS = (("preprocessor_config.json", None), ("processor_config.json", "image_processor"),
                 ("processor_config.json", "feature_extractor"))  # fmt: skip
@@ -59,13 +63,17 @@ class Folder:
                 f" {library.__version__} does not have; expected a tower of that library",
                 hint="code that comes with weights is never run; write a factory of your own: docs/encoders.md",
             )
+        _check_values(document, path)
         if "quantization_config" in document:
-            raise InputError(f"the weights in `{path}` are quantised; expected those it was trained with")
+            hint = "precision is reduced by `export`, and verified there"
+            raise InputError(f"the weights in `{path}` are quantised; expected those it was trained with", hint=hint)
         try:
             with quiet():
                 config = library.CONFIG_MAPPING[kind].from_dict(_without_code(document))
         except Exception as error:  # the library's own checks of values
-            raise InputError(f"`config.json` in `{path}` cannot be used: {first_line(error)}") from error
+            raise InputError(
+                f"`config.json` in `{path}` cannot be used: {first_line(error)}", hint=PUBLISHED
+            ) from error
         return cls(path, kind, document, config)
 
     def preparation(self) -> Mapping[str, Any]:
@@ -112,10 +120,31 @@ class Frames:
             if settings.get("do_normalize", True):
                 mean, std = ([float(value) for value in settings[key]] for key in ("image_mean", "image_std"))
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{where} says no `image_mean` and `image_std`: {error!r}") from error
+            raise InputError(f"{where} says no `image_mean` and `image_std`: {error!r}", hint=PUBLISHED) from error
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0 or factor <= 0 or settings.get("rescale_offset"):
-            raise InputError(f"{where} says mean {mean}, deviation {std}; expected those of three colours")
+            raise InputError(
+                f"{where} says mean {mean}, deviation {std}; expected those of three colours", hint=PUBLISHED
+            )
         return cls(side, tuple(value / factor for value in mean), tuple(value / factor for value in std))
+
+
+def _check_values(document: Mapping[str, Any], path: Path) -> None:
+    """Refuse a configuration, at any depth, that is built for too long or whose parts come from elsewhere."""
+    waiting: list[Any] = [document]
+    while waiting:
+        value = waiting.pop()
+        for key, inner in value.items() if isinstance(value, dict) else ():
+            layers = [inner] if isinstance(inner, int) else inner if isinstance(inner, list) else []
+            if "layers" in key or "depth" in key:
+                for count in layers:
+                    if isinstance(count, int):
+                        limits.TOWER_LAYERS.check(count, f"`{key}` of `config.json` in `{path}`", InputError)
+            if key in ELSEWHERE and inner:
+                raise InputError(
+                    f"`config.json` in `{path}` takes a part from `{str(inner)[:80]}` (`{key}`); nothing is downloaded",
+                    hint="expected a model whose parts are all in the folder",
+                )
+        waiting += list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
 
 
 def _without_code(document: Any) -> Any:
@@ -133,5 +162,5 @@ def _sides(size: object, where: str) -> Sequence[int]:
     stated = size if isinstance(size, list) else [size, size]
     sides = [side for side in stated if isinstance(side, int) and 0 < side <= LARGEST]
     if len(sides) != 2 or len(stated) != 2:
-        raise InputError(f"{where} says the size {str(size)[:80]}; expected a height and a width")
+        raise InputError(f"{where} says the size {str(size)[:80]}; expected a height and a width", hint=PUBLISHED)
     return sides

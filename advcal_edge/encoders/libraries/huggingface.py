@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from advcal_edge import spec
-from advcal_edge.encoders.checkpoint import digest, read_checkpoint
+from advcal_edge.encoders.checkpoint import digest
 from advcal_edge.encoders.libraries.folder import Folder, Frames
+from advcal_edge.encoders.libraries.network import Part, class_of, fill_network, is_projected
 from advcal_edge.encoders.libraries.tower import (
     LibraryEncoder,
     Tower,
@@ -21,23 +19,10 @@ from advcal_edge.encoders.libraries.tower import (
     encoder,
     load_library,
     need_weights,
-    quiet,
 )
-from advcal_edge.encoders.naming import listed
-from advcal_edge.encoders.weights_folder import find_weights
-from advcal_edge.errors import InputError, first_line
+from advcal_edge.errors import InputError
 
 SPECTROGRAMS = "audio-spectrogram-transformer"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One tower of a model of several: its class, its section of the configuration, its tensors, what it returns."""
-
-    network: str
-    section: str
-    starts: tuple[str, ...]
-    output: str
 
 
 IMAGE: Mapping[str, Part] = {
@@ -101,7 +86,7 @@ class Reader:
     def __init__(self, folder: Folder, network: nn.Module, argument: str, *, transposed: bool = False) -> None:
         part = IMAGE.get(folder.kind)
         self.output = part.output if part else None
-        if folder.kind == "clip_vision_model" and _projected(folder):
+        if folder.kind == "clip_vision_model" and is_projected(folder):
             self.output = "image_embeds"
         self.argument, self.transposed = argument, transposed
         self.class_token = any(key.endswith("cls_token") for key, _ in network.named_parameters())
@@ -165,60 +150,6 @@ def _encoder(
     return encoder(name, modality, tower, fingerprint, folder.document.get("license"), metadata)
 
 
-def fill_network(folder: Folder, part: Part | None) -> tuple[nn.Module, dict[str, Tensor], tuple[str, ...]]:
-    """A network, or one part of it, with the folder's tensors, which are returned too, and what there is to say.
-
-    Raises:
-        InputError: the weights cannot be read, or do not fit the configuration.
-    """
-    library = load_library("transformers", "transformers", "hf", "a tower of transformers")
-    starts = part.starts if part else ("",)
-    checkpoint = read_checkpoint(find_weights(folder.path), lambda key: key.startswith(starts))
-    config = folder.config if part is None else getattr(folder.config, part.section)
-    if part is not None and "projection_dim" in folder.document:
-        config.projection_dim = folder.config.projection_dim
-    kind = getattr(library, part.network) if part else _class_of(folder, library)
-    network, missing = _filled(kind, config, checkpoint.tensors, folder)
-    notes = checkpoint.notes
-    if missing and all(".pooler." in f".{key}" for key in missing):  # of a classifier, which has none
-        network, missing = _filled(kind, config, checkpoint.tensors, folder, add_pooling_layer=False)
-        notes = (*notes, f"`{folder.path.name}` has no pooling layer: the embedding is the class token")
-    if missing:
-        raise InputError(f"the weights in `{folder.path}` lack {len(missing)} of its tensors: {listed(missing)}")
-    return network, checkpoint.tensors, notes
-
-
-def _filled(
-    kind: Any, config: Any, tensors: dict[str, Tensor], folder: Folder, **options: bool
-) -> tuple[nn.Module, list[str]]:
-    """A network with these tensors, and the names of those that it lacks; names of older versions are known."""
-    try:
-        with silent():
-            network, found = kind.from_pretrained(
-                None, config=config, state_dict=dict(tensors), output_loading_info=True, dtype=torch.float32,
-                attn_implementation="eager", local_files_only=True, **options,
-            )  # fmt: skip
-    except Exception as error:  # the library's own, as for tensors of another shape
-        raise InputError(f"the weights in `{folder.path}` do not fit `config.json`: {first_line(error)}") from error
-    return network.eval(), sorted(found["missing_keys"])
-
-
-def _class_of(folder: Folder, library: Any) -> Any:
-    """The network of this model type without a head."""
-    if folder.kind == "clip_vision_model" and _projected(folder):
-        return library.CLIPVisionModelWithProjection
-    try:
-        return library.MODEL_MAPPING[type(folder.config)]
-    except KeyError as error:
-        raise InputError(
-            f"transformers has no network without a head for `{folder.kind}` in `{folder.path}`"
-        ) from error
-
-
-def _projected(folder: Folder) -> bool:
-    return folder.document.get("architectures") == ["CLIPVisionModelWithProjection"]
-
-
 def _check_input(folder: Folder) -> None:
     """Refuse a model that reads something else than images."""
     if folder.kind in IMAGE:
@@ -228,7 +159,7 @@ def _check_input(folder: Folder) -> None:
         words = f"has several towers{sounds}"
     else:
         library = load_library("transformers", "transformers", "hf", "a tower of transformers")
-        found = str(_class_of(folder, library).main_input_name)
+        found = str(class_of(folder, library).main_input_name)
         if found == "pixel_values":
             return
         words = f"reads {READS.get(found, f'`{found}`')}"
@@ -237,17 +168,3 @@ def _check_input(folder: Folder) -> None:
         f" {' or '.join(f'`{kind}`' for kind in IMAGE)}, or `{SPECTROGRAMS}`",
         hint="others need a factory of your own, `package.module:factory`: docs/encoders.md",
     )
-
-
-@contextmanager
-def silent() -> Iterator[None]:
-    """Inside, transformers neither logs nor draws bars."""
-    logs = load_library("transformers.utils.logging", "transformers", "hf", "a tower of transformers")
-    shown = logs.is_progress_bar_enabled()
-    logs.disable_progress_bar()
-    try:
-        with quiet():
-            yield
-    finally:
-        if shown:
-            logs.enable_progress_bar()

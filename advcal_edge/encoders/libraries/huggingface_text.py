@@ -10,7 +10,8 @@ from torch import Tensor
 
 from advcal_edge.encoders.checkpoint import digest, read_checkpoint
 from advcal_edge.encoders.libraries.folder import Folder
-from advcal_edge.encoders.libraries.huggingface import Part, fill_network, open_folder, silent
+from advcal_edge.encoders.libraries.huggingface import open_folder
+from advcal_edge.encoders.libraries.network import Part, fill_network, silent
 from advcal_edge.encoders.libraries.tower import LibraryText, load_library
 from advcal_edge.encoders.weights_folder import find_weights
 from advcal_edge.errors import ConfigError, InputError, first_line

@@ -159,7 +159,10 @@ def square(size: Sequence[int], where: str) -> int:
     """
     height, width = size
     if height != width or height < 1:
-        raise InputError(f"{where} asks for frames of {height} x {width}; expected square ones")
+        raise InputError(
+            f"{where} asks for frames of {height} x {width}; expected square ones",
+            hint="frames of other shapes need a factory of your own, `package.module:factory`: docs/encoders.md",
+        )
     return height
 
 
