@@ -13,7 +13,7 @@ from advcal_edge.changes import foundation
 from advcal_edge.commands import command
 from advcal_edge.documents import read_object
 from advcal_edge.errors import BundleError, ConfigError
-from advcal_edge.registry import ENCODERS
+from advcal_edge.registry import is_built_in
 from advcal_edge.storage import inside, tree, write_atomic, write_error
 
 SCHEMA = "advcal-edge/trust/1"
@@ -38,7 +38,7 @@ class Wants:
             return cls(bundle.origin(), None, None)
         name, stored = section["name"], section["weights"]
         outside = None if stored is None or own_weights(bundle, stored) is not None else stored
-        return cls(bundle.origin(), None if name in ENCODERS else name, outside)
+        return cls(bundle.origin(), None if is_built_in(name) else name, outside)
 
     @property
     def nothing(self) -> bool:

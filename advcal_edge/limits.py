@@ -89,6 +89,7 @@ TRIANGLES = Limit("TRIANGLES", 2**23, "triangles")  # of a mesh
 LISTED_FILES = Limit("LISTED_FILES", 2**22, "files")  # of a data set; Places365 has 1.8 million, ImageNet 1.3
 LISTING_BYTES = Limit("LISTING_BYTES", 128 * MIB, "bytes")  # of one list of a public data set; Places365's has 61 MB
 STUDY_CELLS = Limit("STUDY_CELLS", 10_000, "cells")
+TOWER_LAYERS = Limit("TOWER_LAYERS", 1024, "layers")  # of a configuration of transformers; the deepest have 100
 LABELS = Limit("LABELS", 2**16, "lines")  # of a file of labels or prompts
 
 # Graphs

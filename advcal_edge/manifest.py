@@ -21,7 +21,7 @@ CHANGING = "changing"
 LONGEST_TEXT = 4096
 OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Characters that control a terminal or a page instead of being shown: control characters and changes of direction."""
-CODE = re.compile(r"[A-Za-z_][\w.-]{0,127}(:[A-Za-z_][\w.]{0,127})?", re.ASCII)
+CODE = re.compile(r"[A-Za-z_][\w.-]{0,127}(:[A-Za-z_][\w.-]{0,127})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,8 @@ SENSOR = Rule(
     lambda value: isinstance(value, str) and re.fullmatch("[a-z][a-z0-9_-]{0,31}", value),
 )
 ENCODER = Rule(
-    "the name of an encoder or `package.module:factory`", lambda value: isinstance(value, str) and CODE.fullmatch(value)
+    "the name of an encoder, `family:MODEL` or `package.module:factory`",
+    lambda value: isinstance(value, str) and CODE.fullmatch(value),
 )
 SCALAR = Rule(
     "text, a number, true, false or null",

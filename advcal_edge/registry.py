@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -15,8 +16,20 @@ ENCODERS: Mapping[str, str] = {
     "imagebind": "advcal_edge.encoders.imagebind:Imagebind.load",
     "languagebind": "advcal_edge.encoders.languagebind:Languagebind.load",
     "unibind": "advcal_edge.encoders.unibind:Unibind.load",
+    "hf": "advcal_edge.encoders.libraries.huggingface:load",
+    "siglip": "advcal_edge.encoders.libraries.huggingface:load_siglip",
+    "dinov2": "advcal_edge.encoders.libraries.huggingface:load_dinov2",
 }
 """Factories of encoders: (modality, weights) -> Encoder."""
+
+FAMILIES: Mapping[str, str] = {
+    "openclip": "advcal_edge.encoders.libraries.openclip:load",
+    "timm": "advcal_edge.encoders.libraries.timm:load",
+}
+"""Libraries of many models, one of which is named as `family:MODEL`: (modality, weights, argument) -> Encoder."""
+
+FOLDERS = ("hf", "siglip", "dinov2")
+"""Encoders that a user may write together with their weights, `hf:FOLDER`; the two are kept apart from there on."""
 
 BLANKS: Mapping[str, str] = {
     "bindlite": "advcal_edge.encoders.bindlite.encoder:blank",
@@ -29,8 +42,13 @@ BLANKS: Mapping[str, str] = {
 TEXT_TOWERS: Mapping[str, str] = {
     "imagebind": "advcal_edge.encoders.imagebind:load_text",
     "languagebind": "advcal_edge.encoders.languagebind:load_text",
+    "hf": "advcal_edge.encoders.libraries.huggingface_text:load",
+    "siglip": "advcal_edge.encoders.libraries.huggingface_text:load_siglip",
 }
 """Loaders of text towers: weights -> TextTower."""
+
+TEXT_FAMILIES: Mapping[str, str] = {"openclip": "advcal_edge.encoders.libraries.openclip:load_text"}
+"""Text towers of `FAMILIES`: (weights, argument) -> TextTower."""
 
 ENTRY_POINTS = "advcal_edge.encoders"
 """Entry-point group in which other packages register encoders."""
@@ -45,9 +63,63 @@ def find_encoder(name: str) -> Any:
     from importlib.metadata import entry_points  # slow to import, and needed for nothing else in deployment
 
     installed = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
-    if ":" in name:
-        return load(name)
-    return load(choose("encoder", name, {**installed, **ENCODERS}))
+    return _find("encoder", name, {**installed, **ENCODERS}, FAMILIES) or load(name)
+
+
+def find_text_tower(name: str) -> Any:
+    """The loader of the text tower of the encoder `name`.
+
+    Raises:
+        ConfigError: this encoder has none.
+    """
+    kind = "encoder with a text tower"
+    found = _find(kind, name, TEXT_TOWERS, TEXT_FAMILIES)
+    if found is None:
+        raise unknown(kind, name, _names(TEXT_TOWERS, TEXT_FAMILIES))
+    return found
+
+
+def is_built_in(name: str) -> bool:
+    """Is the encoder `name` code of this package, or of a library that one of its families loads?"""
+    family, _, argument = name.partition(":")
+    return name in ENCODERS or (family in FAMILIES and bool(argument))
+
+
+def split_folder(name: str, weights: str | None) -> tuple[str, str | None]:
+    """Encoder and weights of what a user wrote, where `hf:FOLDER` names both.
+
+    Raises:
+        ConfigError: weights are named twice.
+    """
+    encoder, _, folder = name.partition(":")
+    if not folder or encoder not in FOLDERS:
+        return name, weights
+    if weights is not None:
+        raise ConfigError(
+            f"`--encoder {name}` and `--weights {weights}` both name weights; expected one of them",
+            hint=f"`--encoder {encoder}` with the `--weights` that you mean",
+        )
+    return encoder, folder
+
+
+def _find(kind: str, name: str, table: Mapping[str, str], families: Mapping[str, str]) -> Any:
+    """What `name` refers to in a table or a family; None for `module:attribute`, which may be anyone's."""
+    family, colon, argument = name.partition(":")
+    if family in families and argument:
+        return partial(load(families[family]), argument=argument)
+    if family in families and not argument:
+        raise ConfigError(f"the encoder `{family}` is one of many models", hint=f"name one: `--encoder {family}:MODEL`")
+    if colon and family in table:
+        raise ConfigError(f"the encoder `{family}` takes no name after it: `{name}`", hint=f"`--encoder {family}`")
+    if colon:
+        return None
+    if name in table:
+        return load(table[name])
+    raise unknown(kind, name, _names(table, families))
+
+
+def _names(table: Mapping[str, str], families: Mapping[str, str]) -> list[str]:
+    return [*table, *(f"{family}:MODEL" for family in families)]
 
 
 def load(place: str) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.config import Layer, resolve
 from advcal_edge.errors import ConfigError
-from advcal_edge.registry import choose
+from advcal_edge.registry import choose, split_folder
 from advcal_edge.spec import MODALITIES
 
 Settings = Mapping[str, Any]
@@ -92,6 +93,8 @@ def configure(layers: Sequence[Layer] = (), **settings: Any) -> CalibrateConfig:
     ]
     out = {"out": f"bundles/{modality}"} if modality in MODALITIES else {}
     chosen = resolve(CalibrateConfig, [Layer("defaults", out), *below, *upper])
+    encoder, weights = split_folder(chosen.encoder, chosen.weights)
+    chosen = replace(chosen, encoder=encoder, weights=weights)
     if preset == "paper":
         _check_paper(chosen)
     return chosen

@@ -141,6 +141,10 @@ def test_an_error_about_a_dependency_names_the_extra_that_brings_it() -> None:
     named = 0
     for _, file in sources():
         for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "load_library":
+                package, extra_name = (ast.literal_eval(argument) for argument in node.args[1:3])
+                named += 1
+                assert canonicalize_name(package) in names(extra_name), (file, ast.unparse(node))
             if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "DependencyError" and node.args):
                 continue
             extra = {word.arg: word.value for word in node.keywords}["extra"]

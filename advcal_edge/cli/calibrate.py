@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from advcal_edge.calibrate.evaluate import ResultTable
     from advcal_edge.calibrate.processes import Processes
     from advcal_edge.calibrate.run import CalibrationResult
+    from advcal_edge.encoders.base import Encoder
 
 PAPER_LIMIT = 0.01  # arXiv 2505.11895 trains less than one percent of the encoder's parameters
 
@@ -38,7 +39,8 @@ def calibrate(
         str | None,
         typer.Option(
             "--encoder",
-            help="Frozen encoder: `bindlite`, `imagebind`, `languagebind`, `unibind`, or `package.module:factory`.",
+            help="Frozen encoder: `bindlite`, `imagebind`, `languagebind`, `unibind`, `openclip:MODEL`, `timm:MODEL`,"
+            " `siglip`, `dinov2`, `hf:FOLDER`, or `package.module:factory`.",
         ),
     ] = None,
     weights: Annotated[
@@ -147,7 +149,7 @@ def run(
         console.say(f"`{partial}` holds an interrupted calibration; starting over (`--resume` would go on)")
     watch = calibration.Watch(
         console.progress,
-        opened=lambda encoder: console.say(terms(encoder.license)),
+        opened=lambda encoder: _introduce(encoder, console),
         measured=lambda need, free: console.say(_memory(need, free)),
     )
     try:
@@ -186,6 +188,15 @@ def run(
     console.say(f"wrote `{result.bundle.path}` in {result.seconds['total']:.0f} s")
     console.next(command("export", result.bundle.path))
     return result
+
+
+def _introduce(encoder: Encoder, console: Console) -> None:
+    """Say the license of an encoder's weights, and what was changed in reading them."""
+    from advcal_edge.encoders.base import notes_of
+
+    console.say(terms(encoder.license))
+    for note in notes_of(encoder):
+        console.say(note)
 
 
 def _torch(name: str) -> Any:

@@ -11,18 +11,26 @@ import typer
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import Json
 from advcal_edge.commands import command
-from advcal_edge.errors import InputError
+from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.limits import LABELS, LABELS_BYTES
+from advcal_edge.registry import split_folder
 from advcal_edge.storage import read_bytes
 
 ONE_A_LINE = "a text file with one entry a line, as `printf 'cat\\ndog\\n' > labels.txt` writes it"
 
 
 def centers(
-    encoder: Annotated[str, typer.Option("--encoder", help="`imagebind` or `languagebind`.")],
-    weights: Annotated[Path, typer.Option("--weights", help="Checkpoint of the encoder, a file or a folder.")],
+    encoder: Annotated[
+        str,
+        typer.Option(
+            "--encoder", help="`imagebind`, `languagebind`, `openclip:MODEL`, `siglip`, or `hf` for CLIP and SigLIP."
+        ),
+    ],
     labels: Annotated[Path, typer.Option("--labels", help="Text file with one label per line.")],
     out: Annotated[Path, typer.Option("--out", help="File to write, for `calibrate --centers`.")],
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Checkpoint of the encoder, a file or a folder.")
+    ] = None,
     templates: Annotated[
         Path | None,
         typer.Option("--templates", help="Text file of prompts with `{}` for the label; a center is their mean."),
@@ -37,7 +45,13 @@ def centers(
     names = read_lines(labels)
     prompts = read_lines(templates) if templates else ("{}",)
     console.say(f"centers  {encoder}  {len(names)} labels, {len(prompts)} prompts each")
-    found = text_centers(open_text_tower(encoder, weights), names, prompts)
+    name, place = split_folder(encoder, None if weights is None else str(weights))
+    if place is None:
+        raise ConfigError(f"the text tower of `{name}` is in its checkpoint", hint="say where it is with `--weights`")
+    tower = open_text_tower(name, Path(place))
+    for note in tower.notes:
+        console.say(note)
+    found = text_centers(tower, names, prompts)
     write_atomic(out, found.to_bytes())
     console.document(
         {
@@ -51,7 +65,7 @@ def centers(
     console.result(f"{len(found.labels)} centers of {found.dim} numbers, temperature {found.temperature:.4g}")
     console.say(f"wrote `{out}`: {found.source}")
     console.next(
-        command("calibrate", "--modality", "MODALITY", "--encoder", encoder, "--weights", weights, "--centers", out)
+        command("calibrate", "--modality", "MODALITY", "--encoder", name, "--weights", place, "--centers", out)
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from advcal_edge.centers import Centers
 from advcal_edge.errors import AdvcalError, ConfigError, InputError
-from advcal_edge.registry import ENCODERS, TEXT_TOWERS, choose, find_encoder, load
+from advcal_edge.registry import find_encoder, find_text_tower, is_built_in
 from advcal_edge.spec import Modality
 
 if TYPE_CHECKING:
@@ -55,7 +55,10 @@ class Encoder(Protocol):
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """Further data of the checkpoint for the manifest, such as its logit scale; plain types."""
+        """Further data of the checkpoint for the manifest, such as its logit scale; plain types.
+
+        `notes`, a list of texts, is what was changed in reading it; the command line shows it.
+        """
         ...
 
     def centers(self) -> Centers | None:
@@ -80,13 +83,18 @@ class TextTower(Protocol):
         """Name of the model, for the centers' file."""
         ...
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was changed in reading the checkpoint, for the user."""
+        ...
+
     def embed(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """Unit-norm embeddings (n, d) of prompts."""
         ...
 
 
 def open_encoder(name: str, modality: str, weights: Path | None) -> Encoder:
-    """The encoder `name`, built in or the user's own (`package.module:factory`), for one modality.
+    """The encoder `name` for one modality: built in, a library's (`timm:MODEL`), or your own `package.module:factory`.
 
     Raises:
         ConfigError: no such encoder, none for this modality, weights missing or not expected, or a factory that does
@@ -102,7 +110,7 @@ def open_encoder(name: str, modality: str, weights: Path | None) -> Encoder:
     except AdvcalError:
         raise
     except Exception as error:
-        if name in ENCODERS:
+        if is_built_in(name):
             raise  # of this program: nothing that the caller could mend
         first = next(iter(str(error).splitlines()), "")[:200]
         raise ConfigError(f"`{name}` fails for `{modality}`: {type(error).__name__}: {first}", hint=GUIDE) from error
@@ -150,6 +158,12 @@ def _is_plain(value: object) -> bool:
         return False
 
 
+def notes_of(encoder: Encoder) -> tuple[str, ...]:
+    """What was changed in reading an encoder's checkpoint, in words: the texts in its metadata under `notes`."""
+    found = encoder.metadata.get("notes")
+    return tuple(note for note in found if isinstance(note, str)) if isinstance(found, (list, tuple)) else ()
+
+
 def fit_sensor(encoder: Encoder, settings: Mapping[str, float]) -> Encoder:
     """The same encoder for a sensor with other settings; its input normalisation is adapted.
 
@@ -176,7 +190,7 @@ def open_text_tower(name: str, weights: Path) -> TextTower:
         InputError: a checkpoint that cannot be used.
         DependencyError: the tokenizer's library is not installed.
     """
-    return cast(TextTower, load(choose("encoder with a text tower", name, TEXT_TOWERS))(weights))
+    return cast(TextTower, find_text_tower(name)(weights))
 
 
 def text_centers(tower: TextTower, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> Centers:

@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from advcal_edge.centers import Centers
 from advcal_edge.encoders.base import GUIDE, Encoder
+from advcal_edge.encoders.checkpoint import HALVES
 from advcal_edge.errors import AdvcalError, ConfigError
 
 TOLERANCE = 1e-3  # of the embedding's length, between batches: kernels may add in another order
@@ -25,8 +27,11 @@ def check_module(encoder: Encoder, x: Tensor) -> nn.Module:
     """
     module: nn.Module = _answer(encoder, "module", (nn.Module,), "a torch module").eval().to(x.device)
     name, dim = encoder.name, encoder.embedding_dim
+    _check_precision(name, {f"its `{key}`": value.dtype for key, value in module.named_parameters()})
     with torch.no_grad():
-        z = _called(name, module, x)
+        with _Operations() as operations:
+            z = _called(name, module, x)
+        _check_precision(name, operations.dtypes)
         _check_output(name, z, len(x), dim)
         again = _called(name, module, x)
         alone = torch.cat([_called(name, module, part) for part in torch.split(x, 1)])
@@ -64,6 +69,34 @@ def _answer(encoder: Encoder, method: str, kinds: tuple[type, ...], expected: st
     if not isinstance(found, kinds):
         raise ConfigError(f"{where} returned a {type(found).__name__}; expected {expected}", hint=GUIDE)
     return found
+
+
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the type that each operation inside the `with` block returns; conversions and views compute nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dtypes: dict[str, torch.dtype] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor) and not func.is_view and func is not torch.ops.aten._to_copy.default:
+            name = func.name().removeprefix("aten::").partition(".")[0]
+            self.dtypes[f"`{name}` in {str(out.dtype).removeprefix('torch.')}"] = out.dtype
+        return out
+
+
+def _check_precision(name: str, dtypes: Mapping[str, torch.dtype]) -> None:
+    """Refuse half precision inside: adapters are trained there, and compute in float32."""
+    for place, dtype in dtypes.items():
+        if dtype in HALVES:
+            raise ConfigError(
+                f"the encoder `{name}` computes in {dtype}: {place}; expected float32 throughout",
+                hint="end the factory with `.float()`, and leave out `half` and `autocast` in `forward`;"
+                " `export --precision fp16` rounds later",
+            )
 
 
 def _called(name: str, module: nn.Module, x: Tensor) -> Any:

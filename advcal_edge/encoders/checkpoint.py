@@ -7,64 +7,69 @@ read; and it is mapped again for each span of tensors, because mapped pages coun
 from __future__ import annotations
 
 import hashlib
-import pickle
-import re
-import shlex
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from advcal_edge import limits
+from advcal_edge.encoders.naming import listed, match_names
+from advcal_edge.encoders.torch_file import PLAIN_FILE, conversion, open_torch
+from advcal_edge.encoders.weights_folder import INDEX, read_index
 from advcal_edge.errors import InputError
-from advcal_edge.storage import open_regular
 from advcal_edge.tensors import Complaint, open_tensors
 
 SPANS = 10
 """Number of times the file is mapped: only that small a share of the wanted bytes is ever in memory twice."""
 
-WRAPPERS = ("state_dict", "model")
-NAMED, SHOWN = 4, 80  # keys listed in an error, and letters of each; the others are counted
-PLAIN_FILE = "ask its authors for a plain state dict or a safetensors file"
+HALVES = (torch.float16, torch.bfloat16)
 NOT_WHOLE = Complaint(InputError, "is no whole safetensors file", "download it again")
 
 
-def read_tensors(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
-    """Copy the tensors whose name is wanted from the checkpoint at `path` (.pth, .pt, .bin or .safetensors).
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """Tensors by the names that were wanted, and what was changed in reading them, for the user."""
 
-    `{"state_dict": ...}` and `{"model": ...}` are unwrapped before names are checked.
+    tensors: dict[str, Tensor]
+    notes: tuple[str, ...]
+
+    @property
+    def metadata(self) -> dict[str, list[str]]:
+        """The notes as a part of an encoder's metadata."""
+        return {"notes": list(self.notes)} if self.notes else {}
+
+
+def read_tensors(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
+    """The tensors of `read_checkpoint`, for those who have said its notes before.
+
+    Raises:
+        InputError: as for `read_checkpoint`.
+    """
+    return read_checkpoint(path, wanted).tensors
+
+
+def read_checkpoint(path: Path, wanted: Callable[[str], bool]) -> Checkpoint:
+    """Copy the tensors whose name is wanted from a checkpoint: .pth, .pt, .bin, .safetensors, or an index of shards.
+
+    `{"state_dict": ...}`, `{"model_state_dict": ...}` and `{"model": ...}` are unwrapped. If no name is wanted as it
+    stands, one prefix of `naming.PREFIX` is left out. Half precision becomes float32.
 
     Raises:
         InputError: no such file, damaged, in torch's old format, a pickle with code in it, not a dictionary of tensors,
-            no wanted name, or a wanted tensor that is not plain or of floating point other than float32.
+            no wanted name or one behind several prefixes, or a wanted tensor that is not plain or of double precision.
     """
     if not path.is_file():
         raise InputError(f"there is no checkpoint `{path}`", hint="say where it is with `--weights`")
-    opened = _open_safetensors if path.suffix == ".safetensors" else _open_torch
-    with opened(path) as tensors:
-        names = sorted(filter(wanted, tensors))
-        if not names:
-            some = _listed(sorted(tensors)) or "nothing"
-            raise InputError(
-                f"`{path}` holds none of the tensors this encoder is made of; found {some}",
-                hint="give the checkpoint of this encoder with `--weights`",
-            )
-        for name in names:
-            _check_plain(path, name, tensors[name])
-            _check_precision(path, name, tensors[name])
-        _check_sum(path, sum(tensors[name].nbytes for name in names))
-        names.sort(key=lambda name: tensors[name].data_ptr())  # in file order, so that the file is read sequentially
-        spans = _spans({name: tensors[name].nbytes for name in names})
+    prefix, halves, spans = _survey(path, wanted)
     copies: dict[str, Tensor] = {}
     for span in spans:
-        with opened(path) as mapped:
-            copies |= {name: mapped[name].detach().clone(memory_format=torch.contiguous_format) for name in span}
-    return copies
+        mapped = _mapped(path)
+        copies |= {name: _copied(mapped[prefix + name]) for name in span}
+        del mapped
+    notes = [f"`{path.name}` names its tensors with `{prefix}` in front, which was left out"] if prefix else []
+    notes += [f"`{path.name}` holds {' and '.join(halves)}, converted to float32"] if halves else []
+    return Checkpoint(copies, tuple(notes))
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
@@ -103,7 +108,7 @@ def load_exactly(
             f"{name} {found.dtype} for {slot.dtype}" for name, found, slot in both if found.dtype != slot.dtype
         ],
     }
-    problems = [f"{len(keys)} {what} ({_listed(keys)})" for what, keys in complaints.items() if keys]
+    problems = [f"{len(keys)} {what} ({listed(keys)})" for what, keys in complaints.items() if keys]
     if problems:
         raise InputError(
             f"the tensors of {where} do not fit the {len(expected)} expected: {'; '.join(problems)}",
@@ -112,86 +117,51 @@ def load_exactly(
     module.load_state_dict({name: tensors[names[name]] for name in state}, assign=True)
 
 
-@contextmanager
-def _open_safetensors(path: Path) -> Iterator[Mapping[str, Tensor]]:
-    """Names and mapped tensors of a safetensors file."""
+def _survey(path: Path, wanted: Callable[[str], bool]) -> tuple[str, list[str], list[list[str]]]:
+    """The prefix of the wanted names, their types of half precision, and the names in spans, in the file's order."""
+    tensors = _mapped(path)
+    prefix, names = match_names(tensors, wanted, path)
+    found = {name: tensors[prefix + name] for name in names}
+    for name, tensor in found.items():
+        _check_plain(path, name, tensor)
+        _check_precision(path, name, tensor)
+    _check_sum(path, found)
+    halves = sorted({_type(tensor) for tensor in found.values() if tensor.dtype in HALVES})
+    names.sort(key=lambda name: found[name].data_ptr())  # so that the file is read sequentially
+    return prefix, halves, _spans({name: found[name].nbytes for name in names})
+
+
+def _mapped(path: Path) -> dict[str, Tensor]:
+    """Names and mapped tensors of a checkpoint."""
+    if path.name.endswith(INDEX):
+        return _open_shards(path)
+    return _open_safetensors(path) if path.suffix == ".safetensors" else open_torch(path)
+
+
+def _open_safetensors(path: Path) -> dict[str, Tensor]:
     with open_tensors(path, "pt", NOT_WHOLE) as file:
-        yield {name: file.tensor(name) for name in file.names}
+        return {name: file.tensor(name) for name in file.names}
 
 
-@contextmanager
-def _open_torch(path: Path) -> Iterator[Mapping[str, Tensor]]:
-    """Names and mapped tensors of a file written by `torch.save`."""
-    yield _state(path, _unpickle(path))
-
-
-def _unpickle(path: Path) -> object:
-    with open_regular(path, InputError) as file:
-        start = file.read(4)
-    if start[:2] == b"\x80\x02":
-        raise InputError(
-            f"`{path}` is in torch's format from before version 1.6, which cannot be mapped; expected the zip format",
-            hint=_conversion(path, "zip", "torch.load({old}, weights_only=True)"),
-        )
-    if start != b"PK\x03\x04":
-        raise InputError(
-            f"`{path}` is no checkpoint of torch; expected a file written by `torch.save`", hint="download it again"
-        )
-    _check_zip(path)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
-        match = re.search(r"GLOBAL (\S+)", str(error))
-        if match is None:
-            raise _unreadable(path, error) from error
-        raise InputError(
-            f"`{path}` asks for `{match[1][:SHOWN]}`; expected a dictionary of tensors and nothing that could run, so"
-            " it was not loaded",
-            hint=PLAIN_FILE,
-        ) from error
-    except Exception as error:  # on a damaged stream the restricted unpickler may raise anything
-        raise _unreadable(path, error) from error
-
-
-def _check_zip(path: Path) -> None:
-    """Refuse a zip that is incomplete, or that unpacks to more than its size: torch stores without compression."""
-    try:
-        if not zipfile.is_zipfile(path):
-            raise InputError(f"`{path}` ends too early: the directory of its zip is missing", hint="download it again")
-        with zipfile.ZipFile(path) as file:
-            entries = file.infolist()
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, LookupError, NotImplementedError) as error:
-        raise _unreadable(path, error) from error
-    for entry in entries:
-        if entry.compress_type != zipfile.ZIP_STORED:
+def _open_shards(path: Path) -> dict[str, Tensor]:
+    """The tensors of all shards, each out of the file where the index places it."""
+    index, found = read_index(path), {}
+    for place in sorted(set(index.values())):
+        shard = _mapped(place)
+        own = [name for name, where in index.items() if where == place]
+        missing = sorted(set(own) - shard.keys())
+        if missing:
             raise InputError(
-                f"`{entry.filename[:SHOWN]}` in `{path}` is compressed; expected it stored, as `torch.save` does",
-                hint=PLAIN_FILE,
+                f"`{place}` lacks what its index places there: {listed(missing)}", hint="download it again"
             )
-        if entry.filename.endswith("data.pkl"):
-            limits.TENSOR_HEADER_BYTES.check(entry.file_size, f"the pickle in `{path}`", InputError)
+        found.update({name: shard[name] for name in own})
+    return found
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
-    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-    return InputError(
-        f"`{path}` cannot be read as a checkpoint of torch: {reason[: 4 * SHOWN]}", hint="download it again"
-    )
-
-
-def _state(path: Path, content: object) -> dict[str, Tensor]:
-    """The dictionary of tensors, without its wrapper if it has one."""
-    if isinstance(content, Mapping):
-        content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
-    if not isinstance(content, Mapping):
-        raise InputError(
-            f"`{path}` holds a {type(content).__name__}; expected a dictionary of tensors", hint=PLAIN_FILE
-        )
-    tensors = {str(name): tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
-    if not tensors:
-        found = _listed(list(content)) or "nothing"
-        raise InputError(f"`{path}` holds no tensors; expected a dictionary of them, found {found}", hint=PLAIN_FILE)
-    return tensors
+def _copied(tensor: Tensor) -> Tensor:
+    """A copy in memory of its own, in float32 if it was stored in half precision."""
+    dtype = torch.float32 if tensor.dtype in HALVES else tensor.dtype
+    return tensor.detach().to(dtype, memory_format=torch.contiguous_format, copy=True)
 
 
 def _check_plain(path: Path, name: str, tensor: Tensor) -> None:
@@ -199,14 +169,16 @@ def _check_plain(path: Path, name: str, tensor: Tensor) -> None:
     plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
     if not plain or tensor.nbytes > tensor.untyped_storage().nbytes():
         raise InputError(
-            f"{_listed([name])} in `{path}` is no plain tensor; expected one that is stored number by number",
+            f"{listed([name])} in `{path}` is no plain tensor; expected one that is stored number by number",
             hint=PLAIN_FILE,
         )
 
 
-def _check_sum(path: Path, found: int) -> None:
-    """Check that tensors with shared storage do not add up to much more than the file."""
-    size = path.stat().st_size
+def _check_sum(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Check that tensors with shared storage do not add up to much more than their files."""
+    found = sum(tensor.nbytes for tensor in tensors.values())
+    files = {*read_index(path).values()} if path.name.endswith(INDEX) else {path}
+    size = sum(file.stat().st_size for file in files)
     if found > 2 * size:
         raise InputError(
             f"the tensors in `{path}` make {found:,} bytes of a file of {size:,}; expected at most twice its size",
@@ -215,20 +187,16 @@ def _check_sum(path: Path, found: int) -> None:
 
 
 def _check_precision(path: Path, name: str, tensor: Tensor) -> None:
-    if tensor.is_floating_point() and tensor.dtype != torch.float32:
+    if tensor.is_floating_point() and tensor.dtype not in (torch.float32, *HALVES):
         state = "{{n: t.float() for n, t in torch.load({old}, weights_only=True).items()}}"
         raise InputError(
-            f"`{name}` in `{path}` is {str(tensor.dtype).removeprefix('torch.')}; expected float32:"
-            " robustness is measured on the published weights, not on rounded ones",
-            hint=None if path.suffix == ".safetensors" else _conversion(path, "float32", state),
+            f"`{name}` in `{path}` is {_type(tensor)}; expected float32 or half precision",
+            hint=None if path.suffix in (".safetensors", ".json") else conversion(path, "float32", state),
         )
 
 
-def _conversion(path: Path, kind: str, state: str) -> str:
-    """A command that writes `state` next to `path`, with `kind` in its name."""
-    new = path.with_name(f"{path.stem}-{kind}{path.suffix}")
-    code = f"import torch; torch.save({state.format(old=repr(str(path)))}, {str(new)!r})"
-    return f"`python -c {shlex.quote(code)}`"
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _spans(sizes: Mapping[str, int]) -> list[list[str]]:
@@ -242,8 +210,3 @@ def _spans(sizes: Mapping[str, int]) -> list[list[str]]:
         spans[-1].append(name)
         filled += size
     return spans
-
-
-def _listed(names: list[Any]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(f"`{str(name)[:SHOWN]}`" for name in names[:NAMED]) + more

@@ -131,12 +131,12 @@ def test_missing_keys(weights: Path, frames: Path, capsys: pytest.CaptureFixture
     refused(capsys, weights, frames, "fc1")
 
 
-def test_half_precision(weights: Path, frames: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_double_precision(weights: Path, frames: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = weights / "model.safetensors"
     save_file(
-        {name: value.half() if value.is_floating_point() else value for name, value in load_file(file).items()}, file
+        {name: value.double() if value.is_floating_point() else value for name, value in load_file(file).items()}, file
     )
-    refused(capsys, weights, frames, "float16")
+    refused(capsys, weights, frames, "float64")
 
 
 class Harmful:

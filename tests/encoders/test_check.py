@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +34,23 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.change(self.linear(self.before(x).flatten(1)))
+
+
+class Autocast(Net):
+    def forward(self, x: Tensor) -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            z = super().forward(x)
+        return z.float()
+
+
+class Inference(Net):
+    def forward(self, x: Tensor) -> Any:
+        with torch.inference_mode():
+            return super().forward(x)
+
+
+class ModelOutput(OrderedDict[str, Any]):
+    """Like those of transformers: a mapping with the fields as attributes too."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +130,14 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a tuple": (Own(lambda: Net(lambda z: (z, z))), "returned tuple; expected a float32 tensor of shape (2, 4)"),
     "a mapping": (Own(lambda: Net(lambda z: {"embeds": z})), "returned a mapping with 'embeds'"),
     "doubles": (Own(lambda: Net(lambda z: z.double())), "returned torch.float64"),
+    "weights in half": (Own(lambda: Net().half()), "computes in torch.float16: its `linear.weight`"),
+    "bfloat16 on the way": (Own(lambda: Net(lambda z: (z.bfloat16() * 2).float())), "torch.bfloat16: `mul`"),
+    "autocast": (Own(lambda: Autocast()), "computes in torch.bfloat16: `addmm`"),
+    "an output of the library": (Own(lambda: Net(lambda z: ModelOutput(z=z))), "returned a mapping with 'z'"),
+    "a list": (Own(lambda: Net(lambda z: [z])), "returned list; expected a float32 tensor"),
+    "a map of positions": (Own(lambda: Net(lambda z: z[:, :, None, None])), "returned the shape (2, 4, 1, 1)"),
+    "no gradient by a switch": (Own(lambda: Net(before=torch.no_grad()(lambda x: x + 0))), "does not reach the input"),
+    "inference alone": (Own(lambda: Inference()), "does not reach the input"),
     "another width": (replace(NET, embedding_dim=5), "returned the shape (2, 4)"),
     "tokens": (Own(lambda: Net(lambda z: z[:, None])), "returned the shape (2, 1, 4)"),
     "not a number": (Own(lambda: Net(lambda z: z * torch.nan)), "not finite"),

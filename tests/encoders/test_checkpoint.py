@@ -10,6 +10,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from mutations import mutated_tensors, mutated_zip, outcome
 from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
-from advcal_edge.encoders.checkpoint import SPANS, digest, load_exactly, read_tensors
+from advcal_edge.encoders.checkpoint import SPANS, digest, load_exactly, read_checkpoint, read_tensors
 from advcal_edge.errors import InputError
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.steps": torch.tensor(7), "b.weight": torch.ones(4)}
@@ -42,11 +43,16 @@ def read(path: Path) -> dict[str, Tensor]:
     return read_tensors(path, of_a)
 
 
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
+@pytest.mark.parametrize(
+    "wrappers", [[], ["state_dict"], ["model"], ["model_state_dict"], ["model", "state_dict"], ["state_dict", "model"]]
+)
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin"])
-def test_only_wanted_tensors_come_out_of_a_torch_file(tmp_path: Path, wrapper: str | None, suffix: str) -> None:
+def test_only_wanted_tensors_come_out_of_a_torch_file(tmp_path: Path, wrappers: list[str], suffix: str) -> None:
     path = tmp_path / f"all{suffix}"
-    torch.save({wrapper: TENSORS, "epoch": 3} if wrapper else TENSORS, path)
+    content: dict[str, Any] = TENSORS
+    for wrapper in wrappers:
+        content = {wrapper: content, "epoch": 3}
+    torch.save(content, path)
     found = read(path)
     assert found.keys() == {"a.weight", "a.steps"}
     assert all(torch.equal(found[name], TENSORS[name]) for name in found)
@@ -132,14 +138,40 @@ def test_the_old_format_is_refused_with_a_conversion_that_works(tmp_path: Path) 
     assert digest(read(tmp_path / "old one-zip.pth")) == digest({n: TENSORS[n] for n in TENSORS if of_a(n)})
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_precisions_are_refused_with_a_conversion_that_works(tmp_path: Path, dtype: torch.dtype) -> None:
-    path = tmp_path / "half.pth"
-    torch.save({name: tensor.to(dtype) for name, tensor in TENSORS.items()}, path)
-    with pytest.raises(InputError, match=f"is {str(dtype).removeprefix('torch.')}; expected float32") as caught:
+def test_double_precision_is_refused_with_a_conversion_that_works(tmp_path: Path) -> None:
+    path = tmp_path / "double.pth"
+    torch.save({name: tensor.double() for name, tensor in TENSORS.items()}, path)
+    with pytest.raises(InputError, match="is float64; expected float32") as caught:
         read(path)
     run(str(caught.value.hint))
-    assert {tensor.dtype for tensor in read(tmp_path / "half-float32.pth").values()} == {torch.float32}
+    assert {tensor.dtype for tensor in read(tmp_path / "double-float32.pth").values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_converted_and_said(tmp_path: Path, dtype: torch.dtype, suffix: str) -> None:
+    rounded = {"a.weight": torch.randn(2, 3).to(dtype), "a.steps": torch.tensor(7), "b.weight": torch.ones(4)}
+    half, whole = tmp_path / f"half{suffix}", tmp_path / f"whole{suffix}"
+    write: Callable[[dict[str, Tensor], Path], object] = torch.save if suffix == ".pth" else save_file
+    write(rounded, half)
+    write({name: tensor.float() if name == "a.weight" else tensor for name, tensor in rounded.items()}, whole)
+    found = read_checkpoint(half, of_a)
+    assert found.notes == (f"`half{suffix}` holds {str(dtype).removeprefix('torch.')}, converted to float32",)
+    assert found.tensors["a.weight"].dtype == torch.float32
+    assert found.tensors["a.steps"].dtype == torch.int64
+    assert digest(found.tensors) == digest(read(whole))
+    assert read_checkpoint(whole, of_a).metadata == {}
+
+
+def test_a_wrapper_of_nothing_and_one_around_itself(tmp_path: Path) -> None:
+    around: dict[str, Any] = {"epoch": 1}
+    around["model"] = around
+    torch.save(around, tmp_path / "circle.pth")
+    with pytest.raises(InputError, match="holds no tensors"):
+        read(tmp_path / "circle.pth")
+    torch.save({"model": {"state_dict": [1, 2]}}, tmp_path / "list.pth")
+    with pytest.raises(InputError, match="holds no tensors"):
+        read(tmp_path / "list.pth")
 
 
 def test_another_precision_is_no_matter_where_it_is_not_wanted(tmp_path: Path) -> None:

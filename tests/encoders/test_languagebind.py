@@ -189,7 +189,7 @@ def test_the_older_section_wins_and_falls_back_to_defaults(tmp_path: Path) -> No
         (lambda t: t.update({"vision_model.mlp.lora_A.default.weight": torch.zeros(2, 3)}), "updates of 1 maps"),
         (lambda t: t.update({"vision_model.extra": torch.zeros(2)}), r"left over \(`vision_model.extra`\)"),
         (lambda t: t.update({"visual_projection.weight": torch.zeros(9, 32)}), r"\(9, 32\) for \(20, 32\)"),
-        (lambda t: t.update({f"{QUERY}.bias": torch.zeros(32).half()}), "is float16; expected float32"),
+        (lambda t: t.update({f"{QUERY}.bias": torch.zeros(32).double()}), "is float64; expected float32"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path, spoil: Spoil, message: str) -> None:
@@ -260,7 +260,7 @@ def test_weights_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no weights; expected `model.safetensors` or `pytorch_model.bin`"):
         Languagebind.load("image", folder)
     (folder / "pytorch_model.bin.index.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(InputError, match="cut into shards"):
+    with pytest.raises(InputError, match="has no `weight_map`"):
         Languagebind.load("image", folder)
 
 

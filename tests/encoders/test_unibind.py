@@ -199,7 +199,7 @@ def test_a_pickle_is_refused_unopened_with_the_command_that_converts_it(folder: 
         ({"a": torch.ones(2, DIM), "b": torch.ones(2, DIM + 1)}, "`b` in .* is float32"),
         ({"a": torch.ones(2, DIM), "b": torch.zeros(2, DIM)}, "zero or not finite"),
         ({"a": torch.ones(2, DIM)}, "expected at least two"),
-        ({"a": torch.ones(2, DIM), "b": torch.ones(2, DIM).half()}, "expected float32"),
+        ({"a": torch.ones(2, DIM), "b": torch.ones(2, DIM).double()}, "expected float32"),
     ],
 )
 def test_broken_centers_are_refused(folder: Path, state: dict[str, torch.Tensor], complaint: str) -> None:

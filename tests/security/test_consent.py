@@ -156,3 +156,27 @@ def test_weights_inside_the_bundle_are_opened_if_listed_and_whole(whole: Bundle)
 def test_what_a_factory_is_given_is_typed(whole: Bundle) -> None:
     chosen: Any = Consent(encoder="canary:factory").choose_encoder(naming(whole, "canary:factory"))
     assert (chosen.modality, chosen.weights) == ("thermal", None)
+
+
+@pytest.mark.parametrize("name", ["timm:vit_tiny_patch16_224", "openclip:ViT-B-32", "hf", "siglip", "dinov2"])
+def test_a_library_by_name_is_no_foreign_code_but_its_weights_are_asked_for(whole: Bundle, name: str) -> None:
+    bundle = naming(whole, name, "/data/weights")
+    assert Wants.of(bundle) == Wants(bundle.origin(), None, "/data/weights")
+    with pytest.raises(BundleError, match="wants to read the weights `/data/weights`, which lie outside it"):
+        Consent().choose_encoder(bundle)
+    assert Consent(weights=Path("w")).choose_encoder(bundle).weights == Path("w")
+
+
+@pytest.mark.parametrize("name", ["hf:etc", "siglip:etc", "bindlite:x", "timm.models:x"])
+def test_a_bundle_does_not_name_a_folder_with_its_encoder(whole: Bundle, name: str, capsys: Capture) -> None:
+    with pytest.raises(BundleError, match=f"wants to run the code `{name}`"):
+        Consent().choose_encoder(naming(whole, name))
+    assert main(["export", str(whole.path), "--encoder", name, "--precision", "fp32"]) == 2
+    err = capsys.readouterr().err
+    assert "takes no name after it" in err or "cannot be imported" in err
+
+
+@pytest.mark.parametrize("name", ["hf:/etc", "siglip:../x", "timm:", "timm:hf-hub:someone/model"])
+def test_a_path_is_no_part_of_an_encoders_name(whole: Bundle, name: str) -> None:
+    with pytest.raises(BundleError, match="expected the name of an encoder"):
+        naming(whole, name)

@@ -78,7 +78,7 @@ def test_missing_and_unknown_fields(whole: Bundle) -> None:
 @pytest.mark.parametrize(
     ("section", "field", "value", "words"),
     [
-        ("encoder", "name", "import os", "the name of an encoder or `package.module:factory`"),
+        ("encoder", "name", "import os", "the name of an encoder, `family:MODEL` or `package.module:factory`"),
         ("encoder", "name", "../x:y", "the name of an encoder"),
         ("encoder", "modality", "__import__('os').system('id')", "the name of a sensor"),
         ("encoder", "modality", "image", "expected `thermal`, as `modality.name` says"),

@@ -19,6 +19,7 @@ from advcal_edge.encoders.imagebind.published import (
     logit_scale_name,
     of_tower,
 )
+from advcal_edge.encoders.weights_folder import FILES as STANDARD, find_weights, open_place
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.spec import Modality
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 LICENSE = "CC-BY-NC-SA-4.0"
+FILES = (CHECKPOINT.rpartition("/")[2], *STANDARD)
 DISPARITY = 75.0  # pixels of disparity that the depth trunk was trained on as 1
 
 MODALITIES: Mapping[str, Modality] = {
@@ -69,13 +71,15 @@ class Imagebind:
                 hint=f"`--weights FILE`, the file being {CHECKPOINT}",
             )
         _require_torch()
-        from advcal_edge.encoders.checkpoint import digest, read_tensors
+        from advcal_edge.encoders.checkpoint import digest, read_checkpoint
 
         tower = HUGE[modality].tower
         scale = logit_scale_name(tower)
-        tensors = read_tensors(weights, lambda name: of_tower(name, tower) or name == scale)
+        checkpoint = read_checkpoint(find_file(weights), lambda name: of_tower(name, tower) or name == scale)
+        tensors, metadata = checkpoint.tensors, dict[str, Any](checkpoint.metadata)
         logarithm = tensors.pop(scale, None)
-        metadata = {} if logarithm is None else {"logit_scale": min(float(logarithm.exp()), MAX_LOGIT_SCALE)}
+        if logarithm is not None:
+            metadata["logit_scale"] = min(float(logarithm.exp()), MAX_LOGIT_SCALE)
         _assemble(HUGE[modality], tensors, weights)  # so that errors are raised now, not during the work
         return cls(MODALITIES[modality], digest(tensors), weights, metadata)
 
@@ -91,7 +95,18 @@ class Imagebind:
         from advcal_edge.encoders.checkpoint import read_tensors
 
         config = trunk_config(self.modality)
-        return _assemble(config, read_tensors(self.weights, lambda name: of_tower(name, config.tower)), self.weights)
+        tensors = read_tensors(find_file(self.weights), lambda name: of_tower(name, config.tower))
+        return _assemble(config, tensors, self.weights)
+
+
+def find_file(weights: Path) -> Path:
+    """The checkpoint that `weights` leads to: itself, or the one of a folder, also in a hub's cache.
+
+    Raises:
+        InputError: a folder without a checkpoint.
+    """
+    place = open_place(weights)
+    return find_weights(place, FILES) if place.is_dir() else place
 
 
 def trunk_config(modality: Modality) -> TrunkConfig:

@@ -66,6 +66,7 @@ class TextTower:
     source: str
     trunk: TextTrunk
     tokens: Callable[[str], list[int]]
+    notes: tuple[str, ...] = ()
 
     def embed(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """Unit-norm embeddings (n, 1024) of prompts, which are cut after 75 tokens.
@@ -98,12 +99,14 @@ def load_text(weights: Path, config: TextConfig | None = None) -> TextTower:
         raise DependencyError("torch", extra="calibrate", purpose="the text tower of imagebind")
     import torch
 
-    from advcal_edge.encoders.checkpoint import digest, load_exactly, read_tensors
+    from advcal_edge.encoders.checkpoint import digest, load_exactly, read_checkpoint
+    from advcal_edge.encoders.imagebind.encoder import find_file
     from advcal_edge.encoders.imagebind.trunk import TextTrunk
 
     tokens = load_tokenizer()
     scale = logit_scale_name("text")
-    tensors = read_tensors(weights, lambda name: of_tower(name, "text") or name == scale)
+    checkpoint = read_checkpoint(find_file(weights), lambda name: of_tower(name, "text") or name == scale)
+    tensors = checkpoint.tensors
     logarithm = tensors.pop(scale, None)
     if logarithm is None:
         raise InputError(f"`{weights}` has no `{scale}`; expected the logit scale of the text tower")
@@ -112,7 +115,7 @@ def load_text(weights: Path, config: TextConfig | None = None) -> TextTower:
     load_exactly(trunk, tensors, f"`{weights}` for `text`", published_names(trunk.state_dict(), "text"))
     temperature = 1 / min(float(logarithm.exp()), MAX_LOGIT_SCALE)
     source = f"text tower of ImageBind {digest(tensors)[:12]}"
-    return TextTower(temperature, source, trunk.eval().requires_grad_(False), tokens)
+    return TextTower(temperature, source, trunk.eval().requires_grad_(False), tokens, checkpoint.notes)
 
 
 def clean(text: str) -> str:

@@ -16,12 +16,14 @@ from advcal_edge.encoders.languagebind.configuration import (
     published_configuration,
     read_configuration,
 )
+from advcal_edge.encoders.weights_folder import open_place
 from advcal_edge.errors import ConfigError, DependencyError, InputError
 from advcal_edge.spec import Modality, TensorSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from advcal_edge.encoders.checkpoint import Checkpoint
     from advcal_edge.encoders.languagebind.text import LanguagebindText
 
 LICENSE = "MIT"
@@ -70,8 +72,9 @@ class Languagebind:
         _need_torch()
         from advcal_edge.encoders.checkpoint import digest
 
-        tensors = _read(folder, (*TOWER, SCALE))
-        metadata = {"logit_scale": _scale(tensors, folder)}
+        checkpoint = _read(folder, (*TOWER, SCALE))
+        tensors = checkpoint.tensors
+        metadata = {"logit_scale": _scale(tensors, folder), **checkpoint.metadata}
         fingerprint = digest(tensors)
         _trunk(configuration, tensors, folder)
         return cls(sensor, configuration, fingerprint, metadata, folder)
@@ -86,7 +89,7 @@ class Languagebind:
         Raises:
             InputError: the folder has changed and can no longer be used.
         """
-        return _trunk(self.configuration, _read(self.weights, TOWER), self.weights)
+        return _trunk(self.configuration, _read(self.weights, TOWER).tensors, self.weights)
 
 
 def load_text(weights: Path | None) -> LanguagebindText:
@@ -106,13 +109,15 @@ def load_text(weights: Path | None) -> LanguagebindText:
     from advcal_edge.encoders.languagebind.text import LanguagebindText, TextTrunk, read_tokenizer
 
     tokenizer = read_tokenizer(folder, configuration.text)
-    tensors = _read(folder, (*TEXT, SCALE))
+    checkpoint = _read(folder, (*TEXT, SCALE))
+    tensors = checkpoint.tensors
     scale = _scale(tensors, folder)
     with torch.device("meta"):
         trunk = TextTrunk(configuration.text, configuration.embedding_dim)
     load_exactly(trunk, tensors, f"`{folder}`")
     trunk.eval().requires_grad_(False)
-    return LanguagebindText(tokenizer, trunk, 1 / scale, f"text tower of LanguageBind in `{folder.name}`")
+    source = f"text tower of LanguageBind in `{folder.name}`"
+    return LanguagebindText(tokenizer, trunk, 1 / scale, source, checkpoint.notes)
 
 
 def blank(modality: str, weights: Path | None = None) -> Blank:
@@ -145,7 +150,7 @@ def _folder(weights: Path | None) -> Path:
         raise ConfigError(
             "languagebind brings no weights; expected a folder that its authors publish", hint="`--weights FOLDER`"
         )
-    return weights
+    return open_place(weights)
 
 
 def _need_torch() -> None:
@@ -155,7 +160,7 @@ def _need_torch() -> None:
         raise DependencyError("torch", extra="calibrate", purpose="the encoder languagebind") from error
 
 
-def _read(folder: Path, starts: tuple[str, ...]) -> dict[str, Tensor]:
+def _read(folder: Path, starts: tuple[str, ...]) -> Checkpoint:
     from advcal_edge.encoders.languagebind.weights import read_plain
 
     return read_plain(folder, lambda name: name.startswith(starts))

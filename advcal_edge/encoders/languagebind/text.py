@@ -76,6 +76,7 @@ class LanguagebindText:
     trunk: TextTrunk
     temperature: float
     source: str
+    notes: tuple[str, ...] = ()
 
     def embed(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """Unit-norm embeddings (n, d); prompts are cut to the tower's context."""

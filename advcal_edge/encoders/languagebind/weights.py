@@ -7,41 +7,24 @@ from pathlib import Path
 
 from torch import Tensor
 
-from advcal_edge.encoders.checkpoint import read_tensors
+from advcal_edge.encoders.checkpoint import Checkpoint, read_checkpoint
 from advcal_edge.encoders.languagebind.configuration import VisionSizes
+from advcal_edge.encoders.weights_folder import find_weights
 from advcal_edge.errors import InputError
 
-FILES = ("model.safetensors", "pytorch_model.bin")
 DOWN, UP = ".lora_A.default.weight", ".lora_B.default.weight"
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 PERCEPTRON = ("fc1", "fc2")
 
 
-def find_weights(folder: Path) -> Path:
-    """The one file of weights in `folder`.
-
-    Raises:
-        InputError: missing, or split into shards.
-    """
-    for name in FILES:
-        if (folder / name).is_file():
-            return folder / name
-    if any((folder / f"{name}.index.json").is_file() for name in FILES):
-        raise InputError(
-            f"the weights in `{folder}` are cut into shards; expected one file, `{FILES[0]}` or `{FILES[1]}`",
-            hint="load them with transformers and `save_pretrained(FOLDER, max_shard_size='100GB')`",
-        )
-    raise InputError(f"`{folder}` has no weights; expected `{FILES[0]}` or `{FILES[1]}`")
-
-
-def read_plain(folder: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
+def read_plain(folder: Path, wanted: Callable[[str], bool]) -> Checkpoint:
     """The wanted tensors of `folder`, without peft's wrappers in their names and without constant position numbers.
 
     Raises:
         InputError: the weights cannot be read or hold no wanted tensor.
     """
-    tensors = read_tensors(find_weights(folder), lambda name: wanted(name) and not name.endswith(".position_ids"))
-    return {plain_name(name): tensor for name, tensor in tensors.items()}
+    found = read_checkpoint(find_weights(folder), lambda name: wanted(name) and not name.endswith(".position_ids"))
+    return Checkpoint({plain_name(name): tensor for name, tensor in found.tensors.items()}, found.notes)
 
 
 def plain_name(name: str) -> str:

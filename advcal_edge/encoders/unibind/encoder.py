@@ -88,6 +88,7 @@ class Unibind:
             "head": bool(part.head),
             "logit_scale": part.scale,
             "text_logit_scale": part.text_scale,
+            **({"notes": list(part.notes)} if part.notes else {}),
         }
         sensor = _resized(MODALITIES[modality], config)
         return cls(sensor, part.fingerprint, weights, checkpoint, metadata, config)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advcal_edge.centers import Centers
-from advcal_edge.encoders.checkpoint import digest, load_exactly, read_tensors
+from advcal_edge.encoders.checkpoint import digest, load_exactly, read_checkpoint, read_tensors
 from advcal_edge.encoders.imagebind.published import TrunkConfig, logit_scale_name, of_tower
 from advcal_edge.encoders.imagebind.trunk import Trunk
 from advcal_edge.encoders.unibind.point import PointTrunk
@@ -40,6 +40,7 @@ class CheckpointPart:
     """Length of the modality's embeddings, before the head; 1 for images, videos and event frames."""
 
     text_scale: float
+    notes: tuple[str, ...]
 
     @property
     def fingerprint(self) -> str:
@@ -60,7 +61,8 @@ def read_part(path: Path, modality: str, config: TrunkConfig | PointConfig) -> C
         plain = name.removeprefix(TUNED)
         return plain in (scale, TEXT_SCALE) or name.startswith(HEAD) or _of_trunk(plain, config)
 
-    stored = read_tensors(path, wanted)
+    checkpoint = read_checkpoint(path, wanted)
+    stored = checkpoint.tensors
     tensors = {name.removeprefix(TUNED): tensor for name, tensor in stored.items()}
     heads = {name: tensors.pop(name) for name in sorted(tensors) if name.startswith(HEAD)}
     head = {name: tensor for name, tensor in heads.items() if name.startswith(f"{HEAD}{modality}.")}
@@ -75,7 +77,7 @@ def read_part(path: Path, modality: str, config: TrunkConfig | PointConfig) -> C
         raise InputError(f"`{path}` has no `{TEXT_SCALE}`; expected UniBind's checkpoint, which holds all of ImageBind")
     text_scale = _scale(tensors.pop(TEXT_SCALE), TEXT_SCALE, path)
     own_scale = _scale(tensors.pop(scale), scale, path) if scale in tensors else 1.0
-    return CheckpointPart(path, tensors, head, own_scale, text_scale)
+    return CheckpointPart(path, tensors, head, own_scale, text_scale, checkpoint.notes)
 
 
 def assemble(part: CheckpointPart, modality: str, config: TrunkConfig | PointConfig) -> nn.Module:
