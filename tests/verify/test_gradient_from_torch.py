@@ -160,7 +160,7 @@ def test_an_audit_compares_the_gradient(report: dict[str, Any], bundle: Path, ch
     assert changed(report, bundle, **change)
 
 
-@pytest.mark.parametrize("edit", [coarse_weights, rounded_input])
+@pytest.mark.parametrize("edit", [pytest.param(coarse_weights, marks=pytest.mark.slow), rounded_input])
 def test_a_broken_engine_is_rejected_with_a_gradient_from_torch(
     bundle: Path, report: dict[str, Any], edit: Any, tmp_path: Path, capsys: Capture
 ) -> None:
