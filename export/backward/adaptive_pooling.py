@@ -43,7 +43,7 @@ def adaptive_max_pool_back(grad: Tensor, x: Tensor, indices: Tensor) -> Tensor:
         order = [lead + axis + part for axis in range(axes) for part in (0, axes)]
         return blocks.permute(*range(lead), *order).reshape(x.shape)
     with plain_torch():
-        chosen = one_hot(cell_places(sizes, outs).flatten(), prod(sizes), torch.float64)
+        chosen = one_hot(cell_places(sizes, outs).flatten(), prod(sizes), grad.dtype)
     parts = parts.flatten(-axes - 1)
     return multiply_axis(parts, parts.ndim - 1, chosen).unflatten(-1, sizes)
 

@@ -54,7 +54,8 @@ def add_rows(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float
     size, rows = x.shape[dim], index.numel()
     if not isinstance(size, int) or not isinstance(rows, int) or rows * size > LARGEST:
         return NotImplemented
-    return x + alpha * multiply_axis(source, dim % x.ndim, one_hot(index.flatten(), size, source.dtype))
+    added = multiply_axis(source, dim % x.ndim, one_hot(index.flatten(), size, source.dtype))
+    return x + (added if alpha == 1 else alpha * added)
 
 
 @backward(aten.scatter_add.default)
@@ -80,7 +81,7 @@ def unfold_back(grad: Tensor, sizes: Sequence[int], dim: int, size: int, step: i
     count, length = int(grad.shape[dim]), int(sizes[dim])
     with plain_torch():
         rows = (torch.arange(count)[:, None] * step + torch.arange(size)).flatten()
-        chosen = one_hot(rows, length, torch.float64)
+        chosen = one_hot(rows, length, grad.dtype)
     return multiply_axis(grad.movedim(-1, dim + 1).flatten(dim, dim + 1), dim, chosen)
 
 
@@ -92,7 +93,7 @@ def diagonal_back(grad: Tensor, sizes: Sequence[int], offset: int, dim1: int, di
     with plain_torch():
         steps = torch.arange(count)
         cells = (steps + max(-offset, 0)) * width + steps + max(offset, 0)
-        chosen = one_hot(cells, height * width, torch.float64)
+        chosen = one_hot(cells, height * width, grad.dtype)
     placed = multiply_axis(grad, grad.ndim - 1, chosen).unflatten(-1, (height, width))
     return placed.movedim((-2, -1), (dim1, dim2))
 

@@ -126,13 +126,17 @@ def interpolate(
     }
 
     def along(axis: int) -> Operator:
-        name, value, one = ("scale_factor", scale_factor, 1.0) if size is None else ("size", size, 1)
+        name, value, one = ("scale_factor", scale_factor, 1.0) if size is None else ("size", size, 2)
         values = list(value) if isinstance(value, Sequence) else [value] * axes
         alone = [values[i] if i == axis else one for i in range(axes)]
 
-        def apply(unit: Tensor) -> Tensor:  # in as many axes as the input, since the mode belongs to their number
-            shape = [-1 if i == axis else 1 for i in range(axes)]
-            return F.interpolate(unit.reshape(len(unit), 1, *shape), **{name: alone}, **settings).flatten(2)
+        def apply(unit: Tensor) -> Tensor:
+            # in as many axes as the input, since the mode belongs to their number; the others are two long and stay
+            # so, since torch 2.13 mistakes an axis of one for channels and does not smooth along it
+            shape = [-1 if i == axis else 2 for i in range(axes)]
+            spread = unit.reshape(len(unit), 1, *(-1 if i == axis else 1 for i in range(axes)))
+            resized = F.interpolate(spread.expand(-1, -1, *shape).contiguous(), **{name: alone}, **settings)
+            return resized[(..., *(slice(None) if i == axis else 0 for i in range(axes)))]
 
         return apply
 
@@ -180,20 +184,17 @@ def transposed(matrix: Tensor) -> Tensor:
 
 
 def resample(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
-    """Multiply each of the last axes of `x` by its matrix (in, out)."""
+    """Multiply each of the last axes of `x` by its constant matrix (in, out)."""
     for i, matrix in enumerate(matrices):
+        with plain_torch():
+            matrix = matrix.to(x.dtype)
         x = multiply_axis(x, x.ndim - len(matrices) + i, matrix)
     return x
 
 
 def multiply_axis(x: Tensor, dim: int, matrix: Tensor) -> Tensor:
-    """Multiply one axis of `x` by a constant matrix (in, out)."""
-    with plain_torch():
-        matrix = matrix.to(x.dtype)
-        if dim == x.ndim - 2:
-            matrix = matrix.T.contiguous()
-    if dim == x.ndim - 1:
-        return x @ matrix
-    if dim == x.ndim - 2:
-        return matrix @ x
+    """Multiply one axis of `x` by a matrix (in, out), as one product with the matrix on the right.
+
+    On the left it would be repeated for each sample.
+    """
     return (x.movedim(dim, -1) @ matrix).movedim(-1, dim)
