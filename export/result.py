@@ -23,6 +23,8 @@ class ExportedGraph:
     fidelity: Mapping[str, Any]
     step: str | None = None
     """The step of the precision fallback at which it was built; None without a fallback."""
+    scatters: tuple[str, ...] = ()
+    """Names of the nodes that add into scattered places: it runs on ONNX Runtime, and no plan is built from it."""
 
     @property
     def closeness(self) -> str:
@@ -31,11 +33,13 @@ class ExportedGraph:
         if "cosine_min" in fidelity:
             emulated = ", emulated" if fidelity.get("emulated") else ""
             return f"cosine >= {fidelity['cosine_min']:.6f}, relative L2 {fidelity['relative_l2']:.1e}{emulated}"
-        return f"relative L2 {fidelity['relative_l2']:.1e}, signs agree {100 * fidelity['sign_agreement']:.2f} %"
+        close = f"relative L2 {fidelity['relative_l2']:.1e}, signs agree {100 * fidelity['sign_agreement']:.2f} %"
+        return f"{close}; scatters, so ONNX Runtime only" if self.scatters else close
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for the command line."""
-        return {name: value for name, value in asdict(self).items() if name != "step" or value is not None}
+        optional = {"step": self.step is not None, "scatters": bool(self.scatters)}
+        return {name: value for name, value in asdict(self).items() if optional.get(name, True)}
 
     def to_manifest(self, opset: int) -> dict[str, Any]:
         """Plain types for the manifest; size and hash are already in its list of files."""
