@@ -95,6 +95,9 @@ def trace(module: nn.Module, x: Tensor, v: Tensor) -> fx.GraphModule:
             tracing_mode="real",
             _allow_non_fake_inputs=True,
         )(*fakes)
+    for node in traced.graph.nodes:
+        if node.target is torch.ops.aten.view.default:  # the next tracer may lay tensors out in another order
+            node.target = torch.ops.aten.reshape.default
     return spell_out_layer_norm_back(traced)
 
 

@@ -87,16 +87,16 @@ def padding_back(grad: Tensor, x: Tensor, padding: Sequence[int], mode: str) -> 
 
 
 class LinearAxes(TorchFunctionMode):
-    """Inside, what interpolates or pads circularly on the path of the gradient does so by matrices.
+    """Inside, three functions on the path of the gradient are computed in a way whose backward does not scatter.
 
-    Torch traces an interpolation with a symbolic batch as a gather, and circular padding as writes into an empty
-    tensor; the backward of both scatters.
+    Torch traces an interpolation with a symbolic batch as a gather, circular padding as writes into an empty tensor,
+    and an average over everything as a change of strides in place.
     """
 
     def __torch_function__(
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call `function`, or its matrices in its place."""
+        """Call `function`, or what computes the same."""
         kwargs = kwargs or {}
         x = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
         if x is not None and x.requires_grad:
@@ -104,7 +104,15 @@ class LinearAxes(TorchFunctionMode):
                 return interpolate(*args, **kwargs)
             if function is F.pad and (kwargs.get("mode") or (args[2] if len(args) > 2 else "")) == "circular":
                 return pad_circular(x, kwargs["pad"] if "pad" in kwargs else args[1])
+            if function in AVERAGES:
+                outs = kwargs["output_size"] if "output_size" in kwargs else args[1]
+                if outs == 1 or (isinstance(outs, Sequence) and set(outs) == {1}):
+                    return x.mean(list(range(-AVERAGES[function], 0)), keepdim=True)
         return function(*args, **kwargs)
+
+
+AVERAGES = {F.adaptive_avg_pool1d: 1, F.adaptive_avg_pool2d: 2, F.adaptive_avg_pool3d: 3}
+"""Functions and their axes."""
 
 
 def interpolate(

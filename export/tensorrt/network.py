@@ -32,8 +32,8 @@ def read_network(product: Product, builder: Any, log: Any, graph: Path) -> Any:
         further = f" and {len(scatters) - 1} more" if len(scatters) > 1 else ""
         raise ExportError(
             f"{product} does not read `{graph.name}`: `{scatters[0]}`{further} adds into scattered places",
-            hint="`--no-gradient` builds plans of the forward graphs; the gradient runs on ONNX Runtime, or keep picks by"
-            " an index that differs between samples out of the path from x to z",
+            hint="`--no-gradient` leaves this graph out, which still runs on ONNX Runtime; or keep picks by an index"
+            " that differs from sample to sample out of the path from x to z",
         )
     module = product.module
     # accepted and ignored since TensorRT 11, where every network is strongly typed
