@@ -36,5 +36,5 @@ __all__ = [
 
 def decompositions() -> Table:
     """What replaces each operator while forward and backward are traced."""
-    table = {name: function for name, function in core_aten_decompositions().items() if name not in KEPT}
-    return {**table, **TRANSLATIONS}
+    table: Table = dict(core_aten_decompositions())
+    return {operator: table[operator] for operator in table.keys() - KEPT} | TRANSLATIONS

@@ -38,14 +38,14 @@ def adaptive_max_pool_back(grad: Tensor, x: Tensor, indices: Tensor) -> Tensor:
     values = cells(x, sizes, outs)
     parts = grad.unsqueeze(-1) * one_hot(values.argmax(-1), values.shape[-1], grad.dtype)
     if divides(sizes, outs):
-        blocks = parts.unflatten(-1, [size // out for size, out in zip(sizes, outs, strict=True)])
+        blocks = parts.reshape(*parts.shape[:-1], *(size // out for size, out in zip(sizes, outs, strict=True)))
         lead = x.ndim - axes
         order = [lead + axis + part for axis in range(axes) for part in (0, axes)]
         return blocks.permute(*range(lead), *order).reshape(x.shape)
     with plain_torch():
         chosen = one_hot(cell_places(sizes, outs).flatten(), prod(sizes), grad.dtype)
     parts = parts.flatten(-axes - 1)
-    return multiply_axis(parts, parts.ndim - 1, chosen).unflatten(-1, sizes)
+    return multiply_axis(parts, parts.ndim - 1, chosen).reshape(x.shape)
 
 
 def divides(sizes: Sequence[int], outs: Sequence[int]) -> bool:

@@ -30,22 +30,18 @@ def put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate:
     picked = [index for index in indices if index is not None]
     if not accumulate or dims != list(range(dims[0], dims[-1] + 1)) or any(not is_position(index) for index in picked):
         return NotImplemented
-    first, sizes = dims[0], [x.shape[dim] for dim in dims]
+    sizes = [x.shape[dim] for dim in dims]
     if not all(isinstance(size, int) for size in sizes):  # the batch itself is picked from
-        return NotImplemented
-    picked = list(torch.broadcast_tensors(*picked))
-    rows = picked[0].numel()
-    if not isinstance(rows, int) or rows * prod(sizes) > LARGEST:
         return NotImplemented
     flat = picked[0] % sizes[0]
     for index, size in zip(picked[1:], sizes[1:], strict=True):
         flat = flat * size + index % size
-    chosen = one_hot(flat.flatten(), prod(sizes), values.dtype)
-    shape = [*x.shape[:first], rows, *x.shape[dims[-1] + 1 :]]
-    added = multiply_axis(
-        values.expand(*x.shape[:first], *picked[0].shape, *x.shape[dims[-1] + 1 :]).reshape(shape), first, chosen
-    )
-    return x + added.reshape(x.shape)
+    rows = flat.numel()
+    if not isinstance(rows, int) or rows * prod(sizes) > LARGEST:
+        return NotImplemented
+    before, after = x.shape[: dims[0]], x.shape[dims[-1] + 1 :]
+    values = values.expand(*before, *flat.shape, *after).reshape(*before, rows, *after)
+    return x + multiply_axis(values, dims[0], one_hot(flat.flatten(), prod(sizes), values.dtype)).reshape(x.shape)
 
 
 @backward(aten.index_add.default)
@@ -94,7 +90,7 @@ def diagonal_back(grad: Tensor, sizes: Sequence[int], offset: int, dim1: int, di
         steps = torch.arange(count)
         cells = (steps + max(-offset, 0)) * width + steps + max(offset, 0)
         chosen = one_hot(cells, height * width, grad.dtype)
-    placed = multiply_axis(grad, grad.ndim - 1, chosen).unflatten(-1, (height, width))
+    placed = multiply_axis(grad, grad.ndim - 1, chosen).reshape(*grad.shape[:-1], height, width)
     return placed.movedim((-2, -1), (dim1, dim2))
 
 

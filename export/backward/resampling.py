@@ -126,7 +126,7 @@ def interpolate(
 ) -> Tensor:
     """`torch.nn.functional.interpolate` as a matrix product along each axis."""
     axes = input.ndim - 2
-    settings = {
+    settings: dict[str, Any] = {
         "mode": mode,
         "align_corners": align_corners,
         "recompute_scale_factor": recompute_scale_factor,
@@ -143,7 +143,7 @@ def interpolate(
             # so, since torch 2.13 mistakes an axis of one for channels and does not smooth along it
             shape = [-1 if i == axis else 2 for i in range(axes)]
             spread = unit.reshape(len(unit), 1, *(-1 if i == axis else 1 for i in range(axes)))
-            resized = F.interpolate(spread.expand(-1, -1, *shape).contiguous(), **{name: alone}, **settings)
+            resized = F.interpolate(spread.expand(-1, -1, *shape).contiguous(), **{**settings, name: alone})
             return resized[(..., *(slice(None) if i == axis else 0 for i in range(axes)))]
 
         return apply
