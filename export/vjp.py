@@ -27,8 +27,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from advcal_edge.errors import ExportError
 from advcal_edge.export.backward import decompositions
+from advcal_edge.export.backward.functions import WithoutScatter
 from advcal_edge.export.backward.normalisation import spell_out_layer_norm_back
-from advcal_edge.export.backward.resampling import LinearAxes
 from advcal_edge.export.forward import EXAMPLE_BATCH, example_input, freeze, trace_error
 from advcal_edge.export.graph_file import BATCH, suppress_output, write_graph
 from advcal_edge.export.opset import check_opset
@@ -88,7 +88,7 @@ def trace(module: nn.Module, x: Tensor, v: Tensor) -> fx.GraphModule:
     fakes = [fake_batch(mode, tensor, name) for name, tensor in (("x", x), ("v", v))]
     # without the Python dispatcher, padding and interpolation read the batch as a number;
     # the flash kernel's backward has no translation to ONNX; the math kernel is matrix products and a softmax
-    with mode, enable_python_dispatcher(), LinearAxes(), sdpa_kernel(SDPBackend.MATH):
+    with mode, enable_python_dispatcher(), WithoutScatter(), sdpa_kernel(SDPBackend.MATH):
         traced: fx.GraphModule = make_fx(
             lambda x, v: pull_back(module, x, v),
             decomposition_table=decompositions(),

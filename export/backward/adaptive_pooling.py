@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from advcal_edge.export.backward.indexing import one_hot
+from advcal_edge.export.backward.linear import multiply_axis, plain_torch
 from advcal_edge.export.backward.registry import aten, backward
-from advcal_edge.export.backward.resampling import multiply_axis, plain_torch
 
 
 @backward(aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default)

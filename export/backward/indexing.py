@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from advcal_edge.export.backward.linear import multiply_axis, plain_torch
 from advcal_edge.export.backward.registry import aten, backward
-from advcal_edge.export.backward.resampling import multiply_axis, plain_torch
 
 LARGEST = 1 << 24
 """Entries of a one-hot matrix that all samples share: 64 MiB."""

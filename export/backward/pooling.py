@@ -15,8 +15,8 @@ from torch import Tensor
 
 from advcal_edge.export.backward.axes import per_axis, spatial_axes
 from advcal_edge.export.backward.cropping import extend
+from advcal_edge.export.backward.linear import plain_torch
 from advcal_edge.export.backward.registry import aten, backward
-from advcal_edge.export.backward.resampling import plain_torch
 
 LOWEST = torch.finfo(torch.float32).min
 """In place of minus infinity outside the input, which times zero would not be a number."""
