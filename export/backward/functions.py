@@ -82,5 +82,10 @@ def pad_circular(x: Tensor, padding: Sequence[int]) -> Tensor:
     for i in range(len(padding) // 2):
         axis, (before, after) = x.ndim - 1 - i, padding[2 * i : 2 * i + 2]
         size = x.shape[axis]
-        x = torch.cat([x.narrow(axis, size - before, before), x, x.narrow(axis, 0, after)], axis)
+        parts = (
+            x.narrow(axis, size - before, before) if before else None,
+            x,
+            x.narrow(axis, 0, after) if after else None,
+        )
+        x = torch.cat([part for part in parts if part is not None], axis)
     return x
