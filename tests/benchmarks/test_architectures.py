@@ -1,4 +1,4 @@
-"""`benchmarks/architectures.py`: its pictures and its table; `tests/export/test_architectures.py` exports the towers."""
+"""The pictures and the table of `benchmarks/architectures.py`; `tests/export/test_architectures.py` exports towers."""
 
 from __future__ import annotations
 
