@@ -31,6 +31,7 @@ from advcal_edge.export.graph_regions import products
 from advcal_edge.export.opset import Kind
 from advcal_edge.export.precision import kept_nodes
 from advcal_edge.export.result import ExportedGraph
+from advcal_edge.export.scatter import scatter_nodes
 from advcal_edge.export.vjp import export_vjp
 from advcal_edge.precision import PRECISIONS
 
@@ -68,6 +69,7 @@ class GraphMaker:
             fidelity=fidelity.to_json(),
             step=None if step is None else step.name,
             kept=() if step is None else step.nodes,
+            scatters=scatter_nodes(path) if kind == "vjp" else (),
         )
 
     def write(self, path: Path, kind: Kind, precision: str, step: Step | None = None) -> None:

@@ -28,6 +28,8 @@ class ExportedGraph:
     """The step of the precision fallback at which it was built; None without a fallback."""
     kept: tuple[str, ...] = ()
     """Names of single matrix products that stay fp32 at this step, from which it can be built again."""
+    scatters: tuple[str, ...] = ()
+    """Names of the nodes that add into scattered places: it runs on ONNX Runtime, and no plan is built from it."""
 
     @property
     def closeness(self) -> str:
@@ -36,12 +38,13 @@ class ExportedGraph:
         if "cosine_min" in fidelity:
             emulated = ", emulated" if fidelity.get("emulated") else ""
             return f"cosine >= {fidelity['cosine_min']:.6f}, relative L2 {fidelity['relative_l2']:.1e}{emulated}"
-        return f"relative L2 {fidelity['relative_l2']:.1e}, signs agree {100 * fidelity['sign_agreement']:.2f} %"
+        close = f"relative L2 {fidelity['relative_l2']:.1e}, signs agree {100 * fidelity['sign_agreement']:.2f} %"
+        return f"{close}; scatters, so ONNX Runtime only" if self.scatters else close
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for the command line."""
-        fields = {**asdict(self), "kept": list(self.kept)}
-        return {name: value for name, value in fields.items() if name not in ("step", "kept") or value}
+        fields = {**asdict(self), "kept": list(self.kept), "scatters": list(self.scatters)}
+        return {name: value for name, value in fields.items() if name not in ("step", "kept", "scatters") or value}
 
     def to_manifest(self, opset: int) -> dict[str, Any]:
         """Plain types for the manifest; size and hash are already in its list of files."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from advcal_edge.errors import ExportError
+from advcal_edge.export.scatter import scatter_nodes
 from advcal_edge.export.tensorrt.check_precision import NODE
 from advcal_edge.precision import PRECISIONS
 from advcal_edge.runtime.backends.graph_check import check_graph
@@ -24,9 +25,16 @@ def read_network(product: Product, builder: Any, log: Any, graph: Path) -> Any:
 
     Raises:
         EngineError: it names external files or operators, or exceeds the limits; the parser then never reads it.
-        ExportError: the parser rejects it; the message names operator and reason.
+        ExportError: it scatters, or the parser rejects it; the message names operator and reason.
     """
     check_graph(EngineFile.of(graph))
+    if scatters := scatter_nodes(graph):
+        further = f" and {len(scatters) - 1} more" if len(scatters) > 1 else ""
+        raise ExportError(
+            f"{product} does not read `{graph.name}`: `{scatters[0]}`{further} adds into scattered places",
+            hint="`--no-gradient` leaves this graph out, which still runs on ONNX Runtime; or keep picks by an index"
+            " that differs from sample to sample out of the path from x to z",
+        )
     module = product.module
     # accepted and ignored since TensorRT 11, where every network is strongly typed
     network = builder.create_network(1 << int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED))

@@ -20,7 +20,8 @@ from advcal_edge.encoders.imagebind.published import TrunkConfig
 from advcal_edge.encoders.imagebind.trunk import Trunk
 from advcal_edge.export.fidelity import FP32_LIMITS, VJP_LIMITS, check_fidelity, measure_forward, measure_vjp
 from advcal_edge.export.forward import export_forward
-from advcal_edge.export.vjp import SCATTERS, export_vjp
+from advcal_edge.export.scatter import SCATTERS
+from advcal_edge.export.vjp import export_vjp
 from advcal_edge.spec import TensorSpec
 
 pytestmark = pytest.mark.slow
