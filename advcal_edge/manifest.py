@@ -174,6 +174,7 @@ FIELDS: Mapping[str, Shape] = {
                 "seconds?": NUMBER,
                 "step?": TEXT_OR_NULL,
                 "kept?": Items(TEXT),
+                "scatters?": Items(TEXT),
                 "fidelity?": Each(SCALAR),
             }
         ),

@@ -1,6 +1,7 @@
 """Image encoders as people bring them: EfficientNet-Lite0 with its published weights, vision towers of transformers.
 
 The towers of transformers have random weights and the sizes of a published model, a small one where there are several.
+Their BatchNorms have the statistics of random pictures: with those of a new module, a deep network's values vanish.
 """
 
 from __future__ import annotations
@@ -106,4 +107,16 @@ def build(name: str, blocks: int | None = None) -> Tower:
     """One architecture, with the same random weights each time."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return ARCHITECTURES[name](blocks).eval()
+        tower = ARCHITECTURES[name](blocks)
+        return (tower if name == "EfficientNet-Lite0" else settled(tower)).eval()
+
+
+def settled(tower: Tower) -> Tower:
+    """The tower with the statistics of one batch in each BatchNorm."""
+    norms = [module for module in tower.modules() if isinstance(module, nn.BatchNorm2d)]
+    if norms:
+        for norm in norms:
+            norm.momentum = 1.0
+        with torch.no_grad():
+            tower.train()(torch.rand(8, 3, tower.size, tower.size))
+    return tower
