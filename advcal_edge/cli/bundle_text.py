@@ -41,6 +41,7 @@ def render(data: Mapping[str, Any]) -> str:
         facts(data),
         render_metrics(data["metrics"]),
         table(("graph", "precision", "kind", "size", "sha256", "fidelity"), graphs) if graphs else "",
+        "\n".join(f"{printable(name)} not made: {printable(reason)}" for name, reason in data["missing"].items()),
         table(("plan", "asked -> achieved", "kind", "size", "product", "device", "of this graph"), plans)
         if plans
         else "",

@@ -67,6 +67,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         },
         "metrics": manifest.get("metrics"),
         "graphs": describe_graphs(bundle),
+        "missing": dict(manifest.get("graphs", {}).get("missing", {})),
         "plans": describe_plans(bundle),
         "reports": describe_reports(bundle),
         "unlisted": foreign(bundle.path, manifest["files"]),
