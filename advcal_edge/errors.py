@@ -39,6 +39,10 @@ class EngineError(AdvcalError):
     """A graph or engine that cannot be loaded, or that does not fit its bundle."""
 
 
+class EngineStoppedError(EngineError):
+    """An engine that was stopped, because it took more time or memory than it may."""
+
+
 class ExportError(AdvcalError):
     """A graph that cannot be exported, or that is broken."""
 

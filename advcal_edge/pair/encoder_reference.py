@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from advcal_edge.calibrate.compute import choose_device
@@ -57,6 +56,8 @@ class EncoderReference:
         Raises:
             ConfigError: it fails, its outputs cannot be relied on, or the device is not there.
         """
+        import torch
+
         device = choose_device(self.options.device)
         module = check_module(self.encoder, torch.from_numpy(x[:2]).to(device)).requires_grad_(False)
         runner = runner_on(device, module, self.modality.input)

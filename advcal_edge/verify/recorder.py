@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.attacks import AttackedModel
-from advcal_edge.errors import EngineError
+from advcal_edge.errors import EngineError, EngineStoppedError
 from advcal_edge.model import Runner
 from advcal_edge.report.raised import NOTHING_RAISED, Raised
 from advcal_edge.runtime.model import EngineGradient
@@ -48,6 +48,8 @@ class Recorder:
         """Embed x (n, ...) to z (n, d); NaN where the engine raises."""
         try:
             z: Floats = self.inner(x)
+        except EngineStoppedError:  # each sample would take that time or memory again
+            raise
         except EngineError as error:
             self._raised += Raised(1, tuple(x.shape), said(error))
             if len(x) == 1:
@@ -66,12 +68,15 @@ def record(engine: AttackedModel, x: Floats) -> AttackedModel:
 
     Raises:
         EngineError: it fails on x as one batch and on the first samples one by one: it does not run at all.
+        EngineStoppedError: it takes more time or memory than it may, which another try would take again.
     """
     failure = None
     for batch in (x, *(x[k : k + 1] for k in range(min(ALONE, len(x))))):
         try:
             engine.runner(batch)
             break
+        except EngineStoppedError:
+            raise
         except EngineError as error:
             failure = failure or error
     else:

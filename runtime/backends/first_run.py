@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Generic, TypeVar
 
-from advcal_edge.errors import EngineError
+from advcal_edge.errors import EngineStoppedError
 from advcal_edge.limits import FIRST_RUN_BYTES, FIRST_RUN_SECONDS, Limit
 
 LOOK = 0.05  # seconds between two measurements of the memory
@@ -27,7 +27,7 @@ def run_bounded(work: Callable[[], T], stop: Callable[[], None], where: str) -> 
     ONNX Runtime cannot be interrupted. The thread ends with the process.
 
     Raises:
-        EngineError: it exceeded the limits; `where` begins the message.
+        EngineStoppedError: it exceeded the limits; `where` begins the message.
         Exception: any exception of `work`.
     """
     task = Task(work)
@@ -78,9 +78,9 @@ class Task(Generic[T]):
         return self._found[0]
 
 
-def too_much(where: str, found: str, most: float, unit: str, limit: Limit) -> EngineError:
+def too_much(where: str, found: str, most: float, unit: str, limit: Limit) -> EngineStoppedError:
     """The error for a first run that was stopped."""
-    return EngineError(
+    return EngineStoppedError(
         f"{where} {found} and was stopped; expected at most {most:.4g} {unit}",
         hint=f"if you trust it, give it more: `{limit.variable}={2 * limit.value}`",
     )

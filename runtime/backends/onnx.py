@@ -61,7 +61,7 @@ class OnnxBackend(Backend):
         check_graph(file)
         self.session = load_session(ort, file, session_options(ort, file, optimization, threads), providers)
         check_providers(providers, self.session.get_providers())
-        self._has_run = False
+        self._ended: set[int] = set()  # batch sizes whose first run has come to an end: loops may depend on the size
         self.path, self.sha256, self.largest = file.path, file.sha256, largest
         provider = self.session.get_providers()[0]
         self.fingerprint = f"onnxruntime {ort.__version__} {provider} {optimization} sha256:{self.sha256[:12]}"
@@ -79,8 +79,9 @@ class OnnxBackend(Backend):
             EngineError: the graph fails on these inputs.
         """
         try:
+            size = len(next(iter(feeds.values())))
             outputs: Sequence[Floats] = (
-                self.session.run(self._names, feeds) if self._has_run else self._run_first(feeds)
+                self.session.run(self._names, feeds) if size in self._ended else self._run_first(feeds, size)
             )
         except EngineError:
             raise
@@ -98,8 +99,8 @@ class OnnxBackend(Backend):
         """The command that exports the graph again."""
         return f"export again: {export_command(self.path)}"
 
-    def _run_first(self, feeds: Feeds) -> Sequence[Floats]:
-        """The first run, with limits: a graph can loop for ever, or use all memory."""
+    def _run_first(self, feeds: Feeds, size: int) -> Sequence[Floats]:
+        """The first run of a batch size, with limits: a graph can loop for ever, or use all memory."""
         options = import_onnxruntime().RunOptions()
         options.log_severity_level = SILENT
         outputs: Sequence[Floats] = run_bounded(
@@ -107,7 +108,7 @@ class OnnxBackend(Backend):
             lambda: setattr(options, "terminate", True),
             f"the first run of `{self.path}`",
         )
-        self._has_run = True
+        self._ended.add(size)
         return outputs
 
 

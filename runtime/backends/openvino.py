@@ -60,7 +60,8 @@ class OpenVinoBackend(Backend):
         self.precision, self.step = facts.precision or "custom", label(facts.label("step"))
         self.inputs = tuple(map(signature, compiled.inputs))
         self.outputs = tuple(map(signature, compiled.outputs))
-        self._request, self._turn, self._has_run = compiled.create_infer_request(), Lock(), False
+        self._request, self._turn = compiled.create_infer_request(), Lock()
+        self._ended: set[int] = set()  # batch sizes whose first run has come to an end
 
     def _compile(self, openvino: Any, data: bytes, weights: bytes, chosen: dict[str, str]) -> Any:
         core = openvino.Core()
@@ -85,14 +86,15 @@ class OpenVinoBackend(Backend):
             EngineError: the IR fails on these inputs.
         """
         arrays = {index: np.ascontiguousarray(feeds[tensor.name]) for index, tensor in enumerate(self.inputs)}
+        size = len(next(iter(feeds.values())))
         try:
             with self._turn:
-                if self._has_run:
+                if size in self._ended:
                     return self._infer(arrays)
                 outputs = run_bounded(
                     lambda: self._infer(arrays), self._request.cancel, f"the first run of `{self.path}`"
                 )
-                self._has_run = True
+                self._ended.add(size)
                 return outputs
         except EngineError:
             raise

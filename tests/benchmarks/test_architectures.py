@@ -1,4 +1,4 @@
-"""The pictures and the table of `benchmarks/architectures.py`; `tests/export/test_architectures.py` exports towers."""
+"""The pictures and the table of `benchmarks/architectures.py`; `test_published_towers.py` exports the towers."""
 
 from __future__ import annotations
 

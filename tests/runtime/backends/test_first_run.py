@@ -17,7 +17,7 @@ from onnx import helper
 from tiny import BundleMaker, Linear
 
 from advcal_edge.bundle import Bundle
-from advcal_edge.errors import EngineError
+from advcal_edge.errors import EngineError, EngineStoppedError
 from advcal_edge.runtime import Embedder
 from advcal_edge.runtime.backends import first_run
 from advcal_edge.runtime.backends.first_run import run_bounded
@@ -58,6 +58,18 @@ def test_what_is_seen_to_end_runs_without_a_watch(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr("advcal_edge.runtime.backends.onnx.run_bounded", never)
     np.testing.assert_array_equal(runner(x), first)
+
+
+def test_each_batch_size_has_a_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen times 2**60 rounds are none in 64 bits, and one time is for ever."""
+    monkeypatch.setenv(SECONDS, "1")
+    runner = Runner(
+        OnnxBackend(write(tmp_path / "g.onnx", looping(LINEAR, FOREVER, seen=False))), LINEAR.modality.input
+    )
+    x = np.zeros((16, 1, 8, 8), np.float32) + np.float32(0.5)
+    assert len(runner(x)) == 16
+    with pytest.raises(EngineStoppedError, match="does not come to an end in 1 s"):
+        runner(x[:1])
 
 
 def test_memory_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
