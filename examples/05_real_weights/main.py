@@ -47,12 +47,12 @@ def write_tiles(folder: Path) -> None:
                 cv2.imwrite(str(folder / name / f"{row}{column}.png"), tile)
 
 
-def run(*arguments: str, expected: tuple[int, ...] = (0,)) -> None:
-    """One command."""
+def run(*arguments: str) -> None:
+    """One command, which must succeed."""
     from advcal_edge.cli import main as advcal_edge
 
     print("$ advcal-edge", *arguments, flush=True)
-    if (code := advcal_edge(arguments)) not in expected:
+    if code := advcal_edge(arguments):
         sys.exit(code)
 
 
@@ -64,8 +64,8 @@ def main(folder: Path) -> None:
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
     run("calibrate", "--modality", "image", *OWN, "--weights", str(weights), "--data", str(tiles), "--out", bundle,
         "--samples", "64", *settings)  # fmt: skip
-    run("export", bundle, "--precision", "fp32,fp16", *OWN, expected=(0, 1))  # 1: all but the gradient graph
-    run("verify", bundle, "--engine", "fp16", "--sources", "none", "--samples", "208", *OWN, expected=(0, 1))
+    run("export", bundle, "--precision", "fp32,fp16", *OWN)
+    run("verify", bundle, "--engine", "fp16", "--sources", "none", "--samples", "208", *OWN)
 
 
 if __name__ == "__main__":

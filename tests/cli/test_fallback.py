@@ -156,6 +156,7 @@ def test_without_a_ladder_an_overflow_is_refused_and_the_ladder_named(
     assert not Bundle.open(target).has(FP16)
 
 
+@pytest.mark.slow
 def test_attention_that_overflows_is_mended_by_fp32_attention(
     plain: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
