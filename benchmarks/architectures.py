@@ -10,7 +10,7 @@ which needs
 
 `--blocks 2` limits the blocks of each stage, or of a transformer, at the published widths. Seconds are those of the
 processor, on one thread. Prints a table and writes `benchmarks/results/architectures-MACHINE.json` (`--out`) after each
-architecture; those that it already has are not measured again.
+architecture; those that it already has in full are not measured again.
 """
 
 from __future__ import annotations
@@ -74,12 +74,17 @@ def main(argv: Sequence[str]) -> None:
 
 
 def kept(out: Path, settings: dict[str, Any]) -> dict[str, Row]:
-    """Rows of an earlier run with the same settings."""
+    """Rows of an earlier run with the same settings in which everything was made."""
     if not out.is_file():
         return {}
     result = json.loads(out.read_text(encoding="utf-8"))
     rows: dict[str, Row] = result["rows"] if result["settings"] == settings else {}
-    return rows
+    return {name: row for name, row in rows.items() if is_whole(row)}
+
+
+def is_whole(row: Row) -> bool:
+    """Were all graphs of an architecture made?"""
+    return "error" not in row and all(graph["error"] is None for graph in row["graphs"].values())
 
 
 def measure_apart(name: str, blocks: int, samples: int) -> Row:
@@ -157,15 +162,17 @@ def pictures(size: int, n: int, seed: int) -> NDArray[np.float32]:
 def draw(rows: dict[str, Row]) -> str:
     """A table in Markdown."""
     lines = [
-        "| architecture | forward fp32 | fp16 | int8 | gradient | nodes | seconds |",
-        "|---|---|---|---|---|---|---|",
+        "| architecture | forward fp32 | fp16 | int8 | gradient | of it rounding | nodes | seconds |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
         if "error" in row:
-            lines.append(f"| {name} | {row['error']} | | | | | |")
+            lines.append(f"| {name} | {row['error']} | | | | | | |")
             continue
         graphs = row["graphs"]
         cells = [cell(graphs[f"{kind}.{precision}"]) for kind, precision in GRAPHS]
+        rounding = graphs["vjp.fp32"].get("rounding")
+        cells.append("-" if rounding is None else f"{rounding:.1e}")
         both = [graphs["forward.fp32"], graphs["vjp.fp32"]]
         nodes = " / ".join(str(graph["nodes"]) for graph in both)
         seconds = " / ".join(f"{graph['seconds']:.0f}" for graph in both)

@@ -96,4 +96,5 @@ def test_json(vjp_graph: Path, trunk: SmallTrunk, x: NDArray[np.float32]) -> Non
         "finite_difference_error",
         "rounding",
         "over_rounding",
+        "slope_over_rounding",
     }
