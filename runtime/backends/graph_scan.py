@@ -236,7 +236,7 @@ class Scan:
                 if number == 1 and wire in (BYTES, VARINT):
                     tensor.dims += self._reader.integers(wire, inner)
                 elif number == 2 and wire == VARINT:
-                    tensor.type = signed(inner[0])
+                    tensor.type = signed(inner[0], 32)
                 elif number in (4, 5, 6, 7, 10, 11):
                     listed.setdefault(number, []).append((wire, inner))
                     size = SIZE_LISTED.get(number, 1)
@@ -269,7 +269,8 @@ class Scan:
             if kind in SINGLES and wire in (BYTES, SINGLES[kind]):
                 values += self._reader.numbers(FORMS[kind], inner)
             elif kind not in SINGLES and wire in (BYTES, VARINT):
-                values += self._reader.integers(wire, inner)
+                integers = self._reader.integers(wire, inner)
+                values += [signed(value, 32) for value in integers] if kind == INT32 else integers
         return tuple(values)
 
     def _entry(self, span: Span) -> tuple[str, str]:

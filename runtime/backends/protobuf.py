@@ -111,6 +111,7 @@ class Reader:
         )
 
 
-def signed(value: int) -> int:
-    """An unsigned 64-bit integer as a signed one."""
-    return value - 2**64 if value >= 2**63 else value
+def signed(value: int, bits: int = 64) -> int:
+    """The lowest bits of an integer as a signed one; protobuf drops the others too."""
+    value &= 2**bits - 1
+    return value - 2**bits if value >= 2 ** (bits - 1) else value

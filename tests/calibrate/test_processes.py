@@ -54,6 +54,7 @@ def test_two_processes_give_the_bits_of_one(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2", "3", "alone", "data"]
 
 
+@pytest.mark.slow
 def test_interrupted_on_two_and_resumed_on_one(tmp_path: Path) -> None:
     done = torchrun(2, str(HERE / "together.py"), str(tmp_path), "{}", STOP="7")
     assert done.returncode == 0, done.stderr
@@ -63,6 +64,7 @@ def test_interrupted_on_two_and_resumed_on_one(tmp_path: Path) -> None:
     assert adapter(calibrate(resumed, resume=True).bundle.path) == adapter(calibrate(whole).bundle.path)
 
 
+@pytest.mark.slow
 def test_the_command_lets_the_first_process_speak(tmp_path: Path) -> None:
     layers = settings_of(tmp_path, "", {})
     assert layers

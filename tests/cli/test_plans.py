@@ -66,6 +66,7 @@ def test_rtx_builds_into_the_bundle(copy: Path, capsys: Capture) -> None:
     assert forward["path"] in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_graphs_that_are_missing_are_written_first(copy: Path, capsys: Capture) -> None:
     pytest.importorskip("tensorrt_rtx_bindings")
     bundle = Bundle.open(copy)

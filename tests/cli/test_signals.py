@@ -84,6 +84,7 @@ def calibration(folder: Path, out: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ONE_OF_THEM)
 def test_calibrate_keeps_its_last_epoch_and_resumes_to_the_same_bundle(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

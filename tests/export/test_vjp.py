@@ -119,7 +119,8 @@ def compare_with_autograd(module: nn.Module, path: Path) -> None:
         assert np.linalg.norm(g - g_want.numpy()) < 1e-5 * np.linalg.norm(g_want.numpy())
 
 
-@pytest.mark.parametrize("build", [Pooling, pytest.param(Windows, marks=pytest.mark.slow)])
+@pytest.mark.slow  # test_backward.py holds each translation against autograd
+@pytest.mark.parametrize("build", [Pooling, Windows])
 def test_architectures_of_real_encoders_export_without_scatter(build: type[nn.Module], tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -121,6 +121,11 @@ def same_or_refused(data: bytes) -> None:
     assert repr(found) == repr(read_model(model))  # two NaN are not equal, and read the same
 
 
+def test_integers_that_are_too_long_lose_their_upper_bits() -> None:
+    place = DATA.index(b"\xff" * 9 + b"\x01\x05B\x05small")  # -1 as an int32, in ten bytes
+    same_or_refused(DATA[:place] + b"\x00" + DATA[place + 1 :])
+
+
 @given(st.data())
 @settings(max_examples=400)
 def test_damaged_bytes(data: st.DataObject) -> None:
