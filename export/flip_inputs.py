@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.attacks import Attack, AttackedModel, difference_model, run_attack
+from advcal_edge.attacks import Attack, AttackedModel, difference_model
 from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
+from advcal_edge.verify.crafting import attack_rows
 from advcal_edge.verify.model_set import embed
 from advcal_edge.verify.options import VerifyOptions
 from advcal_edge.verify.samples import HeldOut, Samples
@@ -136,14 +137,4 @@ def craft_block(
             plan += [("difference", attack, pair, both) for attack in attacks]
     for route, attack, model, rows in plan:
         if rows.any():
-            outcome = run_attack(
-                attack,
-                model,
-                samples.x[rows],
-                samples.y[rows],
-                samples.threat,
-                route=route,
-                seed=samples.seed,
-                stream=samples.first,
-            )
-            yield outcome.x_adv, samples.y[rows]
+            yield attack_rows(route, attack, model, samples, rows).x_adv, samples.y[rows]

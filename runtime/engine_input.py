@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.errors import EngineError
-from advcal_edge.runtime.backends import Backend, TensorSignature
+from advcal_edge.runtime.backends import Backend
 from advcal_edge.runtime.backends.tensor_io import FLOAT, describe_batch
 from advcal_edge.runtime.interface import LAYOUTS, Interface
 from advcal_edge.runtime.misfit import misfit
@@ -149,8 +149,3 @@ def is_fixed(axis: int | str | None) -> bool:
 def text(axes: Axes) -> str:
     """Axes as in messages."""
     return ", ".join(str(axis) if isinstance(axis, str) or is_fixed(axis) else "?" for axis in axes)
-
-
-def canonical(tensor: TensorSignature, spec: TensorSpec) -> bool:
-    """Is this the input of a graph of our own?"""
-    return tensor.name == "x" and tensor.accepts(spec.shape)

@@ -10,7 +10,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.attacks import Attack, AttackedModel, Route, difference_model, run_attack
+from advcal_edge.attacks import Attack, AttackedModel, AttackOutcome, Route, difference_model, run_attack
 from advcal_edge.errors import EngineError
 from advcal_edge.retrieval import Rank, gallery, label_rank
 from advcal_edge.spec import Modality
@@ -66,6 +66,20 @@ def attacks_per_block(models: ModelSet, samples: HeldOut, budget: Budget) -> int
     differences = 2 * sum(map(models.has_difference, models.engines))
     blind = count["black box"] + count["label only"]
     return firsts + seeing * len(whites) + blind * sides + count["difference"] * differences
+
+
+def attack_rows(route: str, attack: Attack, model: AttackedModel, samples: Samples, rows: Bools) -> AttackOutcome:
+    """Attack the samples at `rows` (n,), of which there is at least one, with the random stream of their block."""
+    return run_attack(
+        attack,
+        model,
+        samples.x[rows],
+        samples.y[rows],
+        samples.threat,
+        route=route,
+        seed=samples.seed,
+        stream=samples.first,
+    )
 
 
 @dataclass(slots=True)
@@ -153,16 +167,7 @@ class Crafting:
         x_adv, queries = samples.x.copy(), np.zeros(len(samples), np.int64)
         fools = np.zeros(len(samples), np.bool_)
         if attacked.any():
-            outcome = run_attack(
-                attack,
-                model,
-                samples.x[attacked],
-                samples.y[attacked],
-                samples.threat,
-                route=route,
-                seed=samples.seed,
-                stream=samples.first,
-            )
+            outcome = attack_rows(route, attack, model, samples, attacked)
             x_adv[attacked], queries[attacked], fools[attacked] = outcome.x_adv, outcome.queries, outcome.success
         self.tick()
         return x_adv, fools, queries

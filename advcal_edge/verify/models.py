@@ -34,7 +34,7 @@ from advcal_edge.runtime.engine import (
 from advcal_edge.runtime.engine_file import EngineFile
 from advcal_edge.runtime.interface import AS_DECLARED, Interface
 from advcal_edge.runtime.metadata import EngineMetadata
-from advcal_edge.runtime.model import Backward, EngineGradient, Runner, Vjp, open_runner
+from advcal_edge.runtime.model import Backward, EngineGradient, Runner, Vjp, open_runner, open_vjp
 from advcal_edge.verify.backward import (
     GRADIENTS,
     TORCH,
@@ -228,9 +228,6 @@ def choose_backward(
 
 def open_backward(bundle: Bundle, file: EngineFile, allow_plan_code: bool = False) -> Vjp | None:
     """The backward plan; None if it does not load, for example without enough memory beside the forward plan."""
-    from advcal_edge.runtime.backends import OpenOptions
-    from advcal_edge.runtime.model import open_vjp
-
     try:
         return open_vjp(file, bundle.modality.input, OpenOptions(allow_plan_code=allow_plan_code))
     except (DependencyError, EngineError):

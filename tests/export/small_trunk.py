@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -78,28 +76,3 @@ class FixedBatch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.normalize(x.reshape(2, -1)[:, :EMBEDDING_DIM], dim=-1)
-
-
-class DataDependent(torch.autograd.Function):
-    """The identity, with a backward pass that branches on its data: autograd runs it, and no tracer can follow it."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x * 1.0
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (g,) = gradients
-        return g if float(g.abs().sum()) >= 0 else -g
-
-
-class Untraceable(nn.Module):
-    """A module whose forward pass can be exported, and whose gradient cannot."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: Tensor) -> Tensor:
-        z: Tensor = self.module(DataDependent.apply(x))
-        return z

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_trunk import SmallTrunk, Unexportable, Untraceable
+from small_trunk import SmallTrunk, Unexportable
+from untraceable import Untraceable
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import ConfigError, DependencyError, ExportError

@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from advcal_edge import spec
-from advcal_edge.encoders.checkpoint import digest
 from advcal_edge.encoders.libraries.folder import Folder, Frames
 from advcal_edge.encoders.libraries.network import Part, class_of, fill_network, is_projected
 from advcal_edge.encoders.libraries.tower import (
@@ -145,9 +144,8 @@ def _spectrograms(folder: Folder, name: str) -> LibraryEncoder:
 def _encoder(
     folder: Folder, name: str, modality: spec.Modality, tower: Tower, tensors: dict[str, Tensor], notes: tuple[str, ...]
 ) -> LibraryEncoder:
-    fingerprint = digest({**tensors, "mean": tower.mean, "std": tower.std})
     metadata: dict[str, Any] = {"model_type": folder.kind, **({"notes": list(notes)} if notes else {})}
-    return encoder(name, modality, tower, fingerprint, folder.document.get("license"), metadata)
+    return encoder(name, modality, tower, tensors, folder.document.get("license"), metadata)
 
 
 def _check_input(folder: Folder) -> None:

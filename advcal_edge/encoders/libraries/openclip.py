@@ -55,7 +55,7 @@ def load(modality: str, weights: Path | None, argument: str) -> LibraryEncoder:
         name,
         spec.image(square((size, size) if isinstance(size, int) else size, f"`{name}`")),
         tower,
-        digest({**checkpoint.tensors, "mean": tower.mean, "std": tower.std}),
+        checkpoint.tensors,
         None,
         checkpoint.metadata,
     )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from advcal_edge import limits, spec
 from advcal_edge.documents import read_object
-from advcal_edge.encoders.checkpoint import digest, load_exactly, read_checkpoint
+from advcal_edge.encoders.checkpoint import load_exactly, read_checkpoint
 from advcal_edge.encoders.libraries.tower import (
     LibraryEncoder,
     Tower,
@@ -53,7 +53,7 @@ def load(modality: str, weights: Path | None, argument: str) -> LibraryEncoder:
         name,
         spec.image(square(sides, f"the configuration of `{name}`")),
         tower,
-        digest({**checkpoint.tensors, "mean": tower.mean, "std": tower.std}),
+        checkpoint.tensors,
         published.get("license") or tagged,
         checkpoint.metadata,
     )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advcal_edge.encoders.checkpoint import digest
 from advcal_edge.errors import ConfigError, DependencyError, InputError, first_line
 from advcal_edge.spec import Modality
 
@@ -83,9 +84,14 @@ class LibraryText:
 
 
 def encoder(
-    name: str, modality: Modality, tower: Tower, fingerprint: str, license_text: object, metadata: Mapping[str, Any]
+    name: str,
+    modality: Modality,
+    tower: Tower,
+    tensors: Mapping[str, Tensor],
+    license_text: object,
+    metadata: Mapping[str, Any],
 ) -> LibraryEncoder:
-    """An encoder of this tower, whose width is that of its embedding of one sample.
+    """An encoder of this tower, whose width is that of its embedding of one sample; `tensors` are its weights.
 
     Raises:
         InputError: the tower does not take inputs of this modality.
@@ -104,6 +110,7 @@ def encoder(
     if z.ndim != 2:
         raise InputError(f"the tower of `{name}` gives {tuple(z.shape)} for one input; expected one embedding, (1, d)")
     text = license_text if isinstance(license_text, str) and license_text else UNKNOWN
+    fingerprint = digest({**tensors, "mean": tower.mean, "std": tower.std})
     return LibraryEncoder(name, modality, z.shape[1], text, fingerprint, metadata, tower)
 
 

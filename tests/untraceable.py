@@ -1,4 +1,4 @@
-"""Half of bindlite with a gradient that no exporter can follow: an encoder for `--encoder untraceable:encoder`."""
+"""A gradient that no exporter can follow: of any module, and of half of bindlite (`--encoder untraceable:encoder`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from advcal_edge.storage import sha256_bytes
 
 
 class DataDependent(torch.autograd.Function):
-    """The identity; its backward pass branches on the data, which autograd runs and a tracer refuses."""
+    """The identity, with a backward pass that branches on its data: autograd runs it, and no tracer can follow it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -30,15 +30,14 @@ class DataDependent(torch.autograd.Function):
 
 
 class Untraceable(nn.Module):
-    """The first and last block of the trunk behind it."""
+    """A module whose forward pass can be exported, and whose gradient cannot."""
 
-    def __init__(self, trunk: nn.Module) -> None:
+    def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        trunk.blocks = nn.Sequential(*trunk.blocks[:1], *trunk.blocks[-1:])
-        self.trunk = trunk
+        self.module = module
 
     def forward(self, x: Tensor) -> Tensor:
-        z: Tensor = self.trunk(DataDependent.apply(x))
+        z: Tensor = self.module(DataDependent.apply(x))
         return z
 
 
@@ -64,7 +63,9 @@ class Encoder:
         return self.inner.centers()
 
     def module(self) -> nn.Module:
-        return Untraceable(self.inner.module()).eval().requires_grad_(False)
+        trunk = self.inner.module()
+        trunk.blocks = nn.Sequential(*trunk.blocks[:1], *trunk.blocks[-1:])
+        return Untraceable(trunk).eval().requires_grad_(False)
 
 
 def encoder(modality: str, weights: Path | None = None) -> Encoder:
