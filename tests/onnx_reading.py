@@ -28,8 +28,8 @@ def read_body(graph: onnx.GraphProto) -> scan.Body:
 
 
 def read_node(node: onnx.NodeProto) -> scan.Node:
-    """A node; of numbers only the short ones are compared."""
-    found = scan.Node(node.op_type, node.domain, list(node.input), list(node.output))
+    """A node; of numbers and texts only the short ones are compared."""
+    found = scan.Node(node.op_type, node.name, node.domain, list(node.input), list(node.output))
     for attribute in node.attribute:
         found.tensors += map(read_tensor, attribute.tensors)
         found.graphs += map(read_body, attribute.graphs)
@@ -39,6 +39,8 @@ def read_node(node: onnx.NodeProto) -> scan.Node:
         found.sparse += [read_sparse(attribute.sparse_tensor)] if attribute.HasField("sparse_tensor") else []
         single = [getattr(attribute, slot) for slot in ("i", "f") if attribute.HasField(slot)]
         numbers = tuple(attribute.ints) or tuple(attribute.floats) or tuple(single[:1])
+        if attribute.HasField("s") and len(attribute.s) <= scan.SMALL:
+            found.words[attribute.name] = attribute.s
         if numbers:
             found.numbers[attribute.name] = numbers
     return found

@@ -16,7 +16,7 @@ FLOAT, INT32, INT64, DOUBLE = 1, 6, 7, 11
 FORMS = {FLOAT: "f", INT32: "i", INT64: "q", DOUBLE: "d"}  # of a value in raw bytes
 SINGLES = {FLOAT: FOUR_BYTES, DOUBLE: EIGHT_BYTES}  # wire types other than varint
 SLOTS = {FLOAT: 4, INT32: 5, INT64: 7, DOUBLE: 10}  # the field for values listed one by one
-SMALL = 512  # bytes of a tensor whose values are read: shapes, axes, repeat counts
+SMALL = 512  # bytes of a tensor or text whose value is read: shapes, axes, repeat counts, modes
 EXTERNAL = 1
 STRINGS = 6
 SIZE_LISTED = {4: 4, 10: 8}  # bytes per value in the lists of floats and doubles; integers take at least one
@@ -54,10 +54,13 @@ class Node:
     """One operator, with the contents of its attributes."""
 
     op: str = ""
+    name: str = ""
     domain: str = ""
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     numbers: dict[str, Numbers] = field(default_factory=dict)
+    words: dict[str, bytes] = field(default_factory=dict)
+    """Its attributes that are text, if short."""
     tensors: list[Tensor] = field(default_factory=list)
     sparse: list[Sparse] = field(default_factory=list)
     graphs: list[Body] = field(default_factory=list)
@@ -167,6 +170,8 @@ class Scan:
                 node.inputs.append(text(inner))
             elif number == 2:
                 node.outputs.append(text(inner))
+            elif number == 3:
+                node.name = text(inner)
             elif number == 4:
                 node.op = text(inner)
             elif number == 5:
@@ -183,6 +188,7 @@ class Scan:
         graphs: list[Span] = []
         sparse: list[Span] = []
         single: dict[int, Numbers] = {}
+        word: bytes | None = None
         for number, wire, inner in self._reader.fields(span):
             if number == 1 and wire == BYTES:
                 name = self._reader.text(inner)
@@ -190,6 +196,8 @@ class Scan:
                 single[number] = tuple(self._reader.numbers("f", inner))
             elif number == 3 and wire == VARINT:
                 single[number] = (signed(inner[0]),)
+            elif number == 4 and wire == BYTES:
+                word = bytes(self._reader.data[slice(*inner)]) if inner[1] - inner[0] <= SMALL else None
             elif number == 5 and wire == BYTES:
                 tensors.append(inner)
             elif number == 6 and wire == BYTES:
@@ -212,6 +220,8 @@ class Scan:
             node.graphs.append(self._graph(graphs, depth + 1))
         if sparse:
             node.sparse.append(self._sparse(sparse))
+        if word is not None:
+            node.words[name] = word
         if integers or floats or single:
             node.numbers[name] = tuple(integers) or tuple(floats) or single[max(single)]  # the other varint, before it
 
