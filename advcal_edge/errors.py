@@ -35,6 +35,10 @@ class BundleChangedError(BundleError):
     """A bundle that another command changed while this one used it."""
 
 
+class SignatureError(BundleError):
+    """A signature or an attestation that is missing, malformed, of someone else, or about other files."""
+
+
 class EngineError(AdvcalError):
     """A graph or engine that cannot be loaded, or that does not fit its bundle."""
 

@@ -16,7 +16,7 @@ from advcal_edge.commands import command
 from advcal_edge.documents import read_object
 from advcal_edge.errors import BundleError
 from advcal_edge.lock import Lock, beside, hold, tell
-from advcal_edge.manifest import CHANGING, MANIFEST
+from advcal_edge.manifest import ATTESTATION, CHANGING, MANIFEST, SIGNATURE
 from advcal_edge.storage import inside, is_temporary, move, sha256_file, tree, write_atomic
 
 LOCK = ".lock"
@@ -83,11 +83,12 @@ def unfinished(bundle: Path) -> set[Path]:
 
 
 def foreign(bundle: Path, listed: Collection[str]) -> list[str]:
-    """Names of files in a bundle that are not listed in its manifest and do not come from a writer."""
-    left, ours = unfinished(bundle), {MANIFEST, *listed}
+    """Names of files in a bundle that are not listed in its manifest, do not sign it, and do not come from a writer."""
+    left, ours = unfinished(bundle), {MANIFEST, SIGNATURE, *listed}
     paths = [path for path in tree(bundle) if path.is_symlink() or not path.is_dir()]
     others = [path for path in paths if path not in left and left.isdisjoint(path.parents)]
-    return sorted(name for path in others if (name := path.relative_to(bundle).as_posix()) not in ours)
+    names = sorted(path.relative_to(bundle).as_posix() for path in others)
+    return [name for name in names if name not in ours and not ATTESTATION.fullmatch(name)]
 
 
 def dead(paths: Iterator[Path] | list[Path]) -> list[Path]:

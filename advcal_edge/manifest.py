@@ -15,6 +15,9 @@ from advcal_edge.spec import MODALITIES, Modality
 from advcal_edge.threat import ThreatModel
 
 MANIFEST = "manifest.json"
+SIGNATURE = "model.sig"
+ATTESTATION = re.compile(r"attestations/[\w-]+\.intoto\.jsonl", re.ASCII)
+"""The signature of a bundle and its attestations. They sign the manifest, so it cannot list them."""
 SCHEMA = "advcal-edge/bundle/1"
 CHANGING = "changing"
 """Key of a manifest while files are being changed: names, each with the hashes that its file may have."""

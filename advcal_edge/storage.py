@@ -33,10 +33,15 @@ def canonical(document: Mapping[str, Any]) -> bytes:
 
 def sha256_file(path: Path) -> str:
     """Hexadecimal sha256 of a file, read in chunks."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+        return sha256_open(file)
+
+
+def sha256_open(file: BinaryIO) -> str:
+    """Hexadecimal sha256 of the rest of an open file, read in chunks."""
+    digest = hashlib.sha256()
+    while chunk := file.read(MIB):
+        digest.update(chunk)
     return digest.hexdigest()
 
 

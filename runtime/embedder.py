@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from advcal_edge.runtime.verified import find_verified
 from advcal_edge.spec import Modality, TensorSpec
 
 if TYPE_CHECKING:
+    from advcal_edge.attestation import PublicKey
     from advcal_edge.runtime.sensors import Frame
 
 PREPROCESS = "advcal_edge.runtime.sensors"
@@ -53,8 +54,9 @@ class Embedder:
         cls,
         bundle: str | Path,
         engine: str = "auto",
-        require_verified: bool = False,
+        require_verified: bool | Literal["signed"] = False,
         *,
+        public_key: str | Path | PublicKey | None = None,
         threads: int | None = None,
         allow_plan_code: bool = False,
         interface: Interface = AS_DECLARED,
@@ -66,15 +68,27 @@ class Embedder:
         host is opened only with `allow_plan_code`, since the code runs when the plan is loaded. `interface` says of an
         engine made by others what its declaration does not tell.
 
+        `require_verified="signed"` also demands that the holder of `public_key` signed the whole bundle and attests
+        that this engine passed. It hashes every file of the bundle, before anything but the manifest is read.
+
         Raises:
             BundleError: not a bundle, or a file in it was changed.
+            SignatureError: not signed with this key, changed since, or no attestation that this engine passed.
             EngineError: no such engine, it does not fit, its output is not an embedding, or it lacks a required report.
-            DependencyError: onnxruntime is not installed.
+            ConfigError: a key without the requirement, or the other way round, or one that cannot be read.
+            DependencyError: onnxruntime, or for a signature cryptography, is not installed.
         """
         opened = Bundle.open(bundle)
         opened.require_calibration("run")
+        signed = None
+        if require_verified not in (False, True) or public_key is not None:
+            from advcal_edge.runtime.signed import require_signature  # only where signatures are used
+
+            signed = require_signature(opened, require_verified, public_key)
         modality, centers = opened.modality, opened.centers()
         file = read_engine(opened, choose_engine(opened, engine))
+        if signed is not None:
+            signed.require_passed(file.sha256)
         path, report = file.path, find_verified(opened, file.sha256)  # by the bytes that were read, not by a path
         seen = None if report is None else report.provider
         options = OpenOptions(verified_on=seen, threads=threads, allow_plan_code=allow_plan_code)

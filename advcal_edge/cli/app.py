@@ -19,6 +19,7 @@ COMMANDS = {
         "Attack engines and reference on the same samples, judge every input by both, and decide on the paired"
         " difference."
     ),
+    "attest": "Sign what the reports of a bundle show, and the bundle itself.",
     "embed": "Embed files and show their best labels; the score is a softmax over the bundle's labels.",
     "bench": "Time the engine on the bundle's own samples, interleaved with the bare engine.",
     "inspect": "Check all hashes of a bundle and show its content.",
