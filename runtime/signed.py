@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from advcal_edge.attestation.attestations import (
     statement_about,
 )
 from advcal_edge.attestation.keys import PublicKey
+from advcal_edge.attestation.members import member
 from advcal_edge.attestation.signature import SignedFiles, changes_since, read_signature, signing
 from advcal_edge.bundle import Bundle
 from advcal_edge.commands import command
@@ -24,10 +26,12 @@ from advcal_edge.errors import ConfigError, SignatureError
 from advcal_edge.manifest import MANIFEST
 from advcal_edge.storage import read_bytes, sha256_bytes
 
+LONGEST_RESULT = 20
+
 
 @dataclass(frozen=True, slots=True)
 class SignedBundle:
-    """A bundle all of whose files are as they were when the holder of a key signed them."""
+    """A bundle with the files that the holder of a key signed."""
 
     bundle: Bundle
     key: PublicKey
@@ -44,23 +48,10 @@ class SignedBundle:
             DependencyError: cryptography is not installed.
         """
         key = public_key if isinstance(public_key, PublicKey) else PublicKey.read(public_key)
-        signed = cls(bundle, key, read_signature(bundle.path, key))
-        for change in signed.changes():
+        files = read_signature(bundle.path, key)
+        for change in changes(bundle, files):
             raise SignatureError(change, hint=f"copy the bundle again; if you changed it, {signing(bundle.path)}")
-        return signed
-
-    def changes(self) -> list[str]:
-        """What differs from what was signed, the opened manifest included; a sentence each, the first one suffices."""
-        found = next(changes_since(self.bundle.path, self.files), None)
-        if found is not None:
-            return [found]
-        path = self.bundle.path / MANIFEST
-        data = read_bytes(path, limits.MANIFEST_BYTES, SignatureError, follow=False)
-        opened = parse_json(data, f"`{path}`", SignatureError)
-        if sha256_bytes(data) != self.files.sha256[MANIFEST] or opened != self.bundle.manifest:
-            return [f"`{path}` was changed while it was checked"]
-        unsigned = [name for name in self.bundle.manifest["files"] if name not in self.files.sha256]
-        return [f"`{self.bundle.path / name}` was not signed, although the manifest lists it" for name in unsigned[:1]]
+        return cls(bundle, key, files)
 
     def require_passed(self, sha256: str) -> None:
         """Refuse an engine, by the hash of its bytes, unless its attestation says PASSED about it and these files.
@@ -69,17 +60,42 @@ class SignedBundle:
             SignatureError: no attestation, one of another engine or other files, or another result.
         """
         name = attestation_name(f"reports/{sha256[:8]}/report.json")
-        where = f"`{self.bundle.path / name}`"
-        statements = read_attestations(self.bundle.path, name, self.key)
-        statement = statement_about(statements, TEST_RESULT, where)
-        expected = {**self.files.sha256, ENGINE: sha256, BUNDLE: self.bundle.identity()}
-        check_subjects(statement, expected, where)
-        result = statement.predicate.get("result")
+        result = self.attested(name, sha256)
         if result != "PASSED":
             raise SignatureError(
-                f"{where} says {str(result)[:20]} about engine {sha256[:12]}; expected PASSED",
+                f"`{self.bundle.path / name}` says {result} about engine {sha256[:12]}; expected PASSED",
                 hint=f"`{command('verify', self.bundle.path)}` shows why",
             )
+
+    def attested(self, name: str, sha256: str) -> str:
+        """The result that a file of attestations states about an engine and the files that lie here.
+
+        Raises:
+            SignatureError: no such file, not signed with this key, or about another engine or other files.
+        """
+        where = f"`{self.bundle.path / name}`"
+        statements = read_attestations(self.bundle.path, name, self.key)
+        for statement in statements:
+            check_subjects(statement, {**self.files.sha256, ENGINE: sha256, BUNDLE: self.bundle.identity()}, where)
+        return member(statement_about(statements, TEST_RESULT, where).predicate, "result", str, where)[:LONGEST_RESULT]
+
+
+def changes(bundle: Bundle, files: SignedFiles) -> Iterator[str]:
+    """What differs from what was signed, the opened manifest included: a sentence for each difference.
+
+    Raises:
+        SignatureError: a link or another special file, or a file that is too large.
+    """
+    yield from changes_since(bundle.path, files)
+    path = bundle.path / MANIFEST
+    data = read_bytes(path, limits.MANIFEST_BYTES, SignatureError, follow=False)
+    if sha256_bytes(data) != files.sha256.get(MANIFEST) or parse_json(data, f"`{path}`", SignatureError) != dict(
+        bundle.manifest
+    ):
+        yield f"`{path}` is not the one that was signed and opened"
+    for name in bundle.manifest["files"]:
+        if name not in files.sha256:
+            yield f"`{bundle.path / name}` was not signed, although the manifest lists it"
 
 
 def require_signature(

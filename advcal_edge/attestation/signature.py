@@ -22,7 +22,7 @@ from advcal_edge.attestation.statement import Statement, digest
 from advcal_edge.commands import command
 from advcal_edge.documents import read_object
 from advcal_edge.errors import SignatureError
-from advcal_edge.manifest import MANIFEST, SIGNATURE
+from advcal_edge.manifest import SIGNATURE
 from advcal_edge.storage import open_regular, sha256_bytes, sha256_open, tree
 
 MEDIA = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -128,13 +128,9 @@ def read_resources(statement: Statement, hint: str, where: str) -> SignedFiles:
 def changes_since(folder: Path, signed: SignedFiles) -> Iterator[str]:
     """Every difference between a folder and what was signed, each a sentence that names the file.
 
-    A file that the manifest lists must have been signed, whatever the signer left out; so must the manifest.
-
     Raises:
         SignatureError: a link or another special file, or a file that is too large.
     """
-    if MANIFEST not in signed.sha256:
-        yield f"`{folder / MANIFEST}` was not signed"
     present = dict(signable(folder, (*UNSIGNED, *signed.ignored)))
     for name, sha256 in signed.sha256.items():
         path = present.pop(name, None)

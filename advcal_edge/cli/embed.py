@@ -16,11 +16,13 @@ from advcal_edge.cli.options import (
     Json,
     Layout,
     Output,
+    PublicKeyFile,
     Scale,
     bridged_line,
     interface_arguments,
 )
 from advcal_edge.commands import command
+from advcal_edge.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +46,7 @@ def embed(
     require_verified: Annotated[
         bool, typer.Option("--require-verified", help="Refuse an engine without a passing report for its bytes.")
     ] = False,
+    public_key: PublicKeyFile = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write z (n, d), paths and labels to this .npz file.")
     ] = None,
@@ -64,11 +67,20 @@ def embed(
 
     keep_decoders_quiet()
     console, interface = Console(json_output=json_output), Interface(output, layout, scale)
-    embedder = Embedder.load(bundle, engine, require_verified, allow_plan_code=allow_plan_code, interface=interface)
+    if public_key is not None and not require_verified:
+        raise ConfigError("`--public-key` alone demands nothing", hint="`--require-verified --public-key KEY.pub.pem`")
+    embedder = Embedder.load(
+        bundle,
+        engine,
+        require_verified if public_key is None else "signed",
+        public_key=public_key,
+        allow_plan_code=allow_plan_code,
+        interface=interface,
+    )
     console.say(
         f"embed  {len(files)} file{'s' * (len(files) > 1)}  {embedder.modality.name}"
         f"  {embedder.precision} on {embedder.fingerprint}"
-        f"  {'verified' if embedder.verified else 'not verified'}"
+        f"  {'verified' if embedder.verified else 'not verified'}{' and signed' if public_key is not None else ''}"
     )
     for line in bridged_line(embedder.runner):
         console.say(line)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import BundlePath, Json
 from advcal_edge.commands import command
+from advcal_edge.manifest import SIGNATURE
 
 if TYPE_CHECKING:
     from advcal_edge.bundle import Bundle
@@ -31,6 +32,10 @@ def inspect(bundle: BundlePath, json_output: Json = False) -> None:
     console.document(data)
     size = sum((bundle / name).stat().st_size for name in files)
     console.say(f"all {len(files)} files ({megabytes(size)}) are as the manifest says")
+    if data["signature"] is not None:
+        console.say(
+            f"signed with the key {data['signature']['key'][:12]}, as `{SIGNATURE}` says; `verify --check` checks it"
+        )
     unlisted = data["unlisted"]
     if unlisted:
         console.say(f"not in the manifest, never used: {', '.join(unlisted)}")
@@ -70,6 +75,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "missing": dict(manifest.get("graphs", {}).get("missing", {})),
         "plans": describe_plans(bundle),
         "reports": describe_reports(bundle),
+        "signature": describe_signature(bundle),
         "unlisted": foreign(bundle.path, manifest["files"]),
         "leftovers": [left.to_json() for left in leftovers(bundle.path)],
     }
@@ -82,6 +88,18 @@ def describe_wants(bundle: Bundle) -> dict[str, Any]:
     wants = Wants.of(bundle)
     trusted = read_trust(wants.bundle) is not None
     return {"bundle": wants.bundle, "code": wants.code, "weights": wants.weights, "trusted": trusted}
+
+
+def describe_signature(bundle: Bundle) -> dict[str, Any] | None:
+    """What the signature says of itself, unverified; None without one that can be read."""
+    from advcal_edge.attestation.signature import read_signature
+    from advcal_edge.errors import BundleError
+
+    try:
+        signed = read_signature(bundle.path, None)
+    except BundleError:
+        return None
+    return {"key": signed.hint, "files": len(signed.sha256)}
 
 
 def describe_graphs(bundle: Bundle) -> dict[str, Any]:

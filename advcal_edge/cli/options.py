@@ -43,6 +43,15 @@ EncoderCode = Annotated[
     typer.Option("--encoder", help="Allow the bundle to run the encoder code that it names: `package.module:factory`."),
 ]
 
+PublicKeyFile = Annotated[
+    Path | None,
+    typer.Option("--public-key", help="Public key in PEM, of whoever must have signed the bundle (see `attest`)."),
+]
+Sarif = Annotated[
+    Path | None,
+    typer.Option("--sarif", help="Also write verdicts and checks to this SARIF 2.1.0 file, for CI systems."),
+]
+
 
 def interface_arguments(interface: Interface) -> list[str]:
     """The options that lead to an interface again, for the command that is named next."""

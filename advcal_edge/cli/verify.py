@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,18 @@ import typer
 from advcal_edge import limits
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
-from advcal_edge.cli.options import AllowPlanCode, EncoderCode, Json, Layout, Output, Scale, Seed, Weights
+from advcal_edge.cli.options import (
+    AllowPlanCode,
+    EncoderCode,
+    Json,
+    Layout,
+    Output,
+    PublicKeyFile,
+    Sarif,
+    Scale,
+    Seed,
+    Weights,
+)
 from advcal_edge.cli.pair import (
     CentersFile,
     Data,
@@ -101,6 +113,8 @@ def verify(
     check: Annotated[
         Path | None, typer.Option("--check", help="Check hashes and arithmetic of this report.json without attacking.")
     ] = None,
+    public_key: PublicKeyFile = None,
+    sarif: Sarif = None,
     data: Data = None,
     modality: ModalityName = None,
     kind: Kind = None,
@@ -157,7 +171,11 @@ def verify(
     if check is not None:
         pair.refuse("a report is checked with the bundle that it is about")
         engine_path = None if engine is None else Path(engine)
-        raise typer.Exit(0 if audit_report(console, check, bundle, engine_path) else 1)
+        raise typer.Exit(0 if audit_report(console, check, bundle, engine_path, public_key, sarif) else 1)
+    if public_key is not None:
+        raise ConfigError("`--public-key` belongs to `--check`", hint=command("verify", "--check", "REPORT.json"))
+    if shard is not None and sarif is not None:
+        raise ConfigError("a shard has no verdict to write as SARIF", hint="give `--sarif` with `--merge`")
     started = time.perf_counter()
     if bundle is None:
         shared = {"weights": weights, "norm": norm, "eps": eps, "samples": samples, "device": device}
@@ -172,6 +190,8 @@ def verify(
     documents = run_merge(opened, console, consent, state) if merge else run(opened, console, options, state)
     verdict = max((document["derived"]["verdict"] for document in documents), key=RANK.index)
     console.document({"verdict": verdict, "seconds": time.perf_counter() - started, "engines": documents})
+    if sarif is not None:
+        write_sarif(console, sarif, documents, opened.path)
     if opened.comparison is not None:
         if engine is not None and attacks == "quick":
             console.next(command("verify", opened.path, "--engine", engine, "--attacks", "standard"))
@@ -260,15 +280,42 @@ def announce(bundle: Bundle, console: Console, options: VerifyOptions, run: Veri
         console.say(f"{done} of {run.samples.count} blocks of samples are done already")
 
 
-def audit_report(console: Console, path: Path, bundle: Path | None, engine: Path | None) -> bool:
+def write_sarif(
+    console: Console,
+    path: Path,
+    documents: Sequence[Mapping[str, Any]],
+    folder: Path,
+    findings: Sequence[Mapping[str, Any]] = (),
+    report: Path | None = None,
+) -> None:
+    """Write verdicts, checks and findings about a report for CI systems."""
+    from advcal_edge.report.sarif import encode, sarif
+    from advcal_edge.storage import write_atomic
+
+    write_atomic(path, encode(sarif(documents, folder, findings, report)))
+    console.say(f"wrote {path}")
+
+
+def audit_report(
+    console: Console,
+    path: Path,
+    bundle: Path | None,
+    engine: Path | None,
+    public_key: Path | None = None,
+    sarif: Path | None = None,
+) -> bool:
     """Check hashes and arithmetic of a report without attacking; returns whether all of it is correct.
+
+    A signed bundle is compared with what was signed; with a public key it must be signed with it, and attested.
 
     Raises:
         ConfigError: no bundle to compare it with.
         BundleError: the report cannot be read, or was changed since the bundle listed it.
     """
+    from advcal_edge.attestation import PublicKey
     from advcal_edge.report.text import render_findings
     from advcal_edge.verify.audit import audit
+    from advcal_edge.verify.signature_findings import signature_findings
 
     document = read_object(path, limits.REPORT_BYTES, BundleError, hint="verify again, or copy the report again")
     opened = Bundle.open(bundle if bundle is not None else bundle_of(path))
@@ -277,10 +324,16 @@ def audit_report(console: Console, path: Path, bundle: Path | None, engine: Path
         if opened.has(inner):
             opened.file(inner)
     console.say(f"check  {path}  against {opened.path}")
-    findings = audit(document, opened, engine)
+    key = None if public_key is None else PublicKey.read(public_key)
+    findings = [*audit(document, opened, engine), *signature_findings(document["measured"], opened, key)]
     console.result(render_findings(findings))
     holds = all(finding.status == "ok" for finding in findings)
     console.document({"holds": holds, "findings": [finding.to_json() for finding in findings]})
+    if sarif is not None:
+        open_ = [finding.to_json() for finding in findings if finding.status != "ok"]
+        write_sarif(console, sarif, [document], opened.path, open_, path)
+    if key is None and any(finding.name == "signature" for finding in findings):
+        console.say("the bundle is signed; by whom was not checked: no `--public-key`")
     word = "holds" if holds else "does not hold"
     console.say(f"the report {word}; its verdict is {document['derived'].get('verdict')}. Nothing was attacked")
     return holds

@@ -94,10 +94,7 @@ def state(bundle: Bundle) -> Attestation:
 
 def attest_report(bundle: Bundle, name: str, measured: Mapping[str, Any], unconfirmed: list[str]) -> Attested:
     """The two statements about one report that holds."""
-    judgement = Judgement.of(read_measured(measured))
-    sha256 = judgement.measured.engine
-    own = measured["threat"]["norm"] == bundle.threat.norm  # a report on another norm lies beside the one that counts
-    result = result_of(judgement, own and find_verified(bundle, sha256) is not None)
+    judgement, result = Judgement.of(read_measured(measured)), result_for(bundle, measured)
     report = (name, str(bundle.manifest["files"][name]["sha256"]))
     about = dict(subjects(bundle, name, measured))
     statements = (
@@ -105,6 +102,13 @@ def attest_report(bundle: Bundle, name: str, measured: Mapping[str, Any], unconf
         Statement(ROBUSTNESS, about, robustness(judgement, measured, unconfirmed, report)),
     )
     return Attested(name, result, statements)
+
+
+def result_for(bundle: Bundle, measured: Mapping[str, Any]) -> Result:
+    """The result of a report in a bundle: PASSED only if the runtime takes it for the engine's verification."""
+    judgement = Judgement.of(read_measured(measured))
+    own = measured["threat"]["norm"] == bundle.threat.norm  # a report on another norm lies beside the one that counts
+    return result_of(judgement, own and find_verified(bundle, judgement.measured.engine) is not None)
 
 
 def subjects(bundle: Bundle, report: str, measured: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

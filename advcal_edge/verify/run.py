@@ -219,9 +219,7 @@ def write_report(bundle: Bundle, report: Report) -> Written:
     from advcal_edge.report.html import render_html
 
     document = report.to_json()
-    norm = report.measured["threat"]["norm"]
-    beside = "" if norm == bundle.threat.norm else f"-{norm}"  # keeps the report on the bundle's norm
-    folder = f"reports/{report.engine['sha256'][:8]}{beside}"
+    folder = report_folder(bundle, report.measured)
     files = {f"{folder}/report.json": to_bytes(document)}
     lacking = None
     try:
@@ -230,6 +228,13 @@ def write_report(bundle: Bundle, report: Report) -> Written:
         lacking = error
     bundle.add(files)
     return Written(document, tuple(bundle.path / name for name in files), lacking)
+
+
+def report_folder(bundle: Bundle, measured: Mapping[str, Any]) -> str:
+    """Where the report with these measurements lies in a bundle."""
+    norm = measured["threat"]["norm"]
+    beside = "" if norm == bundle.threat.norm else f"-{norm}"  # keeps the report on the bundle's norm
+    return f"reports/{measured['engine']['sha256'][:8]}{beside}"
 
 
 def context(bundle: Bundle) -> dict[str, Any]:
