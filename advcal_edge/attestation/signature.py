@@ -93,6 +93,8 @@ def read_signature(folder: Path, key: PublicKey | None) -> SignedFiles:
     hint = member(member(material, "publicKey", dict, where), "hint", str, where)
     envelope = Envelope.read(member(document, "dsseEnvelope", dict, where), where)
     payload = envelope.payload if key is None else envelope.verify(key, where)
+    if key is not None and hint != key.hint:
+        raise SignatureError(f"{where} names the key {hint[:12]}; it was made with {key.hint[:12]}")
     return read_resources(Statement.parse(payload, where), hint, where)
 
 
