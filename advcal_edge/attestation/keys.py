@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from advcal_edge import limits
 from advcal_edge.errors import ConfigError, DependencyError
@@ -99,7 +99,7 @@ class PrivateKey:
             what = "cannot be decrypted with this passphrase" if encrypted else "holds no private key in PEM"
             raise ConfigError(f"`{path}` {what}", hint=None if encrypted else MAKING) from error
         check_curve(key, path)
-        return cls(key)  # type: ignore[arg-type]  # its curve was checked
+        return cls(cast("EllipticCurvePrivateKey", key))
 
     @property
     def public(self) -> PublicKey:
@@ -131,7 +131,7 @@ def check_curve(key: object, path: Path) -> EllipticCurvePublicKey:
     if curve not in CURVES:
         found = f"a key on the curve {curve}" if curve else f"a key of the kind {type(key).__name__.lstrip('_')}"
         raise ConfigError(f"`{path}` holds {found}; expected ECDSA on {', '.join(CURVES)}", hint=MAKING)
-    return key  # type: ignore[return-value]
+    return cast("EllipticCurvePublicKey", key)
 
 
 def scheme(key: EllipticCurvePublicKey | EllipticCurvePrivateKey) -> ECDSA:

@@ -11,6 +11,7 @@ from advcal_edge.report.derive import CLAIM, Judgement
 
 Result = Literal["PASSED", "WARNED", "FAILED"]
 Outcome = Literal["passed", "warned", "failed"]
+OUTCOMES: tuple[Outcome, ...] = ("passed", "warned", "failed")
 
 
 def result_of(judgement: Judgement, verified: bool) -> Result:
@@ -44,7 +45,7 @@ def test_result(
                 "annotations": {**asked, "samples": judgement.measured.n},
             }
         ],
-        **{f"{kind}Tests": [test for test, found in tests.items() if found == kind] for kind in Outcome.__args__},
+        **{f"{kind}Tests": [test for test, found in tests.items() if found == kind] for kind in OUTCOMES},
     }
 
 
