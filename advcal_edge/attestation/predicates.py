@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
 from typing import Any, Literal
 
 from advcal_edge.report.checks import Check
@@ -70,11 +71,13 @@ def robustness(
 ) -> dict[str, Any]:
     """The predicate of our own: threat, budget, samples, drops with intervals, checks with numbers, environment.
 
-    `unconfirmed` names what the report says and the bundle cannot confirm, such as an engine outside of it.
+    `attestedOn` is the clock of whoever attests, and no trusted time. `unconfirmed` names what the report says and the
+    bundle cannot confirm, such as an engine outside of it.
     """
     engine = measured["engine"]
     asked = {key: measured[key] for key in ("threat", "budget", "margin", "seed")}
     return {
+        "attestedOn": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "claim": CLAIM,
         "verdict": judgement.verdict,
         "reasons": list(judgement.reasons),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def test_two_statements_per_report_and_a_signature(
     check_test_result(result.predicate, report_of(verified))
     report = json.loads(report_of(verified).read_text())
     said = figures.predicate
+    assert datetime.fromisoformat(said["attestedOn"]).utcoffset() == timedelta(0)
     assert said["threat"] == report["measured"]["threat"]
     assert said["budget"] == report["measured"]["budget"]
     assert (said["samples"], said["verdict"]) == (200, "pass")
