@@ -30,6 +30,8 @@ PREDICATE = "https://model_signing/signature/v1.0"
 UNSIGNED = (SIGNATURE, ".git", ".gitattributes", ".github", ".gitignore")
 """Paths that no signature covers; those of git are left out by `model_signing` too unless it is told otherwise."""
 
+LONGEST_NAME = 200  # characters of a name that is shown
+
 
 @dataclass(frozen=True, slots=True)
 class SignedFiles:
@@ -137,7 +139,7 @@ def changes_since(folder: Path, signed: SignedFiles) -> Iterator[str]:
     for name, sha256 in signed.sha256.items():
         path = present.pop(name, None)
         if path is None:
-            yield f"`{folder / name}` was signed and is missing"
+            yield f"`{folder / name[:LONGEST_NAME]}` was signed and is missing"
         elif (found := hash_file(path)) != sha256:
             yield (
                 f"`{path}` was changed after the bundle was signed: sha256 is {found[:12]}, signed was {sha256[:12]}"

@@ -74,7 +74,9 @@ def attest(
         console.say("nothing was signed or written: no `--key`; `--json` prints the statements")
         console.next(command("attest", bundle, "--key", "KEY.pem"))
     else:
-        console.say(f"wrote {bundle / SIGNATURE}, which signs every other file, and {len(found.attested)} attestations")
+        reports = len(found.attested) + len(found.left_out)
+        console.say(f"wrote {bundle / SIGNATURE}, which signs every other file")
+        console.say(f"attested {len(found.attested)} of {reports} reports in {bundle / 'attestations'}")
         first = bundle / found.attested[0].report
         console.next(command("verify", "--check", first, "--public-key", "KEY.pub.pem"))
 

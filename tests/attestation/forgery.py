@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,15 @@ def sign_again(bundle: Path, key: Path) -> None:
 
 def resign(folder: Path, key: Path, **changes: Any) -> None:
     """Sign the statement of `model.sig` with other members; `predicate` replaces members of the predicate."""
+    statement = statement_in(folder).to_json()
+    statement["predicate"] |= changes.pop("predicate", {})
+    sign_payload(folder, key, json.dumps({**statement, **changes}).encode())
+
+
+def sign_payload(folder: Path, key: Path, payload: bytes) -> None:
+    """Put any payload into `model.sig`, with a signature that fits."""
     path = folder / "model.sig"
     document = json.loads(path.read_text())
-    statement = json.loads(base64.b64decode(document["dsseEnvelope"]["payload"]))
-    statement["predicate"] |= changes.pop("predicate", {})
-    payload = json.dumps({**statement, **changes}).encode()
     document["dsseEnvelope"] = Envelope.sign(payload, PrivateKey.read(key)).to_json()
     path.write_text(json.dumps(document))
 

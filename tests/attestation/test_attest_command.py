@@ -13,11 +13,14 @@ import pytest
 from forgery import attestations_of, sign_again, statements_in
 from key_files import MakeKey
 
+from advcal_edge.attestation import PrivateKey
 from advcal_edge.attestation.attestations import ROBUSTNESS, TEST_RESULT
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli import main
+from advcal_edge.errors import BundleChangedError
 from advcal_edge.report.checks import RULES
 from advcal_edge.storage import sha256_file
+from advcal_edge.verify.attest import attest as sign
 
 
 def attest(bundle: Path, *options: object) -> int:
@@ -123,6 +126,14 @@ def test_a_key_inside_the_bundle_is_refused(verified: Path, key: Path, capsys: p
     inside = Path(shutil.copy(key, verified / "key.pem"))
     assert attest(verified, "--key", inside) == 2
     assert "lies in the bundle" in capsys.readouterr().err
+    assert not (verified / "model.sig").exists()
+
+
+def test_a_bundle_that_changed_since_it_was_opened_is_not_signed(verified: Path, key: Path) -> None:
+    opened = Bundle.open(verified)
+    Bundle.open(verified).add({"onnx/forward.int8.onnx": b"x"})
+    with pytest.raises(BundleChangedError):
+        sign(opened, PrivateKey.read(key))
     assert not (verified / "model.sig").exists()
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
-from forgery import resign, statement_in
+from forgery import resign, sign_payload, statement_in
+from fuzz.documents import spelled, spoil_document
 from key_files import MakeKey
 
 from advcal_edge.attestation import PrivateKey, PublicKey
+from advcal_edge.attestation.attestations import read_attestations
 from advcal_edge.attestation.signature import changes_since, read_signature, sign_folder
 from advcal_edge.errors import SignatureError
 
@@ -152,6 +158,53 @@ def test_a_malformed_signature_is_named(signed: Path, public_key: Path, text: st
     (signed / "model.sig").write_text(text)
     with pytest.raises(SignatureError, match=words):
         read_signature(signed, PublicKey.read(public_key))
+
+
+@pytest.mark.parametrize("with_key", [True, False])
+def test_no_changed_byte_of_a_signature_crashes_its_reader(signed: Path, public_key: Path, with_key: bool) -> None:
+    path, key = signed / "model.sig", PublicKey.read(public_key)
+    good, honest, rng = path.read_bytes(), read_signature(signed, key), np.random.default_rng(0)
+    refused = 0
+    for at in rng.integers(0, len(good), 100).tolist():
+        path.write_bytes(good[:at] + bytes([good[at] ^ 1 << int(rng.integers(8))]) + good[at + 1 :])
+        try:
+            found = read_signature(signed, key if with_key else None)
+            assert found.sha256 == honest.sha256 or not with_key
+        except SignatureError:
+            refused += 1
+    assert refused > 90 if with_key else refused
+
+
+def test_no_malformed_document_crashes_a_reader_even_if_it_is_signed(signed: Path, key: Path, public_key: Path) -> None:
+    rng, public = Random(0), PublicKey.read(public_key)  # noqa: S311
+    path, attested = signed / "model.sig", next(signed.glob("attestations/*"))
+    honest, envelope = json.loads(path.read_text()), json.loads(attested.read_text().splitlines()[0])
+    statement = statement_in(signed).to_json()
+    refused = 0
+    for _ in range(60):
+        path.write_bytes(spoilt(honest, rng))
+        attested.write_bytes(spoilt(envelope, rng))
+        refused += is_refused(lambda: read_signature(signed, public))
+        refused += is_refused(lambda: read_attestations(signed, f"attestations/{attested.name}", public))
+        path.write_text(json.dumps(honest))
+        sign_payload(signed, key, spoilt(statement, rng))
+        refused += is_refused(lambda: read_signature(signed, public))
+    assert refused > 120
+
+
+def spoilt(document: object, rng: Random) -> bytes:
+    """The document changed at random; another time if the change is too deep to be written."""
+    while True:
+        with suppress(RecursionError):
+            return spelled(spoil_document(document, rng), rng)
+
+
+def is_refused(read: Callable[[], object]) -> bool:
+    try:
+        read()
+    except SignatureError:
+        return True
+    return False
 
 
 def test_a_huge_signature_is_not_read(signed: Path, public_key: Path) -> None:
