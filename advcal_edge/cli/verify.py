@@ -292,8 +292,15 @@ def write_sarif(
     from advcal_edge.report.sarif import encode, sarif
     from advcal_edge.storage import write_atomic
 
-    write_atomic(path, encode(sarif(documents, folder, findings, report)))
+    place = None if report is None else from_here(report)
+    write_atomic(path, encode(sarif(documents, from_here(folder), findings, place)))
     console.say(f"wrote {path}")
+
+
+def from_here(path: Path) -> Path:
+    """A path relative to the working folder if it lies below, as code hosts want it; else an absolute one."""
+    whole, here = path.resolve(), Path.cwd()
+    return whole.relative_to(here) if whole.is_relative_to(here) else whole
 
 
 def audit_report(

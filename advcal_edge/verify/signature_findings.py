@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any
@@ -23,31 +24,29 @@ def signature_findings(measured: Mapping[str, Any], bundle: Bundle, key: PublicK
 
     Without a key an unsigned bundle has no findings, and a signed one is only compared with what was signed.
     """
-    place = f"{bundle.path / SIGNATURE}"
-    if key is None and not (bundle.path / SIGNATURE).exists():
+    if key is None and not os.path.lexists(bundle.path / SIGNATURE):
         return []
     try:
         files = read_signature(bundle.path, key)
-        found = [broken("signature", change, place) for change in islice(changes(bundle, files), MOST)]
+        found = [broken("signature", change, SIGNATURE) for change in islice(changes(bundle, files), MOST)]
     except AdvcalError as error:
-        return [broken("signature", error.message, place)]
+        return [broken("signature", error.message, SIGNATURE)]
     if found:
         return found
     text = f"{len(files.sha256)} files by {files.hint[:12]}"
-    fine = Finding("signature", "ok", text, text, place)
+    fine = Finding("signature", "ok", text, text, SIGNATURE)
     return [fine] if key is None else [fine, attestation_finding(measured, SignedBundle(bundle, key, files))]
 
 
 def attestation_finding(measured: Mapping[str, Any], signed: SignedBundle) -> Finding:
     """Compare the attested result with the one that follows from the report."""
     name = attestation_name(f"{report_folder(signed.bundle, measured)}/report.json")
-    where = f"{signed.bundle.path / name}"
     try:
         result = signed.attested(name, measured["engine"]["sha256"])
         expected = result_for(signed.bundle, measured)
     except AdvcalError as error:
-        return broken("attestation", error.message, where)
-    return Finding("attestation", "ok" if result == expected else "wrong", result, expected, where)
+        return broken("attestation", error.message, name)
+    return Finding("attestation", "ok" if result == expected else "wrong", result, expected, name)
 
 
 def broken(name: str, why: str, where: str) -> Finding:

@@ -139,14 +139,20 @@ def tiny(tmp_path: Path) -> Path:
     return write_bundle(tmp_path / "B", Linear.random(image(4)), ("fp32",), {}, samples=40, gradient=True).path
 
 
-def test_verify_and_its_check_write_the_file(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_and_its_check_write_the_file(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     out = tmp_path / "found" / "verify.sarif"
     assert main(["verify", str(tiny), "--samples", "20", "--reference", "onnx", "--sarif", str(out)]) == 1
     assert f"wrote {out}" in capsys.readouterr().err
     assert levels(json.loads(out.read_text()))["verdict"] == "warning"
     report = next(tiny.glob("reports/*/report.json"))
     assert main(["verify", "--check", str(report), "--sarif", str(out)]) == 0
-    assert levels(json.loads(out.read_text()))["verdict"] == "warning"
+    log = json.loads(out.read_text())
+    assert levels(log)["verdict"] == "warning"
+    place = log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
+    assert place == {"uri": "B/onnx/forward.fp32.onnx"}
     changed = json.loads(report.read_text())
     changed["derived"]["verdict"] = "pass"
     copy = tmp_path / "copy.json"
