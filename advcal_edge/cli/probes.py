@@ -113,6 +113,18 @@ def html_report() -> str:
     return f"jinja2 {jinja2.__version__}: template rendered"
 
 
+def signature() -> str:
+    """Sign with a new key, and verify."""
+    import cryptography
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+
+    from advcal_edge.attestation import PrivateKey
+
+    key = PrivateKey(generate_private_key(SECP256R1()))
+    expect(key.public.accepts(key.sign(b"data"), b"data"), "its own signature was refused")
+    return f"cryptography {cryptography.__version__}: ECDSA signs and verifies"
+
+
 def toml_reader() -> str:
     """Read a configuration."""
     toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -225,6 +237,7 @@ PROBES: Mapping[str, Callable[[], str]] = {
     "config": toml_reader,
     "exporter": onnx_export,
     "html": html_report,
+    "signature": signature,
     "tensorrt": tensorrt_build,
     "rtx": rtx_build,
     "plans": any_build,
@@ -236,6 +249,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "calibrate": ("torch", "config"),
     "export": ("torch", "exporter"),
     "report": ("html",),
+    "attest": ("signature",),
     "trt": ("tensorrt",),
     "rtx": ("rtx",),
 }
