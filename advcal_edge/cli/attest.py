@@ -40,12 +40,12 @@ def attest(
     from advcal_edge.attestation import PrivateKey
     from advcal_edge.bundle import Bundle
     from advcal_edge.manifest import SIGNATURE
-    from advcal_edge.verify.attest import attest as sign, refuse_key_inside, state
+    from advcal_edge.verify.attest import attest as sign, draft, refuse_key_inside
 
     console = Console(json_output=json_output)
     opened = Bundle.open(bundle)
     if key is None:
-        found = state(opened)
+        found = draft(opened)
     else:
         refuse_key_inside(bundle, key)
         private = PrivateKey.read(key, ask)

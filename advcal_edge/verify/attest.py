@@ -62,7 +62,7 @@ class Attestation:
     """Why, by the name of the report."""
 
 
-def state(bundle: Bundle) -> Attestation:
+def draft(bundle: Bundle) -> Attestation:
     """What can be stated about a bundle: two statements for each report that holds, as `verify --check` finds it.
 
     Raises:
@@ -130,7 +130,7 @@ def attest(bundle: Bundle, key: PrivateKey) -> Attestation:
     Nobody else can write the bundle meanwhile. If this process dies, the old signature no longer fits and is refused.
 
     Raises:
-        BundleError: as for `state`, or the bundle cannot be written.
+        BundleError: as for `draft`, or the bundle cannot be written.
         BundleChangedError: another command changed it since it was opened.
         BundleInUseError: another process is writing it and does not finish in time.
         SignatureError: it contains a link or a file that is too large.
@@ -138,7 +138,7 @@ def attest(bundle: Bundle, key: PrivateKey) -> Attestation:
     with exclusive(bundle.path):
         if Bundle.open(bundle.path).manifest != bundle.manifest:
             raise BundleChangedError(f"another command changed `{bundle.path}`", hint="run the command again")
-        found = state(bundle)
+        found = draft(bundle)
         made = {attestation_name(item.report): sign_statements(item.statements, key) for item in found.attested}
         for path in tree(bundle.path):
             name = path.relative_to(bundle.path).as_posix()
