@@ -50,6 +50,10 @@ RULES: dict[str, Rule] = {
     "black_box_not_stronger": Rule(0.01, derived=True),
     "transfer_not_stronger": Rule(0.05, derived=True),
     "not_more_robust": Rule(0.5, derived=True),  # of the margin
+    "same_at_second_look": Rule(1.0, derived=True),  # of the margin
+    "agrees_elsewhere": Rule(0.05),
+    "cosine_floor": Rule(0.95, at_least=True, derived=True),
+    "neighbours_kept": Rule(0.02, derived=True),
     "drift_within_margin": Rule(0.05, derived=True),  # bindlite image, n = 200: 0.02 for int8, 0.09 for 4-bit weights
     "independent_reference": Rule(0.0, required=False, derived=True),
     "survives_rounding": Rule(0.5, required=False, at_least=True),
