@@ -26,6 +26,7 @@ CRAFTED: Mapping[str, tuple[int, ...]] = {
 CLEAN: Mapping[str, tuple[int, ...]] = {
     "clean, alone": (1,),
     "clean, on the sensor's grid": (1, 20),
+    "clean, one level of noise added": (1, 18),
     "all values shifted": (1, 15),
     "a row shifted": (1, 13),
     "a channel shifted": (1, 11),

@@ -86,10 +86,10 @@ def on_grid(look: Look, x: Floats) -> Floats:
     return look.inside(np.where(look.per_sample(outside.astype(np.float32)) > 0, toward, near).astype(np.float32))
 
 
-def add_noise(look: Look) -> Floats:
+def add_noise(look: Look, x: Floats) -> Floats:
     """Each value a level of the sensor's grid up, down, or left as it is."""
     step = np.float32(look.modality.input.width / (2**look.modality.bit_depth - 1))
-    return look.inside(look.x_adv + step * look.rng.integers(-1, 2, look.x.shape).astype(np.float32))
+    return look.inside(x + step * look.rng.integers(-1, 2, x.shape).astype(np.float32))
 
 
 def everywhere(look: Look) -> Bools:
@@ -106,9 +106,10 @@ VARIANTS: Mapping[str, Callable[[Look], Floats]] = {
     "a quarter of the change": lambda look: look.part(1 / 4),
     "an eighth of the change": lambda look: look.part(1 / 8),
     "a random part of the change": lambda look: look.part(look.random_shares()),
-    "one level of noise added": add_noise,
+    "one level of noise added": lambda look: add_noise(look, look.x_adv),
     "clean, alone": lambda look: look.x,
     "clean, on the sensor's grid": lambda look: on_grid(look, look.x),
+    "clean, one level of noise added": lambda look: add_noise(look, look.x),
     "all values shifted": lambda look: look.shifted(everywhere(look)),
     "a row shifted": lambda look: look.shifted(look.one_of(row_axis(look.modality.input))),
     CHANNELS: lambda look: look.shifted(look.one_of(channel_axis(look.modality.input) or 1)),

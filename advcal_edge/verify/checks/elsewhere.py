@@ -22,8 +22,8 @@ def agrees_elsewhere(
 ) -> Check:
     """Share of inputs that are not held out on which engine and reference disagree, of the kind with most of them.
 
-    They disagree if their labels differ, unless the reference's two best scores are closer than `TIE`, as for two samples
-    mixed into one; or if the cosine of their embeddings is below that of `cosine_floor`.
+    They disagree if their labels differ, unless the reference's two best scores are closer than `TIE`, as for two
+    samples mixed into one; or if the cosine of their embeddings is below that of `cosine_floor`.
     """
     bound, why = 0.0, "no input"
     for kind, x in elsewhere.items():

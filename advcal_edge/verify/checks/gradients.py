@@ -113,7 +113,7 @@ def gradient_of(loss: Loss, engine: AttackedModel, samples: Samples) -> tuple[ND
 
 
 DIRECTIONS = 8
-ROOM = {"attacked": 1.25}  # bindlite, five sensors, n = 32: up to 1.34 for int8 there, where 1.24 is the most when clean
+ROOM = {"attacked": 1.25}  # bindlite, five sensors, n = 32: up to 1.34 for int8 there, and 1.24 when clean
 SCALES = (
     1,
     8,
