@@ -14,7 +14,7 @@ from advcal_edge.bundle import REPORT_SCHEMA
 from advcal_edge.report.checks import NO_GRADIENT, compare_attacks, judge_survival, judge_value
 from advcal_edge.report.derive import derive
 from advcal_edge.report.results import SECOND_LOOK, flag_text
-from advcal_edge.report.second_look import CLEAN, CRAFTED
+from advcal_edge.report.second_look import CHANNELS, CLEAN, CRAFTED
 from advcal_edge.retrieval import GALLERY
 from advcal_edge.spec import thermal
 from advcal_edge.storage import canonical, sha256_bytes
@@ -263,7 +263,7 @@ def judged_again(
 ) -> list[dict[str, Any]]:
     """Every variant of inputs, crafted on either side in turn; each side loses only samples it has lost before."""
     both, turn, items = right["reference"] & right["engine"], np.arange(len(weak)) % 2, []
-    for name in (*CRAFTED, *CLEAN):
+    for name in (*CRAFTED, *(name for name in CLEAN if name != CHANNELS)):  # thermal frames have one channel
         reach = REACHES.get(name, 0.3 if name in CRAFTED else 0.0)
         for number, side in enumerate(SIDES if name in CRAFTED else SIDES[:1]):
             attacked = both & (turn == number) if name in CRAFTED else both
