@@ -54,7 +54,7 @@ def same_at_second_look(attacks: Sequence[AttackResult], margin: float) -> Check
             by_name.setdefault(item.attack, []).append(item)
     if not by_name:
         return skip("same_at_second_look", "no input was judged again")
-    bound, why = max(drop_of(name, items) for name, items in by_name.items())
+    bound, why = max((drop_of(name, items) for name, items in by_name.items()), key=lambda found: found[0])
     return judge_value("same_at_second_look", bound, why, limit=margin * RULES["same_at_second_look"].limit)
 
 

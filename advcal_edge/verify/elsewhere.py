@@ -17,6 +17,7 @@ from advcal_edge.verify.samples import HeldOut
 
 Floats = NDArray[np.float32]
 COUNT = 128  # inputs of each kind
+STREAM = 1001  # random stream of the shifts
 CALIBRATION = "calibration.npz"
 
 
@@ -35,7 +36,7 @@ def inputs_elsewhere(samples: HeldOut, spec: TensorSpec) -> Mapping[str, Floats]
     Every one lies within the bounds, because values are only moved, reflected at the middle, or averaged.
     """
     x = samples.head(COUNT).x
-    rng = np.random.default_rng([samples.seed, len("elsewhere")])
+    rng = np.random.default_rng([samples.seed, STREAM])
     kinds = {"shifted": shift(x, spec, rng), "mirrored": mirror(x, spec), "mixed": mix(x, spec)}
     return kinds if samples.calibration is None else {"of calibration": samples.calibration, **kinds}
 

@@ -25,6 +25,7 @@ from advcal_edge.verify.samples import Samples
 
 Floats = NDArray[np.float32]
 SMALLEST = 1 / 16  # of a change, for random parts: below the eighth that is always tried
+COLOUR = 1000  # random stream of the colours; those of the variants are their numbers
 Judged = Callable[[Floats, Mapping[str, Rank]], None]
 """Called with inputs (n, ...) and the ranks per judge, once per variant."""
 
@@ -66,7 +67,7 @@ class Look:
         size = size * self.rng.choice((-1, 1), len(self.x))
         if self.samples.threat.norm == "l2":
             size = size / np.sqrt(where.reshape(len(where), -1).sum(axis=1))
-        return self.inside(self.x + where * self.per_sample(size.astype(np.float32)))
+        return self.inside(self.x + where.astype(np.float32) * self.per_sample(size.astype(np.float32)))
 
     def one_of(self, axis: int) -> Bools:
         """Where (m, ...) the index along an axis is the one drawn for the sample."""
@@ -138,7 +139,7 @@ def look_again(
     x_adv = samples.x.copy()
     for number, side in enumerate(sides):
         x_adv[turn == number] = latest[side][turn == number]
-    x_adv = color(x_adv, samples, modality, (np.arange(len(samples)) // 2) % 2 == 0)
+    x_adv = add_colour(x_adv, samples, modality, (np.arange(len(samples)) // 2) % 2 == 0)
     for number, (name, sizes, crafted_on) in enumerate(made):
         rng = np.random.default_rng([samples.seed, samples.first, number])
         x = VARIANTS[name](Look(samples, x_adv, modality, rng))
@@ -156,7 +157,7 @@ def has_channels(modality: Modality) -> bool:
     return axis is not None and modality.input.shape[axis - 1] > 1
 
 
-def color(x_adv: Floats, samples: Samples, modality: Modality, chosen: Bools) -> Floats:
+def add_colour(x_adv: Floats, samples: Samples, modality: Modality, chosen: Bools) -> Floats:
     """Inputs (n, ...) whose change differs between channels, for those of the `chosen` whose channels are all equal.
 
     An encoder that averages channels has one gradient for all of them, so that attacks leave grey data grey.
@@ -165,13 +166,13 @@ def color(x_adv: Floats, samples: Samples, modality: Modality, chosen: Bools) ->
         return x_adv
     axis = channel_axis(modality.input) or 1
     grey = (np.ptp(samples.x, axis=axis) == 0).reshape(len(x_adv), -1).all(axis=1) & chosen
-    rng = np.random.default_rng([samples.seed, samples.first, len("color")])
+    rng = np.random.default_rng([samples.seed, samples.first, COLOUR])
     shape = [len(x_adv), *(1,) * (x_adv.ndim - 1)]
     shape[axis] = x_adv.shape[axis]
     factor = rng.uniform(-1, 1, shape)
     factor /= np.abs(factor).max(axis=axis, keepdims=True)
-    colored = samples.threat.project(samples.x + (x_adv - samples.x) * factor.astype(np.float32), samples.x)
-    return np.where(grey.reshape(-1, *(1,) * (x_adv.ndim - 1)), colored, x_adv).astype(np.float32)
+    coloured = samples.threat.project(samples.x + (x_adv - samples.x) * factor.astype(np.float32), samples.x)
+    return np.where(grey.reshape(-1, *(1,) * (x_adv.ndim - 1)), coloured, x_adv).astype(np.float32)
 
 
 def judge_in_batches(

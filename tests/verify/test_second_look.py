@@ -19,7 +19,7 @@ from advcal_edge.threat import Norm, ThreatModel
 from advcal_edge.verify import ModelSet, Samples
 from advcal_edge.verify.block import Attempt
 from advcal_edge.verify.model_set import REFERENCE
-from advcal_edge.verify.second_look import VARIANTS, Look, color, look_again, on_grid, pieces
+from advcal_edge.verify.second_look import VARIANTS, Look, add_colour, look_again, on_grid, pieces
 
 MODALITIES = (image(8), video(8, 3), thermal(8), audio(8, 12), imu(16, 100.0), point(10))
 N = 64
@@ -103,14 +103,14 @@ def test_grey_samples_get_colour_and_others_do_not() -> None:
     every = np.ones(N, np.bool_)
     x = crafted(of)
     assert (np.ptp(x, axis=1) == 0).all()
-    colored = color(x, of, modality, every)
-    assert (np.ptp(colored, axis=1).reshape(N, -1).max(axis=1) > 0).all()
-    assert of.threat.distance(colored, of.x).max() <= of.threat.eps * (1 + 1e-4)
-    assert (color(x, of, modality, ~every) == x).all()
+    coloured = add_colour(x, of, modality, every)
+    assert (np.ptp(coloured, axis=1).reshape(N, -1).max(axis=1) > 0).all()
+    assert of.threat.distance(coloured, of.x).max() <= of.threat.eps * (1 + 1e-4)
+    assert (add_colour(x, of, modality, ~every) == x).all()
     bright = replace(of, x=of.threat.project(of.x + np.array([0, 0, 0.01], np.float32).reshape(3, 1, 1), of.x))
-    assert (color(x, bright, modality, every) == x).all()  # these have colour of their own
+    assert (add_colour(x, bright, modality, every) == x).all()  # these have colour of their own
     grey = samples(thermal(8))
-    assert (color(crafted(grey), grey, thermal(8), every) == crafted(grey)).all()
+    assert (add_colour(crafted(grey), grey, thermal(8), every) == crafted(grey)).all()
 
 
 @given(n=st.integers(0, 70), sizes=st.sets(st.integers(1, 32), min_size=1, max_size=4))
