@@ -92,8 +92,8 @@ def verify_honest(exported: Bundle, workshop: Path, names: Collection[str]) -> R
     )
 
 
-def broken_engines(exported: Bundle, workshop: Path) -> Named:
-    """Engines that were broken on purpose, and defences that are masked, by name."""
+def broken_engines(exported: Bundle, workshop: Path, names: Collection[str]) -> Named:
+    """Engines with these names that were broken on purpose, and all defences that are masked."""
     from masks import Bent, Purified
 
     from advcal_edge.calibrate.deploy import module_from_bundle
@@ -105,6 +105,7 @@ def broken_engines(exported: Bundle, workshop: Path) -> Named:
     engines = {
         name: open_engine(exported, sabotage(source, workshop / f"{name}.onnx", edit))
         for name, edit in {**GRAPHS, **gated(exported)}.items()
+        if name in names
     }
     stale = StaleBuffer(honest.runner)
     colder = replace(honest.centers, temperature=honest.centers.temperature / 1000)  # softmax is one or zero
@@ -126,7 +127,7 @@ def broken_engines(exported: Bundle, workshop: Path) -> Named:
 
 def verify_broken(exported: Bundle, workshop: Path, names: Collection[str]) -> Reports:
     """Reports of some of them."""
-    engines = {name: found for name, found in broken_engines(exported, workshop).items() if name in names}
+    engines = {name: found for name, found in broken_engines(exported, workshop, names).items() if name in names}
     reference = open_torch_reference(exported)
     probe = exported.probe().head(SABOTAGED)
     calibration = calibration_inputs(exported)
