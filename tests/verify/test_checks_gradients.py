@@ -125,7 +125,6 @@ class OnlyClean:
     [
         (gradients_alive, lambda g: g * 0),
         (finite_differences, lambda g: -g),
-        (gradient_norms, right_half),
         (gradient_norms, lambda g: g / 2),
     ],
 )

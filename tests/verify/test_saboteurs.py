@@ -30,7 +30,7 @@ CAUGHT_BY: Mapping[str, set[str]] = {
     "batch_of_seven": {"same_at_second_look", "worst case"},
     "coloured_on_the_grid": {"same_at_second_look", "worst case"},
     "strong_colour": {"same_at_second_look", "worst case"},
-    "little_colour": {"same_at_second_look", "finite_differences"},
+    "little_colour": {"same_at_second_look", "worst case"},
     "lifted": {"same_at_second_look", "worst case"},
     "sleeper": {"agrees_elsewhere"},
     "rotated": {"cosine_floor", "agrees_elsewhere"},
