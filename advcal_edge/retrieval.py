@@ -21,6 +21,12 @@ TOP = 5
 TEMPERATURE = 0.07
 """Temperature of scores between a sample and a gallery: ImageBind's; it also scales the losses of attacks."""
 
+GALLERY = 1000
+"""Samples at most among which nearest neighbours are looked for: their similarities are in memory all at once."""
+
+TIE = 0.02
+"""Cosine by which a neighbour may be farther than the nearest and still do as well; int8 moves cosines by as much."""
+
 Rank = NDArray[np.int64]
 
 
@@ -84,6 +90,22 @@ def compare(z: NDArray[np.float32], partner: NDArray[np.float32]) -> tuple[NDArr
     finite = np.asarray(np.isfinite(z).all(axis=1))
     similarity = np.where(finite[:, None], np.where(np.isfinite(z), z, 0) @ partner.T, np.float32(-np.inf))
     return similarity, finite
+
+
+def neighbour_places(z: NDArray[np.float32], other: NDArray[np.float32]) -> Rank:
+    """Place (n,) of each sample's nearest neighbour if embeddings `other` (n, d) search among z (n, d); 0 is the first.
+
+    The nearest neighbour is that by z, and the sample itself is no neighbour. Samples that z holds nearly as near, by
+    less than `TIE`, do not count before it. An embedding that is not finite gets the last place.
+    """
+    n = len(z)
+    own, found = np.asarray(z @ z.T), compare(other, z)
+    np.fill_diagonal(own, -np.inf)
+    nearest = own.max(axis=1, keepdims=True)
+    similarity = np.take_along_axis(found[0], own.argmax(axis=1)[:, None], axis=1)
+    before: NDArray[np.bool_] = (found[0] >= similarity) & (own < nearest - TIE)
+    np.fill_diagonal(before, False)
+    return np.where(found[1], before.sum(axis=1), n - 1).astype(np.int64)
 
 
 def gallery(partner: NDArray[np.float32]) -> Centers:

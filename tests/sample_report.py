@@ -13,7 +13,9 @@ from advcal_edge.attacks import APGD, PGD, RayS, Square
 from advcal_edge.bundle import REPORT_SCHEMA
 from advcal_edge.report.checks import NO_GRADIENT, compare_attacks, judge_survival, judge_value
 from advcal_edge.report.derive import derive
-from advcal_edge.report.results import flag_text
+from advcal_edge.report.results import SECOND_LOOK, flag_text
+from advcal_edge.report.second_look import CHANNELS, CLEAN, CRAFTED
+from advcal_edge.retrieval import GALLERY
 from advcal_edge.spec import thermal
 from advcal_edge.storage import canonical, sha256_bytes
 from advcal_edge.threat import ThreatModel
@@ -47,6 +49,13 @@ PLAN: tuple[tuple[str, str, str, float], ...] = (
     ("label only", repr(RayS(queries=50)), "engine", 0.04),
 )
 """Route, attack, the model it was crafted on, and the share of samples it reaches."""
+REACHES = {
+    "half of the change": 0.15,
+    "a quarter of the change": 0.06,
+    "an eighth of the change": 0.02,
+    "a random part of the change": 0.1,
+}
+"""Shares of samples that weaker inputs reach when they are judged again."""
 
 
 def document(measured: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,6 +197,7 @@ def measure(
         "clean": {name: ranks(rng, ~flags, len(labels)) for name, flags in right.items()},
         "attacks": items,
         "drift": drift(rng, n),
+        "neighbours": (np.arange(min(n, GALLERY)) % 40 == 0).astype(int).tolist(),
         "checks": checks(),
         "curve": {side: curve(rng, right[side], scale) for side, scale in zip(SIDES, (0.03, 0.029), strict=True)},
         "hashes": {
@@ -240,6 +250,26 @@ def attacks(
         row = {"route": route, "attack": attack, "crafted_on": crafted_on, "attacked": flag_text(attacked)}
         items.append({**row, "queries": queries, "ranks": found})
         standing[own] &= ~fools[own]
+    lost = {side: np.logical_or.reduce([np.array(item["ranks"][side]) > 0 for item in items]) for side in SIDES}
+    return [*items, *judged_again(np.random.default_rng(11), right, labels, weak, lost)]
+
+
+def judged_again(
+    rng: np.random.Generator,
+    right: Mapping[str, Flags],
+    labels: int,
+    weak: NDArray[np.float64],
+    lost: Mapping[str, Flags],
+) -> list[dict[str, Any]]:
+    """Every variant of inputs, crafted on either side in turn; each side loses only samples it has lost before."""
+    both, turn, items = right["reference"] & right["engine"], np.arange(len(weak)) % 2, []
+    for name in (*CRAFTED, *(name for name in CLEAN if name != CHANNELS)):  # thermal frames have one channel
+        reach = REACHES.get(name, 0.3 if name in CRAFTED else 0.0)
+        for number, side in enumerate(SIDES if name in CRAFTED else SIDES[:1]):
+            attacked = both & (turn == number) if name in CRAFTED else both
+            found = {judge: ranks(rng, attacked & lost[judge] & (weak < reach), labels) for judge in SIDES}
+            row = {"route": SECOND_LOOK, "attack": name, "crafted_on": side, "attacked": flag_text(attacked)}
+            items.append({**row, "queries": int(attacked.sum()), "ranks": found})
     return items
 
 
@@ -268,6 +298,7 @@ def checks() -> dict[str, Any]:
         judge_value("gradients_alive", 0.0, "share of samples whose input gradient vanishes or is NaN"),
         judge_value("finite_differences", 0.0684, "relative error of the gradient against differences of the engine"),
         judge_value("gradient_norms", 1.04, "slopes in random directions over what the gradient predicts"),
+        judge_value("agrees_elsewhere", 0.0012, "95 % lower bound of the share of disagreement off the probe"),
         *(compare_attacks(name, ahead, behind, what) for name, what in leads.items()),
         judge_survival(50, 44, 1.1, 8),
     ]

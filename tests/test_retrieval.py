@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from advcal_edge.centers import Centers
-from advcal_edge.retrieval import Recall, gallery, label_rank, recall, share
+from advcal_edge.retrieval import TIE, Recall, gallery, label_rank, neighbour_places, recall, share
 
 
 def unit_rows(n: int, d: int, seed: int = 0) -> np.ndarray:
@@ -71,3 +71,25 @@ def test_of_equal_scores_the_first_label_wins() -> None:
     vectors = np.tile(unit_rows(1, 3), (3, 1))
     centers = Centers(("a", "b", "c"), vectors, 0.1, "test")
     assert label_rank(centers, np.tile(vectors[:1], (3, 1)), np.arange(3)).tolist() == [0, 1, 2]
+
+
+@given(seed=st.integers(0, 50), drift=st.sampled_from([0.0, 0.1, 1.0]))
+def test_places_of_neighbours_agree_with_counting_one_by_one(seed: int, drift: float) -> None:
+    z = unit_rows(12, 4, seed)
+    other = z + drift * unit_rows(12, 4, seed + 1)
+    for i, place in enumerate(neighbour_places(z, other)):
+        near = {j: float(z[i] @ z[j]) for j in range(12) if j != i}
+        best = max(near, key=lambda j: near[j])
+        before = [j for j in near if other[i] @ z[j] >= other[i] @ z[best] and near[j] < near[best] - TIE]
+        assert place == len(before)
+
+
+def test_an_engine_that_answers_alike_keeps_all_neighbours_and_dense_ones_are_as_good() -> None:
+    z = unit_rows(40, 6)
+    assert not neighbour_places(z, z).any()
+    angles = np.linspace(0, 0.15, 40)
+    dense = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    assert not neighbour_places(dense, dense[::-1]).any()  # the order is lost; nobody is clearly farther
+    broken = z.copy()
+    broken[3] = np.nan
+    assert neighbour_places(z, broken).tolist() == [39 if i == 3 else 0 for i in range(40)]

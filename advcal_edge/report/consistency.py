@@ -9,6 +9,7 @@ import numpy as np
 
 from advcal_edge.report.measured import Measured
 from advcal_edge.report.results import SIDES, WHITE_BOX, AttackResult
+from advcal_edge.report.second_look import missing_variants
 from advcal_edge.report.value import Value
 from advcal_edge.storage import canonical, sha256_bytes
 
@@ -59,6 +60,7 @@ def contradictions(document: Value, measured: Measured) -> Iterator[Contradictio
     """
     yield from budget_contradictions(document, measured.attacks)
     yield from missing_attacks(document, measured.attacks)
+    yield from missing_looks(document, measured.attacks)
     yield from curve_contradictions(document, measured)
     yield from identity_contradictions(document)
     yield from fallback_contradictions(document, measured)
@@ -109,6 +111,12 @@ def missing_attacks(document: Value, attacks: Sequence[AttackResult]) -> Iterato
         for name in named:
             if ("gradient" if side == "engine" else "transfer", name, side) not in run:
                 yield document["attacks"], f"{name} of the budget, crafted on {side}"
+
+
+def missing_looks(document: Value, attacks: Sequence[AttackResult]) -> Iterator[Contradiction]:
+    """Check that inputs were judged again in every way."""
+    for name in missing_variants(attacks):
+        yield document["attacks"], f"inputs judged again, {name}"
 
 
 def kind(item: AttackResult) -> str:

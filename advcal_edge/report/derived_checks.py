@@ -15,7 +15,12 @@ from advcal_edge.report.comparison import Comparison
 from advcal_edge.report.measured import Measured
 from advcal_edge.report.raised import Raised
 from advcal_edge.report.results import WHITE_BOX, AttackResult, Curve, Drift, Flags
+from advcal_edge.report.second_look import same_at_second_look
+from advcal_edge.retrieval import Rank
 from advcal_edge.stats import tango, wilson
+
+NEAR = 5  # places in which the nearest neighbour must be found
+LOWEST = 0.05  # of all samples, those of the lowest cosine
 
 
 def run_checks(measured: Measured, worst: Comparison) -> list[Check]:
@@ -27,6 +32,9 @@ def run_checks(measured: Measured, worst: Comparison) -> list[Check]:
         transfer_not_stronger(measured.attacks),
         not_more_robust(worst.reference, worst.engine, measured.margin),
         drift_within_margin(measured.drift),
+        same_at_second_look(measured.attacks, measured.margin),
+        cosine_floor(measured.drift),
+        neighbours_kept(measured.neighbours),
         independent_reference(measured.engine, measured.reference),
     ]
     by_name = {**measured.checks, **{check.name: check for check in derived}}
@@ -100,6 +108,27 @@ def drift_within_margin(drift: Drift) -> Check:
         f" mean cosine {drift.cosine.mean():.6f}"
     )
     return judge_value("drift_within_margin", wilson(ties, n).low, why)
+
+
+def cosine_floor(drift: Drift) -> Check:
+    """The cosine that all but the lowest twentieth of the samples reach.
+
+    Labels see only the part of an embedding that lies along the centers; what tells apart two samples of one class may
+    be turned without any label changing.
+    """
+    lowest, mean = float(np.quantile(drift.cosine, LOWEST)), drift.cosine.mean()
+    why = f"cosine between the embeddings of both sides, all but the lowest 5 % of clean samples (mean {mean:.6f})"
+    return judge_value("cosine_floor", lowest, why)
+
+
+def neighbours_kept(places: Rank) -> Check:
+    """Share of samples whose nearest neighbour the engine does not find among the reference's embeddings."""
+    lost, n = int((places >= NEAR).sum()), len(places)
+    why = (
+        f"95 % lower bound of the share of samples that lose their nearest neighbour from the first {NEAR} places"
+        f" ({lost} of {n})"
+    )
+    return judge_value("neighbours_kept", wilson(lost, n).low, why)
 
 
 def independent_reference(engine: str | None, reference: str | None) -> Check:

@@ -13,7 +13,7 @@ from advcal_edge.report.nodes import NodeRanking, read_kept
 from advcal_edge.report.raised import NOTHING_RAISED, Raised
 from advcal_edge.report.results import SIDES, AttackResult, Curve, Drift, Flags, Retrieval, Side, first_attacks
 from advcal_edge.report.value import Value
-from advcal_edge.retrieval import Rank
+from advcal_edge.retrieval import GALLERY, Rank
 
 EARLIER = ("fail", "inconclusive", "skipped")
 IDENTITY = (
@@ -21,7 +21,19 @@ IDENTITY = (
     *("hashes", "gallery", "context", "environment", "seconds"),
 )
 """Members of `measured` that identify what was tested; renderings show them next to `derived`."""
-BUILD = ("engine", "reference", "sources", "margin", "labels", "truth", "clean", "attacks", "drift", "checks")
+BUILD = (
+    "engine",
+    "reference",
+    "sources",
+    "margin",
+    "labels",
+    "truth",
+    "clean",
+    "attacks",
+    "drift",
+    "neighbours",
+    "checks",
+)
 """Members of `measured` that another build of the engine also has, plus those of `BUILD_IF_PRESENT`."""
 BUILD_IF_PRESENT = ("curve", "retrieval", "raised")
 
@@ -80,6 +92,8 @@ class Measured:
     """Per model the rank (n,) of the true label on clean inputs."""
     attacks: Sequence[AttackResult]
     drift: Drift
+    neighbours: Rank
+    """Place (m,) of each sample's nearest neighbour among the engine's, for the first m samples."""
     checks: Mapping[str, Check]
     raised: Raised
     curve: Mapping[Side, Curve] | None
@@ -146,6 +160,7 @@ class Measured:
             clean={model: value["clean"][model].integers(n, len(labels)) for model in models},
             attacks=attacks,
             drift=Drift.read(value["drift"], n),
+            neighbours=read_neighbours(value["neighbours"], n),
             checks=read_checks(value["checks"]),
             raised=NOTHING_RAISED if raised is None else Raised.read(raised),
             curve=read_curves(value.get("curve"), n),
@@ -169,6 +184,12 @@ def read_checks(value: Value) -> dict[str, Check]:
     names = measured_checks()
     value.only(*names)
     return {name: read_check(name, value[name]) for name in names}
+
+
+def read_neighbours(value: Value, n: int) -> Rank:
+    """Read the places of the nearest neighbours of the first samples, at most n."""
+    m = min(n, GALLERY)
+    return value.integers(m, m)
 
 
 def read_curves(value: Value | None, n: int) -> dict[Side, Curve] | None:

@@ -15,7 +15,9 @@ from advcal_edge.retrieval import Rank
 Flags = NDArray[np.bool_]
 Side = Literal["reference", "engine"]
 SIDES: tuple[Side, Side] = ("reference", "engine")
-ROUTES = ("transfer", "gradient", "difference", "black box", "label only")
+SECOND_LOOK = "second look"
+"""Route of inputs that are judged again, see `report.second_look`."""
+ROUTES = ("transfer", "gradient", "difference", "black box", "label only", SECOND_LOOK)
 WHITE_BOX = ("transfer", "gradient")
 
 

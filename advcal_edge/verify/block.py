@@ -70,7 +70,7 @@ class Block:
     """Per engine cosine, change of scores and margin (3, n), see `checks.drift`."""
     winners: Mapping[str, Winners]
     embeddings: Mapping[str, NDArray[np.float32]]
-    """`SET@JUDGE` -> z (n, d), if samples have partners; SET is `clean` or the model the mismatch was crafted on."""
+    """`SET@JUDGE` -> z (n, d); SET is `clean` or, if samples have partners, the model the mismatch was crafted on."""
     seconds: float
     raised: Mapping[str, Raised] = field(default_factory=dict)
     """Per engine the calls that ended in an error, if there were any."""

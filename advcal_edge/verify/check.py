@@ -10,6 +10,8 @@ from advcal_edge.report.checks import RULES, Check, Rule
 FACTS: Mapping[str, str] = {
     "engine": "the engine under test, as a model",
     "samples": "the first held-out samples",
+    "reference": "the model that the engine is held against",
+    "elsewhere": "legal inputs off the held-out samples by kind, see `elsewhere`",
     "trials": "several attacks on those samples, see `trials.Trials`",
 }
 """Facts that a check can take as parameters, by name."""

@@ -20,6 +20,7 @@ from advcal_edge.verify.checks.comparison import measure_drift, round_to_grid
 from advcal_edge.verify.model_set import REFERENCE, ModelSet, embed, predict, wrap_attack
 from advcal_edge.verify.recorder import take_raised
 from advcal_edge.verify.samples import HeldOut, Samples
+from advcal_edge.verify.second_look import look_again
 
 SHOWN = 6  # inputs shown on a page
 Tick = Callable[[], None]
@@ -48,6 +49,8 @@ def attack_block(models: ModelSet, samples: Samples, budget: Budget, modality: M
     crafting.on_reference()
     for engine in models.engines:
         crafting.on_engine(engine)
+    for engine in models.engines:
+        crafting.look_again(engine, modality)
     drift = {engine: measure_drift(z[REFERENCE], z[engine], centers).stacked() for engine in models.engines}
     winners = {engine: crafting.winners(engine, modality) for engine in models.engines}
     embeddings = crafting.mismatches(z)
@@ -65,7 +68,8 @@ def attacks_per_block(models: ModelSet, samples: HeldOut, budget: Budget) -> int
     sides = 1 + len(models.engines)
     differences = 2 * sum(map(models.has_difference, models.engines))
     blind = count["black box"] + count["label only"]
-    return firsts + seeing * len(whites) + blind * sides + count["difference"] * differences
+    looks = len(models.engines)
+    return firsts + seeing * len(whites) + blind * sides + count["difference"] * differences + looks
 
 
 def attack_rows(route: str, attack: Attack, model: AttackedModel, samples: Samples, rows: Bools) -> AttackOutcome:
@@ -94,6 +98,8 @@ class Crafting:
     attempts: list[Attempt] = field(default_factory=list)
     found: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     fooled: dict[str, Bools] = field(default_factory=dict)
+    latest: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    """Per model the last inputs (n, ...) crafted on it: later attacks meet only samples that withstood the earlier."""
 
     def first(self) -> None:
         """Run the first attack on every model, and have every relevant model judge the inputs."""
@@ -156,9 +162,22 @@ class Crafting:
         own = ranks[crafted_on]
         ranks[crafted_on] = np.where(fools, np.maximum(own, 1), own if pair else 0)
         self.attempts.append(Attempt(route, repr(attack), crafted_on, aimed_at, attacked, queries, ranks))
+        if pair is None and (model.gradient is None or route not in ("black box", "label only")):
+            self.latest.setdefault(crafted_on, self.samples.x.copy())[attacked] = x_adv[attacked]
         for engine in self.models.engines:
             if engine in ranks and aimed_at in (None, engine):
                 self.remember(engine, x_adv, ranks[engine] > 0)
+
+    def look_again(self, engine: str, modality: Modality) -> None:
+        """Have the reference and an engine judge inputs again that were crafted on either, see `second_look`."""
+        right = self.right(REFERENCE, engine)
+
+        def judged(x: NDArray[np.float32], ranks: Mapping[str, Rank]) -> None:
+            self.remember(engine, x, ranks[engine] > 0)
+
+        again = look_again(self.models, engine, self.samples, right, self.latest, modality, judged)
+        self.attempts.extend(again)
+        self.tick()
 
     def run(
         self, route: str, attack: Attack, model: AttackedModel, samples: Samples, attacked: Bools
@@ -223,13 +242,13 @@ class Crafting:
         """Craft inputs that miss their partner: attack the classification of each sample with all partners as centers.
 
         Every sample is attacked, whether or not it finds its partner: recall@5 and recall@10 count later places too.
-        Empty without pairs. Returns embeddings by `SET@JUDGE`, see `Block`.
+        Only the clean ones without pairs. Returns embeddings by `SET@JUDGE`, see `Block`.
         """
-        if self.samples.partner is None or len(self.samples.partner) < 2:
-            return {}
-        judges, centers = self.models.judges, gallery(self.samples.partner)
-        pairs = replace(self.samples, y=self.samples.own)
+        judges = self.models.judges
         kept = {f"clean@{judge}": z[judge] for judge in judges}
+        if self.samples.partner is None or len(self.samples.partner) < 2:
+            return kept
+        centers, pairs = gallery(self.samples.partner), replace(self.samples, y=self.samples.own)
         for crafted_on in judges:
             model = self.models.all[crafted_on]
             if model.gradient is None:

@@ -1,4 +1,4 @@
-"""Checks and the curve of accuracy against eps, measured on one engine alone before it is compared."""
+"""Checks and the curve of accuracy against eps, measured on one engine before it is compared under attack."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from advcal_edge.report.checks import Check, measured_checks, read_check
 from advcal_edge.report.raised import NOTHING_RAISED, Raised
 from advcal_edge.report.results import Curve, Point
 from advcal_edge.report.value import Value
+from advcal_edge.spec import TensorSpec
 from advcal_edge.threat import ThreatModel
 from advcal_edge.verify.checks import run_checks
 from advcal_edge.verify.checks.outputs import repeatable
 from advcal_edge.verify.checks.trials import try_attacks
+from advcal_edge.verify.elsewhere import inputs_elsewhere
 from advcal_edge.verify.model_set import CALLS, predict
 from advcal_edge.verify.recorder import take_raised
 from advcal_edge.verify.samples import HeldOut, Samples
@@ -67,12 +69,14 @@ def detect_randomness(model: AttackedModel, samples: HeldOut) -> int:
     return 1 if repeatable(model, samples.head(CHECKED)).status == "pass" else CALLS
 
 
-def check_engine(engine: AttackedModel, samples: HeldOut) -> EngineChecks:
-    """Run every check that needs the engine alone."""
+def check_engine(engine: AttackedModel, samples: HeldOut, reference: AttackedModel, spec: TensorSpec) -> EngineChecks:
+    """Run every check that needs the engine, or the engine and its reference on clean inputs."""
     take_raised({"": engine})
     few = samples.head(CHECKED)
     curve, trials = draw_curve(engine, samples), try_attacks(engine, few)
-    checks = run_checks({"engine": engine, "samples": few, "trials": trials})
+    elsewhere = inputs_elsewhere(samples, spec)
+    facts = {"engine": engine, "samples": few, "trials": trials, "reference": reference, "elsewhere": elsewhere}
+    checks = run_checks(facts)
     return EngineChecks(checks, curve, take_raised({"": engine}).get("", NOTHING_RAISED))
 
 

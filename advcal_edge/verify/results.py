@@ -12,7 +12,7 @@ from advcal_edge.attacks import AttackedModel
 from advcal_edge.errors import BundleError
 from advcal_edge.report.checks import Check, judge_survival
 from advcal_edge.report.results import DIRECTIONS, SIDES, AttackResult, Places, Retrieval
-from advcal_edge.retrieval import Rank, recall_in_blocks
+from advcal_edge.retrieval import GALLERY, Rank, neighbour_places, recall_in_blocks
 from advcal_edge.spec import Modality
 from advcal_edge.verify.block import FIRST, Attempt, Block
 from advcal_edge.verify.crafting import SHOWN
@@ -93,6 +93,17 @@ def measure_retrieval(
 
     crafted = {side: model for side, model in judges.items() if f"{model}@{engine}" in stored}
     return Retrieval(attack, places("clean"), {side: places(model) for side, model in crafted.items()})
+
+
+def measure_neighbours(blocks: Callable[[], Iterator[Block]], engine: str) -> Rank:
+    """Place (m,) of each clean sample's nearest neighbour among the reference's embeddings, found by the engine's."""
+    names = (f"clean@{REFERENCE}", f"clean@{engine}")
+    z: dict[str, NDArray[np.float32]] = {}
+    for block in blocks():
+        z = {name: np.concatenate([z[name], block.embeddings[name]]) if z else block.embeddings[name] for name in names}
+        if len(z[names[0]]) >= GALLERY:
+            break
+    return neighbour_places(*(z[name][:GALLERY] for name in names))
 
 
 def gallery(model: AttackedModel, modality: Modality, blocks: Iterable[Block], engine: str) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import package_version
 from advcal_edge.runtime.engine import listed_digest
 from advcal_edge.verify.backward import TORCH, module_digest
+from advcal_edge.verify.elsewhere import calibration_inputs
 from advcal_edge.verify.options import VerifyOptions
 from advcal_edge.verify.plan import choose_models
 from advcal_edge.verify.report import Report, to_bytes
@@ -173,7 +174,8 @@ def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Ver
     """
     budget, threat = options.budget(), options.threat(bundle)
     budget.check(len(bundle.centers().labels))
-    held_out = HeldOut.open(bundle.samples("probe.npz"), options.samples, threat, options.seed)
+    calibration = calibration_inputs(bundle)
+    held_out = HeldOut.open(bundle.samples("probe.npz"), options.samples, threat, options.seed, calibration)
     with TemporaryDirectory(prefix="advcal-edge.") as workshop:
         models = choose_models(bundle, options, held_out, Path(workshop))
         run = {

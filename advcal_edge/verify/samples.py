@@ -52,9 +52,13 @@ class HeldOut:
     partner: NDArray[np.float32] | None
     read: Callable[[int], Iterator[Probe]]
     """Read the samples in blocks of the given size, in order."""
+    calibration: NDArray[np.float32] | None = None
+    """A few inputs (m, ...) that quantisers were calibrated with, if there are any: none of them is held out."""
 
     @classmethod
-    def of(cls, probe: Probe, threat: ThreatModel, seed: int) -> HeldOut:
+    def of(
+        cls, probe: Probe, threat: ThreatModel, seed: int, calibration: NDArray[np.float32] | None = None
+    ) -> HeldOut:
         """Wrap samples that are in memory already.
 
         Raises:
@@ -65,14 +69,16 @@ class HeldOut:
             for start in range(0, len(probe), size):
                 yield probe.take(slice(start, start + size))
 
-        return cls(len(probe), threat, seed, check_partner(probe.partner, len(probe)), read)
+        return cls(len(probe), threat, seed, check_partner(probe.partner, len(probe)), read, calibration)
 
     @classmethod
-    def open(cls, file: ProbeFile, n: int, threat: ThreatModel, seed: int) -> HeldOut:
+    def open(
+        cls, file: ProbeFile, n: int, threat: ThreatModel, seed: int, calibration: NDArray[np.float32] | None = None
+    ) -> HeldOut:
         """The first `n` samples of a file."""
         n = min(n, len(file.y))
         partner = None if file.partner is None else file.partner[:n]
-        return cls(n, threat, seed, partner, lambda size: file.blocks(size, n))
+        return cls(n, threat, seed, partner, lambda size: file.blocks(size, n), calibration)
 
     def __len__(self) -> int:
         return self.n

@@ -24,7 +24,14 @@ from advcal_edge.verify.crafting import attack_block, attacks_per_block
 from advcal_edge.verify.engine_checks import EngineChecks, check_engine, draw_curve, read_curve
 from advcal_edge.verify.model_set import ENGINE, REFERENCE, ModelSet
 from advcal_edge.verify.report import Report
-from advcal_edge.verify.results import check_rounding, gallery, gather_attacks, gather_clean, measure_retrieval
+from advcal_edge.verify.results import (
+    check_rounding,
+    gallery,
+    gather_attacks,
+    gather_clean,
+    measure_neighbours,
+    measure_retrieval,
+)
 from advcal_edge.verify.samples import BLOCK, HeldOut
 from advcal_edge.verify.shard import WHOLE, Shard
 from advcal_edge.verify.state import State
@@ -124,6 +131,7 @@ class Verification:
             "clean": {name: rank.tolist() for name, rank in gather_clean(blocks, engine, others).items()},
             "attacks": [item.to_json() for item in gather_attacks(blocks, engine, others)],
             "drift": drift.to_json(),
+            "neighbours": measure_neighbours(self._blocks, engine).tolist(),
             "checks": {check.name: dict(check.raw) for check in checks},
             "hashes": {**hashes, "environment": sha256_bytes(canonical(about))},
             "gallery": gallery(model, self.modality, self._blocks(), engine),
@@ -147,7 +155,7 @@ class Verification:
         for done, (name, model) in enumerate(self.models.engines.items(), 1):
             if self.state.note(name) is None:
                 started = time.perf_counter()
-                measured = check_engine(model, self.samples)
+                measured = check_engine(model, self.samples, self.models.reference, self.modality.input)
                 self.state.write(name, {**measured.to_json(), "seconds": time.perf_counter() - started})
             progress("check", done, len(self.models.engines))
 
@@ -213,10 +221,10 @@ def judges_of(attempt: Attempt, models: ModelSet) -> set[str]:
 
 
 def embeddings_of(models: ModelSet, samples: HeldOut) -> list[str]:
-    """Names of the embeddings that a block keeps if samples have partners, see `Block`."""
-    if samples.partner is None or len(samples.partner) < 2:
-        return []
+    """Names of the embeddings that a block keeps, see `Block`."""
     names = [f"clean@{judge}" for judge in models.judges]
+    if samples.partner is None or len(samples.partner) < 2:
+        return names
     for side in models.judges:
         if models.all[side].gradient is not None:
             names += [f"{side}@{judge}" for judge in (models.judges if side == REFERENCE else (REFERENCE, side))]

@@ -38,7 +38,7 @@ def test_a_bundle_of_linf_is_verified_in_l2_beside_its_own_report(bundle: Path, 
     report = json.loads(other.read_text())
     assert report["measured"]["threat"] == {"norm": "l2", "eps": L2, "bounds": [0.0, 1.0]}
     assert {item["route"] for item in report["derived"]["routes"]} == {
-        "transfer", "gradient", "difference", "black box", "label only"
+        "transfer", "gradient", "difference", "black box", "label only", "second look"
     }  # fmt: skip
     by_name = {item["name"]: item["status"] for item in report["derived"]["checks"]}
     assert (by_name["huge_eps"], by_name["falls_to_zero"]) == ("pass", "pass")

@@ -68,7 +68,7 @@ def test_an_honest_candidate_passes_and_its_report_says_what_it_was_compared_wit
 def test_without_a_gradient_the_verdict_is_inconclusive(candidate: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, report, said = verify(capsys, "--engine", candidate, *GRAPHS)
     assert (code, report["derived"]["verdict"]) == (1, "inconclusive")
-    assert {attack["route"] for attack in report["measured"]["attacks"]} == {"black box", "label only"}
+    assert {attack["route"] for attack in report["measured"]["attacks"]} == {"black box", "label only", "second look"}
     assert {c["verdict"] for c in report["derived"]["comparisons"] if c["decides"]} == {"pass"}
     first, *_ = report["derived"]["reasons"]
     assert first.startswith("11 checks were skipped: no gradient: ")

@@ -9,14 +9,18 @@ from hypothesis import given, strategies as st
 from advcal_edge.errors import BundleError
 from advcal_edge.report.checks import RULES, compare_attacks, judge_survival, judge_value, read_check, skip
 from advcal_edge.report.derived_checks import (
+    NEAR,
     black_box_not_stronger,
+    cosine_floor,
     drift_within_margin,
     falls_to_zero,
     independent_reference,
+    neighbours_kept,
     not_more_robust,
     transfer_not_stronger,
 )
-from advcal_edge.report.results import AttackResult, Curve, Drift, Point
+from advcal_edge.report.results import SECOND_LOOK, AttackResult, Curve, Drift, Point
+from advcal_edge.report.second_look import CHANNELS, CLEAN, CRAFTED, missing_variants, same_at_second_look
 from advcal_edge.report.value import Value
 
 N = 300
@@ -51,6 +55,64 @@ def test_gain_over_the_source_is_suspicious(gain: int, status: str) -> None:
     reference, engine = np.arange(N) < 150, np.arange(N) < 150 + gain
     check = not_more_robust(reference, engine, margin=0.02)
     assert (check.status, check.limit) == (status, "<= 0.01")
+
+
+def looked_at(name: str, side: str, half: int, reference: int, engine: int) -> AttackResult:
+    """Every second sample judged again; of those the first few fool the reference, and the first few the engine."""
+    attacked = np.arange(N) % 2 == half
+    ranks = {
+        who: np.where(attacked & (np.arange(N) < 2 * count), 1, 0)
+        for who, count in {"reference": reference, "engine": engine}.items()
+    }
+    return AttackResult(SECOND_LOOK, name, side, attacked, N // 2, ranks)
+
+
+@pytest.mark.parametrize(
+    ("reference", "engine", "status"),
+    [(5, 5, "pass"), (0, 4, "pass"), (0, 30, "fail"), (30, 0, "pass"), (30, 60, "fail")],
+)
+def test_one_kind_of_second_look_is_enough_to_fail(reference: int, engine: int, status: str) -> None:
+    """The strong kind fools both sides on every sample, so that the worst case of both is zero."""
+    strong = [looked_at("strong", side, half, N // 2, N // 2) for half, side in enumerate(("reference", "engine"))]
+    weak = [looked_at("weak", side, half, reference, engine) for half, side in enumerate(("reference", "engine"))]
+    check = same_at_second_look([attack("gradient", "engine", N), *strong, *weak], margin=0.02)
+    assert (check.status, check.limit, check.required) == (status, "<= 0.02", True)
+    if status == "fail":
+        assert f"weak (+0 / -{2 * (engine - reference)} of {N})" in check.why
+
+
+def test_without_a_second_look_nothing_is_decided() -> None:
+    check = same_at_second_look([attack("gradient", "engine", 5)], margin=0.02)
+    assert (check.status, check.required) == ("skipped", True)
+
+
+def test_a_second_look_is_no_white_box() -> None:
+    """What only a black box and the second look break was broken by no gradient."""
+    again = looked_at("weak", "engine", 0, 60, 60)
+    shown = [attack("gradient", "engine", 50), attack("black box", "engine", 80), again]
+    assert black_box_not_stronger(shown).status == "fail"
+    lost = [attack("gradient", "engine", 50), attack("black box", "engine", 50), again]
+    assert black_box_not_stronger(lost).status == "pass"
+
+
+def test_kinds_that_are_missing_are_named() -> None:
+    every = [looked_at(name, "reference", 0, 0, 0) for name in (*CRAFTED, *CLEAN)]
+    assert [*missing_variants(every)] == []
+    assert [*missing_variants([item for item in every if item.attack != CHANNELS])] == []
+    assert [*missing_variants(every[1:])] == [every[0].attack]
+
+
+@pytest.mark.parametrize(("turned", "status"), [(0, "pass"), (10, "pass"), (20, "fail"), (N, "fail")])
+def test_a_twentieth_of_the_cosines_may_be_low(turned: int, status: str) -> None:
+    cosine = np.where(np.arange(N) < turned, 0.7, 0.999)
+    check = cosine_floor(Drift(cosine, np.zeros(N), np.ones(N)))
+    assert (check.status, check.limit, check.required) == (status, ">= 0.95", True)
+
+
+@pytest.mark.parametrize(("lost", "status"), [(0, "pass"), (8, "pass"), (20, "fail")])
+def test_neighbours_are_kept_within_the_first_places(lost: int, status: str) -> None:
+    check = neighbours_kept(np.where(np.arange(N) < lost, NEAR, NEAR - 1))
+    assert (check.status, check.required) == (status, True)
 
 
 def test_a_reference_that_is_the_engine_is_named() -> None:

@@ -15,4 +15,12 @@ OTHERS = (
     "nan_gradient",
     "reversed_gradient",
     "a_third_reversed",
+    "coloured_alone",
+    "batch_of_seven",
+    "coloured_on_the_grid",
+    "strong_colour",
+    "little_colour",
+    "lifted",
+    "sleeper",
+    "rotated",
 )

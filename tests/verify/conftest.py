@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from broken import OTHERS, SUBTLE
+from gates import gated
 from numpy.typing import NDArray
 from once import once_per_run
 from runs import Named, Reports, verify_all
@@ -19,6 +20,7 @@ from saboteurs import GRAPHS, StaleBuffer, dead_gradient, sabotage
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.runtime.model import EngineGradient, open_vjp
+from advcal_edge.verify.elsewhere import calibration_inputs
 from advcal_edge.verify.models import open_engine, open_frozen_encoder, open_torch_reference
 
 NEED_TORCH = (
@@ -84,11 +86,14 @@ def verify_honest(exported: Bundle, workshop: Path, names: Collection[str]) -> R
     sources = {"trunk": open_frozen_encoder(exported), **bundled}
     probe = exported.probe().head(HONEST)
     chosen = {name: engines[name] for name in names}
-    return verify_all(reference, chosen, exported.modality, probe, exported.threat, sources=sources)
+    calibration = calibration_inputs(exported)
+    return verify_all(
+        reference, chosen, exported.modality, probe, exported.threat, sources=sources, calibration=calibration
+    )
 
 
-def broken_engines(exported: Bundle, workshop: Path) -> Named:
-    """Engines that were broken on purpose, and defences that are masked, by name."""
+def broken_engines(exported: Bundle, workshop: Path, names: Collection[str]) -> Named:
+    """Engines with these names that were broken on purpose, and all defences that are masked."""
     from masks import Bent, Purified
 
     from advcal_edge.calibrate.deploy import module_from_bundle
@@ -98,7 +103,9 @@ def broken_engines(exported: Bundle, workshop: Path) -> Named:
     honest = open_engine(exported, source)
     small = open_engine(exported, exported.file("onnx/forward.int8.onnx"))
     engines = {
-        name: open_engine(exported, sabotage(source, workshop / f"{name}.onnx", edit)) for name, edit in GRAPHS.items()
+        name: open_engine(exported, sabotage(source, workshop / f"{name}.onnx", edit))
+        for name, edit in {**GRAPHS, **gated(exported)}.items()
+        if name in names
     }
     stale = StaleBuffer(honest.runner)
     colder = replace(honest.centers, temperature=honest.centers.temperature / 1000)  # softmax is one or zero
@@ -120,10 +127,11 @@ def broken_engines(exported: Bundle, workshop: Path) -> Named:
 
 def verify_broken(exported: Bundle, workshop: Path, names: Collection[str]) -> Reports:
     """Reports of some of them."""
-    engines = {name: found for name, found in broken_engines(exported, workshop).items() if name in names}
+    engines = {name: found for name, found in broken_engines(exported, workshop, names).items() if name in names}
     reference = open_torch_reference(exported)
     probe = exported.probe().head(SABOTAGED)
-    return verify_all(reference, engines, exported.modality, probe, exported.threat)
+    calibration = calibration_inputs(exported)
+    return verify_all(reference, engines, exported.modality, probe, exported.threat, calibration=calibration)
 
 
 @pytest.fixture(scope="session")

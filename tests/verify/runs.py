@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from advcal_edge.attacks import AttackedModel
 from advcal_edge.probe import Probe
 from advcal_edge.spec import Modality
@@ -43,9 +46,10 @@ def verify_all(
     sources: Named | None = None,
     budget: Budget = TEST_BUDGET,
     margin: float = 0.02,
+    calibration: NDArray[np.float32] | None = None,
 ) -> Reports:
     """One report for each engine, all attacked in one run."""
-    held_out = HeldOut.of(probe, threat, seed=0)
+    held_out = HeldOut.of(probe, threat, seed=0, calibration=calibration)
     models = ModelSet(
         replace(reference, info={"kind": "torch", "fingerprint": "test"}),
         {name: replace(model, calls=detect_randomness(model, held_out)) for name, model in engines.items()},

@@ -21,6 +21,7 @@ from advcal_edge.attacks.losses import margin
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.deploy import module_from_bundle
 from advcal_edge.calibrate.torch_runner import TorchRunner
+from advcal_edge.model import Pullback
 from advcal_edge.report.checks import RULES
 from advcal_edge.runtime.model import EngineGradient, open_vjp
 from advcal_edge.verify.checks.gradients import (
@@ -103,6 +104,38 @@ def test_an_engine_that_bends_within_a_grey_level_passes() -> None:
     assert gradient_norms(model, samples).status == "pass"
     reversed_ = replace(model, gradient=Bent(model, lambda g: -g))
     assert finite_differences(reversed_, samples).status == "fail"
+
+
+class OnlyClean:
+    """A gradient that is honest on clean samples and bent everywhere else."""
+
+    def __init__(
+        self, honest: AttackedModel, clean: NDArray[Any], bend: Callable[[NDArray[Any]], NDArray[Any]]
+    ) -> None:
+        self.honest, self.clean, self.bend = honest.white_box(), clean, bend
+
+    def vjp(self, x: NDArray[Any]) -> tuple[NDArray[Any], Pullback]:
+        z, pullback = self.honest.vjp(x)
+        off = not (x.shape == self.clean.shape and np.array_equal(x, self.clean))
+        return z, (lambda v: self.bend(pullback(v))) if off else pullback
+
+
+@pytest.mark.parametrize(
+    ("check", "bend"),
+    [
+        (gradients_alive, lambda g: g * 0),
+        (finite_differences, lambda g: -g),
+        (gradient_norms, lambda g: g / 2),
+    ],
+)
+def test_gradients_are_looked_at_off_the_clean_samples_too(
+    exported: Bundle, check: Callable[..., Any], bend: Callable[[NDArray[Any]], NDArray[Any]]
+) -> None:
+    engine, samples = first(exported, "fp32")
+    assert check(engine, samples).status == "pass"
+    bent = check(replace(engine, gradient=OnlyClean(engine, samples.x, bend)), samples)
+    assert bent.status == "fail"
+    assert "attacked" in bent.why
 
 
 @given(missing=st.integers(0, GROUPS - 1))

@@ -14,6 +14,7 @@ from advcal_edge.calibrate.presets import configure
 from advcal_edge.calibrate.run import calibrate
 from advcal_edge.export.graphs import export_graphs
 from advcal_edge.verify import BUDGETS
+from advcal_edge.verify.elsewhere import calibration_inputs
 from advcal_edge.verify.models import open_backward_graph, open_engine, open_frozen_encoder, open_torch_reference
 
 SAMPLES = 200
@@ -38,7 +39,14 @@ def test_honest_exports_raise_no_alarm(modality: str, seed: int, tmp_path: Path)
     sources = {"trunk": open_frozen_encoder(bundle), **engines}
     probe = bundle.probe().head(SAMPLES)
     reports = verify_all(
-        reference, engines, bundle.modality, probe, bundle.threat, sources=sources, budget=BUDGETS["quick"]
+        reference,
+        engines,
+        bundle.modality,
+        probe,
+        bundle.threat,
+        sources=sources,
+        budget=BUDGETS["quick"],
+        calibration=calibration_inputs(bundle),
     )
     for name, report in reports.items():
         worst = next(item for item in report["derived"]["comparisons"] if item["name"] == "worst case")

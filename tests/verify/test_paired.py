@@ -72,9 +72,10 @@ def test_top_five_is_no_lower_than_top_one_and_decides_nothing(honest: dict[str,
     assert "top5" not in by_name
 
 
-def test_lost_details_fail_by_recall_alone(reports: Reports, honest: dict[str, Any]) -> None:
+def test_lost_details_fail_though_no_label_changes(reports: Reports, honest: dict[str, Any]) -> None:
     report = reports["details"]
-    assert failed(report) == {"recall@10 clean", "recall@10 attacked"}
+    of_embeddings = {"agrees_elsewhere", "cosine_floor", "neighbours_kept"}
+    assert failed(report) == {"recall@10 clean", "recall@10 attacked", *of_embeddings}
     assert report["derived"]["verdict"] == "fail"
     assert shares(report, "clean", "engine")["recall@1"] < 0.2
     assert report["measured"]["clean"]["engine"] == honest["measured"]["clean"]["engine"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from broken import OTHERS, SUBTLE
+from gates import GATES
 from runs import Reports, failed
 from saboteurs import GRAPHS
 
@@ -25,6 +26,14 @@ CAUGHT_BY: Mapping[str, set[str]] = {
     "nan_gradient": {"gradients_alive"},
     "reversed_gradient": {"finite_differences", "transfer_not_stronger"},
     "a_third_reversed": {"finite_differences"},
+    "coloured_alone": {"same_at_second_look", "worst case"},
+    "batch_of_seven": {"same_at_second_look", "worst case"},
+    "coloured_on_the_grid": {"same_at_second_look", "worst case"},
+    "strong_colour": {"same_at_second_look", "worst case"},
+    "little_colour": {"same_at_second_look", "worst case"},
+    "lifted": {"same_at_second_look", "worst case"},
+    "sleeper": {"agrees_elsewhere"},
+    "rotated": {"cosine_floor", "agrees_elsewhere"},
 }
 
 
@@ -48,7 +57,7 @@ def test_the_others_fail_too(others_sabotaged: Reports, name: str) -> None:
 
 
 def test_every_saboteur_is_expected_somewhere() -> None:
-    assert CAUGHT_BY.keys() == {*SUBTLE, *OTHERS} >= GRAPHS.keys()
+    assert CAUGHT_BY.keys() == {*SUBTLE, *OTHERS} >= {*GRAPHS, *GATES, "sleeper", "rotated"}
 
 
 @pytest.mark.slow
