@@ -117,6 +117,13 @@ def verify(
     encoder: EncoderCode = None,
     allow_plan_code: AllowPlanCode = False,
     seed: Seed = 0,
+    sequential: Annotated[
+        bool,
+        typer.Option(
+            "--sequential",
+            help="Stop as soon as the samples decide, at `--samples` at the latest; may be looked at and extended.",
+        ),
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """Attack engines and reference on the same samples, judge every input by both, and decide on the paired difference.
@@ -148,6 +155,7 @@ def verify(
         output=output,
         layout=layout,
         scale=scale,
+        sequential=sequential,
     )
     modes = {"--shard": shard is not None, "--merge": merge, "--check": check is not None}
     chosen = [name for name, given in modes.items() if given]

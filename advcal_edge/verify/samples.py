@@ -68,10 +68,10 @@ class HeldOut:
         return cls(len(probe), threat, seed, check_partner(probe.partner, len(probe)), read)
 
     @classmethod
-    def open(cls, file: ProbeFile, n: int, threat: ThreatModel, seed: int) -> HeldOut:
-        """The first `n` samples of a file."""
+    def open(cls, file: ProbeFile, n: int, threat: ThreatModel, seed: int, *, every_partner: bool = False) -> HeldOut:
+        """The first `n` samples of a file, with their partners or with those of all samples."""
         n = min(n, len(file.y))
-        partner = None if file.partner is None else file.partner[:n]
+        partner = file.partner if every_partner or file.partner is None else file.partner[:n]
         return cls(n, threat, seed, partner, lambda size: file.blocks(size, n))
 
     def __len__(self) -> int:
