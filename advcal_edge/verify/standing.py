@@ -72,21 +72,16 @@ class Standing:
         return "fail" if interval.low > self.margin else "inconclusive"
 
     def __str__(self) -> str:
+        if self.broken:
+            return f"{self.engine}: check {self.broken[0]} failed"
         if not self.tallies:
-            return f"{self.engine}: check {self.broken[0]} failed" if self.broken else f"{self.engine}: no samples yet"
+            return ""
         worst = self.tallies["worst case"]
-        low, high = (100 * end for end in tango(worst.lost, worst.gained, worst.n, 1 - 2 * self.level).to_json())
-        drop = 100 * (worst.lost - worst.gained) / worst.n
-        text = f"{self.engine}: {worst.n} samples, {worst.lost} lost, {worst.gained} gained, drop {drop:.1f}"
+        text = f"{self.engine}: {worst.n} samples, {worst.lost} lost, {worst.gained} gained"
         if self.sequential:
-            weakest = min(self.tallies.values(), key=lambda tally: tally.passing)
-            text += f", evidence {odds(weakest.passing)} of {1 / self.level:.0f}"
-        else:
-            text += f" [{low:.1f}, {high:.1f}]"
-        told = f"check {self.broken[0]} failed" if self.broken else self.verdict
-        return f"{text}: {told if self.sequential or self.broken else f'{told} so far'}"
-
-
-def odds(evidence: float) -> str:
-    """A capital from its decimal logarithm, like `12`."""
-    return f"{10 ** min(evidence, 9):.3g}"
+            told = "open" if self.verdict == "inconclusive" else self.verdict
+            weakest = min(tally.passing for tally in self.tallies.values())
+            return f"{text}, evidence {10 ** min(weakest, 9):.3g} of {1 / self.level:.0f}, {told}"
+        drop, confidence = 100 * (worst.lost - worst.gained) / worst.n, 1 - 2 * self.level
+        low, high = (100 * end for end in tango(worst.lost, worst.gained, worst.n, confidence).to_json())
+        return f"{text}, drop {drop:.1f} [{low:.1f}, {high:.1f}], {self.verdict} so far"

@@ -174,6 +174,7 @@ class Verification:
         if self.state.note(REFERENCE) is None:
             curve = draw_curve(self.models.reference, self.samples)
             self.state.write(REFERENCE, {"curve": None if curve is None else curve.to_json()})
+        progress("check", 0, len(self.models.engines))
         for done, (name, model) in enumerate(self.models.engines.items(), 1):
             if self.state.note(name) is None:
                 started = time.perf_counter()
