@@ -19,7 +19,7 @@ from advcal_edge.errors import AdvcalError
 from advcal_edge.lock import listen
 from advcal_edge.report.table import printable
 
-SILENCE = 10.0
+SILENCE = 9.0
 """Seconds after which `alive` shows a line where there is no terminal."""
 
 

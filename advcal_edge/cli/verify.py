@@ -204,7 +204,7 @@ def run(bundle: Bundle, console: Console, options: VerifyOptions, state: Path | 
 
 
 def suggest_more(bundle: Bundle, console: Console, documents: list[dict[str, Any]], engine: str | None) -> None:
-    """Show how to go on after samples that did not decide, if the bundle has more; another fixed number is another try."""
+    """Show how to go on after samples that did not decide, if the bundle has more of them."""
     there = len(bundle.samples("probe.npz").y)
     derived = [document["derived"] for document in documents]
     wanted = [item["samples_to_decide"] or 0 for found in derived for item in found["comparisons"] if item["decides"]]

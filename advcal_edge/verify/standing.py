@@ -62,6 +62,11 @@ class Standing:
             return "fail"
         return "pass" if verdicts == {"pass"} else "inconclusive"
 
+    @property
+    def settled(self) -> bool:
+        """May a sequential run stop, as far as this engine goes? A report needs some samples in any case."""
+        return bool(self.tallies) and self.verdict != "inconclusive"
+
     def decide(self, tally: Tally) -> Decision:
         """The verdict of one comparison."""
         if self.sequential:

@@ -89,10 +89,10 @@ class Verification:
         mine = shard.blocks(self.samples.count)
         standings, waiting = self._standings(), set[int]()
         for index in mine:
-            block = self.state.block(index) if index not in waiting else None
-            if block is None or (self.sequential and len(block) != self._size(index)):
+            block = self._stored(index)
+            if block is None or (self.sequential and waiting):  # looks follow the order of the samples
                 waiting.add(index)
-            elif not waiting:
+            else:
                 self._add(standings, block)
         stand([*standings.values()])
         each = attacks_per_block(self.models, self.samples, self.budget)
@@ -104,7 +104,7 @@ class Verification:
             progress("attack", done, each * len(mine))
 
         for index, samples in self.samples.blocks(waiting):
-            if self.sequential and all(standing.verdict != "inconclusive" for standing in standings.values()):
+            if self.sequential and all(standing.settled for standing in standings.values()):
                 break
             block = attack_block(self.models, samples, self.budget, self.modality, tick)
             self.state.keep(index, block)
@@ -182,8 +182,14 @@ class Verification:
                 self.state.write(name, {**measured.to_json(), "seconds": time.perf_counter() - started})
             progress("check", done, len(self.models.engines))
 
-    def _size(self, index: int) -> int:
-        return min(BLOCK, len(self.samples) - index * BLOCK)
+    def _stored(self, index: int) -> Block | None:
+        block = self.state.block(index)
+        if block is not None and self.sequential and len(block) != size_of(index, self.samples):
+            return None  # the last one of a run that was shorter
+        if block is not None:
+            where = f"`{self.state.folder}`"
+            check_fit(block, index, self.models, self.samples, self.modality.input.shape, where)
+        return block
 
     def _standings(self) -> dict[str, Standing]:
         standings = {
@@ -203,13 +209,11 @@ class Verification:
 
     def _blocks(self) -> Iterator[Block]:
         for index in range(self.samples.count):
-            block = self.state.block(index)
-            if block is None and self.sequential:
-                return
+            block = self._stored(index)
             if block is not None:
-                shape, where = self.modality.input.shape, f"`{self.state.folder}`"
-                check_fit(block, index, self.models, self.samples, shape, where)
                 yield block
+            elif self.sequential:
+                return
 
 
 def source(name: str, model: AttackedModel) -> dict[str, Any]:
@@ -236,7 +240,7 @@ def check_fit(block: Block, index: int, models: ModelSet, samples: HeldOut, shap
 def misfits(block: Block, index: int, models: ModelSet, samples: HeldOut, shape: Shape) -> Iterator[str]:
     """Describe what does not fit."""
     classes = len(models.reference.centers.labels)
-    n = min(BLOCK, len(samples) - index * BLOCK)
+    n = size_of(index, samples)
     if (block.first, len(block)) != (index * BLOCK, n):
         yield f"holds {len(block)} samples from {block.first} on, not {n} from {index * BLOCK} on"
         return
@@ -256,6 +260,11 @@ def misfits(block: Block, index: int, models: ModelSet, samples: HeldOut, shape:
     kept = dict.fromkeys(embeddings_of(models, samples), (n, width))
     if {name: z.shape for name, z in block.embeddings.items()} != kept:
         yield f"has other embeddings than {', '.join(kept) or 'none'}"
+
+
+def size_of(index: int, samples: HeldOut) -> int:
+    """Number of samples of a block."""
+    return min(BLOCK, len(samples) - index * BLOCK)
 
 
 def judges_of(attempt: Attempt, models: ModelSet) -> set[str]:
