@@ -75,7 +75,7 @@ class Path:
     def of(cls, reference: NDArray[np.bool_], engine: NDArray[np.bool_], margin: float, level: float = LEVEL) -> Path:
         """Look at which samples (n,) both sides get right, in the order in which they were drawn."""
         n = looks(len(reference))
-        lost, gained = (np.cumsum(flips)[n - 1] for flips in (reference & ~engine, engine & ~reference))
+        lost, gained = (np.cumsum(flips, dtype=np.int64)[n - 1] for flips in (reference & ~engine, engine & ~reference))
         return cls(
             n, lost, gained, margin, level, log_capital(lost, gained, n, margin), log_capital(gained, lost, n, -margin)
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from advcal_edge.sequential import LOOK, log_capital, threshold
 from advcal_edge.stats import LEVEL, MARGIN, clopper_pearson, tango
 
 MOST = 4096  # samples of a simulated run
+ONE = 496  # samples of the fixed test beside it
 AT_MARGIN = ((0.02, 0.0), (0.025, 0.005), (0.04, 0.02), (0.07, 0.05), (0.03, 0.0), (0.06, 0.01))
 HONEST = ((0.0, 0.0), (0.01, 0.01), (0.01, 0.005), (0.02, 0.02))
 FIXED = (200, 500, 800, 900)  # samples of the fixed test with about 80 % power at each of `HONEST`
@@ -29,20 +30,23 @@ TRIED = (200, 300, 400, 500, 750, 1000, 1500, 2000)  # chosen one after the othe
 Counts = NDArray[np.int64]
 
 
-def draw(rng: np.random.Generator, runs: int, lost: float, gained: float, most: int) -> tuple[Counts, Counts]:
-    """Flips so far (runs, looks) at each look."""
-    flips = rng.multinomial(LOOK, (lost, gained, 1 - lost - gained), (runs, most // LOOK))
-    one, other = np.cumsum(flips[..., 0], axis=1), np.cumsum(flips[..., 1], axis=1)
-    return one, other
+def draw(
+    rng: np.random.Generator, runs: int, rates: tuple[float, float], stops: Iterable[int]
+) -> Iterator[tuple[int, Counts, Counts]]:
+    """At each of these numbers of samples, in ascending order: the number, and flips so far (runs,) of both kinds."""
+    total, last = np.zeros((runs, 2), np.int64), 0
+    for n in stops:
+        total += rng.multinomial(n - last, (*rates, 1 - sum(rates)), runs)[:, :2]
+        last = n
+        yield n, total[:, 0], total[:, 1]
 
 
-def first_pass(lost: Counts, gained: Counts, margin: float = MARGIN, level: float = LEVEL) -> Counts:
-    """Samples (runs,) at the first look that passes; 0 where none does."""
-    runs, looks = lost.shape
-    n = np.arange(1, looks + 1) * LOOK
-    capital = [log_capital(lost[:, k], gained[:, k], np.full(runs, n[k]), margin) for k in range(looks)]
-    passed = np.stack(capital, 1) >= threshold(level)
-    return np.where(passed.any(axis=1), n[passed.argmax(axis=1)], 0)
+def sequential_pass(lost: Counts, gained: Counts, n: int) -> NDArray[np.bool_]:
+    """Where (runs,) a look at `lost` and `gained` (runs,) of n samples passes."""
+    pairs, back = np.unique(np.stack([lost, gained], 1), axis=0, return_inverse=True)
+    passes = log_capital(pairs[:, 0], pairs[:, 1], np.full(len(pairs), n), MARGIN) >= threshold(LEVEL)
+    found: NDArray[np.bool_] = passes[back.reshape(-1)]
+    return found
 
 
 def fixed_pass(lost: Counts, gained: Counts, n: int, level: float = LEVEL) -> NDArray[np.bool_]:
@@ -53,53 +57,51 @@ def fixed_pass(lost: Counts, gained: Counts, n: int, level: float = LEVEL) -> ND
     return found
 
 
-def share(count: int, runs: int) -> str:
+def share(passed: NDArray[np.bool_], runs: int) -> str:
     """Percent with its exact 95 % interval."""
-    interval = clopper_pearson(count, runs)
-    return f"{100 * count / runs:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    interval = clopper_pearson(int(passed.sum()), runs)
+    return f"{100 * passed.mean():.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
-def rate(lost: float, gained: float) -> str:
+def rate(rates: tuple[float, float]) -> str:
     """Lost and gained in percent."""
-    return f"{100 * lost:g} / {100 * gained:g}"
+    return " / ".join(f"{100 * share:g}" for share in rates)
 
 
 def false_passes(rng: np.random.Generator, runs: int) -> Iterator[Sequence[str]]:
-    """Rows: rates, drop, false passes of the sequential test at any look, and of the fixed one at 500 samples."""
-    for lost, gained in AT_MARGIN:
-        one, other = draw(rng, runs, lost, gained, MOST)
-        ever = int((first_pass(one, other) > 0).sum())
-        at = 496 // LOOK - 1
-        fixed = int(fixed_pass(one[:, at], other[:, at], 496).sum())
-        yield rate(lost, gained), f"{100 * (lost - gained):g}", share(ever, runs), share(fixed, runs)
+    """Rows: rates, drop, false passes of the sequential test at any look, and of the fixed one at `ONE` samples."""
+    for rates in AT_MARGIN:
+        ever, fixed = np.zeros(runs, np.bool_), np.zeros(runs, np.bool_)
+        for n, lost, gained in draw(rng, runs, rates, range(LOOK, MOST + 1, LOOK)):
+            ever |= sequential_pass(lost, gained, n)
+            if n == ONE:
+                fixed = fixed_pass(lost, gained, n)
+        yield rate(rates), f"{100 * (rates[0] - rates[1]):g}", share(ever, runs), share(fixed, runs)
 
 
 def power(rng: np.random.Generator, runs: int) -> Iterator[Sequence[str]]:
     """Rows: rates, median and 80th percentile of the samples until a pass, and the fixed test with as much power."""
-    for (lost, gained), n in zip(HONEST, FIXED, strict=True):
-        one, other = draw(rng, runs, lost, gained, MOST)
-        first = first_pass(one, other)
-        until = np.where(first > 0, first, MOST + 1)
+    for rates, size in zip(HONEST, FIXED, strict=True):
+        until = np.full(runs, MOST + 1)
+        for n, lost, gained in draw(rng, runs, rates, range(LOOK, MOST + 1, LOOK)):
+            until = np.where(sequential_pass(lost, gained, n), np.minimum(until, n), until)
         median, most = (int(np.quantile(until, q, method="inverted_cdf")) for q in (0.5, 0.8))
-        within = int(((first > 0) & (first <= n)).sum())
-        flips = rng.multinomial(n, (lost, gained, 1 - lost - gained), runs)
-        fixed = int(fixed_pass(flips[:, 0], flips[:, 1], n).sum())
-        yield rate(lost, gained), str(median), str(most), share(within, runs), str(n), share(fixed, runs)
+        fixed = next(fixed_pass(lost, gained, n) for n, lost, gained in draw(rng, runs, rates, (size,)))
+        yield rate(rates), str(median), str(most), str(size), share(until <= size, runs), share(fixed, runs)
 
 
 def chosen_afterwards(rng: np.random.Generator, runs: int) -> Iterator[Sequence[str]]:
     """Rows: rates at the margin, and runs that pass at one of `TRIED`: freely, counted, and sequentially."""
-    for lost, gained in AT_MARGIN[:4]:
-        parts = rng.multinomial(1, (lost, gained, 1 - lost - gained), (runs, TRIED[-1])).astype(np.int8)
-        free, counted = np.zeros(runs, np.bool_), np.zeros(runs, np.bool_)
-        for number, n in enumerate(TRIED, 1):
-            flips = parts[:, :n, :2].sum(axis=1, dtype=np.int64)
-            free |= fixed_pass(flips[:, 0], flips[:, 1], n)
-            counted |= fixed_pass(flips[:, 0], flips[:, 1], n, level_of(number))
-        whole = parts[:, : TRIED[-1] // LOOK * LOOK, :2].reshape(runs, -1, LOOK, 2).sum(axis=2, dtype=np.int64)
-        one, other = np.cumsum(whole[..., 0], axis=1), np.cumsum(whole[..., 1], axis=1)
-        ever = int((first_pass(one, other) > 0).sum())
-        yield rate(lost, gained), share(int(free.sum()), runs), share(int(counted.sum()), runs), share(ever, runs)
+    stops = sorted({*TRIED, *range(LOOK, TRIED[-1] + 1, LOOK)})
+    for rates in AT_MARGIN[:4]:
+        free, counted, ever = (np.zeros(runs, np.bool_) for _ in range(3))
+        for n, lost, gained in draw(rng, runs, rates, stops):
+            if n in TRIED:
+                free |= fixed_pass(lost, gained, n)
+                counted |= fixed_pass(lost, gained, n, level_of(TRIED.index(n) + 1))
+            if n % LOOK == 0:
+                ever |= sequential_pass(lost, gained, n)
+        yield rate(rates), *(share(passed, runs) for passed in (free, counted, ever))
 
 
 def show(header: Sequence[str], rows: Iterator[Sequence[str]]) -> None:
@@ -118,8 +120,8 @@ def main() -> None:
     asked = parser.parse_args()
     rng, runs, started = np.random.default_rng(asked.seed), asked.runs, time.perf_counter()
     print(f"margin {100 * MARGIN:g} points, {runs} runs, seed {asked.seed}, a look every {LOOK} samples; percent\n")
-    show(("lost / gained", "drop", f"passes at any look up to {MOST}", "fixed, 496"), false_passes(rng, runs))
-    header = ("lost / gained", "median until a pass", "80 % by", "passed by n", "n", "fixed test at n")
+    show(("lost / gained", "drop", f"passes at any look up to {MOST}", f"fixed test at {ONE}"), false_passes(rng, runs))
+    header = ("lost / gained", "median until a pass", "80 % by", "n", "passed by n", "fixed test at n")
     show(header, power(rng, runs))
     tried = ("lost / gained", "first of eight that passes", "the same, counted", "sequential, up to 2000")
     show(tried, chosen_afterwards(rng, runs))
