@@ -59,6 +59,10 @@ def test_it_stops_after_the_block_that_decides_and_counts_as_verified(bundle: Pa
     assert not bundle.with_name("B.verify").exists()
     (path,) = bundle.glob("reports/*/report.json")
     assert main(["verify", "--check", str(path)]) == 0
+    document["derived"]["sequential"]["paths"]["worst case"]["passing"][3] += 0.5  # evidence that no sample gave
+    elsewhere = bundle.parent / "report.json"
+    elsewhere.write_text(json.dumps(document))
+    assert main(["verify", str(bundle), "--check", str(elsewhere)]) == 1
 
 
 def test_an_extended_run_is_one_that_was_never_stopped(bundle: Path, made: Path, tmp_path: Path) -> None:
