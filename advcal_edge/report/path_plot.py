@@ -11,7 +11,7 @@ from advcal_edge.report.plots import Axis, path
 
 LEFT, RIGHT = 9.0, 97.0  # percent of the width
 TOP, HEIGHT = 22, 190  # pixels
-FLOOR = -3.0  # decimal logarithm; evidence below it is drawn here, since only its distance from the line above matters
+FLOOR, CEILING = -3.0, 6.0  # decimal logarithms; evidence beyond them is drawn here: more would hide where it decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,13 @@ class PathPlot:
             ValueError: no looks.
         """
         enough = -math.log10(level)
-        curves = {side: [0.0, *(max(float(v), FLOOR) for v in found[side])] for side in ("passing", "failing")}
+        curves = {
+            side: [0.0, *(min(max(float(v), FLOOR), CEILING) for v in found[side])] for side in ("passing", "failing")
+        }
         n = [0, *(int(count) for count in found["n"])]
         x = Axis(0, max(n), LEFT, RIGHT)
         low, high = min(-1.0, *curves["passing"], *curves["failing"]), max(*curves["passing"], *curves["failing"])
-        y = Axis(math.floor(low), max(high, enough) + 0.4, 100, 0)
+        y = Axis(math.floor(low), max(high, min(enough, CEILING)) + 0.4, 100, 0)
         lines = {
             side: path([(x.at(a), y.at(b)) for a, b in zip(n, curve, strict=True)]) for side, curve in curves.items()
         }
