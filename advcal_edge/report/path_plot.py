@@ -39,9 +39,7 @@ class PathPlot:
             ValueError: no looks.
         """
         enough = -math.log10(level)
-        curves = {
-            side: [0.0, *(min(max(float(v), FLOOR), CEILING) for v in found[side])] for side in ("passing", "failing")
-        }
+        curves = {side: [0.0, *map(shown, found[side])] for side in ("passing", "failing")}
         n = [0, *(int(count) for count in found["n"])]
         x = Axis(0, max(n), LEFT, RIGHT)
         low, high = min(-1.0, *curves["passing"], *curves["failing"]), max(*curves["passing"], *curves["failing"])
@@ -64,6 +62,11 @@ class PathPlot:
 def paths(sequential: Mapping[str, Any]) -> list[PathPlot]:
     """A plot for each deciding comparison of `derived.sequential`."""
     return [PathPlot.of(name, found, float(sequential["level"])) for name, found in sequential["paths"].items()]
+
+
+def shown(evidence: float) -> float:
+    """Evidence as far as it is drawn."""
+    return min(max(float(evidence), FLOOR), CEILING)
 
 
 def powers(axis: Axis) -> list[int]:
