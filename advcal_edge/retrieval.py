@@ -32,14 +32,14 @@ Rank = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recall:
-    """Rank (n,) of each sample's partner among all n, and of each partner's sample; 0 is the first place."""
+    """Rank (n,) of each sample's partner in the gallery, and of each partner's sample; 0 is the first place."""
 
     forward: Rank
     backward: Rank
 
     @property
     def n(self) -> int:
-        """Number of pairs, and size of both galleries."""
+        """Number of pairs."""
         return len(self.forward)
 
     def to_json(self) -> dict[str, Any]:
@@ -68,12 +68,17 @@ def recall(z: NDArray[np.float32], partner: NDArray[np.float32]) -> Recall:
     return recall_in_blocks(lambda: iter([z]), partner)
 
 
-def recall_in_blocks(read: Callable[[], Iterator[NDArray[np.float32]]], partner: NDArray[np.float32]) -> Recall:
-    """`recall` of embeddings that `read` yields block by block on each call: (n, n) is never in memory."""
+def recall_in_blocks(
+    read: Callable[[], Iterator[NDArray[np.float32]]], partner: NDArray[np.float32], first: int = 0
+) -> Recall:
+    """`recall` of embeddings that `read` yields block by block on each call: (n, n) is never in memory.
+
+    They are those of the samples from `first` on; there may be fewer than partners, and ranks are theirs alone.
+    """
     n = len(partner)
     own, finite = np.full(n, -np.inf, np.float32), np.zeros(n, np.bool_)
     forward, backward = np.full(n, n - 1, np.int64), np.full(n, -1, np.int64)
-    start = 0
+    start = first
     for z in read():
         rows = slice(start, start + len(z))
         similarity, finite[rows] = compare(z, partner)
@@ -82,7 +87,9 @@ def recall_in_blocks(read: Callable[[], Iterator[NDArray[np.float32]]], partner:
         start = rows.stop
     for z in read():
         backward += (compare(z, partner)[0] >= own[None, :]).sum(axis=0)
-    return Recall(np.where(finite, forward, n - 1), np.where(finite, backward, n - 1))
+    there = slice(first, start)
+    finite, forward, backward = finite[there], forward[there], backward[there]
+    return Recall(np.where(finite, forward, n - 1), np.where(finite, backward, start - first - 1))
 
 
 def compare(z: NDArray[np.float32], partner: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

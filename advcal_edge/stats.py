@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 MARGIN = 0.02  # default for the largest drop, as a fraction of samples, that counts as parity
+LEVEL = 0.025  # largest probability that a test passes an engine whose drop is the margin
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,26 @@ def ranked(n: int = 1000) -> dict[str, Any]:
     return document({**measured, "fallback": fallback})
 
 
+def sequential(n: int = 576) -> dict[str, Any]:
+    """A sequential report that passes before the 1000 samples it was allowed, after a look that did not decide."""
+    measured = measure(n, lost=0.004, gained=0.003)
+    before = {"report": "5a" * 32, "samples": 128, "verdict": "inconclusive", "lost": 1, "gained": 0, "seed": 0}
+    terms = {"attacks": "quick: ce, margin", "eps": measured["threat"]["eps"], "margin": MARGIN, "sequential": True}
+    looks = {"every": 16, "at_most": 1000}
+    return document({**measured, "sequential": looks, "history": [{**before, **terms}]})
+
+
+def tried_again(n: int = 1000) -> dict[str, Any]:
+    """A report that passes at the third try, of a fixed number of samples each."""
+    measured = measure(n, lost=0.0, gained=0.0)
+    terms = {"attacks": "quick: ce, margin", "eps": measured["threat"]["eps"], "margin": MARGIN, "sequential": False}
+    tries = [
+        {"report": f"{k}b" * 32, "samples": 100 * k, "verdict": "inconclusive", "lost": k, "gained": 0, "seed": 0}
+        for k in (1, 2)
+    ]
+    return document({**measured, "history": [{**item, **terms} for item in tries]})
+
+
 def with_builds(measured: Mapping[str, Any], losses: tuple[float, ...]) -> dict[str, Any]:
     """The same measurements, and further builds of the engine that lose these shares of samples."""
     names = [measured["engine"]["sha256"], *(f"{k + 1:x}" * 64 for k in range(len(losses)))]

@@ -13,6 +13,7 @@ import typer
 from advcal_edge import limits
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli.console import Console
+from advcal_edge.cli.heartbeat import heartbeat
 from advcal_edge.cli.options import (
     AllowPlanCode,
     EncoderCode,
@@ -131,6 +132,13 @@ def verify(
     encoder: EncoderCode = None,
     allow_plan_code: AllowPlanCode = False,
     seed: Seed = 0,
+    sequential: Annotated[
+        bool,
+        typer.Option(
+            "--sequential",
+            help="Stop as soon as the samples decide, at `--samples` at the latest; may be looked at and extended.",
+        ),
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """Attack engines and reference on the same samples, judge every input by both, and decide on the paired difference.
@@ -162,6 +170,7 @@ def verify(
         output=output,
         layout=layout,
         scale=scale,
+        sequential=sequential,
     )
     modes = {"--shard": shard is not None, "--merge": merge, "--check": check is not None}
     chosen = [name for name, given in modes.items() if given]
@@ -192,7 +201,9 @@ def verify(
     console.document({"verdict": verdict, "seconds": time.perf_counter() - started, "engines": documents})
     if sarif is not None:
         write_sarif(console, sarif, documents, opened.path)
-    if opened.comparison is not None:
+    if verdict == "inconclusive":
+        suggest_more(opened, console, documents, engine)
+    elif opened.comparison is not None:
         if engine is not None and attacks == "quick":
             console.next(command("verify", opened.path, "--engine", engine, "--attacks", "standard"))
     elif verdict == "pass" and all(
@@ -207,8 +218,26 @@ def run(bundle: Bundle, console: Console, options: VerifyOptions, state: Path | 
     from advcal_edge.verify.run import verify
 
     documents: list[dict[str, Any]] = []
-    verify(bundle, options, state=state, watch=watch(bundle, console, documents))
+    with heartbeat(console):
+        verify(bundle, options, state=state, watch=watch(bundle, console, documents))
     return documents
+
+
+def suggest_more(bundle: Bundle, console: Console, documents: list[dict[str, Any]], engine: str | None) -> None:
+    """Show how to go on after samples that did not decide, if the bundle has more of them."""
+    there = len(bundle.samples("probe.npz").y)
+    derived = [document["derived"] for document in documents]
+    wanted = [item["samples_to_decide"] or 0 for found in derived for item in found["comparisons"] if item["decides"]]
+    used = max(found["samples"] for found in derived)
+    if not any(wanted) or used >= there:
+        return
+    samples = min(there, max(*wanted, 2 * used))
+    named = () if engine is None else ("--engine", engine)
+    if all("sequential" in document["measured"] for document in documents):
+        console.say("finished samples are kept: the same command with more `--samples` goes on from there")
+    else:
+        console.say("another fixed number of samples counts as another try; a sequential run may be extended")
+    console.next(command("verify", bundle.path, *named, "--sequential", "--samples", samples))
 
 
 def run_shard(bundle: Bundle, console: Console, options: VerifyOptions, state: Path | None, text: str) -> int:
@@ -216,7 +245,8 @@ def run_shard(bundle: Bundle, console: Console, options: VerifyOptions, state: P
     from advcal_edge.verify import Shard
     from advcal_edge.verify.run import verify_shard
 
-    result = verify_shard(bundle, Shard.parse(text), options, state=state, watch=watch(bundle, console, []))
+    with heartbeat(console):
+        result = verify_shard(bundle, Shard.parse(text), options, state=state, watch=watch(bundle, console, []))
     console.say(f"shard {result.shard} is done, in {result.state}")
     console.say(f"missing: {'; '.join(result.missing)}" if result.missing else "all shards are done")
     console.document(result.to_json())
@@ -229,7 +259,8 @@ def run_merge(bundle: Bundle, console: Console, consent: Consent, state: Path | 
     from advcal_edge.verify.run import merge_shards
 
     documents: list[dict[str, Any]] = []
-    merge_shards(bundle, consent, state=state, watch=watch(bundle, console, documents))
+    with heartbeat(console):
+        merge_shards(bundle, consent, state=state, watch=watch(bundle, console, documents))
     return documents
 
 
@@ -246,7 +277,12 @@ def watch(bundle: Bundle, console: Console, documents: list[dict[str, Any]]) -> 
         documents.append(dict(written.document))
         console.result(verification_table(written.document) + "\n")
 
-    return Watch(console.progress, lambda run, options: announce(bundle, console, options, run), written=show)
+    return Watch(
+        console.progress,
+        lambda run, options: announce(bundle, console, options, run),
+        lambda standings: console.note("; ".join(filter(None, map(str, standings)))),
+        written=show,
+    )
 
 
 def announce(bundle: Bundle, console: Console, options: VerifyOptions, run: Verification) -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from advcal_edge.report.checks import Check
 from advcal_edge.retrieval import share
-from advcal_edge.stats import Interval, mcnemar, newcombe, samples_to_decide, tango
+from advcal_edge.sequential import Path
+from advcal_edge.stats import LEVEL, Interval, mcnemar, newcombe, samples_to_decide, tango
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 
@@ -25,6 +26,10 @@ class Comparison:
     engine: NDArray[np.bool_]
     margin: float
     decides: bool  # does the verdict depend on it?
+    level: float = LEVEL
+    """Largest probability of a false pass, and of a false fail."""
+    path: Path | None = None
+    """The looks of a sequential test; None for a fixed number of samples."""
 
     @property
     def only_reference(self) -> int:
@@ -43,12 +48,16 @@ class Comparison:
 
     @property
     def interval(self) -> Interval:
-        """95 % score interval of the drop."""
-        return tango(self.only_reference, self.only_engine, len(self.reference))
+        """Interval of the drop at 1 - 2 `level`: score interval, or confidence sequence of a sequential test."""
+        if self.path is not None:
+            return self.path.interval
+        return tango(self.only_reference, self.only_engine, len(self.reference), 1 - 2 * self.level)
 
     @property
     def verdict(self) -> Verdict:
         """Pass if the whole interval lies below the margin, fail if it lies above, else inconclusive."""
+        if self.path is not None:
+            return self.path.verdict
         if self.interval.high < self.margin:
             return "pass"
         return "fail" if self.interval.low > self.margin else "inconclusive"
@@ -56,9 +65,12 @@ class Comparison:
     @property
     def samples_to_decide(self) -> int | None:
         """Number of samples that would decide at these rates; None if it is decided or no number would suffice."""
+        if self.path is not None:
+            return self.path.samples_to_decide
         if self.verdict != "inconclusive":
             return None
-        return samples_to_decide(self.only_reference, self.only_engine, len(self.reference), self.margin)
+        flips, n, confidence = (self.only_reference, self.only_engine), len(self.reference), 1 - 2 * self.level
+        return samples_to_decide(*flips, n, self.margin, confidence)
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for the report."""

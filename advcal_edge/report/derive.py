@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from advcal_edge.report.checks import Check
 from advcal_edge.report.comparison import Comparison, Verdict, decide
 from advcal_edge.report.derived_checks import run_checks
+from advcal_edge.report.history import level_of
 from advcal_edge.report.measured import Measured
 from advcal_edge.report.results import (
     DIRECTIONS,
@@ -25,6 +26,7 @@ from advcal_edge.report.results import (
 )
 from advcal_edge.report.value import Value
 from advcal_edge.retrieval import DEPTHS, TOP, Rank, share
+from advcal_edge.sequential import LOOK, Path, last_decided
 from advcal_edge.stats import wilson
 
 CLAIM = "observable decision equivalence on the stated inputs"
@@ -86,6 +88,8 @@ class Judgement:
             "top5": top_five(measured),
             "rebuilds": rebuilds(self.builds) if self.builds else None,
             "fallback": self.fallback(),
+            "sequential": sequential(self.comparisons) if measured.sequential else None,
+            "history": history(measured) if measured.history is not None else None,
         }
         return {
             "claim": CLAIM,
@@ -127,23 +131,64 @@ class Judgement:
         return {**steps, "nodes": measured.fallback.ranking.shown(measured.fallback.kept)}
 
 
+class Outcomes(Protocol):
+    """Results of all models on the same samples: those of a report, or of one block."""
+
+    @property
+    def attacks(self) -> Sequence[AttackResult]:
+        """Every attack on these samples."""
+
+    @property
+    def retrieval(self) -> Retrieval | None:
+        """Ranks of partners, if there are any."""
+
+    def right(self, model: str) -> Flags:
+        """Where (n,) the model is right on clean inputs."""
+
+
 def compare(measured: Measured) -> list[Comparison]:
     """Compare clean labels, each route, the worst case per sample over all attacks, and recall if there are pairs."""
-
-    def after(name: str, attacks: Sequence[AttackResult], decides: bool) -> Comparison:
-        reference, engine = (withstood(measured, side, attacks) for side in SIDES)
-        return Comparison(name, reference, engine, measured.margin, decides)
-
-    by_route = {name: [item for item in measured.attacks if item.route == name] for name in ROUTES}
+    level, margin = level_of(test_number(measured)), measured.margin
     return [
-        after("clean", (), decides=True),
-        *(after(name, attacks, decides=False) for name, attacks in by_route.items() if attacks),
-        after("worst case", measured.attacks, decides=True),
-        *(recall_comparisons(measured.retrieval, measured.margin) if measured.retrieval is not None else ()),
+        Comparison(
+            name,
+            reference,
+            engine,
+            margin,
+            decides,
+            level,
+            Path.of(reference, engine, margin, level) if measured.sequential else None,
+        )
+        for name, reference, engine, decides in pairs(measured)
     ]
 
 
-def withstood(measured: Measured, model: str, attacks: Sequence[AttackResult]) -> Flags:
+def pairs(outcomes: Outcomes) -> Iterator[tuple[str, Flags, Flags, bool]]:
+    """Per comparison: name, where (n,) reference and engine are right, and whether the verdict depends on it."""
+
+    def after(name: str, attacks: Sequence[AttackResult], decides: bool) -> tuple[str, Flags, Flags, bool]:
+        reference, engine = (withstood(outcomes, side, attacks) for side in SIDES)
+        return name, reference, engine, decides
+
+    by_route = {name: [item for item in outcomes.attacks if item.route == name] for name in ROUTES}
+    yield after("clean", (), decides=True)
+    for name, attacks in by_route.items():
+        if attacks:
+            yield after(name, attacks, decides=False)
+    yield after("worst case", outcomes.attacks, decides=True)
+    if outcomes.retrieval is not None:
+        yield from recall_pairs(outcomes.retrieval)
+
+
+def test_number(measured: Measured) -> int:
+    """Which test of the engine a report holds, by the earlier runs on it."""
+    if measured.history is None:
+        return 1
+    reference, engine = (withstood(measured, side, measured.attacks) for side in SIDES)
+    return measured.history.number(int((reference & ~engine).sum()), int((engine & ~reference).sum()))
+
+
+def withstood(measured: Outcomes, model: str, attacks: Sequence[AttackResult]) -> Flags:
     """Where (n,) the model is right on the clean input and after each of these attacks."""
     flags = measured.right(model)
     for item in attacks:
@@ -151,11 +196,11 @@ def withstood(measured: Measured, model: str, attacks: Sequence[AttackResult]) -
     return flags
 
 
-def recall_comparisons(found: Retrieval, margin: float) -> Iterator[Comparison]:
+def recall_pairs(found: Retrieval) -> Iterator[tuple[str, Flags, Flags, bool]]:
     """Compare whether a sample's partner is among the first `DEPTH`; the margin is the same as for labels."""
     for name in ("clean", "attacked"):
         reference, engine = (ranks(found, name, side, "forward") < DEPTH for side in SIDES)
-        yield Comparison(f"recall@{DEPTH} {name}", reference, engine, margin, decides=True)
+        yield f"recall@{DEPTH} {name}", reference, engine, True
 
 
 def ranks(found: Retrieval, name: str, side: Side, direction: str) -> Rank:
@@ -234,7 +279,7 @@ def flips(measured: Measured) -> Iterator[dict[str, Any]]:
 def retrieval(found: Retrieval) -> dict[str, Any]:
     """Recall at each depth, both ways, on both sides, clean and in the worst case."""
     document: dict[str, Any] = {
-        "gallery": len(found.clean["reference"]["forward"]),
+        "gallery": found.gallery,
         "attacks": [{"attack": found.attack, "crafted_on": side} for side in found.crafted],
     }
     for name in ("clean", "attacked"):
@@ -262,6 +307,24 @@ def top_five(measured: Measured) -> dict[str, Any] | None:
         "clean": {side: share(measured.clean[side] < TOP) for side in SIDES},
         "worst case": {side: share(worst[side] < TOP) for side in SIDES},
     }
+
+
+def sequential(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """The looks at every deciding comparison, and the number of samples at which they decided."""
+    paths = {item.name: item.path for item in comparisons if item.decides and item.path is not None}
+    return {
+        "every": LOOK,
+        "level": comparisons[0].level,
+        "decided": last_decided([*paths.values()]),
+        "paths": {name: path.to_json() for name, path in paths.items()},
+    }
+
+
+def history(measured: Measured) -> dict[str, Any]:
+    """Earlier runs on the engine, which test this one is, and the level that is left for it."""
+    number = test_number(measured)
+    earlier = () if measured.history is None else measured.history.earlier
+    return {"number": number, "level": level_of(number), "runs": [item.to_json() for item in earlier]}
 
 
 def rebuilds(builds: Sequence[Judgement]) -> dict[str, Any]:

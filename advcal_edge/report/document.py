@@ -11,6 +11,7 @@ from typing import Any
 from advcal_edge.bundle import REPORT_SCHEMA
 from advcal_edge.errors import AdvcalError, BundleError
 from advcal_edge.report.measured import IDENTITY
+from advcal_edge.stats import LEVEL
 from advcal_edge.threat import ThreatModel
 
 Sides = tuple[Mapping[str, Any], Mapping[str, Any]]
@@ -99,6 +100,12 @@ def matrix_rows(matrix: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, 
     rows = list(zip(matrix["crafted_on"], matrix["robust"], strict=True))
     columns = {name: k for k, name in enumerate(matrix["judged_on"])}
     return sorted(rows, key=lambda row: columns.get(row[0], len(columns)))
+
+
+def confidence(report: Mapping[str, Any]) -> str:
+    """Confidence of the intervals of drops: 95 %, or more if the engine was tried before."""
+    level = report["history"]["level"] if "history" in report else LEVEL
+    return f"{100 * (1 - 2 * level):.4g} %"
 
 
 def tally(report: Mapping[str, Any]) -> Mapping[str, int]:

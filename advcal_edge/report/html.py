@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from advcal_edge.errors import DependencyError
 from advcal_edge.report.document import (
     compared,
+    confidence,
     engine_name,
     foreign_norm,
     headlines,
@@ -30,6 +31,7 @@ from advcal_edge.report.document import (
     tally,
 )
 from advcal_edge.report.pages import Page, check_rows, linked, load_pages
+from advcal_edge.report.path_plot import paths
 from advcal_edge.report.plots import CurvePlot, DriftPlot, DropPlot
 from advcal_edge.report.typography import FILTERS
 from advcal_edge.threat import ThreatModel, format_eps
@@ -43,6 +45,7 @@ TITLES = {
     "tested": "What was tested",
     "accuracy": "Accuracy",
     "radius": "Accuracy against the radius",
+    "sequential": "Looks",
     "flips": "Flips",
     "ranking": "Ranking",
     "matrix": "Crafted on, judged on",
@@ -51,6 +54,7 @@ TITLES = {
     "gallery": "Inputs that fool the engine",
     "checks": "Checks",
     "statistics": "Statistics",
+    "history": "Earlier runs",
     "explanations": "What the checks ask",
     "origin": "Hashes and environment",
 }
@@ -92,6 +96,9 @@ def render_html(document: Mapping[str, Any], pages: Mapping[str, Page] | None = 
                 curve=CurvePlot.of(report["curve"], threat.eps, threat.norm) if "curve" in report else None,
                 matrix=matrix_rows(report["matrix"]) if "matrix" in report else [],
                 flips=Flips.of(report),
+                paths=paths(report["sequential"]) if "sequential" in report else [],
+                at_most=document["measured"].get("sequential", {}).get("at_most"),
+                confidence=confidence(report),
                 checks=checks,
                 reasons=[linked(reason, checks) for reason in report["reasons"]],
                 sections=sections(report, explained=any(row.page for row in checks)),
@@ -156,6 +163,8 @@ def sections(report: Mapping[str, Any], *, explained: bool) -> Mapping[str, Sect
         "matrix": "matrix" in report,
         "ranking": "top5" in report or "retrieval" in report,
         "rebuilds": "rebuilds" in report,
+        "sequential": "sequential" in report,
+        "history": "history" in report,
         "gallery": bool(report["gallery"]),
         "explanations": explained,
     }

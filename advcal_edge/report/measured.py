@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.report.checks import Check, measured_checks, read_check
+from advcal_edge.report.history import History
 from advcal_edge.report.nodes import NodeRanking, read_kept
 from advcal_edge.report.raised import NOTHING_RAISED, Raised
 from advcal_edge.report.results import SIDES, AttackResult, Curve, Drift, Flags, Retrieval, Side, first_attacks
 from advcal_edge.report.value import Value
 from advcal_edge.retrieval import GALLERY, Rank
+from advcal_edge.sequential import LOOK
 
 EARLIER = ("fail", "inconclusive", "skipped")
 IDENTITY = (
@@ -35,7 +37,7 @@ BUILD = (
     "checks",
 )
 """Members of `measured` that another build of the engine also has, plus those of `BUILD_IF_PRESENT`."""
-BUILD_IF_PRESENT = ("curve", "retrieval", "raised")
+BUILD_IF_PRESENT = ("curve", "retrieval", "raised", "sequential")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,10 @@ class Measured:
     rebuilt: Mapping[str, Measured]
     """Measurements on builds with other bytes, by sha256."""
     fallback: Fallback | None
+    sequential: bool = False
+    """Was there a look every `LOOK` samples, and a stop as soon as these decided?"""
+    history: History | None = None
+    """Earlier runs on this engine; None if there were none."""
 
     @property
     def n(self) -> int:
@@ -168,6 +174,8 @@ class Measured:
             builds=listed,
             rebuilt=rebuilt,
             fallback=read_fallback(value.get("fallback")),
+            sequential=read_sequential(value.get("sequential"), n),
+            history=None if value.get("history") is None else History.read(value),
         )
 
 
@@ -177,6 +185,18 @@ def read_build(value: Value, sha256: str) -> Measured:
     if value["engine"]["sha256"].text() != sha256:
         raise value["engine"]["sha256"].expected(sha256)
     return Measured.read(value)
+
+
+def read_sequential(value: Value | None, n: int) -> bool:
+    """Read how often a sequential run looked, and the number of samples at which it would have ended."""
+    if value is None:
+        return False
+    value.only("every", "at_most")
+    if value["every"].integer() != LOOK:
+        raise value["every"].expected(str(LOOK))
+    if value["at_most"].integer() < n:
+        raise value["at_most"].expected(f"at least {n}, the samples of this report")
+    return True
 
 
 def read_checks(value: Value) -> dict[str, Check]:

@@ -72,7 +72,8 @@ class DropPlot:
     def of(cls, comparisons: Sequence[Mapping[str, Any]], margin: float) -> DropPlot:
         """Lay out the comparisons of a report."""
         lows, highs = zip(*(item["interval"] for item in comparisons), strict=True)
-        axis = Axis(100 * min(-margin / 2, *lows), 100 * max(1.5 * margin, *highs), 2, 98)
+        drops = [item["drop"] for item in comparisons]  # a confidence sequence may have excluded the last of its drops
+        axis = Axis(100 * min(-margin / 2, *lows, *drops), 100 * max(1.5 * margin, *highs, *drops), 2, 98)
         rows = [
             DropRow(item, DROPS_TOP + i * ROW, *(axis.at(100 * value) for value in (*item["interval"], item["drop"])))
             for i, item in enumerate(comparisons)

@@ -163,20 +163,31 @@ class Retrieval:
     attack: str
     clean: Places
     crafted: Mapping[Side, Places]
+    gallery: int
+    """Number of partners: one per sample, or all of the bundle's in a sequential run, which may stop earlier."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for `measured.retrieval`."""
         crafted = {side: places_to_json(places) for side, places in self.crafted.items()}
-        return {"attack": self.attack, "clean": places_to_json(self.clean), "crafted": crafted}
+        document = {"attack": self.attack, "clean": places_to_json(self.clean), "crafted": crafted}
+        return document if self.gallery == self.n else {**document, "gallery": self.gallery}
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return len(self.clean["reference"]["forward"])
 
     @classmethod
     def read(cls, value: Value, n: int) -> Retrieval:
         """Read what `to_json` wrote."""
-        value.only("attack", "clean", "crafted")
+        value.only("attack", "clean", "crafted", "gallery")
+        size = n if value.get("gallery") is None else value["gallery"].integer()
+        if size < n:
+            raise value["gallery"].expected(f"at least {n}, the samples of this report")
         value["crafted"].only(*SIDES)
         crafted = {side: value["crafted"][side] for side in SIDES if value["crafted"].get(side)}
-        places = {side: read_places(item, n) for side, item in crafted.items()}
-        return cls(value["attack"].text(), read_places(value["clean"], n), places)
+        places = {side: read_places(item, n, size) for side, item in crafted.items()}
+        return cls(value["attack"].text(), read_places(value["clean"], n, size), places, size)
 
 
 def places_to_json(places: Places) -> dict[str, Any]:
@@ -184,10 +195,11 @@ def places_to_json(places: Places) -> dict[str, Any]:
     return {side: {name: rank.tolist() for name, rank in ranks.items()} for side, ranks in places.items()}
 
 
-def read_places(value: Value, n: int) -> Places:
-    """Read what `places_to_json` wrote."""
+def read_places(value: Value, n: int, gallery: int) -> Places:
+    """Read what `places_to_json` wrote, for n samples among `gallery` partners."""
     value.only(*SIDES)
-    return {side: {name: value[side][name].integers(n, n) for name in DIRECTIONS} for side in SIDES}
+    below = {"forward": gallery, "backward": n}
+    return {side: {name: value[side][name].integers(n, below[name]) for name in DIRECTIONS} for side in SIDES}
 
 
 def flag_text(flags: Flags) -> str:

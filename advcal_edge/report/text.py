@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from advcal_edge.report.document import (
     RankingRow,
     compared,
+    confidence,
     engine_name,
     foreign_norm,
     matrix_rows,
@@ -21,6 +22,7 @@ from advcal_edge.report.document import (
     threat_name,
 )
 from advcal_edge.report.table import WIDTH, clipped, one_line, percent, percent_interval, table, wrapped
+from advcal_edge.stats import LEVEL
 
 VERDICT = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
 OUTCOME = {"pass": "pass", "fail": "FAIL", "inconclusive": "open"}
@@ -40,7 +42,8 @@ def verification_table(document: Mapping[str, Any]) -> str:
     """
     with reading(document) as report:
         ranks = [ranking_row(row) for row in ranking(report)]
-        parts = [subject(report), table(COMPARISONS, [comparison_row(item) for item in report["comparisons"]])]
+        header = (*COMPARISONS[:4], f"drop [{confidence(report)}]", *COMPARISONS[5:])
+        parts = [subject(report), table(header, [comparison_row(item) for item in report["comparisons"]])]
         parts += [table(RANKING, ranks)] if ranks else []
         parts += [matrix_table(report["matrix"])] if "matrix" in report else []
         foreign = foreign_norm(report)
@@ -54,6 +57,8 @@ def verification_table(document: Mapping[str, Any]) -> str:
             *engine_lines(report),
             *rebuilds_line(report),
             *fallback_line(report),
+            *sequential_line(report),
+            *history_line(report),
             *checks_lines(report),
             *verdict_lines(report),
         ]
@@ -175,6 +180,43 @@ def fallback_line(report: Mapping[str, Any]) -> list[str]:
     steps = ", ".join(f"{attempt['step']} {attempt['verdict']}" for attempt in fallback["attempts"])
     lines = [wrapped("fallback  ", f"{fallback['asked']} was asked for: {steps}")]
     return [*lines, wrapped("nodes  ", nodes_text(fallback["nodes"]))] if "nodes" in fallback else lines
+
+
+def sequential_line(report: Mapping[str, Any]) -> list[str]:
+    """When the looks of a sequential test decided, and on which evidence; empty for a fixed number of samples."""
+    if "sequential" not in report:
+        return []
+    found, margin = report["sequential"], 100 * report["margin"]
+    enough = f"{1 / found['level']:.0f} : 1 decides"
+    state = f"open after {report['samples']}" if found["decided"] is None else f"decided at {found['decided']}"
+    told = ", ".join(f"{name} {evidence(item)}" for name, item in found["paths"].items())
+    return [
+        wrapped("looks     ", f"{state} samples; most evidence against a drop of {margin:g} points: {told}; {enough}")
+    ]
+
+
+def evidence(looks: Mapping[str, Any]) -> str:
+    """The largest capital that betting on a pass ever had, and on a fail if that decided."""
+    side = "failing" if looks["verdict"] == "fail" else "passing"
+    most = min(max(looks[side]), 9)  # a billion to one is enough to say
+    return f"{10**most:.3g} : 1" + (" for a larger one" if side == "failing" else "")
+
+
+def history_line(report: Mapping[str, Any]) -> list[str]:
+    """Earlier runs on the engine, and what is left of the error rate; empty if there were none."""
+    if "history" not in report:
+        return []
+    found = report["history"]
+    runs = ", ".join(f"{run['samples']} samples {run['verdict']}" for run in found["runs"][-4:])
+    more = f"{len(found['runs'])} runs, the last of them " if len(found["runs"]) > 4 else ""
+    if found["number"] == 1:
+        return [wrapped("earlier   ", f"{more}{runs}; none of them counts against this run")]
+    text = (
+        f"{more}{runs}: this is try {found['number']}, and the error rate of a test that is tried once no longer holds;"
+        f" this one is held to {100 * found['level']:.3g} % instead of {100 * LEVEL:g} %, and all tries together err in"
+        f" at most {200 * LEVEL:g} %. A run with --sequential may be extended and stays one try"
+    )
+    return [wrapped("earlier   ", text)]
 
 
 def nodes_text(nodes: Mapping[str, Any]) -> str:

@@ -58,6 +58,8 @@ class VerifyOptions:
     """Of an engine made by others: `nchw` or `nhwc`; None if the shape of its input tells."""
     scale: float = 1.0
     """Of an engine made by others: factor for x before it is handed over."""
+    sequential: bool = False
+    """Stop as soon as the samples decide, at `samples` at the latest; a test that may be looked at and extended."""
 
     def budget(self) -> Budget:
         """The named budget, with the losses of this run if given.

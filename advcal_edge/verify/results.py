@@ -78,21 +78,23 @@ def check_rounding(blocks: Sequence[Block], engine: str, modality: Modality) -> 
 def measure_retrieval(
     blocks: Callable[[], Iterator[Block]], engine: str, partner: NDArray[np.float32] | None, attack: str
 ) -> Retrieval | None:
-    """Rank the partners for clean embeddings and for all crafted ones; None without pairs."""
+    """Rank the partners for clean embeddings and for all crafted ones; None without pairs. Blocks follow each other."""
     if partner is None or len(partner) < 2:
         return None
     judges = dict(zip(SIDES, (REFERENCE, engine), strict=True))
-    stored = next(blocks()).embeddings
+    block = next(blocks())
+    start, stored = block.first, block.embeddings
 
     def recall(name: str) -> Mapping[str, Rank]:
-        ranks = recall_in_blocks(lambda: (block.embeddings[name] for block in blocks()), partner)
+        ranks = recall_in_blocks(lambda: (block.embeddings[name] for block in blocks()), partner, start)
         return {way: getattr(ranks, way) for way in DIRECTIONS}
 
     def places(crafted_on: str) -> Places:
         return {side: recall(f"{crafted_on}@{judge}") for side, judge in judges.items()}
 
     crafted = {side: model for side, model in judges.items() if f"{model}@{engine}" in stored}
-    return Retrieval(attack, places("clean"), {side: places(model) for side, model in crafted.items()})
+    found = {side: places(model) for side, model in crafted.items()}
+    return Retrieval(attack, places("clean"), found, len(partner))
 
 
 def measure_neighbours(blocks: Callable[[], Iterator[Block]], engine: str) -> Rank:

@@ -16,15 +16,17 @@ from advcal_edge.precision import BACKWARD_GRAPH
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import package_version
 from advcal_edge.runtime.engine import listed_digest
+from advcal_edge.threat import ThreatModel
 from advcal_edge.verify.backward import TORCH, module_digest
 from advcal_edge.verify.elsewhere import calibration_inputs
+from advcal_edge.verify.history import levels_left, report_folder, with_history
 from advcal_edge.verify.options import VerifyOptions
 from advcal_edge.verify.plan import choose_models
 from advcal_edge.verify.report import Report, to_bytes
-from advcal_edge.verify.samples import HeldOut
+from advcal_edge.verify.samples import BLOCK, HeldOut
 from advcal_edge.verify.shard import Shard
 from advcal_edge.verify.state import State
-from advcal_edge.verify.verification import Verification
+from advcal_edge.verify.verification import Stand, Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Watch:
     progress: Progress = silent
     opened: Callable[[Verification, VerifyOptions], None] = lambda run, options: None
     """Called with all models loaded, before anything is attacked."""
+    stand: Stand = lambda standings: None
+    """Called with where each engine stands, at the start and after every block of samples."""
     amend: Callable[[Report], Report] = lambda report: report
     """Called on each report before it is written; returns the report to write."""
     written: Callable[[Written], None] = lambda written: None
@@ -90,7 +94,7 @@ def verify(
     opened = open_bundle(bundle)
     with open_run(opened, options, state or state_root(opened)) as run:
         watch.opened(run, options)
-        run.run(watch.progress)
+        run.run(watch.progress, stand=watch.stand)
         return finish(opened, run, watch)
 
 
@@ -113,10 +117,15 @@ def verify_shard(
             "`--shard` and `--rebuilds` exclude each other: another machine would build other engines",
             hint="leave out `--shard`",
         )
+    if options.sequential:
+        raise ConfigError(
+            "`--shard` and `--sequential` exclude each other: a shard cannot know when the others have decided",
+            hint="leave out `--sequential`, or `--shard`",
+        )
     opened = open_bundle(bundle)
     with open_run(opened, options, state or state_root(opened)) as run:
         watch.opened(run, options)
-        run.run(watch.progress, shard)
+        run.run(watch.progress, shard, watch.stand)
         return ShardResult(shard, run.state.folder, tuple(run.missing()))
 
 
@@ -132,6 +141,11 @@ def merge_shards(
     opened = open_bundle(bundle)
     stored = State.find(state or state_root(opened))
     options = VerifyOptions.from_json(stored.run().get("request"), consent)
+    if options.sequential:
+        raise ConfigError(
+            f"the run in `{stored.folder}` is sequential and has no shards",
+            hint="give its command again, or name the shards' own: `--state FOLDER`",
+        )
     with open_run(opened, options, stored.folder.parent) as run:
         if run.state.folder != stored.folder:
             raise ConfigError(
@@ -164,6 +178,11 @@ def state_root(bundle: Bundle) -> Path:
     return root
 
 
+def whole_run(options: VerifyOptions, samples: int) -> int:
+    """The number of samples that identifies a run on `samples`: a sequential one may be extended, and stays itself."""
+    return min(samples, BLOCK) if options.sequential else samples
+
+
 @contextmanager
 def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Verification]:
     """Load and check all models of a verification; its state lies below `root`.
@@ -174,12 +193,20 @@ def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Ver
     """
     budget, threat = options.budget(), options.threat(bundle)
     budget.check(len(bundle.centers().labels))
-    calibration = calibration_inputs(bundle)
-    held_out = HeldOut.open(bundle.samples("probe.npz"), options.samples, threat, options.seed, calibration)
+    probe = bundle.samples("probe.npz")
+    # of a sequential run the gallery is fixed beforehand, so that stopping earlier or later changes no sample's outcome
+    held_out = HeldOut.open(
+        probe,
+        options.samples,
+        threat,
+        options.seed,
+        calibration_inputs(bundle),
+        every_partner=options.sequential,
+    )
     with TemporaryDirectory(prefix="advcal-edge.") as workshop:
         models = choose_models(bundle, options, held_out, Path(workshop))
         run = {
-            "request": replace(options, samples=len(held_out)).to_json(),
+            "request": replace(options, samples=whole_run(options, len(held_out))).to_json(),
             "models": {name: model.runner.fingerprint for name, model in models.all.items()},
             "gradients": {name: model.info["gradient"] for name, model in models.engines.items()},
             "budget": budget.to_json(),
@@ -189,7 +216,10 @@ def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Ver
         }
         state = State.open(root, run)
         try:
-            yield Verification(models, bundle.modality, held_out, budget, options.margin, state)
+            levels = levels_left(bundle, models, options, budget, threat)
+            yield Verification(
+                models, bundle.modality, held_out, budget, options.margin, state, options.sequential, levels
+            )
         finally:
             state.close()
 
@@ -199,7 +229,10 @@ def finish(bundle: Bundle, run: Verification, watch: Watch = UNWATCHED) -> list[
     reports = [watch.amend(report) for report in make_reports(bundle, run)]
     for report in reports:
         watch.written(write_report(bundle, report))
-    run.state.clear()
+    if run.sequential and any(report.verdict == "inconclusive" for report in reports):
+        run.state.close()  # its blocks are there when it is extended
+    else:
+        run.state.clear()
     return reports
 
 
@@ -207,7 +240,7 @@ def make_reports(bundle: Bundle, run: Verification) -> list[Report]:
     """One report per engine, with the results of its rebuilds."""
     about = context(bundle)
     made = {
-        name: run.report(name, context=about, hashes=hashes(bundle, model.info))
+        name: with_history(bundle, run.report(name, context=about, hashes=hashes(bundle, model.info)))
         for name, model in run.models.engines.items()
     }
     builds = run.models.builds
@@ -221,7 +254,7 @@ def write_report(bundle: Bundle, report: Report) -> Written:
     from advcal_edge.report.html import render_html
 
     document = report.to_json()
-    folder = report_folder(bundle, report.measured)
+    folder = report_folder(bundle, str(report.engine["sha256"]), ThreatModel.from_json(report.measured["threat"]))
     files = {f"{folder}/report.json": to_bytes(document)}
     lacking = None
     try:
@@ -230,13 +263,6 @@ def write_report(bundle: Bundle, report: Report) -> Written:
         lacking = error
     bundle.add(files)
     return Written(document, tuple(bundle.path / name for name in files), lacking)
-
-
-def report_folder(bundle: Bundle, measured: Mapping[str, Any]) -> str:
-    """Where the report with these measurements lies in a bundle."""
-    norm = measured["threat"]["norm"]
-    beside = "" if norm == bundle.threat.norm else f"-{norm}"  # keeps the report on the bundle's norm
-    return f"reports/{measured['engine']['sha256'][:8]}{beside}"
 
 
 def context(bundle: Bundle) -> dict[str, Any]:

@@ -73,11 +73,18 @@ class HeldOut:
 
     @classmethod
     def open(
-        cls, file: ProbeFile, n: int, threat: ThreatModel, seed: int, calibration: NDArray[np.float32] | None = None
+        cls,
+        file: ProbeFile,
+        n: int,
+        threat: ThreatModel,
+        seed: int,
+        calibration: NDArray[np.float32] | None = None,
+        *,
+        every_partner: bool = False,
     ) -> HeldOut:
-        """The first `n` samples of a file."""
+        """The first `n` samples of a file, with their partners or with those of all samples."""
         n = min(n, len(file.y))
-        partner = None if file.partner is None else file.partner[:n]
+        partner = file.partner if every_partner or file.partner is None else file.partner[:n]
         return cls(n, threat, seed, partner, lambda size: file.blocks(size, n), calibration)
 
     def __len__(self) -> int:

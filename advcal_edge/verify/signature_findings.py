@@ -14,9 +14,10 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.errors import AdvcalError
 from advcal_edge.manifest import SIGNATURE
 from advcal_edge.runtime.signed import SignedBundle, changes
+from advcal_edge.threat import ThreatModel
 from advcal_edge.verify.attest import result_for
 from advcal_edge.verify.findings import MOST, Finding
-from advcal_edge.verify.run import report_folder
+from advcal_edge.verify.history import report_folder
 
 
 def signature_findings(measured: Mapping[str, Any], bundle: Bundle, key: PublicKey | None) -> list[Finding]:
@@ -40,7 +41,8 @@ def signature_findings(measured: Mapping[str, Any], bundle: Bundle, key: PublicK
 
 def attestation_finding(measured: Mapping[str, Any], signed: SignedBundle) -> Finding:
     """Compare the attested result with the one that follows from the report."""
-    name = attestation_name(f"{report_folder(signed.bundle, measured)}/report.json")
+    threat = ThreatModel.from_json(measured["threat"])
+    name = attestation_name(f"{report_folder(signed.bundle, measured['engine']['sha256'], threat)}/report.json")
     try:
         result = signed.attested(name, measured["engine"]["sha256"])
         expected = result_for(signed.bundle, measured)

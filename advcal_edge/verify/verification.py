@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from advcal_edge.provenance import environment
 from advcal_edge.report.raised import NOTHING_RAISED
 from advcal_edge.report.results import Drift
 from advcal_edge.report.value import Value
+from advcal_edge.sequential import LOOK
 from advcal_edge.spec import Modality
+from advcal_edge.stats import LEVEL
 from advcal_edge.storage import canonical, sha256_bytes
 from advcal_edge.verify.block import FIRST, Attempt, Block
 from advcal_edge.verify.budget import Budget
@@ -34,9 +36,12 @@ from advcal_edge.verify.results import (
 )
 from advcal_edge.verify.samples import BLOCK, HeldOut
 from advcal_edge.verify.shard import WHOLE, Shard
+from advcal_edge.verify.standing import Part, Standing
 from advcal_edge.verify.state import State
 
 MINIMUM = 8
+Stand = Callable[[Sequence[Standing]], None]
+"""Called with where each engine stands, at the start and after every block."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +59,10 @@ class Verification:
     budget: Budget
     margin: float
     state: State
+    sequential: bool = False
+    """Stop after the block that decides."""
+    levels: Mapping[str, float] = field(default_factory=dict)
+    """Per engine the probability of a false pass that earlier runs have left; `LEVEL` for one that is not named."""
 
     def __post_init__(self) -> None:
         if len(self.samples) < MINIMUM:
@@ -67,8 +76,15 @@ class Verification:
             raise InputError(f"partners are {partner.shape}; expected ({len(partner)}, {width}) like the centers")
         self.budget.check(len(self.models.reference.centers.labels))
 
-    def run(self, progress: Progress = silent, shard: Shard = WHOLE) -> None:
+    def run(
+        self,
+        progress: Progress = silent,
+        shard: Shard = WHOLE,
+        stand: Stand = lambda standings: None,
+    ) -> None:
         """Do the remaining work: this shard's blocks, and in the first shard the checks of each engine alone.
+
+        A sequential run ends with the first block after which every engine has passed or failed.
 
         Raises:
             EngineError: an engine that does not fit, or a reference that returns NaN.
@@ -78,7 +94,14 @@ class Verification:
         if shard.first:
             self._check_engines(progress)
         mine = shard.blocks(self.samples.count)
-        waiting = {index for index in mine if not self.state.done(index)}
+        standings, waiting = self._standings(), set[int]()
+        for index in mine:
+            block = self._stored(index)
+            if block is None or (self.sequential and waiting):  # looks follow the order of the samples
+                waiting.add(index)
+            else:
+                self._add(standings, block)
+        stand([*standings.values()])
         each = attacks_per_block(self.models, self.samples, self.budget)
         done = each * (len(mine) - len(waiting))
 
@@ -88,13 +111,18 @@ class Verification:
             progress("attack", done, each * len(mine))
 
         for index, samples in self.samples.blocks(waiting):
+            if self.sequential and all(standing.settled for standing in standings.values()):
+                break
             block = attack_block(self.models, samples, self.budget, self.modality, tick)
             self.state.keep(index, block)
+            self._add(standings, block)
+            stand([*standings.values()])
 
     def missing(self) -> list[str]:
         """Work that no shard has done yet, as text; empty when reports can be made."""
         names = [f"the checks of {name}" for name in self.models.engines if self.state.note(name) is None]
-        blocks = [index for index in range(self.samples.count) if not self.state.done(index)]
+        wanted = 1 if self.sequential else self.samples.count  # a sequential run may be looked at after any block
+        blocks = [index for index in range(wanted) if not self.state.done(index)]
         listed = ", ".join(map(str, blocks[:8])) + (" ..." if len(blocks) > 8 else "")
         return names + ([f"{len(blocks)} of {self.samples.count} blocks ({listed})"] if blocks else [])
 
@@ -139,6 +167,8 @@ class Verification:
             "environment": dict(about),
             "seconds": round(sum(block.seconds for block in blocks) + own.seconds, 2),
         }
+        if self.sequential:
+            measured["sequential"] = {"every": LOOK, "at_most": len(self.samples)}
         if reference is not None and own.curve is not None:
             measured["curve"] = {REFERENCE: reference.to_json(), ENGINE: own.curve.to_json()}
         if retrieval is not None:
@@ -152,6 +182,7 @@ class Verification:
         if self.state.note(REFERENCE) is None:
             curve = draw_curve(self.models.reference, self.samples)
             self.state.write(REFERENCE, {"curve": None if curve is None else curve.to_json()})
+        progress("check", 0, len(self.models.engines))
         for done, (name, model) in enumerate(self.models.engines.items(), 1):
             if self.state.note(name) is None:
                 started = time.perf_counter()
@@ -159,13 +190,38 @@ class Verification:
                 self.state.write(name, {**measured.to_json(), "seconds": time.perf_counter() - started})
             progress("check", done, len(self.models.engines))
 
+    def _stored(self, index: int) -> Block | None:
+        block = self.state.block(index)
+        if block is not None and self.sequential and len(block) != size_of(index, self.samples):
+            return None  # the last one of a run that was shorter
+        if block is not None:
+            where = f"`{self.state.folder}`"
+            check_fit(block, index, self.models, self.samples, self.modality.input.shape, where)
+        return block
+
+    def _standings(self) -> dict[str, Standing]:
+        standings = {
+            name: Standing(name, self.margin, self.sequential, self.levels.get(name, LEVEL))
+            for name in self.models.engines
+        }
+        for name, standing in standings.items():
+            if (note := self.state.note(name)) is not None:
+                standing.judge(EngineChecks.from_json(note).checks)
+        return standings
+
+    def _add(self, standings: Mapping[str, Standing], block: Block) -> None:
+        first = repr(self.budget.first(self.samples.threat.norm))
+        for name, standing in standings.items():
+            retrieval = measure_retrieval(lambda: iter([block]), name, self.samples.partner, first)
+            standing.add(Part(gather_clean([block], name, ()), gather_attacks([block], name, ()), retrieval))
+
     def _blocks(self) -> Iterator[Block]:
         for index in range(self.samples.count):
-            block = self.state.block(index)
+            block = self._stored(index)
             if block is not None:
-                shape, where = self.modality.input.shape, f"`{self.state.folder}`"
-                check_fit(block, index, self.models, self.samples, shape, where)
                 yield block
+            elif self.sequential:
+                return
 
 
 def source(name: str, model: AttackedModel) -> dict[str, Any]:
@@ -192,7 +248,7 @@ def check_fit(block: Block, index: int, models: ModelSet, samples: HeldOut, shap
 def misfits(block: Block, index: int, models: ModelSet, samples: HeldOut, shape: Shape) -> Iterator[str]:
     """Describe what does not fit."""
     classes = len(models.reference.centers.labels)
-    n = min(BLOCK, len(samples) - index * BLOCK)
+    n = size_of(index, samples)
     if (block.first, len(block)) != (index * BLOCK, n):
         yield f"holds {len(block)} samples from {block.first} on, not {n} from {index * BLOCK} on"
         return
@@ -212,6 +268,11 @@ def misfits(block: Block, index: int, models: ModelSet, samples: HeldOut, shape:
     kept = dict.fromkeys(embeddings_of(models, samples), (n, width))
     if {name: z.shape for name, z in block.embeddings.items()} != kept:
         yield f"has other embeddings than {', '.join(kept) or 'none'}"
+
+
+def size_of(index: int, samples: HeldOut) -> int:
+    """Number of samples of a block."""
+    return min(BLOCK, len(samples) - index * BLOCK)
 
 
 def judges_of(attempt: Attempt, models: ModelSet) -> set[str]:

@@ -5,6 +5,7 @@ import itertools
 import pytest
 from hypothesis import given, strategies as st
 
+from advcal_edge.report.path_plot import PathPlot, paths
 from advcal_edge.report.plots import (
     APART,
     DRIFT_BOTTOM,
@@ -128,3 +129,23 @@ def test_sides_may_have_other_radii_and_a_radius_beyond_the_last() -> None:
         ("1", ["engine", "reference"]),
     ]
     assert plot.tested == 97.0
+
+
+def test_looks_are_drawn_from_one_to_one_up_to_the_line_that_decides() -> None:
+    found = {"n": [16, 32], "passing": [0.1, 1.7], "failing": [-0.1, -9.0], "decided": 32, "verdict": "pass"}
+    plot = PathPlot.of("clean", found, 0.025)
+    assert plot.passing.startswith(plot.failing[:3])
+    first, *_, last = (tuple(map(float, point.split())) for point in plot.passing[1:].split("L"))
+    assert plot.decided == last[0] > first[0]
+    assert last[1] < plot.threshold < first[1]  # upwards is towards zero
+    assert max(float(point.split()[1]) for point in plot.failing[1:].split("L")) == 100
+    assert "1 : 1" in [odds for _, odds in plot.y_ticks]
+
+
+@given(st.lists(st.floats(-1e308, 1e308), min_size=1, max_size=5), st.floats(1e-300, 0.025))
+def test_no_evidence_makes_a_plot_large(evidence: list[float], level: float) -> None:
+    n = list(range(16, 16 * len(evidence) + 1, 16))
+    found = {"n": n, "passing": evidence, "failing": evidence[::-1], "decided": None, "verdict": "inconclusive"}
+    (plot,) = paths({"level": level, "paths": {"clean": found}})
+    assert len(plot.y_ticks) < 12
+    assert all(0 <= at <= 100 for at, _ in plot.y_ticks)

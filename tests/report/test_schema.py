@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from sample_report import failing, fallen_back, foreign, inconclusive, paired, passing, ranked, rebuilt
+from sample_report import (
+    failing,
+    fallen_back,
+    foreign,
+    inconclusive,
+    paired,
+    passing,
+    ranked,
+    rebuilt,
+    sequential,
+    tried_again,
+)
 
 from advcal_edge.bundle import REPORT_SCHEMA
 
@@ -16,8 +27,12 @@ ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "advcal_edge" / "report" / "report.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = Draft202012Validator(SCHEMA)
 GUIDE = ROOT / "docs" / "report.md"
-DOCUMENTS = [make() for make in (passing, failing, inconclusive, paired, rebuilt, fallen_back, foreign, ranked)]
-NAMES = ("pass", "fail", "inconclusive", "paired", "rebuilt", "fallen back", "foreign", "ranked")
+MAKERS = (
+    *(passing, failing, inconclusive, paired, rebuilt, fallen_back, foreign, ranked),
+    *(sequential, tried_again),
+)
+DOCUMENTS = [make() for make in MAKERS]
+NAMES = ("pass", "fail", "inconclusive", "paired", "rebuilt", "fallen back", "foreign", "ranked", "sequential", "again")
 
 
 def errors(document: object) -> list[str]:
