@@ -24,6 +24,7 @@ from advcal_edge.threat import ThreatModel
 
 if TYPE_CHECKING:
     from advcal_edge.changes import Staged
+    from advcal_edge.checked_file import CheckedFile
     from advcal_edge.probe import Probe, ProbeFile
 
 MISSES = 3  # attempts to find a manifest while nobody writes, before the bundle counts as missing
@@ -143,6 +144,22 @@ class Bundle:
             data = read_bytes(self._find(name), limit, BundleError)
             self._compare(name, sha256_bytes(data))
             return data
+
+        return self._settled(name, checked)
+
+    def checked(self, name: str) -> CheckedFile:
+        """A listed file, after checking its hash, to be read later: the bytes checked are the bytes read.
+
+        Raises:
+            BundleChangedError: another command replaced or removed it since this bundle was opened.
+            BundleError: not listed, missing, or changed since it was written.
+        """
+        from advcal_edge.checked_file import CheckedFile
+
+        def checked() -> CheckedFile:
+            file = CheckedFile.of(self._find(name))
+            self._compare(name, file.sha256)
+            return file
 
         return self._settled(name, checked)
 
@@ -356,16 +373,18 @@ class Bundle:
     def samples(self, name: str) -> ProbeFile:
         """A file of samples, to be read block by block; hash and labels are checked.
 
+        What is read later is compared with what was hashed: the file may be changed or replaced meanwhile.
+
         Raises:
             BundleError: the file was changed, or has labels without a center.
         """
         from advcal_edge.probe import ProbeFile
 
-        path = self.file(name)
-        samples = ProbeFile.open(path, self.modality.input)
+        file = self.checked(name)
+        samples = ProbeFile.open(file, self.modality.input)
         classes = len(self.centers().labels)
         if len(samples.y) and not (samples.y.min() >= 0 and samples.y.max() < classes):
-            raise BundleError(f"`{path}` has labels {samples.y.min()} to {samples.y.max()} for {classes} centers")
+            raise BundleError(f"`{file.path}` has labels {samples.y.min()} to {samples.y.max()} for {classes} centers")
         return samples
 
 

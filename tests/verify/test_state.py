@@ -239,6 +239,7 @@ sys.path[:0] = [{tests!r}, {here!r}]
 from dataclasses import replace
 from tiny import Linear, make_centers
 from advcal_edge.attacks import AttackedModel
+from advcal_edge.checked_file import CheckedFile
 from advcal_edge.probe import ProbeFile
 from advcal_edge.runtime.backends.onnx import OnnxBackend
 from advcal_edge.runtime.model import EngineGradient, Runner, Vjp
@@ -251,7 +252,7 @@ runner = Runner(OnnxBackend(folder / "forward.onnx", threads=1), modality.input)
 backward = Vjp(OnnxBackend(folder / "vjp.onnx", threads=1, optimization="basic"), modality.input)
 model = AttackedModel(runner, make_centers(), EngineGradient(runner, backward))
 samples = HeldOut.open(
-    ProbeFile.open(folder / "probe.npz", modality.input), n, ThreatModel("linf", 4 / 255, (0.0, 1.0)), 0
+    ProbeFile.open(CheckedFile.of(folder / "probe.npz"), modality.input), n, ThreatModel("linf", 4 / 255, (0.0, 1.0)), 0
 )
 assert len(samples) == n
 steps = dict.fromkeys(("pgd_steps", "apgd_steps", "square_queries", "label_queries"), 2)
