@@ -17,7 +17,7 @@ from advcal_edge.commands import command
 from advcal_edge.documents import parse_json, read_object
 from advcal_edge.errors import BundleChangedError, BundleError
 from advcal_edge.limits import Limit
-from advcal_edge.manifest import CHANGING, MANIFEST, SCHEMA, check_manifest
+from advcal_edge.manifest import CHANGING, MANIFEST, SCHEMA, SECTIONS, check_manifest, check_seals
 from advcal_edge.spec import Modality
 from advcal_edge.storage import canonical, inside, make_folder, read_bytes, sha256_bytes, sha256_file, write_error
 from advcal_edge.threat import ThreatModel
@@ -81,7 +81,7 @@ class Bundle:
 
         Raises:
             BundleError: no bundle there, a manifest that is a link, too large or unreadable, an unknown schema, a field
-            of another type, or a path that leads out of the bundle.
+            of another type, a section that was edited, or a path that leads out of the bundle.
         """
         path = Path(path)
         source = path / MANIFEST
@@ -226,7 +226,8 @@ class Bundle:
 
     def _digest(self, left_out: tuple[str, ...], sections: Mapping[str, Any]) -> str:
         kept = {name: entry for name, entry in self.manifest["files"].items() if not name.startswith(left_out)}
-        return sha256_bytes(canonical({**sections, "files": kept}))
+        own = {name: section for name, section in sections.items() if name != SECTIONS}  # hashes of the others
+        return sha256_bytes(canonical({**own, "files": kept}))
 
     def has(self, name: str) -> bool:
         """Does the manifest list `name`?"""
@@ -389,10 +390,11 @@ class Bundle:
 
 
 def read_manifest(source: Path) -> dict[str, Any]:
-    """Read a manifest and check every field.
+    """Read a manifest, check every field, and compare its sections with their hashes.
 
     Raises:
-        BundleError: a link, too large, unreadable, of an unknown schema, or with a field of another type.
+        BundleError: a link, too large, unreadable, of an unknown schema, with a field of another type, or with a
+            section that was edited.
     """
     data = read_bytes(source, limits.MANIFEST_BYTES, BundleError, follow=False)
     manifest = parse_json(data, f"`{source}`", BundleError, hint="calibrate again, or copy the bundle again")
@@ -404,6 +406,7 @@ def read_manifest(source: Path) -> dict[str, Any]:
             hint="install the version of advcal-edge that wrote it, or calibrate again",
         )
     check_manifest(manifest, f"`{source}`")
+    check_seals(manifest, f"`{source}`")
     return manifest
 
 

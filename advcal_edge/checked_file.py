@@ -68,9 +68,7 @@ class CheckedFile:
             BundleError: they differ.
         """
         if hashlib.sha256(piece).digest() != self.pieces[index]:
-            raise BundleError(
-                f"`{self.path}` was changed or replaced while it was read", hint="run the command again"
-            )
+            raise BundleError(f"`{self.path}` was changed or replaced while it was read", hint="run the command again")
 
 
 class _Pieces(io.RawIOBase):

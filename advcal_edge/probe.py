@@ -116,7 +116,9 @@ class ProbeFile:
             InputError: inputs that do not fit the spec.
         """
         count = len(self.y) if n is None else min(n, len(self.y))
-        limits.SAMPLES_BYTES.check(4 * count * math.prod(self.spec.shape), f"`{self.file.path}`, as float32,", BundleError)
+        limits.SAMPLES_BYTES.check(
+            4 * count * math.prod(self.spec.shape), f"`{self.file.path}`, as float32,", BundleError
+        )
         empty = Probe(np.empty((0, *self.spec.shape), np.float32), self.y[:0])
         return next(self.blocks(max(count, 1), count), empty)
 

@@ -8,9 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from advcal_edge.anchor import ANCHOR, anchor_bytes
 from advcal_edge.bundle import Bundle, check_destination
 from advcal_edge.calibrate.acceleration import accelerate
 from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, CleanInputs, attach_parts, trainable
@@ -23,7 +26,7 @@ from advcal_edge.calibrate.craft import AdaptiveCrafter, Crafter, StaticCrafter,
 from advcal_edge.calibrate.data.inputs import Kept
 from advcal_edge.calibrate.data.source import CALIBRATION
 from advcal_edge.calibrate.deploy import deploy_module, runner_on
-from advcal_edge.calibrate.evaluate import ResultTable, measure
+from advcal_edge.calibrate.evaluate import ResultTable, embed, measure
 from advcal_edge.calibrate.memory import check_memory, estimate_memory, free_memory
 from advcal_edge.calibrate.objectives import Total
 from advcal_edge.calibrate.processes import ALONE, Processes
@@ -116,6 +119,7 @@ def calibrate_together(
                 "adapter.safetensors": work.adapter.to_bytes(),
                 "centers.safetensors": work.task.centers.to_bytes(),
                 "probe.npz": work.task.data.held_out.to_bytes(work.task.spec),
+                ANCHOR: anchor_bytes(work.anchor),
                 "calibration.npz": work.task.data.train.head(CALIBRATION).to_bytes(work.task.spec),
             },
         )
@@ -133,6 +137,8 @@ class _Work:
     task: Task
     adapter: Adapter
     table: ResultTable
+    anchor: NDArray[np.float32]
+    """Embeddings (n, d) of all held-out samples by the calibrated model."""
     checkpoint: Checkpoint
     seconds: Mapping[str, float]
 
@@ -148,9 +154,9 @@ def _calibrate(
         checkpoint = Checkpoint.beside(Path(config.out), task.identity())
         adapter = _train(task, compute, checkpoint, resume, watch)
     trained = time.perf_counter()
-    table = _evaluate(task, adapter, processes, watch.progress)
+    table, anchor = _evaluate(task, adapter, processes, watch.progress)
     seconds = {"train": trained - started, "evaluate": time.perf_counter() - trained}
-    return _Work(task, adapter, table, checkpoint, seconds)
+    return _Work(task, adapter, table, anchor, checkpoint, seconds)
 
 
 def _train(task: Task, compute: Compute, checkpoint: Checkpoint, resume: bool, watch: Watch) -> Adapter:
@@ -216,16 +222,19 @@ def _check_memory(task: Task, model: nn.Module, watch: Watch) -> None:
     check_memory(memory, largest, parts, free, checkpointed=config.checkpointing)
 
 
-def _evaluate(task: Task, adapter: Adapter, processes: Processes, progress: Progress) -> ResultTable:
-    """Attack the encoder without and with the adapter."""
+def _evaluate(
+    task: Task, adapter: Adapter, processes: Processes, progress: Progress
+) -> tuple[ResultTable, NDArray[np.float32]]:
+    """Attack the encoder without and with the adapter, and embed all held-out samples (n, ...) with it."""
     config, encoder = task.config, task.encoder
     before = runner_on(task.device, AdaptedModule(encoder.module()), task.spec)
     after = runner_on(task.device, deploy_module(encoder.module(), adapter), task.spec)
     probe = task.data.held_out.head(config.evaluate.samples)
-    return measure(
+    table = measure(
         before, after, task.centers, probe, task.threat, config.evaluate,
         seed=config.seed, processes=processes, progress=progress,
     )  # fmt: skip
+    return table, embed(after, task.data.held_out.x)
 
 
 def _manifest(work: _Work) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge.report.calibration import Calibration
 from advcal_edge.report.checks import Check, measured_checks, read_check
 from advcal_edge.report.nodes import NodeRanking, read_kept
 from advcal_edge.report.raised import NOTHING_RAISED, Raised
@@ -21,7 +22,10 @@ IDENTITY = (
     *("hashes", "gallery", "context", "environment", "seconds"),
 )
 """Members of `measured` that identify what was tested; renderings show them next to `derived`."""
-BUILD = ("engine", "reference", "sources", "margin", "labels", "truth", "clean", "attacks", "drift", "checks")
+BUILD = (
+    *("engine", "reference", "sources", "margin", "labels", "truth", "clean", "attacks", "drift", "checks"),
+    *("anchor", "calibration"),
+)
 """Members of `measured` that another build of the engine also has, plus those of `BUILD_IF_PRESENT`."""
 BUILD_IF_PRESENT = ("curve", "retrieval", "raised")
 
@@ -80,6 +84,10 @@ class Measured:
     """Per model the rank (n,) of the true label on clean inputs."""
     attacks: Sequence[AttackResult]
     drift: Drift
+    anchor: NDArray[np.float64] | None
+    """Distance (n,) of the reference's clean embeddings from the stored ones; None if there are none."""
+    calibration: Calibration | None
+    """Figures that the manifest states; None if nothing was calibrated."""
     checks: Mapping[str, Check]
     raised: Raised
     curve: Mapping[Side, Curve] | None
@@ -146,6 +154,8 @@ class Measured:
             clean={model: value["clean"][model].integers(n, len(labels)) for model in models},
             attacks=attacks,
             drift=Drift.read(value["drift"], n),
+            anchor=read_anchor(value["anchor"], n),
+            calibration=None if value["calibration"].value is None else Calibration.read(value["calibration"], n),
             checks=read_checks(value["checks"]),
             raised=NOTHING_RAISED if raised is None else Raised.read(raised),
             curve=read_curves(value.get("curve"), n),
@@ -162,6 +172,16 @@ def read_build(value: Value, sha256: str) -> Measured:
     if value["engine"]["sha256"].text() != sha256:
         raise value["engine"]["sha256"].expected(sha256)
     return Measured.read(value)
+
+
+def read_anchor(value: Value, n: int) -> NDArray[np.float64] | None:
+    """Read the distances of the reference from the stored embeddings."""
+    if value.value is None:
+        return None
+    distance = value.numbers(n)
+    if (distance < 0).any():
+        raise value.items()[int((distance < 0).argmax())].expected("0 or more")
+    return distance
 
 
 def read_checks(value: Value) -> dict[str, Check]:

@@ -9,12 +9,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from advcal_edge.anchor import AnchorFile
 from advcal_edge.bundle import Bundle
 from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.errors import BundleError, ConfigError, DependencyError
+from advcal_edge.manifest import MANIFEST
 from advcal_edge.precision import BACKWARD_GRAPH
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import package_version
+from advcal_edge.report.calibration import stated_figures
 from advcal_edge.runtime.engine import listed_digest
 from advcal_edge.verify.backward import TORCH, module_digest
 from advcal_edge.verify.options import VerifyOptions
@@ -173,7 +176,9 @@ def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Ver
     """
     budget, threat = options.budget(), options.threat(bundle)
     budget.check(len(bundle.centers().labels))
-    held_out = HeldOut.open(bundle.samples("probe.npz"), options.samples, threat, options.seed)
+    probe, stated = bundle.samples("probe.npz"), stated_figures(bundle.manifest, f"`{bundle.path / MANIFEST}`")
+    anchor = AnchorFile.open(bundle, len(probe.y), bundle.centers().dim)
+    held_out = HeldOut.open(probe, options.samples, threat, options.seed, anchor)
     with TemporaryDirectory(prefix="advcal-edge.") as workshop:
         models = choose_models(bundle, options, held_out, Path(workshop))
         run = {
@@ -187,7 +192,7 @@ def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Ver
         }
         state = State.open(root, run)
         try:
-            yield Verification(models, bundle.modality, held_out, budget, options.margin, state)
+            yield Verification(models, bundle.modality, held_out, budget, options.margin, state, stated)
         finally:
             state.close()
 
@@ -261,6 +266,7 @@ def hashes(bundle: Bundle, engine: Mapping[str, Any]) -> dict[str, str | None]:
         "graph": plan.get("graph_sha256", engine["sha256"]),
         "gradient": gradient,
         "bundle": bundle.identity(),
+        "calibration": bundle.origin(),
         "data": files["probe.npz"]["sha256"],
         "centers": files["centers.safetensors"]["sha256"],
     }

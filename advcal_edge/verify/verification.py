@@ -20,6 +20,7 @@ from advcal_edge.spec import Modality
 from advcal_edge.storage import canonical, sha256_bytes
 from advcal_edge.verify.block import FIRST, Attempt, Block
 from advcal_edge.verify.budget import Budget
+from advcal_edge.verify.calibrated import attack_as_stated
 from advcal_edge.verify.crafting import attack_block, attacks_per_block
 from advcal_edge.verify.engine_checks import EngineChecks, check_engine, draw_curve, read_curve
 from advcal_edge.verify.model_set import ENGINE, REFERENCE, ModelSet
@@ -47,6 +48,8 @@ class Verification:
     budget: Budget
     margin: float
     state: State
+    calibration: Mapping[str, Any] | None = None
+    """What the bundle states of the calibrated model, see `stated_figures`; None if nothing was calibrated."""
 
     def __post_init__(self) -> None:
         if len(self.samples) < MINIMUM:
@@ -109,6 +112,7 @@ class Verification:
         first = repr(self.budget.first(self.samples.threat.norm))
         retrieval = measure_retrieval(self._blocks, engine, self.samples.partner, first)
         drift = Drift(*np.concatenate([block.drift[engine] for block in blocks], axis=1))
+        distances = [block.anchored for block in blocks if block.anchored is not None]
         about = environment()
         measured: dict[str, Any] = {
             "engine": dict(model.info),
@@ -124,6 +128,8 @@ class Verification:
             "clean": {name: rank.tolist() for name, rank in gather_clean(blocks, engine, others).items()},
             "attacks": [item.to_json() for item in gather_attacks(blocks, engine, others)],
             "drift": drift.to_json(),
+            "anchor": np.concatenate(distances).tolist() if len(distances) == len(blocks) else None,
+            "calibration": self._calibration(),
             "checks": {check.name: dict(check.raw) for check in checks},
             "hashes": {**hashes, "environment": sha256_bytes(canonical(about))},
             "gallery": gallery(model, self.modality, self._blocks(), engine),
@@ -143,13 +149,21 @@ class Verification:
     def _check_engines(self, progress: Progress) -> None:
         if self.state.note(REFERENCE) is None:
             curve = draw_curve(self.models.reference, self.samples)
-            self.state.write(REFERENCE, {"curve": None if curve is None else curve.to_json()})
+            note: dict[str, Any] = {"curve": None if curve is None else curve.to_json()}
+            if self.calibration is not None:
+                note["attacked"] = attack_as_stated(self.models.reference, self.samples, self.calibration)
+            self.state.write(REFERENCE, note)
         for done, (name, model) in enumerate(self.models.engines.items(), 1):
             if self.state.note(name) is None:
                 started = time.perf_counter()
                 measured = check_engine(model, self.samples)
                 self.state.write(name, {**measured.to_json(), "seconds": time.perf_counter() - started})
             progress("check", done, len(self.models.engines))
+
+    def _calibration(self) -> dict[str, Any] | None:
+        if self.calibration is None:
+            return None
+        return {**self.calibration, "attacked": (self.state.note(REFERENCE) or {}).get("attacked")}
 
     def _blocks(self) -> Iterator[Block]:
         for index in range(self.samples.count):
@@ -200,6 +214,8 @@ def misfits(block: Block, index: int, models: ModelSet, samples: HeldOut, shape:
             yield f"has an attack by {attempt.crafted_on} that {', '.join(sorted(unheard))} did not judge"
     if any(winners.rows.size and winners.clean.shape[1:] != shape for winners in block.winners.values()):
         yield f"has pictures of another shape than {shape}"
+    if (block.anchored is None) is not (samples.read_anchor is None):
+        yield f"has {'no' if block.anchored is None else 'a'} distance of the reference from stored embeddings"
     width = models.reference.centers.dim
     kept = dict.fromkeys(embeddings_of(models, samples), (n, width))
     if {name: z.shape for name, z in block.embeddings.items()} != kept:

@@ -262,7 +262,7 @@ with State.temporary() as state:
     models = ModelSet(model, {{"fp32": replace(model, info={{"sha256": "ab" * 32, "precision": "fp32"}})}})
     run = Verification(models, modality, samples, budget, 0.1, state)
     run.run()
-    hashes = dict.fromkeys(("engine", "graph", "gradient", "bundle", "data", "centers"))
+    hashes = dict.fromkeys(("engine", "graph", "gradient", "bundle", "calibration", "data", "centers"))
     run.report("fp32", context={{}}, hashes=hashes).to_json()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
