@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from advcal_edge.bundle import MANIFEST, Bundle
+from advcal_edge.manifest import sealed
 
 Place = tuple[str | int, ...]
 
@@ -108,9 +110,20 @@ def wrong_types(value: Any) -> Iterator[Any]:
 
 def write_manifest(bundle: Bundle, manifest: Any) -> Path:
     """Put a manifest in place of the bundle's own, as an attacker would: with whatever JSON is able to say."""
-    text = _dumps(manifest)
+    text = _dumps(resealed(manifest))
     (bundle.path / MANIFEST).write_text(text, encoding="utf-8", errors="surrogatepass")
     return bundle.path
+
+
+def resealed(manifest: Any) -> Any:
+    """The manifest with the hashes of its sections made anew, as whoever edits them would; as it is if it has none."""
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("sections"), dict):
+        return manifest
+    if not all(isinstance(name, str) and isinstance(seal, str) for name, seal in manifest["sections"].items()):
+        return manifest  # it is these that were spoilt
+    with suppress(TypeError, ValueError, RecursionError):  # what has no canonical form is refused before hashes are
+        return sealed(manifest)
+    return manifest
 
 
 def _dumps(value: Any) -> str:

@@ -120,15 +120,13 @@ def report_for(
     /,
     *,
     schema: str = REPORT_SCHEMA,
-    data: str | None = None,
-    linear: Linear | None = None,
     bundle: Bundle | None = None,
     samples: int = 200,
     lost: float | None = None,
     **changes: object,
 ) -> tuple[str, bytes]:
-    """Name and bytes of a report on an engine of the tiny `bundle`, by default the one of `linear` or of thermal."""
-    bundle = bundle or unwritten(linear or Linear.random(thermal(8)))
+    """Name and bytes of a report on an engine of the tiny `bundle`, by default that of thermal."""
+    bundle = bundle or unwritten(Linear.random(thermal(8)))
     sha256 = sha256_bytes(engine)
     share = {"pass": 0.0, "inconclusive": 0.02, "fail": 0.3}[verdict] if lost is None else lost
     measured = measure(samples, lost=share, gained=0.0, flipped=0.0)
@@ -136,7 +134,7 @@ def report_for(
     measured["hashes"] |= {
         "engine": sha256,
         "centers": sha256_bytes(make_centers().to_bytes()),
-        "data": data or bundle.manifest["files"]["probe.npz"]["sha256"],
+        "data": bundle.manifest["files"]["probe.npz"]["sha256"],
         "calibration": bundle.origin(),
     }
     measured["calibration"] = {**(stated_figures(bundle.manifest, "the tiny bundle") or {}), "attacked": None}

@@ -12,7 +12,6 @@ from advcal_edge.report.derived_checks import (
     black_box_not_stronger,
     drift_within_margin,
     falls_to_zero,
-    independent_reference,
     not_more_robust,
     transfer_not_stronger,
 )
@@ -51,12 +50,6 @@ def test_gain_over_the_source_is_suspicious(gain: int, status: str) -> None:
     reference, engine = np.arange(N) < 150, np.arange(N) < 150 + gain
     check = not_more_robust(reference, engine, margin=0.02)
     assert (check.status, check.limit) == (status, "<= 0.01")
-
-
-def test_a_reference_that_is_the_engine_is_named() -> None:
-    same = independent_reference("a", "a")
-    assert (same.status, same.required) == ("fail", False)
-    assert independent_reference("a", None).status == "pass"
 
 
 def test_rounding_tells_sub_grey_level_successes() -> None:

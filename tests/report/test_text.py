@@ -119,7 +119,7 @@ def test_rankings_stand_in_a_table_between_comparisons_and_checks() -> None:
 
 
 def test_checks_are_counted_and_named() -> None:
-    assert "checks  21 passed, 0 failed, 0 skipped\nPASS" in verification_table(PASSING)
+    assert "checks  23 passed, 0 failed, 0 skipped\nPASS" in verification_table(PASSING)
     assert (
         "checks  20 passed, 1 failed, 0 skipped\n        failed   black_box_not_stronger: 0.04513, limit <= 0.01\n"
     ) in verification_table(FAILING)

@@ -23,6 +23,7 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
 from advcal_edge.cli import main
 from advcal_edge.errors import BundleError
+from advcal_edge.report.calibration import stated_figures
 from advcal_edge.report.text import render_findings
 from advcal_edge.runtime.engine import listed_digest
 from advcal_edge.runtime.engine_file import graph_digest
@@ -52,9 +53,11 @@ def bound(measured: dict[str, Any], bundle: Bundle, name: str = ENGINE) -> dict[
         "graph": digest,
         "gradient": files[BACKWARD]["sha256"],
         "bundle": bundle.identity(),
+        "calibration": bundle.origin(),
         "data": files["probe.npz"]["sha256"],
         "centers": files["centers.safetensors"]["sha256"],
     }
+    found["calibration"] = {**(stated_figures(bundle.manifest, "it") or {}), "attacked": None}
     found["threat"] = bundle.threat.to_json()
     listed = {name: entry["sha256"] for name, entry in files.items()}
     found["context"] = {"hashes": listed, "modality": bundle.manifest["modality"]}
