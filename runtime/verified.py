@@ -109,7 +109,9 @@ def same_figures(bundle: Bundle, stated: Value) -> bool:
     from advcal_edge.report.calibration import stated_figures
 
     figures = stated_figures(bundle.manifest, f"`{bundle.path / MANIFEST}`")
-    return figures is not None and all(stated[name].value == figure for name, figure in figures.items())
+    if figures is None or stated.value is None:
+        return False
+    return all(stated[name].value == figure for name, figure in figures.items())
 
 
 def provider_of(fingerprint: str) -> str | None:
