@@ -155,26 +155,27 @@ def probe_bytes(linear: Linear, samples: int = SAMPLES) -> bytes:
     return Probe(x, labels(linear, x, rng)).to_bytes(linear.modality.input)
 
 
-def foundation(linear: Linear, samples: int = SAMPLES) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Sections and files of the tiny bundle as `calibrate` would write them.
+def metrics(threat: ThreatModel, right: NDArray[np.bool_]) -> dict[str, Any]:
+    """The figures of a manifest for a model that is right on these clean samples (n,).
 
-    Its stated worst case is that no sample withstands, which no attack contradicts.
+    As worst case it states that no sample withstands, which no attack contradicts.
     """
+    row = {"clean": share(right), "worst": share(np.zeros_like(right))}
+    for figure in row.values():
+        figure["correct"] = figure["hits"]
+    return {"threat": threat.to_json(), "n": len(right), "budgets": {}, "before": row, "after": row}
+
+
+def foundation(linear: Linear, samples: int = SAMPLES) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Sections and files of the tiny bundle as `calibrate` would write them."""
     modality, probe = linear.modality, probe_bytes(linear, samples)
     file = io.BytesIO(probe)
     with np.load(file) as arrays:
         x, y = from_levels(arrays["x"], modality.input), arrays["y"]
     z = linear.embed(x).astype(np.float32)
     right = make_centers().predict(z) == y
-    threat = ThreatModel("linf", 4 / 255, modality.input.bounds).to_json()
-    row = {"clean": share(right), "worst": share(np.zeros_like(right))}
-    for figure in row.values():
-        figure["correct"] = figure["hits"]
-    manifest = {
-        "modality": modality.to_json(),
-        "threat": threat,
-        "metrics": {"threat": threat, "n": samples, "budgets": {}, "before": row, "after": row},
-    }
+    threat = ThreatModel("linf", 4 / 255, modality.input.bounds)
+    manifest = {"modality": modality.to_json(), "threat": threat.to_json(), "metrics": metrics(threat, right)}
     files = {"centers.safetensors": make_centers().to_bytes(), "probe.npz": probe, ANCHOR: anchor_bytes(z)}
     return manifest, files
 
