@@ -86,7 +86,8 @@ def stated_figures(manifest: Mapping[str, Any], where: str) -> dict[str, Any] | 
     """What a manifest states of the calibrated model, as `measured.calibration` holds it; None for a comparison.
 
     Raises:
-        BundleError: it states no such figures, or some that contradict each other; the message begins with `where`.
+        BundleError: it states no such figures, some that contradict each other, or those of another threat model than
+            its own; the message begins with `where`.
     """
     if "comparison" in manifest:
         return None
@@ -106,8 +107,14 @@ def stated_figures(manifest: Mapping[str, Any], where: str) -> dict[str, Any] | 
                 f" correct of {n}; expected the same share",
                 hint="copy the bundle again, or calibrate again",
             )
+    threat, own = metrics["threat"], manifest.get("threat")
+    if threat != own:
+        raise BundleError(
+            f"{where}: `metrics` are figures at {threat}, `threat` is {own}; expected those of one threat model",
+            hint="copy the bundle again, or calibrate again",
+        )
     return {
-        "threat": dict(metrics["threat"]),
+        "threat": dict(threat),
         **{name: {"correct": figure["correct"], "n": figure["n"]} for name, figure in figures.items()},
     }
 

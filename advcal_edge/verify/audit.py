@@ -25,7 +25,7 @@ from advcal_edge.runtime.weights import GRAPH, IR
 from advcal_edge.storage import sha256_file
 from advcal_edge.threat import NORMS
 from advcal_edge.verify.backward import ADAPTER, TORCH, module_digest
-from advcal_edge.verify.findings import Finding, compare, merge, ok, unchecked, wrong
+from advcal_edge.verify.findings import Finding, compare, merge, ok, summary, unchecked, wrong
 
 T = TypeVar("T")
 BACKWARD = "onnx/vjp."
@@ -204,7 +204,10 @@ def threat_findings(measured: Value, bundle: Bundle) -> list[Finding]:
 
 def figure_findings(stated: Value, bundle: Bundle) -> list[Finding]:
     """Compare the figures that the report holds the reference against with those of the manifest."""
-    figures = stated_figures(bundle.manifest, f"`{bundle.path / MANIFEST}`")
+    try:
+        figures = stated_figures(bundle.manifest, f"`{bundle.path / MANIFEST}`")
+    except BundleError as error:
+        return [Finding("figures", "wrong", summary(stated.value), error.message, stated.path)]
     if figures is None or stated.value is None:
         return compare("figures", stated, figures)
     return [item for name, figure in figures.items() for item in compare("figures", stated[name], figure)]

@@ -113,7 +113,7 @@ THREAT = {"norm": "linf", "eps": 4 / 255, "bounds": [0.0, 1.0]}
 
 def metrics(**changes: Any) -> dict[str, Any]:
     row = {"clean": ROW, "worst": {**ROW, **changes}}
-    return {"metrics": {"threat": THREAT, "n": 200, "budgets": {}, "before": row, "after": row}}
+    return {"threat": THREAT, "metrics": {"threat": THREAT, "n": 200, "budgets": {}, "before": row, "after": row}}
 
 
 def test_the_figures_of_a_manifest() -> None:
@@ -122,6 +122,8 @@ def test_the_figures_of_a_manifest() -> None:
     assert stated_figures({**metrics(), "comparison": {}}, "it") is None
     with pytest.raises(BundleError, match=r"`metrics\.after\.worst` has an accuracy of 0\.9 and 150 correct of 200"):
         stated_figures(metrics(accuracy=0.9), "it")
+    with pytest.raises(BundleError, match="expected those of one threat model"):
+        stated_figures({**metrics(), "threat": {**THREAT, "eps": 1 / 255}}, "it")
     with pytest.raises(BundleError, match=r"states no figures: `metrics\.after\.clean` is missing"):
         stated_figures({}, "it")
 
