@@ -74,12 +74,8 @@ class HeldOut:
             for start in range(0, len(probe), size):
                 yield probe.take(slice(start, start + size))
 
-        def read_anchor(size: int) -> Iterator[NDArray[np.float32]]:
-            for start in range(0, len(probe), size) if anchor is not None else ():
-                yield anchor[start : start + size]
-
         partner = check_partner(probe.partner, len(probe))
-        return cls(len(probe), threat, seed, partner, read, None if anchor is None else read_anchor)
+        return cls(len(probe), threat, seed, partner, read, None if anchor is None else in_blocks(anchor))
 
     @classmethod
     def open(cls, file: ProbeFile, n: int, threat: ThreatModel, seed: int, anchor: AnchorFile | None = None) -> HeldOut:
@@ -116,6 +112,11 @@ class HeldOut:
     def samples(self, probe: Probe, first: int, anchor: NDArray[np.float32] | None = None) -> Samples:
         """A part of the probe as samples to attack, with its stored embeddings."""
         return Samples(probe.x, probe.y, self.threat, self.seed, first, self.partner, anchor)
+
+
+def in_blocks(z: NDArray[np.float32]) -> Callable[[int], Iterator[NDArray[np.float32]]]:
+    """A function that gives the rows of z (n, d) in blocks of a size."""
+    return lambda size: (z[start : start + size] for start in range(0, len(z), size))
 
 
 def check_partner(partner: NDArray[np.float32] | None, n: int) -> NDArray[np.float32] | None:
