@@ -181,8 +181,8 @@ def measure_recall(
     centers, own = gallery(probe.partner), Probe(probe.x, np.arange(len(probe)))
     found = attacker(f"{name} retrieval", attack, runner.attacked(centers), own)
     return {
-        "clean": recall(embed(runner, probe.x), probe.partner),
-        "attacked": recall(embed(runner, found), probe.partner),
+        "clean": recall(_embed(runner, probe.x), probe.partner),
+        "attacked": recall(_embed(runner, found), probe.partner),
     }
 
 
@@ -219,10 +219,10 @@ class Attacker:
 
 def _ranks(runner: TorchRunner, centers: Centers, x: NDArray[np.float32], y: NDArray[np.int64]) -> Rank:
     """Rank (n,) of each sample's own label."""
-    return label_rank(centers, embed(runner, x), y)
+    return label_rank(centers, _embed(runner, x), y)
 
 
-def embed(runner: TorchRunner, x: NDArray[np.float32]) -> NDArray[np.float32]:
+def _embed(runner: TorchRunner, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """z (n, d), in batches."""
     parts = [runner(part) for part in np.array_split(x, max(len(x) // 200, 1))]
     z: NDArray[np.float32] = np.concatenate(parts)

@@ -26,11 +26,12 @@ from advcal_edge.calibrate.craft import AdaptiveCrafter, Crafter, StaticCrafter,
 from advcal_edge.calibrate.data.inputs import Kept
 from advcal_edge.calibrate.data.source import CALIBRATION
 from advcal_edge.calibrate.deploy import deploy_module, runner_on
-from advcal_edge.calibrate.evaluate import ResultTable, embed, measure
+from advcal_edge.calibrate.evaluate import ResultTable, measure
 from advcal_edge.calibrate.memory import check_memory, estimate_memory, free_memory
 from advcal_edge.calibrate.objectives import Total
 from advcal_edge.calibrate.processes import ALONE, Processes
 from advcal_edge.calibrate.task import Task, prepare_task
+from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.calibrate.train import TrainingSet, train
 from advcal_edge.encoders.base import Encoder
 from advcal_edge.progress import Progress, silent
@@ -154,7 +155,10 @@ def _calibrate(
         checkpoint = Checkpoint.beside(Path(config.out), task.identity())
         adapter = _train(task, compute, checkpoint, resume, watch)
     trained = time.perf_counter()
-    table, anchor = _evaluate(task, adapter, processes, watch.progress)
+    after = runner_on(device, deploy_module(task.encoder.module(), adapter), task.spec)
+    table = _evaluate(task, after, processes, watch.progress)
+    with computing(device, processes, cores) as compute:
+        anchor = _embed_probe(task, after, compute)
     seconds = {"train": trained - started, "evaluate": time.perf_counter() - trained}
     return _Work(task, adapter, table, anchor, checkpoint, seconds)
 
@@ -222,19 +226,23 @@ def _check_memory(task: Task, model: nn.Module, watch: Watch) -> None:
     check_memory(memory, largest, parts, free, checkpointed=config.checkpointing)
 
 
-def _evaluate(
-    task: Task, adapter: Adapter, processes: Processes, progress: Progress
-) -> tuple[ResultTable, NDArray[np.float32]]:
-    """Attack the encoder without and with the adapter, and embed all held-out samples (n, ...) with it."""
-    config, encoder = task.config, task.encoder
-    before = runner_on(task.device, AdaptedModule(encoder.module()), task.spec)
-    after = runner_on(task.device, deploy_module(encoder.module(), adapter), task.spec)
+def _evaluate(task: Task, after: TorchRunner, processes: Processes, progress: Progress) -> ResultTable:
+    """Attack the encoder without and with the adapter."""
+    config = task.config
+    before = runner_on(task.device, AdaptedModule(task.encoder.module()), task.spec)
     probe = task.data.held_out.head(config.evaluate.samples)
-    table = measure(
+    return measure(
         before, after, task.centers, probe, task.threat, config.evaluate,
         seed=config.seed, processes=processes, progress=progress,
     )  # fmt: skip
-    return table, embed(after, task.data.held_out.x)
+
+
+def _embed_probe(task: Task, after: TorchRunner, compute: Compute) -> NDArray[np.float32]:
+    """Embeddings (n, d) of all held-out samples by the calibrated model, the same for any number of threads."""
+    inputs = Kept(torch.from_numpy(task.data.held_out.x))
+    (z,) = over_blocks(lambda rows, x: (after.module(x),), inputs, compute, task.config.data.workers)
+    found: NDArray[np.float32] = z.numpy()
+    return found
 
 
 def _manifest(work: _Work) -> dict[str, Any]:
