@@ -12,14 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from advcal_edge import limits
 from advcal_edge.errors import BundleError
 from advcal_edge.storage import open_regular
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 PIECE = limits.MIB
 """Bytes with a hash of their own, and in memory while a file is read."""
@@ -94,7 +91,7 @@ class _Pieces(io.RawIOBase):
         self._at = base + offset
         return self._at
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
         if self._at >= self._checked.size:
             return 0

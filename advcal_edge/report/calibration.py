@@ -19,7 +19,7 @@ from advcal_edge.report.results import Flags
 from advcal_edge.report.value import Value
 from advcal_edge.stats import Interval, wilson
 
-SAME = 0.01  # of clean labels on the same samples; torch against its fp32 graph, five sensors: none of 200 differ
+SAME = 0.01  # of clean labels on the same samples; bindlite image, n = 100: torch and its fp32 graph differ in none
 STATED = ("clean", "worst")
 UNCALIBRATED = "nothing was calibrated, so no figures are stated: the reference is the model that was named"
 

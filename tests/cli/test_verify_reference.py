@@ -162,18 +162,19 @@ def test_a_bundle_without_an_anchor_is_not_verified(tiny: Bundle, capsys: Captur
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["fp32", "fp16", "int8"])
-def test_an_adapter_that_was_lost_at_export_of_a_trained_encoder(exported: Bundle, tmp_path: Path, engine: str) -> None:
+def test_an_adapter_that_was_lost_at_export_of_a_trained_encoder(exported: Bundle, tmp_path: Path) -> None:
     from advcal_edge.calibrate.adapters import AdaptedModule
     from advcal_edge.calibrate.deploy import encoder_of
     from advcal_edge.export.graphs import export_graphs
 
     copy = Bundle.open(shutil.copytree(exported.path, tmp_path / "B"))
     module = AdaptedModule(encoder_of(copy).module()).eval().requires_grad_(False)
-    export_graphs(copy, module, precisions=("fp32", "fp16", "int8"))
-    arguments = ["verify", str(copy.path), "--engine", engine, "--samples", "16", "--json"]
+    export_graphs(copy, module, precisions=("fp32", "int8"))
+    arguments = ["verify", str(copy.path), "--samples", "16", "--json"]
     done = subprocess.run([sys.executable, "-c", NO_TORCH, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    (report,) = json.loads(done.stdout)["engines"]
-    assert report["derived"]["verdict"] == "fail"
-    assert check(report, "reference_anchored")["measured"] > 0.01
+    reports = json.loads(done.stdout)["engines"]
+    assert {report["measured"]["engine"]["precision"] for report in reports} >= {"fp32", "int8"}
+    for report in reports:
+        assert report["derived"]["verdict"] == "fail"
+        assert check(report, "reference_anchored")["measured"] > 0.01

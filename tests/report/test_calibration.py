@@ -27,7 +27,7 @@ N = 400
 
 
 def first(correct: int, n: int = N) -> NDArray[np.bool_]:
-    """Right on every second sample, then on the first others, so that shares of parts are like that of the whole."""
+    """Right on `correct` of `n` samples, drawn at random, so that a part has about the share of the whole."""
     return np.random.default_rng(0).permutation(n) < correct
 
 
