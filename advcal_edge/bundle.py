@@ -17,13 +17,14 @@ from advcal_edge.commands import command
 from advcal_edge.documents import parse_json, read_object
 from advcal_edge.errors import BundleChangedError, BundleError
 from advcal_edge.limits import Limit
-from advcal_edge.manifest import CHANGING, MANIFEST, SCHEMA, check_manifest
+from advcal_edge.manifest import CHANGING, MANIFEST, SCHEMA, SECTIONS, check_manifest, check_seals
 from advcal_edge.spec import Modality
 from advcal_edge.storage import canonical, inside, make_folder, read_bytes, sha256_bytes, sha256_file, write_error
 from advcal_edge.threat import ThreatModel
 
 if TYPE_CHECKING:
     from advcal_edge.changes import Staged
+    from advcal_edge.checked_file import CheckedFile
     from advcal_edge.probe import Probe, ProbeFile
 
 MISSES = 3  # attempts to find a manifest while nobody writes, before the bundle counts as missing
@@ -80,7 +81,7 @@ class Bundle:
 
         Raises:
             BundleError: no bundle there, a manifest that is a link, too large or unreadable, an unknown schema, a field
-            of another type, or a path that leads out of the bundle.
+            of another type, a section that was edited, or a path that leads out of the bundle.
         """
         path = Path(path)
         source = path / MANIFEST
@@ -143,6 +144,22 @@ class Bundle:
             data = read_bytes(self._find(name), limit, BundleError)
             self._compare(name, sha256_bytes(data))
             return data
+
+        return self._settled(name, checked)
+
+    def checked(self, name: str) -> CheckedFile:
+        """A listed file, after checking its hash, to be read later: the bytes checked are the bytes read.
+
+        Raises:
+            BundleChangedError: another command replaced or removed it since this bundle was opened.
+            BundleError: not listed, missing, or changed since it was written.
+        """
+        from advcal_edge.checked_file import CheckedFile
+
+        def checked() -> CheckedFile:
+            file = CheckedFile.of(self._find(name))
+            self._compare(name, file.sha256)
+            return file
 
         return self._settled(name, checked)
 
@@ -209,7 +226,8 @@ class Bundle:
 
     def _digest(self, left_out: tuple[str, ...], sections: Mapping[str, Any]) -> str:
         kept = {name: entry for name, entry in self.manifest["files"].items() if not name.startswith(left_out)}
-        return sha256_bytes(canonical({**sections, "files": kept}))
+        own = {name: section for name, section in sections.items() if name != SECTIONS}  # hashes of the others
+        return sha256_bytes(canonical({**own, "files": kept}))
 
     def has(self, name: str) -> bool:
         """Does the manifest list `name`?"""
@@ -356,24 +374,27 @@ class Bundle:
     def samples(self, name: str) -> ProbeFile:
         """A file of samples, to be read block by block; hash and labels are checked.
 
+        What is read later is compared with what was hashed: the file may be changed or replaced meanwhile.
+
         Raises:
             BundleError: the file was changed, or has labels without a center.
         """
         from advcal_edge.probe import ProbeFile
 
-        path = self.file(name)
-        samples = ProbeFile.open(path, self.modality.input)
+        file = self.checked(name)
+        samples = ProbeFile.open(file, self.modality.input)
         classes = len(self.centers().labels)
         if len(samples.y) and not (samples.y.min() >= 0 and samples.y.max() < classes):
-            raise BundleError(f"`{path}` has labels {samples.y.min()} to {samples.y.max()} for {classes} centers")
+            raise BundleError(f"`{file.path}` has labels {samples.y.min()} to {samples.y.max()} for {classes} centers")
         return samples
 
 
 def read_manifest(source: Path) -> dict[str, Any]:
-    """Read a manifest and check every field.
+    """Read a manifest, check every field, and compare its sections with their hashes.
 
     Raises:
-        BundleError: a link, too large, unreadable, of an unknown schema, or with a field of another type.
+        BundleError: a link, too large, unreadable, of an unknown schema, with a field of another type, or with a
+            section that was edited.
     """
     data = read_bytes(source, limits.MANIFEST_BYTES, BundleError, follow=False)
     manifest = parse_json(data, f"`{source}`", BundleError, hint="calibrate again, or copy the bundle again")
@@ -385,6 +406,7 @@ def read_manifest(source: Path) -> dict[str, Any]:
             hint="install the version of advcal-edge that wrote it, or calibrate again",
         )
     check_manifest(manifest, f"`{source}`")
+    check_seals(manifest, f"`{source}`")
     return manifest
 
 

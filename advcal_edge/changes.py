@@ -19,7 +19,7 @@ from typing import Any
 from advcal_edge.errors import BundleError, BundleInUseError
 from advcal_edge.leftovers import LOCK, discard, encode, put_back, sweep
 from advcal_edge.lock import WAIT, Lock, beside, hold
-from advcal_edge.manifest import CHANGING, MANIFEST
+from advcal_edge.manifest import CHANGING, MANIFEST, sealed
 from advcal_edge.storage import (
     inside,
     move,
@@ -112,7 +112,7 @@ def change(
     gone: Collection[str],
     sections: Mapping[str, Any],
 ) -> None:
-    """Under the lock: rename staged files, remove `gone`, and write the manifest.
+    """Under the lock: rename staged files, remove `gone`, and write the manifest with the hashes of its sections.
 
     Raises:
         BundleError: the disk cannot be written.
@@ -124,7 +124,7 @@ def change(
             changing.setdefault(name, []).append(listed[name]["sha256"])
     kept = {name: entry for name, entry in listed.items() if name not in changing}
     if changing:
-        write_atomic(bundle / MANIFEST, encode({**manifest, "files": kept, CHANGING: changing}))
+        write_atomic(bundle / MANIFEST, encode(sealed({**manifest, "files": kept, CHANGING: changing})))
     for name, staged in ready.items():
         target = inside(bundle, name)
         try:
@@ -134,7 +134,7 @@ def change(
     for name in gone:
         discard(inside(bundle, name), bundle)
     now = {**kept, **{name: staged.entry() for name, staged in ready.items()}}
-    write_atomic(bundle / MANIFEST, encode({**manifest, **sections, "files": dict(sorted(now.items()))}))
+    write_atomic(bundle / MANIFEST, encode(sealed({**manifest, **sections, "files": dict(sorted(now.items()))})))
 
 
 def replace(new: Path, bundle: Path) -> None:

@@ -12,6 +12,7 @@ from advcal_edge.columns import COLUMNS
 from advcal_edge.errors import BundleError
 from advcal_edge.registry import unknown
 from advcal_edge.spec import MODALITIES, Modality
+from advcal_edge.storage import canonical, sha256_bytes
 from advcal_edge.threat import ThreatModel
 
 MANIFEST = "manifest.json"
@@ -21,6 +22,10 @@ ATTESTATION = re.compile(r"attestations/[\w-]+\.intoto\.jsonl", re.ASCII)
 SCHEMA = "advcal-edge/bundle/1"
 CHANGING = "changing"
 """Key of a manifest while files are being changed: names, each with the hashes that its file may have."""
+SECTIONS = "sections"
+"""Key of a manifest for the hash of each of its sections, so that an edit by hand is named wherever it is opened."""
+UNSEALED = ("schema", "files", CHANGING, SECTIONS)
+"""Keys without such a hash: files have their own."""
 LONGEST_TEXT = 4096
 OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Characters that control a terminal or a page instead of being shown: control characters and changes of direction."""
@@ -158,6 +163,7 @@ FIELDS: Mapping[str, Shape] = {
     "config?": PLAIN,
     "seed?": COUNT,
     "changing?": Each(Items(DIGEST)),
+    "sections?": Each(DIGEST),
     "metrics?": {
         "threat": THREAT,
         "n": COUNT,
@@ -211,6 +217,35 @@ def check_manifest(manifest: Mapping[str, Any], where: str) -> None:
             )
     elif "threat" in manifest:
         ThreatModel.from_json(manifest["threat"])
+
+
+def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest with the hash of each of its sections."""
+    return {**manifest, SECTIONS: seals(manifest)}
+
+
+def seals(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The hash of each section by its name: of its canonical JSON."""
+    named = {name: section for name, section in manifest.items() if name not in UNSEALED}
+    return {name: sha256_bytes(canonical({name: section})) for name, section in sorted(named.items())}
+
+
+def check_seals(manifest: Mapping[str, Any], where: str) -> None:
+    """Refuse a manifest with sections that were edited since they were written; `where` begins the message.
+
+    Raises:
+        BundleError: the first section that is other than its hash says, missing, or without one.
+    """
+    stated, found = manifest.get(SECTIONS), seals(manifest)
+    if stated is None or stated == found:
+        return
+    name = min(name for name in stated.keys() | found.keys() if stated.get(name) != found.get(name))
+    what = "was added" if name not in stated else "was removed" if name not in found else "was edited"
+    raise BundleError(
+        f"{where}: the section `{name}` {what} since it was written: `{SECTIONS}.{name}` is"
+        f" {stated.get(name, 'missing')[:12]}, its hash {found.get(name, 'none')[:12]}",
+        hint="copy the bundle again, or calibrate again with other settings; a manifest is not edited by hand",
+    )
 
 
 def texts(value: object, place: str = "") -> Iterator[tuple[str, str]]:

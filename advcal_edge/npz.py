@@ -61,6 +61,22 @@ class Npz:
                 raise ValueError(f"`{name}` claims a shape {shape} of {dtype} in {member.file_size} bytes")
             yield stream, shape, dtype
 
+    def rows(self, name: str, size: int, n: int) -> Iterator[NDArray[Any]]:
+        """The first `n` rows of one array, `size` at a time; the rest is not unpacked.
+
+        Raises:
+            KeyError: no such array.
+            ValueError: it ends before them, holds objects, or is not in row-major order.
+        """
+        with self.stream(name) as (stream, shape, dtype):
+            width = math.prod(shape[1:]) * dtype.itemsize
+            for start in range(0, n, size):
+                count = min(size, n - start)
+                content = stream.read(count * width)
+                if len(content) != count * width:
+                    raise ValueError(f"`{name}` ends after {start} of {n} rows")
+                yield np.frombuffer(content, dtype).reshape(count, *shape[1:])
+
 
 @contextmanager
 def open_npz(file: BinaryIO, where: str, limit: Limit, kind: type[AdvcalError], *, hint: str) -> Iterator[Npz]:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge import limits
+from advcal_edge.checked_file import CheckedFile
 from advcal_edge.errors import BundleError
 from advcal_edge.npz import Npz, open_npz
 from advcal_edge.spec import TensorSpec
-from advcal_edge.storage import open_regular
 
 LEVELS = (np.dtype(np.uint8), np.dtype(np.uint16))
 HINT = "copy the bundle again, or calibrate again"
@@ -65,30 +65,31 @@ class Probe:
             BundleError: not such a file.
             InputError: samples that do not fit `spec`.
         """
-        return ProbeFile.open(path, spec).head()
+        return ProbeFile.open(CheckedFile.of(path), spec).head()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProbeFile:
-    """Samples on disk: labels and partners in memory, inputs read block by block."""
+    """Samples on disk, as they were hashed: labels and partners in memory, inputs read block by block."""
 
-    path: Path
+    file: CheckedFile
     spec: TensorSpec
     y: NDArray[np.int64]
     partner: NDArray[np.float32] | None
 
     @classmethod
-    def open(cls, path: Path, spec: TensorSpec) -> ProbeFile:
+    def open(cls, file: CheckedFile, spec: TensorSpec) -> ProbeFile:
         """Read labels and partners, and check number and shape of the inputs.
 
         Raises:
-            BundleError: not such a file, or samples that do not fit `spec`.
+            BundleError: not such a file, changed since it was hashed, or samples that do not fit `spec`.
         """
-        with reading(path) as file:
-            with file.stream("x") as (_, shape, dtype):
+        path = file.path
+        with reading(file) as archive:
+            with archive.stream("x") as (_, shape, dtype):
                 pass
-            y = file.array("y")
-            partner = file.array("partner") if "partner" in file.names else None
+            y = archive.array("y")
+            partner = archive.array("partner") if "partner" in archive.names else None
         if len(shape) < 2 or shape[1:] != spec.shape or (dtype not in LEVELS and dtype != np.float32):
             raise BundleError(
                 f"`{path}` holds samples {shape} of {dtype}; expected (n, {str(spec.shape)[1:]}", hint=HINT
@@ -105,17 +106,19 @@ class ProbeFile:
                     hint=HINT,
                 )
             partner = partner.astype(np.float32)
-        return cls(path, spec, y.astype(np.int64), partner)
+        return cls(file, spec, y.astype(np.int64), partner)
 
     def head(self, n: int | None = None) -> Probe:
         """The first `n` samples, or all; the rest of the file is not unpacked.
 
         Raises:
-            BundleError: the file is damaged, or was replaced by one with other samples.
+            BundleError: the file is damaged, or was changed since it was hashed.
             InputError: inputs that do not fit the spec.
         """
         count = len(self.y) if n is None else min(n, len(self.y))
-        limits.SAMPLES_BYTES.check(4 * count * math.prod(self.spec.shape), f"`{self.path}`, as float32,", BundleError)
+        limits.SAMPLES_BYTES.check(
+            4 * count * math.prod(self.spec.shape), f"`{self.file.path}`, as float32,", BundleError
+        )
         empty = Probe(np.empty((0, *self.spec.shape), np.float32), self.y[:0])
         return next(self.blocks(max(count, 1), count), empty)
 
@@ -123,34 +126,26 @@ class ProbeFile:
         """The first `n` samples, `size` at a time.
 
         Raises:
-            BundleError: the file is damaged, or was replaced by one with other samples.
+            BundleError: the file is damaged, or was changed since it was hashed.
             InputError: inputs that do not fit the spec.
         """
-        with reading(self.path) as file, file.stream("x") as (stream, shape, dtype):
-            if shape != (len(self.y), *self.spec.shape):
-                raise BundleError(f"`{self.path}` was replaced while it was read", hint="run the command again")
-            width = math.prod(shape[1:]) * dtype.itemsize
-            for start in range(0, n, size):
-                rows = slice(start, min(start + size, n))
-                count = rows.stop - start
-                content = stream.read(count * width)
-                if len(content) != count * width:
-                    raise BundleError(f"`{self.path}` ends after {start} of {n} samples", hint=HINT)
-                x = np.frombuffer(content, dtype).reshape(count, *shape[1:])
-                x = from_levels(x, self.spec) if dtype in LEVELS else x
+        with reading(self.file) as archive:
+            for start, x in zip(range(0, n, size), archive.rows("x", size, n), strict=True):
+                rows = slice(start, start + len(x))
+                x = from_levels(x, self.spec) if x.dtype in LEVELS else x
                 yield Probe(self.spec.check(x), self.y[rows], None if self.partner is None else self.partner[rows])
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[Npz]:
-    """The archive of a file of samples.
+def reading(file: CheckedFile) -> Iterator[Npz]:
+    """The archive of a file of samples, or of what a model makes of them.
 
     Raises:
-        BundleError: the file cannot be read, or is damaged.
+        BundleError: the file cannot be read, is damaged, or was changed since it was hashed.
     """
     with (
-        open_regular(path, BundleError) as file,
-        open_npz(file, f"`{path}`", limits.SAMPLES_BYTES, BundleError, hint=HINT) as archive,
+        file.open() as opened,
+        open_npz(opened, f"`{file.path}`", limits.SAMPLES_BYTES, BundleError, hint=HINT) as archive,
     ):
         yield archive
 

@@ -8,9 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from advcal_edge.anchor import ANCHOR, anchor_bytes
 from advcal_edge.bundle import Bundle, check_destination
 from advcal_edge.calibrate.acceleration import accelerate
 from advcal_edge.calibrate.adapters import AdaptedModule, Adapter, CleanInputs, attach_parts, trainable
@@ -28,6 +31,7 @@ from advcal_edge.calibrate.memory import check_memory, estimate_memory, free_mem
 from advcal_edge.calibrate.objectives import Total
 from advcal_edge.calibrate.processes import ALONE, Processes
 from advcal_edge.calibrate.task import Task, prepare_task
+from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.calibrate.train import TrainingSet, train
 from advcal_edge.encoders.base import Encoder
 from advcal_edge.progress import Progress, silent
@@ -116,6 +120,7 @@ def calibrate_together(
                 "adapter.safetensors": work.adapter.to_bytes(),
                 "centers.safetensors": work.task.centers.to_bytes(),
                 "probe.npz": work.task.data.held_out.to_bytes(work.task.spec),
+                ANCHOR: anchor_bytes(work.anchor),
                 "calibration.npz": work.task.data.train.head(CALIBRATION).to_bytes(work.task.spec),
             },
         )
@@ -133,6 +138,8 @@ class _Work:
     task: Task
     adapter: Adapter
     table: ResultTable
+    anchor: NDArray[np.float32]
+    """Embeddings (n, d) of all held-out samples by the calibrated model."""
     checkpoint: Checkpoint
     seconds: Mapping[str, float]
 
@@ -148,9 +155,12 @@ def _calibrate(
         checkpoint = Checkpoint.beside(Path(config.out), task.identity())
         adapter = _train(task, compute, checkpoint, resume, watch)
     trained = time.perf_counter()
-    table = _evaluate(task, adapter, processes, watch.progress)
+    after = runner_on(device, deploy_module(task.encoder.module(), adapter), task.spec)
+    table = _evaluate(task, after, processes, watch.progress)
+    with computing(device, processes, cores) as compute:
+        anchor = _embed_probe(task, after, compute)
     seconds = {"train": trained - started, "evaluate": time.perf_counter() - trained}
-    return _Work(task, adapter, table, checkpoint, seconds)
+    return _Work(task, adapter, table, anchor, checkpoint, seconds)
 
 
 def _train(task: Task, compute: Compute, checkpoint: Checkpoint, resume: bool, watch: Watch) -> Adapter:
@@ -216,16 +226,23 @@ def _check_memory(task: Task, model: nn.Module, watch: Watch) -> None:
     check_memory(memory, largest, parts, free, checkpointed=config.checkpointing)
 
 
-def _evaluate(task: Task, adapter: Adapter, processes: Processes, progress: Progress) -> ResultTable:
+def _evaluate(task: Task, after: TorchRunner, processes: Processes, progress: Progress) -> ResultTable:
     """Attack the encoder without and with the adapter."""
-    config, encoder = task.config, task.encoder
-    before = runner_on(task.device, AdaptedModule(encoder.module()), task.spec)
-    after = runner_on(task.device, deploy_module(encoder.module(), adapter), task.spec)
+    config = task.config
+    before = runner_on(task.device, AdaptedModule(task.encoder.module()), task.spec)
     probe = task.data.held_out.head(config.evaluate.samples)
     return measure(
         before, after, task.centers, probe, task.threat, config.evaluate,
         seed=config.seed, processes=processes, progress=progress,
     )  # fmt: skip
+
+
+def _embed_probe(task: Task, after: TorchRunner, compute: Compute) -> NDArray[np.float32]:
+    """Embeddings (n, d) of all held-out samples by the calibrated model, the same for any number of threads."""
+    inputs = Kept(torch.from_numpy(task.data.held_out.x))
+    (z,) = over_blocks(lambda rows, x: (after.module(x),), inputs, compute, task.config.data.workers)
+    found: NDArray[np.float32] = z.numpy()
+    return found
 
 
 def _manifest(work: _Work) -> dict[str, Any]:

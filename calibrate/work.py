@@ -90,12 +90,13 @@ def _preparing(config: CalibrateConfig, source: Source, passes: Passes) -> float
 
 
 def _measuring(config: CalibrateConfig, source: Source, passes: Passes) -> float:
-    """Both modules under all attacks, and the embeddings of the partners."""
+    """Both modules under all attacks, the embeddings of the held-out samples, and those of their partners."""
     partner = _partner(config)
     before, after = most_passes(config.evaluate, paired=partner is not None)
     total = min(config.evaluate.samples, HELD_OUT) * (_cost(before, passes.frozen) + _cost(after, passes.adapted))
+    held_out = HELD_OUT if config.data.path else min(max(config.evaluate.samples, SCENES_HELD_OUT), HELD_OUT)
+    total += held_out * passes.adapted.forward  # the anchor
     if partner is not None:
-        held_out = HELD_OUT if config.data.path else min(max(config.evaluate.samples, SCENES_HELD_OUT), HELD_OUT)
         total += held_out * frozen_pass((config.encoder, partner, config.weights)).forward
     return total
 

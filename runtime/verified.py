@@ -11,6 +11,7 @@ from advcal_edge.commands import command
 from advcal_edge.documents import parse_json
 from advcal_edge.errors import BundleError
 from advcal_edge.limits import REPORT_BYTES
+from advcal_edge.manifest import MANIFEST
 from advcal_edge.stats import MARGIN
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def judge(bundle: Bundle, measured: object, sha256: str) -> Verified | None:
 
 
 def same_terms(bundle: Bundle, measured: Value) -> bool:
-    """Does a report use the bundle's own centers and samples, and its threat model or a larger radius?"""
+    """Does a report use what was calibrated here with its figures, and its threat model or a larger radius?"""
     files: Mapping[str, Mapping[str, Any]] = bundle.manifest["files"]
     stated, threat, hashes = measured["threat"], bundle.threat, measured["hashes"]
     bounds = [bound.number() for bound in stated["bounds"].items()]
@@ -94,11 +95,23 @@ def same_terms(bundle: Bundle, measured: Value) -> bool:
         stated["norm"].text() == threat.norm
         and bounds == list(threat.bounds)
         and stated["eps"].number() >= threat.eps
+        and hashes["calibration"].sha256() == bundle.origin()
+        and same_figures(bundle, measured["calibration"])
         and all(
             hashes[key].sha256() == files.get(name, {}).get("sha256")
             for key, name in (("centers", "centers.safetensors"), ("data", "probe.npz"))
         )
     )
+
+
+def same_figures(bundle: Bundle, stated: Value) -> bool:
+    """Was the reference held against the figures that the manifest states?"""
+    from advcal_edge.report.calibration import stated_figures
+
+    figures = stated_figures(bundle.manifest, f"`{bundle.path / MANIFEST}`")
+    if figures is None or stated.value is None:
+        return False
+    return all(stated[name].value == figure for name, figure in figures.items())
 
 
 def provider_of(fingerprint: str) -> str | None:

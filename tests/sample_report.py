@@ -218,6 +218,8 @@ def measure(
         "attacks": items,
         "drift": drift(rng, n),
         "neighbours": (np.arange(min(n, GALLERY)) % 40 == 0).astype(int).tolist(),
+        "anchor": (3e-7 * np.random.default_rng(3).random(n)).tolist(),
+        "calibration": calibration(clean, items),
         "checks": checks(),
         "curve": {side: curve(rng, right[side], scale) for side, scale in zip(SIDES, (0.03, 0.029), strict=True)},
         "hashes": {
@@ -225,6 +227,7 @@ def measure(
             "graph": "3f9c2a1b" * 8,
             "gradient": "f219eb11" * 8,
             "bundle": "c4" * 32,
+            "calibration": "ca" * 32,
             "data": "e1" * 32,
             "centers": "77" * 32,
             "environment": sha256_bytes(canonical(ENVIRONMENT)),
@@ -242,6 +245,18 @@ def measure(
     }
     loaded: dict[str, Any] = json.loads(json.dumps({**made, **({"retrieval": retrieval(n)} if partners else {})}))
     return loaded
+
+
+def calibration(clean: Flags, items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of the first 200 samples, of which weaker attacks left some more standing."""
+    standing = clean & ~np.logical_or.reduce([np.array(item["ranks"]["reference"]) > 0 for item in items])
+    n = min(len(clean), 200)
+    return {
+        "threat": ThreatModel("linf", 4 / 255, (0.0, 1.0)).to_json(),
+        "clean": {"correct": int(clean[:n].sum()), "n": n},
+        "worst": {"correct": min(int(standing[:n].sum()) + n // 50, n), "n": n},
+        "attacked": None,
+    }
 
 
 def attacks(

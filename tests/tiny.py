@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,10 +15,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from sample_report import document, measure
 
+from advcal_edge.anchor import ANCHOR, anchor_bytes
 from advcal_edge.bundle import REPORT_SCHEMA, Bundle
 from advcal_edge.centers import Centers
 from advcal_edge.errors import BundleError
-from advcal_edge.probe import Probe
+from advcal_edge.manifest import SCHEMA
+from advcal_edge.probe import Probe, from_levels
+from advcal_edge.report.calibration import stated_figures
+from advcal_edge.retrieval import share
 from advcal_edge.spec import Modality, thermal
 from advcal_edge.storage import sha256_bytes
 from advcal_edge.threat import ThreatModel
@@ -115,12 +120,13 @@ def report_for(
     /,
     *,
     schema: str = REPORT_SCHEMA,
-    data: str | None = None,
+    bundle: Bundle | None = None,
     samples: int = 200,
     lost: float | None = None,
     **changes: object,
 ) -> tuple[str, bytes]:
-    """Name and bytes of a report on an engine of the tiny bundle, whose probe has the hash `data`."""
+    """Name and bytes of a report on an engine of the tiny `bundle`, by default that of thermal."""
+    bundle = bundle or unwritten(Linear.random(thermal(8)))
     sha256 = sha256_bytes(engine)
     share = {"pass": 0.0, "inconclusive": 0.02, "fail": 0.3}[verdict] if lost is None else lost
     measured = measure(samples, lost=share, gained=0.0, flipped=0.0)
@@ -128,8 +134,10 @@ def report_for(
     measured["hashes"] |= {
         "engine": sha256,
         "centers": sha256_bytes(make_centers().to_bytes()),
-        "data": data or sha256_bytes(probe_bytes(Linear.random(thermal(8)))),
+        "data": bundle.manifest["files"]["probe.npz"]["sha256"],
+        "calibration": bundle.origin(),
     }
+    measured["calibration"] = {**(stated_figures(bundle.manifest, "the tiny bundle") or {}), "attacked": None}
     measured |= changes
     try:
         content = document(measured)
@@ -145,6 +153,38 @@ def probe_bytes(linear: Linear, samples: int = SAMPLES) -> bytes:
     shape = linear.modality.input.shape
     x = rng.integers(0, 256, (samples, *shape)).astype(np.float32) / np.float32(255)
     return Probe(x, labels(linear, x, rng)).to_bytes(linear.modality.input)
+
+
+def metrics(threat: ThreatModel, right: NDArray[np.bool_]) -> dict[str, Any]:
+    """The figures of a manifest for a model that is right on these clean samples (n,).
+
+    As worst case it states that no sample withstands, which no attack contradicts.
+    """
+    row = {"clean": share(right), "worst": share(np.zeros_like(right))}
+    for figure in row.values():
+        figure["correct"] = figure["hits"]
+    return {"threat": threat.to_json(), "n": len(right), "budgets": {}, "before": row, "after": row}
+
+
+def foundation(linear: Linear, samples: int = SAMPLES) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Sections and files of the tiny bundle as `calibrate` would write them."""
+    modality, probe = linear.modality, probe_bytes(linear, samples)
+    file = io.BytesIO(probe)
+    with np.load(file) as arrays:
+        x, y = from_levels(arrays["x"], modality.input), arrays["y"]
+    z = linear.embed(x).astype(np.float32)
+    right = make_centers().predict(z) == y
+    threat = ThreatModel("linf", 4 / 255, modality.input.bounds)
+    manifest = {"modality": modality.to_json(), "threat": threat.to_json(), "metrics": metrics(threat, right)}
+    files = {"centers.safetensors": make_centers().to_bytes(), "probe.npz": probe, ANCHOR: anchor_bytes(z)}
+    return manifest, files
+
+
+def unwritten(linear: Linear, samples: int = SAMPLES) -> Bundle:
+    """The tiny bundle without graphs, as far as its manifest."""
+    manifest, files = foundation(linear, samples)
+    entries = {name: {"sha256": sha256_bytes(data), "bytes": len(data)} for name, data in files.items()}
+    return Bundle(Path("unwritten"), {"schema": SCHEMA, **manifest, "files": entries})
 
 
 def make_centers() -> Centers:
@@ -170,19 +210,10 @@ def write_bundle(
     gradient: bool = False,
 ) -> Bundle:
     """A bundle with a graph for each precision, the gradient if asked for, and a report for each verdict."""
-    modality = linear.modality
-    probe = probe_bytes(linear, samples)
+    manifest, files = foundation(linear, samples)
     graphs = {f"onnx/forward.{p}.onnx": linear.forward(p) for p in precisions}
-    data = sha256_bytes(probe)
-    reports = dict(report_for(linear.forward(p), verdict, data=data) for p, verdict in verdicts.items())
-    manifest = {
-        "modality": modality.to_json(),
-        "threat": ThreatModel("linf", 4 / 255, modality.input.bounds).to_json(),
-        "graphs": {"files": {n: {"precision": n.split(".")[1], "kind": "forward"} for n in graphs}},
-    }
-    files = {
-        "centers.safetensors": make_centers().to_bytes(),
-        "probe.npz": probe,
-        **({"onnx/vjp.fp32.onnx": linear.vjp()} if gradient else {}),
-    }
-    return Bundle.create(path, manifest, {**files, **graphs, **reports})
+    own = unwritten(linear, samples)
+    reports = dict(report_for(linear.forward(p), verdict, bundle=own) for p, verdict in verdicts.items())
+    listed = {"files": {n: {"precision": n.split(".")[1], "kind": "forward"} for n in graphs}}
+    backward = {"onnx/vjp.fp32.onnx": linear.vjp()} if gradient else {}
+    return Bundle.create(path, {**manifest, "graphs": listed}, {**files, **backward, **graphs, **reports})

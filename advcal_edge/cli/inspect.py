@@ -31,7 +31,7 @@ def inspect(bundle: BundlePath, json_output: Json = False) -> None:
     console.result(render(data))
     console.document(data)
     size = sum((bundle / name).stat().st_size for name in files)
-    console.say(f"all {len(files)} files ({megabytes(size)}) are as the manifest says")
+    console.say(f"all {len(files)} files ({megabytes(size)}) are as the manifest says, and {say_sections(opened)}")
     if data["signature"] is not None:
         console.say(
             f"signed with the key {data['signature']['key'][:12]}, as `{SIGNATURE}` says; `verify --check` checks it"
@@ -46,6 +46,14 @@ def inspect(bundle: BundlePath, json_output: Json = False) -> None:
         console.next(command("verify", bundle, "--engine", "FILE"))
     else:
         console.next(f"advcal-edge {'verify' if data['graphs'] else 'export'} {bundle}")
+
+
+def say_sections(bundle: Bundle) -> str:
+    """Are the sections of the manifest as they were written? An edit is an error wherever a bundle is opened."""
+    from advcal_edge.manifest import SECTIONS
+
+    stated = bundle.manifest.get(SECTIONS)
+    return "no hashes tell whether its sections were edited" if stated is None else f"so are its {len(stated)} sections"
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge.anchor import ANCHOR, anchor_bytes
 from advcal_edge.bundle import Bundle, check_destination
 from advcal_edge.calibrate.config import CalibrateConfig, ThreatConfig
 from advcal_edge.centers import Centers, class_means
@@ -74,11 +75,13 @@ def make_comparison(options: PairOptions, out: Path) -> Made:
             f"the centers are {centers.dim} wide; `{options.reference}` gives {raw.shape[1]} numbers",
             hint="make the centers with the same model, or leave out `--centers` for class means",
         )
-    right = _check_accuracy(options, data, centers, normalise(raw)[0])
+    z = normalise(raw)[0]
+    right = _check_accuracy(options, data, centers, z)
     files = {
         **reference.files(),
         "centers.safetensors": centers.to_bytes(),
         "probe.npz": data.attacked.to_bytes(reference.modality.input),
+        ANCHOR: anchor_bytes(z[: len(data.attacked)]),
     }
     bundle = _write(out, _manifest(options, reference, data, centers), files)
     return Made(bundle, centers, len(data.attacked), right, reference.sees)
@@ -151,9 +154,18 @@ def _write(out: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -
         return Bundle.create(out, manifest, files)
     found = Bundle.open(out)
     entries = {name: {"sha256": sha256_bytes(content), "bytes": len(content)} for name, content in files.items()}
-    if found.identity() == Bundle(out, {"schema": SCHEMA, **manifest, "files": entries}).identity():
+    if compared(found) == compared(Bundle(out, {"schema": SCHEMA, **manifest, "files": entries})):
         return found
     what = (
         "compares other models, samples, centers or settings" if found.comparison else "is a bundle that was calibrated"
     )
     raise BundleError(f"`{out}` {what}; expected a new folder", hint="choose another one: `--out FOLDER`")
+
+
+def compared(bundle: Bundle) -> str:
+    """Hash of what a folder compares: of all but the reference's embeddings, whose last digits depend on the machine.
+
+    Those stay as they were when the folder was made; `verify` compares them.
+    """
+    files = {name: entry for name, entry in bundle.manifest["files"].items() if name != ANCHOR}
+    return Bundle(bundle.path, {**bundle.manifest, "files": files}).identity()

@@ -63,6 +63,7 @@ def contradictions(document: Value, measured: Measured) -> Iterator[Contradictio
     yield from missing_looks(document, measured.attacks)
     yield from curve_contradictions(document, measured)
     yield from identity_contradictions(document)
+    yield from calibration_contradictions(document, measured)
     yield from fallback_contradictions(document, measured)
     yield from gallery_contradictions(document, measured)
 
@@ -160,6 +161,16 @@ def identity_contradictions(document: Value) -> Iterator[Contradiction]:
     if (engine["gradient"].value is None) is not (gradient.value is None):
         yield gradient, "null" if engine["gradient"].value is None else "a hash"
     yield from gradient_contradictions(engine, document["reference"])
+
+
+def calibration_contradictions(document: Value, measured: Measured) -> Iterator[Contradiction]:
+    """Check that the stated worst case is held against an attack at its own threat model, or one that bounds it."""
+    stated, threat = measured.calibration, document["threat"]
+    if stated is None:
+        return
+    if stated.answered_by(threat["norm"].text(), threat["eps"].number()) is not (stated.attacked is None):
+        expected = "null" if stated.attacked is not None else f"an attack at {stated.norm} {stated.eps:.6g}"
+        yield document["calibration"]["attacked"], expected
 
 
 def gradient_contradictions(engine: Value, reference: Value) -> Iterator[Contradiction]:

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from advcal_edge.report.calibration import figures_reproduced, independent_reference, reference_anchored
 from advcal_edge.report.checks import NO_GRADIENT, RULES, Check, judge_value, skip
 from advcal_edge.report.comparison import Comparison
 from advcal_edge.report.measured import Measured
@@ -25,6 +26,8 @@ LOWEST = 0.05  # of all samples, those of the lowest cosine
 
 def run_checks(measured: Measured, worst: Comparison) -> list[Check]:
     """Every check in the order of the report; `worst` is the worst-case comparison."""
+    calibrated = measured.calibration is not None
+    anchored = reference_anchored(measured.anchor, calibrated=calibrated)
     derived = [
         runs(measured.raised),
         falls_to_zero(None if measured.curve is None else measured.curve["engine"]),
@@ -35,7 +38,9 @@ def run_checks(measured: Measured, worst: Comparison) -> list[Check]:
         same_at_second_look(measured.attacks, measured.margin),
         cosine_floor(measured.drift),
         neighbours_kept(measured.neighbours),
-        independent_reference(measured.engine, measured.reference),
+        anchored,
+        figures_reproduced(measured.calibration, measured.right("reference"), worst.reference),
+        independent_reference(measured.engine, measured.reference, anchored, calibrated=calibrated),
     ]
     by_name = {**measured.checks, **{check.name: check for check in derived}}
     return [by_name[name] for name in RULES]
@@ -129,15 +134,6 @@ def neighbours_kept(places: Rank) -> Check:
         f" ({lost} of {n})"
     )
     return judge_value("neighbours_kept", wilson(lost, n).low, why)
-
-
-def independent_reference(engine: str | None, reference: str | None) -> Check:
-    """Is the engine compared with something other than itself? Advisory, since torch may be missing."""
-    same = engine is not None and engine == reference
-    why = "the reference is another model than the engine"
-    if same:
-        why = "engine and reference are one graph at two levels of optimisation: what the export lost cannot show"
-    return judge_value("independent_reference", float(same), why)
 
 
 def fooled(attacks: Sequence[AttackResult], *routes: str) -> Flags:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge.report.calibration import Calibration
 from advcal_edge.report.checks import Check, measured_checks, read_check
 from advcal_edge.report.history import History
 from advcal_edge.report.nodes import NodeRanking, read_kept
@@ -24,17 +25,8 @@ IDENTITY = (
 )
 """Members of `measured` that identify what was tested; renderings show them next to `derived`."""
 BUILD = (
-    "engine",
-    "reference",
-    "sources",
-    "margin",
-    "labels",
-    "truth",
-    "clean",
-    "attacks",
-    "drift",
-    "neighbours",
-    "checks",
+    *("engine", "reference", "sources", "margin", "labels", "truth", "clean", "attacks", "drift", "neighbours"),
+    *("checks", "anchor", "calibration"),
 )
 """Members of `measured` that another build of the engine also has, plus those of `BUILD_IF_PRESENT`."""
 BUILD_IF_PRESENT = ("curve", "retrieval", "raised", "sequential")
@@ -96,6 +88,10 @@ class Measured:
     drift: Drift
     neighbours: Rank
     """Place (m,) of each sample's nearest neighbour among the engine's, for the first m samples."""
+    anchor: NDArray[np.float64] | None
+    """Distance (n,) of the reference's clean embeddings from the stored ones; None if there are none."""
+    calibration: Calibration | None
+    """Figures that the manifest states; None if nothing was calibrated."""
     checks: Mapping[str, Check]
     raised: Raised
     curve: Mapping[Side, Curve] | None
@@ -167,6 +163,8 @@ class Measured:
             attacks=attacks,
             drift=Drift.read(value["drift"], n),
             neighbours=read_neighbours(value["neighbours"], n),
+            anchor=read_anchor(value["anchor"], n),
+            calibration=None if value["calibration"].value is None else Calibration.read(value["calibration"], n),
             checks=read_checks(value["checks"]),
             raised=NOTHING_RAISED if raised is None else Raised.read(raised),
             curve=read_curves(value.get("curve"), n),
@@ -197,6 +195,16 @@ def read_sequential(value: Value | None, n: int) -> bool:
     if value["at_most"].integer() < n:
         raise value["at_most"].expected(f"at least {n}, the samples of this report")
     return True
+
+
+def read_anchor(value: Value, n: int) -> NDArray[np.float64] | None:
+    """Read the distances of the reference from the stored embeddings."""
+    if value.value is None:
+        return None
+    distance = value.numbers(n)
+    if (distance < 0).any():
+        raise value.items()[int((distance < 0).argmax())].expected("0 or more")
+    return distance
 
 
 def read_checks(value: Value) -> dict[str, Check]:

@@ -11,6 +11,8 @@ from advcal_edge import limits
 from advcal_edge.bundle import REPORT_SCHEMA, Bundle
 from advcal_edge.documents import read_object
 from advcal_edge.errors import AdvcalError, BundleError
+from advcal_edge.manifest import MANIFEST
+from advcal_edge.report.calibration import stated_figures
 from advcal_edge.report.consistency import contradictions
 from advcal_edge.report.derive import Judgement
 from advcal_edge.report.measured import Measured
@@ -23,7 +25,7 @@ from advcal_edge.runtime.weights import GRAPH, IR
 from advcal_edge.storage import sha256_file
 from advcal_edge.threat import NORMS
 from advcal_edge.verify.backward import ADAPTER, TORCH, module_digest
-from advcal_edge.verify.findings import Finding, compare, merge, ok, unchecked, wrong
+from advcal_edge.verify.findings import Finding, compare, merge, ok, summary, unchecked, wrong
 
 T = TypeVar("T")
 BACKWARD = "onnx/vjp."
@@ -58,6 +60,8 @@ def audit(document: Mapping[str, Any], bundle: Bundle, engine: Path | None = Non
         *plan_findings(measured, bundle),
         *gradient_findings(measured, bundle),
         *compare("bundle", measured["hashes"]["bundle"], bundle.identity()),
+        *compare("calibration", measured["hashes"]["calibration"], bundle.origin()),
+        *figure_findings(measured["calibration"], bundle),
         *compare_file("data", measured["hashes"]["data"], bundle, "probe.npz"),
         *compare_file("centers", measured["hashes"]["centers"], bundle, "centers.safetensors"),
         *reference_findings(measured, bundle),
@@ -196,6 +200,17 @@ def threat_findings(measured: Value, bundle: Bundle) -> list[Finding]:
     elif norm != threat.norm or eps.number() != threat.eps:
         findings.append(unchecked("threat", eps, f"no curve, and another ball than the bundle's {threat}"))
     return merge(findings, ok("threat", eps))
+
+
+def figure_findings(stated: Value, bundle: Bundle) -> list[Finding]:
+    """Compare the figures that the report holds the reference against with those of the manifest."""
+    try:
+        figures = stated_figures(bundle.manifest, f"`{bundle.path / MANIFEST}`")
+    except BundleError as error:
+        return [Finding("figures", "wrong", summary(stated.value), error.message, stated.path)]
+    if figures is None or stated.value is None:
+        return compare("figures", stated, figures)
+    return [item for name, figure in figures.items() for item in compare("figures", stated[name], figure)]
 
 
 def label_findings(measured: Value, bundle: Bundle) -> list[Finding]:

@@ -74,6 +74,8 @@ class Block:
     seconds: float
     raised: Mapping[str, Raised] = field(default_factory=dict)
     """Per engine the calls that ended in an error, if there were any."""
+    anchored: NDArray[np.float64] | None = None
+    """Distance (n,) of the reference's embedding of each clean input from the stored one, if there are any."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -98,6 +100,7 @@ class Block:
         for name, winners in self.winners.items():
             arrays |= {f"winners/{name}/{slot}": getattr(winners, slot) for slot in Winners.__slots__}
         arrays |= {f"z/{name}": z for name, z in self.embeddings.items()}
+        arrays |= {} if self.anchored is None else {"anchored": self.anchored}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         return buffer.getvalue()
@@ -146,6 +149,7 @@ class Block:
             embeddings={key.removeprefix("z/"): z for key, z in arrays.items() if key.startswith("z/")},
             seconds=float(head["seconds"]),
             raised={engine: Raised.read(Value(calls, engine)) for engine, calls in head.get("raised", {}).items()},
+            anchored=arrays.get("anchored"),
         )
 
     def _check(self) -> None:
@@ -176,6 +180,8 @@ class Block:
                 expect("a picture", array, "f", (kept, *winners.clean.shape[1:]))
         for z in self.embeddings.values():
             expect("z", z, "f", (n, *z.shape[1:2]))
+        if self.anchored is not None:
+            expect("anchored", self.anchored, "f", (n,))
 
 
 def expect(name: str, array: NDArray[Any], kinds: str, shape: tuple[int, ...]) -> None:

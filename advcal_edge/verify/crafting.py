@@ -10,6 +10,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge.anchor import distances
 from advcal_edge.attacks import Attack, AttackedModel, AttackOutcome, Route, difference_model, run_attack
 from advcal_edge.errors import EngineError
 from advcal_edge.retrieval import Rank, gallery, label_rank
@@ -54,8 +55,11 @@ def attack_block(models: ModelSet, samples: Samples, budget: Budget, modality: M
     drift = {engine: measure_drift(z[REFERENCE], z[engine], centers).stacked() for engine in models.engines}
     winners = {engine: crafting.winners(engine, modality) for engine in models.engines}
     embeddings = crafting.mismatches(z)
+    anchored = None if samples.anchor is None else distances(z[REFERENCE], samples.anchor)
     seconds, raised = time.perf_counter() - started, take_raised(models.engines)
-    return Block(samples.first, samples.y, rank, crafting.attempts, drift, winners, embeddings, seconds, raised)
+    return Block(
+        samples.first, samples.y, rank, crafting.attempts, drift, winners, embeddings, seconds, raised, anchored
+    )
 
 
 def attacks_per_block(models: ModelSet, samples: HeldOut, budget: Budget) -> int:

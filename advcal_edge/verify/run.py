@@ -9,12 +9,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from advcal_edge.anchor import AnchorFile
 from advcal_edge.bundle import Bundle
 from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.errors import BundleError, ConfigError, DependencyError
+from advcal_edge.manifest import MANIFEST
 from advcal_edge.precision import BACKWARD_GRAPH
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import package_version
+from advcal_edge.report.calibration import stated_figures
 from advcal_edge.runtime.engine import listed_digest
 from advcal_edge.threat import ThreatModel
 from advcal_edge.verify.backward import TORCH, module_digest
@@ -193,7 +196,7 @@ def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Ver
     """
     budget, threat = options.budget(), options.threat(bundle)
     budget.check(len(bundle.centers().labels))
-    probe = bundle.samples("probe.npz")
+    probe, stated = bundle.samples("probe.npz"), stated_figures(bundle.manifest, f"`{bundle.path / MANIFEST}`")
     # of a sequential run the gallery is fixed beforehand, so that stopping earlier or later changes no sample's outcome
     held_out = HeldOut.open(
         probe,
@@ -201,6 +204,7 @@ def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Ver
         threat,
         options.seed,
         calibration_inputs(bundle),
+        AnchorFile.open(bundle, len(probe.y), bundle.centers().dim),
         every_partner=options.sequential,
     )
     with TemporaryDirectory(prefix="advcal-edge.") as workshop:
@@ -217,9 +221,8 @@ def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Ver
         state = State.open(root, run)
         try:
             levels = levels_left(bundle, models, options, budget, threat)
-            yield Verification(
-                models, bundle.modality, held_out, budget, options.margin, state, options.sequential, levels
-            )
+            settings = (budget, options.margin, state, stated, options.sequential, levels)
+            yield Verification(models, bundle.modality, held_out, *settings)
         finally:
             state.close()
 
@@ -294,6 +297,7 @@ def hashes(bundle: Bundle, engine: Mapping[str, Any]) -> dict[str, str | None]:
         "graph": plan.get("graph_sha256", engine["sha256"]),
         "gradient": gradient,
         "bundle": bundle.identity(),
+        "calibration": bundle.origin(),
         "data": files["probe.npz"]["sha256"],
         "centers": files["centers.safetensors"]["sha256"],
     }

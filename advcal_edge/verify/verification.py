@@ -22,6 +22,7 @@ from advcal_edge.stats import LEVEL
 from advcal_edge.storage import canonical, sha256_bytes
 from advcal_edge.verify.block import FIRST, Attempt, Block
 from advcal_edge.verify.budget import Budget
+from advcal_edge.verify.calibrated import attack_as_stated
 from advcal_edge.verify.crafting import attack_block, attacks_per_block
 from advcal_edge.verify.engine_checks import EngineChecks, check_engine, draw_curve, read_curve
 from advcal_edge.verify.model_set import ENGINE, REFERENCE, ModelSet
@@ -59,6 +60,8 @@ class Verification:
     budget: Budget
     margin: float
     state: State
+    calibration: Mapping[str, Any] | None = None
+    """What the bundle states of the calibrated model, see `stated_figures`; None if nothing was calibrated."""
     sequential: bool = False
     """Stop after the block that decides."""
     levels: Mapping[str, float] = field(default_factory=dict)
@@ -144,6 +147,7 @@ class Verification:
         first = repr(self.budget.first(self.samples.threat.norm))
         retrieval = measure_retrieval(self._blocks, engine, self.samples.partner, first)
         drift = Drift(*np.concatenate([block.drift[engine] for block in blocks], axis=1))
+        distances = [block.anchored for block in blocks if block.anchored is not None]
         about = environment()
         measured: dict[str, Any] = {
             "engine": dict(model.info),
@@ -160,6 +164,8 @@ class Verification:
             "attacks": [item.to_json() for item in gather_attacks(blocks, engine, others)],
             "drift": drift.to_json(),
             "neighbours": measure_neighbours(self._blocks, engine).tolist(),
+            "anchor": np.concatenate(distances).tolist() if len(distances) == len(blocks) else None,
+            "calibration": self._calibration(),
             "checks": {check.name: dict(check.raw) for check in checks},
             "hashes": {**hashes, "environment": sha256_bytes(canonical(about))},
             "gallery": gallery(model, self.modality, self._blocks(), engine),
@@ -181,7 +187,10 @@ class Verification:
     def _check_engines(self, progress: Progress) -> None:
         if self.state.note(REFERENCE) is None:
             curve = draw_curve(self.models.reference, self.samples)
-            self.state.write(REFERENCE, {"curve": None if curve is None else curve.to_json()})
+            note: dict[str, Any] = {"curve": None if curve is None else curve.to_json()}
+            if self.calibration is not None:
+                note["attacked"] = attack_as_stated(self.models.reference, self.samples, self.calibration)
+            self.state.write(REFERENCE, note)
         progress("check", 0, len(self.models.engines))
         for done, (name, model) in enumerate(self.models.engines.items(), 1):
             if self.state.note(name) is None:
@@ -214,6 +223,11 @@ class Verification:
         for name, standing in standings.items():
             retrieval = measure_retrieval(lambda: iter([block]), name, self.samples.partner, first)
             standing.add(Part(gather_clean([block], name, ()), gather_attacks([block], name, ()), retrieval))
+
+    def _calibration(self) -> dict[str, Any] | None:
+        if self.calibration is None:
+            return None
+        return {**self.calibration, "attacked": (self.state.note(REFERENCE) or {}).get("attacked")}
 
     def _blocks(self) -> Iterator[Block]:
         for index in range(self.samples.count):
@@ -264,6 +278,8 @@ def misfits(block: Block, index: int, models: ModelSet, samples: HeldOut, shape:
             yield f"has an attack by {attempt.crafted_on} that {', '.join(sorted(unheard))} did not judge"
     if any(winners.rows.size and winners.clean.shape[1:] != shape for winners in block.winners.values()):
         yield f"has pictures of another shape than {shape}"
+    if (block.anchored is None) is not (samples.read_anchor is None):
+        yield f"has {'no' if block.anchored is None else 'a'} distance of the reference from stored embeddings"
     width = models.reference.centers.dim
     kept = dict.fromkeys(embeddings_of(models, samples), (n, width))
     if {name: z.shape for name, z in block.embeddings.items()} != kept:

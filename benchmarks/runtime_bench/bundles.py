@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from advcal_edge.anchor import ANCHOR, AnchorFile, anchor_bytes
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.calibrate.deploy import module_from_bundle
@@ -35,7 +36,9 @@ def enlarge(path: Path, samples: int) -> None:
     probe, spec = bundle.probe(), bundle.modality.input
     if len(probe) < samples:
         rows = np.arange(samples) % len(probe)
-        bundle.add({"probe.npz": Probe(probe.x[rows], probe.y[rows]).to_bytes(spec)})
+        anchor = next(AnchorFile.open(bundle, len(probe), bundle.centers().dim).blocks(len(probe), len(probe)))
+        content = Probe(probe.x[rows], probe.y[rows]).to_bytes(spec)
+        bundle.add({"probe.npz": content, ANCHOR: anchor_bytes(anchor[rows])})
 
 
 def make_heavy(source: Path, path: Path, megabytes: int) -> Path:

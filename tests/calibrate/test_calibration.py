@@ -14,6 +14,7 @@ from conftest import ConfigMaker
 from safetensors import safe_open
 from small_encoder import Small, make_centers
 
+from advcal_edge.anchor import ANCHOR, AnchorFile, distances
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.adapters import AdaptedModule
 from advcal_edge.calibrate.config import CalibrateConfig
@@ -83,7 +84,21 @@ def test_manifest(make_config: ConfigMaker) -> None:
     }  # fmt: skip
     assert manifest["config"]["threat"] == {"norm": "linf", "eps": 0.03}
     assert set(manifest) >= {"tool", "modality", "threat", "centers", "seed", "metrics", "environment", "files"}
-    assert set(manifest["files"]) == {"adapter.safetensors", "centers.safetensors", "probe.npz", "calibration.npz"}
+    tensors = {"adapter.safetensors", "centers.safetensors"}
+    assert set(manifest["files"]) == {*tensors, "probe.npz", ANCHOR, "calibration.npz"}
+
+
+def test_the_anchor_is_what_the_calibrated_model_makes_of_the_whole_probe(make_config: ConfigMaker) -> None:
+    """And its labels are those of the clean figure, on the samples that the evaluation saw."""
+    bundle = calibrate(make_config(evaluate={"samples": 20, "steps": 2, "queries": 5})).bundle
+    probe, centers = bundle.probe(), bundle.centers()
+    stored = np.concatenate(list(AnchorFile.open(bundle, len(probe), centers.dim).blocks(7, len(probe))))
+    with torch.no_grad():
+        z = module_from_bundle(bundle)(torch.from_numpy(probe.x)).numpy()
+    assert stored.shape == (30, centers.dim)
+    assert distances(z, stored).max() < 1e-6
+    clean = bundle.manifest["metrics"]["after"]["clean"]
+    assert (clean["n"], clean["correct"]) == (20, int((centers.predict(stored[:20]) == probe.y[:20]).sum()))
 
 
 def test_the_same_seed_gives_the_same_bytes(make_config: ConfigMaker) -> None:

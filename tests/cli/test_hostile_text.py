@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from hostile import SECTIONS
+from hostile import SECTIONS, resealed
 from tiny import BundleMaker, Linear, make_centers
 
 from advcal_edge.bundle import MANIFEST, Bundle
@@ -131,7 +131,7 @@ def test_a_bundle_and_an_output_of_a_hostile_name(bundle: Bundle, frame: Path, t
 def test_any_string_of_a_manifest_and_of_its_keys(word: str, bundle: Bundle, frame: Path, capsys: Capture) -> None:
     manifest = json.loads((bundle.path / MANIFEST).read_bytes())
     for path in texts(manifest):
-        (bundle.path / MANIFEST).write_text(json.dumps(replaced(manifest, path, word)))
+        (bundle.path / MANIFEST).write_text(json.dumps(resealed(replaced(manifest, path, word))))
         for command in (["inspect"], ["embed", str(frame)], ["export"]):
             assert main([command[0], str(bundle.path), *command[1:]]) in (0, 2)
             calm(capsys)

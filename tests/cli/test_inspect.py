@@ -43,7 +43,8 @@ def test_bare_bundle(make_bundle: BundleMaker, capsys: Capture) -> None:
     out, err = capsys.readouterr()
     for text in (str(bundle.path), "thermal", "linf", "4 labels from test: car, cat, cup, person", f"{SAMPLES} probe"):
         assert text in out
-    assert "all 2 files" in err
+    assert "all 3 files" in err
+    assert "are as the manifest says, and so are its 4 sections" in err
     assert f"next: advcal-edge export {bundle.path}" in err
 
 
@@ -107,6 +108,15 @@ def test_report_on_a_graph_that_was_replaced(make_bundle: BundleMaker, capsys: C
     assert main(["inspect", str(make_bundle().add({name: data, "reports/x/report.json": b"no json"}).path)]) == 0
     out = capsys.readouterr().out
     assert "a graph that is not in this bundle" in out
+
+
+def test_sections_without_hashes_are_said_to_be_without(make_bundle: BundleMaker, capsys: Capture) -> None:
+    path = make_bundle().path
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["sections"]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["inspect", str(path)]) == 0
+    assert "no hashes tell whether its sections were edited" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("metrics", [None, 7, [], {}, {"a": {"b": {"c": 1}}}, {"a": {"b": {"accuracy": "text"}}}])

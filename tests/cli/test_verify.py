@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from tiny import Linear, write_bundle
 
+from advcal_edge.anchor import ANCHOR, anchor_bytes
 from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
 from advcal_edge.cli import main
@@ -127,11 +128,13 @@ def test_two_classes_have_no_dlr(tiny: Path, capsys: pytest.CaptureFixture[str])
     bundle = Bundle.open(tiny)
     probe, centers = bundle.probe(), bundle.centers()
     rows = probe.y < 2
+    z = Linear.random(image(4)).embed(probe.x[rows]).astype(np.float32)
     two = Centers(centers.labels[:2], centers.vectors[:2], centers.temperature, centers.source)
     bundle.add(
         {
             "probe.npz": Probe(probe.x[rows], probe.y[rows]).to_bytes(bundle.modality.input),
             "centers.safetensors": two.to_bytes(),
+            ANCHOR: anchor_bytes(z),
         },
     )
     assert main(["verify", str(tiny), "--losses", "dlr", "--samples", "20"]) == 2
@@ -139,7 +142,9 @@ def test_two_classes_have_no_dlr(tiny: Path, capsys: pytest.CaptureFixture[str])
     assert main(["verify", str(tiny), "--engine", "fp32", "--samples", "20", *ONNX]) in (0, 1)
 
 
-@pytest.mark.parametrize("name", ["probe.npz", "centers.safetensors", "onnx/forward.fp32.onnx", "onnx/vjp.fp32.onnx"])
+@pytest.mark.parametrize(
+    "name", ["probe.npz", ANCHOR, "centers.safetensors", "onnx/forward.fp32.onnx", "onnx/vjp.fp32.onnx"]
+)
 def test_tampered_files_are_2(tiny: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     file = tiny / name
     file.write_bytes(file.read_bytes()[:-3])
@@ -157,7 +162,7 @@ def test_a_file_that_is_no_graph_is_2(tiny: Path, capsys: pytest.CaptureFixture[
 
 def test_nothing_exported_yet(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = Bundle.open(tiny)
-    files = {name: bundle.file(name).read_bytes() for name in ("probe.npz", "centers.safetensors")}
+    files = {name: bundle.file(name).read_bytes() for name in ("probe.npz", "centers.safetensors", ANCHOR)}
     manifest = {key: value for key, value in bundle.manifest.items() if key not in ("schema", "files", "graphs")}
     Bundle.create(tmp_path / "C", manifest, files)
     assert main(["verify", str(tmp_path / "C")]) == 2

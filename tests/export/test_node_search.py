@@ -15,7 +15,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from small_trunk import SPEC, SmallTrunk, build_trunk
+from tiny import metrics
 
+from advcal_edge.anchor import ANCHOR, anchor_bytes
 from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
 from advcal_edge.cli.export import search_text
@@ -35,6 +37,7 @@ from advcal_edge.export.run import ExportOptions, Watch
 from advcal_edge.probe import Probe
 from advcal_edge.report.nodes import NodeRanking
 from advcal_edge.spec import Modality
+from advcal_edge.threat import ThreatModel
 from advcal_edge.verify.audit import audit
 from advcal_edge.verify.models import open_reference
 from advcal_edge.verify.options import VerifyOptions
@@ -83,14 +86,17 @@ def broken(tmp_path: Path, forward_graph: Path, vjp_graph: Path) -> Bundle:
     z = embed(changed_trunk(), x)
     means = np.stack([z[y == label].mean(axis=0) for label in range(3)])
     vectors = means / np.linalg.norm(means, axis=1, keepdims=True)
+    centers, threat = Centers(("a", "b", "c"), vectors, 0.1, "test"), ThreatModel("linf", 1 / 255, (0.0, 1.0))
     files = {
-        "centers.safetensors": Centers(("a", "b", "c"), vectors, 0.1, "test").to_bytes(),
+        "centers.safetensors": centers.to_bytes(),
         "probe.npz": Probe(x[:SAMPLES], y[:SAMPLES]).to_bytes(SPEC),
+        ANCHOR: anchor_bytes(z[:SAMPLES]),
         "calibration.npz": Probe(x[SAMPLES:], y[SAMPLES:]).to_bytes(SPEC),
     }
     manifest = {
         "modality": Modality("thermal", SPEC, "thermal", 8).to_json(),
-        "threat": {"norm": "linf", "eps": 1 / 255, "bounds": [0.0, 1.0]},
+        "threat": threat.to_json(),
+        "metrics": metrics(threat, centers.predict(z[:SAMPLES]) == y[:SAMPLES]),
     }
     bundle = Bundle.create(tmp_path / "B", manifest, files)
     with bundle.staging() as folder:

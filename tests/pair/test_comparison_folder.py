@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from classifier import NAMES, WEIGHTS, forward, logits, renamed
 from conftest import draw, write_frames
+from hostile import resealed
 from numpy.typing import NDArray
 from tiny import Linear, make_centers
 
@@ -201,7 +202,7 @@ def test_a_tampered_comparison_is_refused(encoders: Path) -> None:
     make_comparison(options(), Path("F"))
     manifest = json.loads(Path("F/manifest.json").read_text())
     manifest["comparison"]["graph"] = "../original.onnx"
-    Path("F/manifest.json").write_text(json.dumps(manifest))
+    Path("F/manifest.json").write_text(json.dumps(resealed(manifest)))
     assert main(["verify", "F", "--engine", "original.onnx"]) == 2
 
 

@@ -52,7 +52,10 @@ def test_an_honest_candidate_passes_and_its_report_says_what_it_was_compared_wit
     }
     assert measured["context"]["encoder"] is measured["context"]["adapter"] is None
     assert measured["labels"] == list(NAMES)
-    assert {check["status"] for check in report["derived"]["checks"]} == {"pass"}
+    checks = {check["name"]: check for check in report["derived"]["checks"]}
+    assert {name for name, check in checks.items() if check["status"] != "pass"} == {"figures_reproduced"}
+    assert (checks["figures_reproduced"]["status"], checks["figures_reproduced"]["required"]) == ("skipped", False)
+    assert "that the named model gave" in checks["reference_anchored"]["why"]
     folder = Path("original.comparison")
     assert "next: advcal-edge verify original.comparison --engine rounded.onnx --attacks standard" in said
     frames = Bundle.open(folder).probe().x

@@ -14,7 +14,6 @@ from advcal_edge.report.derived_checks import (
     cosine_floor,
     drift_within_margin,
     falls_to_zero,
-    independent_reference,
     neighbours_kept,
     not_more_robust,
     transfer_not_stronger,
@@ -113,12 +112,6 @@ def test_a_twentieth_of_the_cosines_may_be_low(turned: int, status: str) -> None
 def test_neighbours_are_kept_within_the_first_places(lost: int, status: str) -> None:
     check = neighbours_kept(np.where(np.arange(N) < lost, NEAR, NEAR - 1))
     assert (check.status, check.required) == (status, True)
-
-
-def test_a_reference_that_is_the_engine_is_named() -> None:
-    same = independent_reference("a", "a")
-    assert (same.status, same.required) == ("fail", False)
-    assert independent_reference("a", None).status == "pass"
 
 
 def test_rounding_tells_sub_grey_level_successes() -> None:

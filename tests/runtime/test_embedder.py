@@ -269,7 +269,12 @@ LAXER: Mapping[str, Callable[[dict[str, Any]], object]] = {
     "no black box on the engine": lambda m: m.update(
         attacks=[item for item in m["attacks"] if (item["route"], item["crafted_on"]) != ("black box", "engine")]
     ),
-    "reference": lambda m: m["reference"].update(sha256=m["engine"]["sha256"]),
+    "a reference that is another model": lambda m: m.update(anchor=[0.5] * len(m["truth"])),
+    "a reference without stored embeddings": lambda m: m.update(anchor=None),
+    "nothing but itself": lambda m: m["reference"].update(sha256=m["engine"]["sha256"]) or m.update(anchor=None),
+    "figures": lambda m: m["calibration"]["worst"].update(correct=1),
+    "no figures": lambda m: m.update(calibration=None),
+    "what was calibrated": lambda m: m["hashes"].update(calibration="0" * 64),
     "a failed check": lambda m: m["checks"]["unit_norm"].update(value=0.5),
     "a skipped check": lambda m: m["checks"].update(eps_zero={"skipped": "no time"}),
 }

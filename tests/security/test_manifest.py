@@ -23,7 +23,7 @@ def refusal(bundle: Bundle, manifest: Any) -> str:
 
 def test_the_whole_manifest_is_taken_and_leaves_no_section_untried(whole: Bundle) -> None:
     assert Bundle.open(whole.path).manifest.keys() == {
-        *SECTIONS, "schema", "files", "modality", "threat", "graphs",
+        *SECTIONS, "schema", "files", "modality", "threat", "graphs", "sections",
     }  # fmt: skip
 
 

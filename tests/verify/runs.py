@@ -15,6 +15,7 @@ from advcal_edge.spec import Modality
 from advcal_edge.threat import ThreatModel
 from advcal_edge.verify import Budget, HeldOut, ModelSet, State, Verification
 from advcal_edge.verify.engine_checks import detect_randomness
+from advcal_edge.verify.model_set import embed
 
 TEST_BUDGET = Budget(
     "test",
@@ -30,7 +31,9 @@ TEST_BUDGET = Budget(
         "label_queries": 0,
     },
 )
-HASHES: Mapping[str, str | None] = dict.fromkeys(("engine", "graph", "gradient", "bundle", "data", "centers"))
+HASHES: Mapping[str, str | None] = dict.fromkeys(
+    ("engine", "graph", "gradient", "bundle", "calibration", "data", "centers")
+)
 
 Reports = dict[str, dict[str, Any]]
 Named = Mapping[str, AttackedModel]
@@ -48,8 +51,8 @@ def verify_all(
     margin: float = 0.02,
     calibration: NDArray[np.float32] | None = None,
 ) -> Reports:
-    """One report for each engine, all attacked in one run."""
-    held_out = HeldOut.of(probe, threat, seed=0, calibration=calibration)
+    """One report for each engine, all attacked in one run; the reference is anchored by itself."""
+    held_out = HeldOut.of(probe, threat, seed=0, calibration=calibration, anchor=embed(reference, probe.x))
     models = ModelSet(
         replace(reference, info={"kind": "torch", "fingerprint": "test"}),
         {name: replace(model, calls=detect_randomness(model, held_out)) for name, model in engines.items()},

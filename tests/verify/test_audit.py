@@ -23,6 +23,7 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
 from advcal_edge.cli import main
 from advcal_edge.errors import BundleError
+from advcal_edge.report.calibration import stated_figures
 from advcal_edge.report.text import render_findings
 from advcal_edge.runtime.engine import listed_digest
 from advcal_edge.runtime.engine_file import graph_digest
@@ -52,9 +53,11 @@ def bound(measured: dict[str, Any], bundle: Bundle, name: str = ENGINE) -> dict[
         "graph": digest,
         "gradient": files[BACKWARD]["sha256"],
         "bundle": bundle.identity(),
+        "calibration": bundle.origin(),
         "data": files["probe.npz"]["sha256"],
         "centers": files["centers.safetensors"]["sha256"],
     }
+    found["calibration"] = {**(stated_figures(bundle.manifest, "it") or {}), "attacked": None}
     found["threat"] = bundle.threat.to_json()
     listed = {name: entry["sha256"] for name, entry in files.items()}
     found["context"] = {"hashes": listed, "modality": bundle.manifest["modality"]}
@@ -321,15 +324,18 @@ def test_an_engine_outside_the_bundle_needs_its_file(bundle: Bundle, tmp_path: P
 def test_the_radius_is_one_of_the_curves(bundle: Bundle) -> None:
     found = measured_on(bundle)
     found["engine"]["step"] = STEP
-    assert (
-        states(audit(document(put(found, ("threat", "eps"), 8 / 255)), bundle)) == {}
-    )  # another may have been asked for
-    assert states(audit(document(put(found, ("threat", "eps"), 7 / 255)), bundle)) == {"measured.threat.eps": "wrong"}
+    smaller = put(found, ("threat", "eps"), 2 / 255)  # another may have been asked for
+    assert states(audit(document(smaller), bundle)) == {}
+    larger = put(found, ("threat", "eps"), 8 / 255)  # which says nothing of the stated figures
+    assert states(audit(document(larger), bundle)) == {"measured.calibration.attacked": "wrong"}
+    attacked = {"attack": "PGD(steps=20)", "right": "0" * N}
+    assert states(audit(document(put(larger, ("calibration", "attacked"), attacked)), bundle)) == {}
+    assert states(audit(document(put(found, ("threat", "eps"), 3 / 255)), bundle)) == {"measured.threat.eps": "wrong"}
     del found["curve"]
     found["engine"]["gradient"] = found["hashes"]["gradient"] = None
     found["attacks"] = [item for item in found["attacks"] if item["route"] not in ("gradient", "difference")]
     assert states(audit(document(found), bundle)) == {}
-    found["threat"]["eps"] = 8 / 255
+    found["threat"]["eps"] = 2 / 255
     assert states(audit(document(found), bundle)) == {"measured.threat.eps": "unchecked"}
 
 

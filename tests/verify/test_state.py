@@ -239,6 +239,8 @@ sys.path[:0] = [{tests!r}, {here!r}]
 from dataclasses import replace
 from tiny import Linear, make_centers
 from advcal_edge.attacks import AttackedModel
+from advcal_edge.anchor import AnchorFile
+from advcal_edge.checked_file import CheckedFile
 from advcal_edge.probe import ProbeFile
 from advcal_edge.runtime.backends.onnx import OnnxBackend
 from advcal_edge.runtime.model import EngineGradient, Runner, Vjp
@@ -251,7 +253,11 @@ runner = Runner(OnnxBackend(folder / "forward.onnx", threads=1), modality.input)
 backward = Vjp(OnnxBackend(folder / "vjp.onnx", threads=1, optimization="basic"), modality.input)
 model = AttackedModel(runner, make_centers(), EngineGradient(runner, backward))
 samples = HeldOut.open(
-    ProbeFile.open(folder / "probe.npz", modality.input), n, ThreatModel("linf", 4 / 255, (0.0, 1.0)), 0
+    ProbeFile.open(CheckedFile.of(folder / "probe.npz"), modality.input),
+    n,
+    ThreatModel("linf", 4 / 255, (0.0, 1.0)),
+    0,
+    AnchorFile(CheckedFile.of(folder / "anchor.npz")),
 )
 assert len(samples) == n
 steps = dict.fromkeys(("pgd_steps", "apgd_steps", "square_queries", "label_queries"), 2)
@@ -261,7 +267,7 @@ with State.temporary() as state:
     models = ModelSet(model, {{"fp32": replace(model, info={{"sha256": "ab" * 32, "precision": "fp32"}})}})
     run = Verification(models, modality, samples, budget, 0.1, state)
     run.run()
-    hashes = dict.fromkeys(("engine", "graph", "gradient", "bundle", "data", "centers"))
+    hashes = dict.fromkeys(("engine", "graph", "gradient", "bundle", "calibration", "data", "centers"))
     run.report("fp32", context={{}}, hashes=hashes).to_json()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
@@ -269,8 +275,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None:
-    from tiny import CLASSES, Linear
+    from tiny import CLASSES, DIM, Linear
 
+    from advcal_edge.anchor import anchor_bytes
     from advcal_edge.probe import Probe
     from advcal_edge.spec import image
 
@@ -279,6 +286,7 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None
     (tmp_path / "vjp.onnx").write_bytes(linear.vjp())
     x = rng.integers(0, 256, (n, 3, 96, 96), np.uint8).astype(np.float32) / np.float32(255)
     (tmp_path / "probe.npz").write_bytes(Probe(x, rng.integers(0, CLASSES, n)).to_bytes(linear.modality.input))
+    (tmp_path / "anchor.npz").write_bytes(anchor_bytes(np.ones((n, DIM), np.float32)))
     here = Path(__file__).parent
     code = PEAK.format(tests=str(here.parent), here=str(here))
 

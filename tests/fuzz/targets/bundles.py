@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hostile import resealed
+
 from fuzz.archives import spoil_zip
 from fuzz.case import Action, Scene, Target
 from fuzz.corpus import BUNDLE, STATE, relist, set_traps
@@ -35,9 +37,9 @@ def write_manifest(scene: Scene) -> Sequence[Action]:
     if scene.spoilt:
         document = json.loads(place.read_text("utf-8"))
         if scene.rng.random() < 0.5:
-            place.write_bytes(spelled(every_poison(document, scene.index // 2, scene.rng), scene.rng))
+            place.write_bytes(spelled(resealed(every_poison(document, scene.index // 2, scene.rng)), scene.rng))
         else:
-            place.write_bytes(spelled(spoil_document(document, scene.rng), scene.rng))
+            place.write_bytes(spelled(resealed(spoil_document(document, scene.rng)), scene.rng))
     return look(scene)
 
 
@@ -70,7 +72,7 @@ def write_report(scene: Scene) -> Sequence[Action]:
     document = json.loads(report.read_text("utf-8"))
     engine = document["measured"]["engine"]["sha256"]
     if scene.spoilt:
-        content = spelled(spoil_document(document, scene.rng), scene.rng)
+        content = spelled(resealed(spoil_document(document, scene.rng)), scene.rng)
         relist(bundle, {name: content})
     path = f"{BUNDLE}/{name}"
     ways = (
@@ -90,7 +92,7 @@ def write_metadata(scene: Scene) -> Sequence[Action]:
     metadata = plan.replace(".plan", ".json")
     if scene.spoilt:
         document = json.loads((bundle / metadata).read_text("utf-8"))
-        relist(bundle, {metadata: spelled(spoil_document(document, scene.rng), scene.rng)})
+        relist(bundle, {metadata: spelled(resealed(spoil_document(document, scene.rng)), scene.rng)})
         if scene.rng.random() < 0.1:
             relist(bundle, {plan: spoil((bundle / plan).read_bytes(), scene.rng)})
     ways = (
@@ -121,7 +123,7 @@ def spoil_file(path: Path, scene: Scene) -> None:
     data = path.read_bytes()
     if path.suffix == ".json":
         document: Any = json.loads(data)
-        path.write_bytes(spelled(spoil_document(document, scene.rng), scene.rng))
+        path.write_bytes(spelled(resealed(spoil_document(document, scene.rng)), scene.rng))
     else:
         path.write_bytes(spoil_zip(data, scene.rng))
 
