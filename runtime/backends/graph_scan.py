@@ -33,6 +33,8 @@ class Tensor:
     type: int = 0
     raw: int | None = None
     """Its bytes in the file, if it is stored as raw bytes."""
+    at: int | None = field(default=None, compare=False, repr=False)
+    """Where in the file these bytes begin."""
     listed: int = field(default=0, compare=False, repr=False)
     """Upper bound on the number of values listed one by one."""
     external: list[tuple[str, str]] | None = None
@@ -82,6 +84,8 @@ class Function:
     name: str = ""
     domain: str = ""
     nodes: list[Node] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -152,6 +156,10 @@ class Scan:
                 continue
             if number == 1:
                 function.name = self._reader.text(inner)
+            elif number == 4:
+                function.inputs.append(self._reader.text(inner))
+            elif number == 5:
+                function.outputs.append(self._reader.text(inner))
             elif number == 7:
                 function.nodes.append(self._node(inner, 1))
             elif number == 10:
@@ -259,7 +267,7 @@ class Scan:
                     entries.append(self._entry(inner))
                 elif number == 14 and wire == VARINT:
                     outside = inner[0] & 0xFFFFFFFF
-        tensor.raw = None if raw is None else raw[1] - raw[0]
+        tensor.raw, tensor.at = (None, None) if raw is None else (raw[1] - raw[0], raw[0])
         if outside == EXTERNAL:
             tensor.external = entries
             self.files.update(value for key, value in entries if key == "location")
