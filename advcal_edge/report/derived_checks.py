@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from advcal_edge.report.census import graph_explained
 from advcal_edge.report.checks import NO_GRADIENT, RULES, Check, judge_value, skip
 from advcal_edge.report.comparison import Comparison
 from advcal_edge.report.measured import Measured
@@ -28,6 +29,7 @@ def run_checks(measured: Measured, worst: Comparison) -> list[Check]:
         not_more_robust(worst.reference, worst.engine, measured.margin),
         drift_within_margin(measured.drift),
         independent_reference(measured.engine, measured.reference),
+        graph_explained(measured.census),
     ]
     by_name = {**measured.checks, **{check.name: check for check in derived}}
     return [by_name[name] for name in RULES]

@@ -31,6 +31,7 @@ from advcal_edge.verify.census.operators import (
     STANDARD,
 )
 from advcal_edge.verify.census.ranges import INTEGERS, Range, of_constant, of_output
+from advcal_edge.verify.census.reach import reaching
 from advcal_edge.verify.census.rounding import coarse, step_of, to_discrete
 
 Scope = ChainMap[str, Fact]
@@ -50,16 +51,18 @@ class Flow:
         self._gain = 1.0
         self._steepest: Decision | None = None
 
-    def run(self, model: Model) -> Census:
-        """The census of a graph.
+    def run(self, model: Model, output: str | None = None) -> Census:
+        """The census of what the tensor `output` depends on; of the whole graph without one, or if it is not there.
 
         Raises:
             EngineError: with its functions written out it has too many nodes, or they call each other too deeply.
         """
         for function in model.functions:
             self._functions.setdefault(key(function), []).append(function)
-        self._walk(model.graph, ChainMap(), self._x)
-        return Census(tuple(self._decisions), tuple(self._paths), self._gain, self._steepest)
+        graph = replace(model.graph, nodes=list(reaching(model.graph, output)))
+        self._walk(graph, ChainMap(), self._x)
+        products_first = sorted(self._paths, key=lambda path: path.operator not in PRODUCTS)
+        return Census(tuple(self._decisions), tuple(products_first), self._gain, self._steepest)
 
     def _walk(self, graph: Body, outer: Scope, entry: Fact) -> int:
         """Walk a graph whose inputs are all `entry`; returns on what everything depends that its nodes read."""
