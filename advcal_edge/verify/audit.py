@@ -23,6 +23,7 @@ from advcal_edge.runtime.weights import GRAPH, IR
 from advcal_edge.storage import sha256_file
 from advcal_edge.threat import NORMS
 from advcal_edge.verify.backward import ADAPTER, TORCH, module_digest
+from advcal_edge.verify.census.audit import census_findings
 from advcal_edge.verify.findings import Finding, compare, merge, ok, unchecked, wrong
 
 T = TypeVar("T")
@@ -57,6 +58,7 @@ def audit(document: Mapping[str, Any], bundle: Bundle, engine: Path | None = Non
         *graph_findings(measured, bundle),
         *plan_findings(measured, bundle),
         *gradient_findings(measured, bundle),
+        *census_findings(measured, bundle, engine),
         *compare("bundle", measured["hashes"]["bundle"], bundle.identity()),
         *compare_file("data", measured["hashes"]["data"], bundle, "probe.npz"),
         *compare_file("centers", measured["hashes"]["centers"], bundle, "centers.safetensors"),

@@ -33,14 +33,14 @@ class Tensor:
     type: int = 0
     raw: int | None = None
     """Its bytes in the file, if it is stored as raw bytes."""
-    at: int | None = field(default=None, compare=False, repr=False)
-    """Where in the file these bytes begin."""
     listed: int = field(default=0, compare=False, repr=False)
     """Upper bound on the number of values listed one by one."""
     external: list[tuple[str, str]] | None = None
     """Keys and values of its location, if it is stored in another file."""
     values: Numbers | None = None
     """Its values, if they are few."""
+    at: int | None = field(default=None, compare=False, repr=False)
+    """Where in the file its raw bytes begin."""
 
 
 @dataclass(slots=True)

@@ -24,11 +24,13 @@ from advcal_edge.centers import Centers
 from advcal_edge.cli import main
 from advcal_edge.errors import BundleError
 from advcal_edge.report.text import render_findings
-from advcal_edge.runtime.engine import listed_digest
+from advcal_edge.runtime.engine import listed_digest, read_listed
 from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.spec import thermal
 from advcal_edge.storage import canonical, sha256_file
 from advcal_edge.verify.audit import audit
+from advcal_edge.verify.census.engine import census_of_file
+from advcal_edge.verify.census.explanation import find_explanation
 from advcal_edge.verify.findings import Finding
 from advcal_edge.verify.run import hashes
 
@@ -47,6 +49,8 @@ def bound(measured: dict[str, Any], bundle: Bundle, name: str = ENGINE) -> dict[
         found["rebuilds"]["builds"][0] = digest
     found["engine"] |= {"path": name, "sha256": digest, "bytes": (bundle.path / name).stat().st_size}
     found["engine"]["precision"] = name.split(".")[1]
+    explanation, bounds = find_explanation(bundle), bundle.modality.input.bounds
+    found["engine"]["census"] = census_of_file(read_listed(bundle, name), explanation, "z", bounds)
     found["hashes"] |= {
         "engine": digest,
         "graph": digest,

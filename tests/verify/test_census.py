@@ -1,0 +1,159 @@
+"""A census finds what decides by value in a graph, however it is written, and nothing in honest variants of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from gates import CONSTANTS, ENCODER, GATES, SIZE, Gate, graph
+from onnx import version_converter
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_dynamic, quantize_static
+
+from advcal_edge.errors import EngineError
+from advcal_edge.runtime.backends.graph_scan import Scan
+from advcal_edge.runtime.engine_file import EngineFile
+from advcal_edge.verify.census.decision import Census, Decision
+from advcal_edge.verify.census.flow import Flow
+
+CPU = ["CPUExecutionProvider"]
+UNRUNNABLE = ("unknown", "tree")  # their operators do not exist, or lack their attributes
+
+
+def census(path: Path, output: str | None = "z") -> Census:
+    file = EngineFile.of(path)
+    return Flow(file, (0.0, 1.0)).run(Scan(file.data, path).model(), output)
+
+
+def saved(model: onnx.ModelProto, path: Path) -> Path:
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(graph(), tmp_path_factory.mktemp("honest") / "honest.onnx")
+
+
+def unexplained(path: Path, by: Path) -> list[Decision]:
+    return list(census(path).unexplained(census(by).counts))
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_every_gate_is_found(name: str, honest: Path, tmp_path: Path) -> None:
+    gate = GATES[name]
+    path = saved(graph(gate.lines), tmp_path / "gate.onnx")
+    found = {(item.family, item.node) for item in unexplained(path, honest)}
+    assert (gate.family, gate.node) in found
+    if name not in UNRUNNABLE:
+        session = ort.InferenceSession(path, providers=CPU)
+        session.run(None, {"x": np.full((2, 3, SIZE, SIZE), 0.3, np.float32)})
+
+
+def test_the_encoder_itself_decides_nothing(honest: Path) -> None:
+    found = census(honest)
+    assert found.decisions == ()
+    assert [path.operator for path in found.paths] == ["Conv"]
+    assert found.gain == pytest.approx(4)  # division by a deviation of 0.25
+
+
+class Reader(CalibrationDataReader):
+    """A few random inputs."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.left = iter([{"x": rng.random((4, 3, SIZE, SIZE), np.float32)} for _ in range(4)])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self.left, None)
+
+
+def variants(source: Path, folder: Path) -> Iterator[Path]:
+    """The same function in other words, as exporters and runtimes write it."""
+    model = onnx.load(source)
+    for opset in (18, 19, 21):
+        yield saved(version_converter.convert_version(model, opset), folder / f"opset{opset}.onnx")
+    for level in ("BASIC", "EXTENDED"):
+        options = ort.SessionOptions()
+        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
+        options.optimized_model_filepath = os.fspath(folder / f"{level}.onnx")
+        ort.InferenceSession(source, options, providers=CPU)
+        yield folder / f"{level}.onnx"
+    quantize_dynamic(source, folder / "dynamic.onnx")
+    yield folder / "dynamic.onnx"
+    for form in (QuantFormat.QDQ, QuantFormat.QOperator):
+        quantize_static(source, folder / f"{form}.onnx", Reader(), form)
+        yield folder / f"{form}.onnx"
+    outside = folder / "outside.onnx"
+    onnx.save(model, outside, save_as_external_data=True, location="outside.onnx.data", size_threshold=0)
+    yield outside
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_honest_variants_have_nothing_unexplained(honest: Path, tmp_path: Path) -> None:
+    found = {path.stem: unexplained(path, honest) for path in variants(honest, tmp_path)}
+    assert len(found) == 9
+    assert found == dict.fromkeys(found, [])
+
+
+GROUPING = ENCODER + "d, i = TopK(features, two)\n kept = GatherElements<axis=3>(features, i)\n"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_an_encoder_that_ranks_for_a_reason_explains_its_engines_and_no_gate(tmp_path: Path) -> None:
+    tail = "m = GlobalAveragePool(kept)\n f = Flatten(m)\n y = MatMul(f, projection)\n sum = Add(honest, y)\n"
+    honest = saved(graph(f"{tail} z = Identity(sum)", encoder=GROUPING), tmp_path / "honest.onnx")
+    kinds = dict(census(honest).counts.decisions)
+    assert kinds == {"rank inside": 1, "index inside": 1}
+    found = {path.stem: unexplained(path, honest) for path in variants(honest, tmp_path)}
+    assert found == dict.fromkeys(found, [])
+    more = f"{tail} v, p = TopK(sum, four1)\n z = Identity(v)"
+    (extra,) = unexplained(saved(graph(more, encoder=GROUPING), tmp_path / "gate.onnx"), honest)
+    assert (extra.family, extra.node) == ("rank", "v")
+
+
+def test_a_gate_inside_a_function_is_found(honest: Path, tmp_path: Path) -> None:
+    function = """
+    <opset_import: ["" : 20], domain: "own"> Turn (v, t) => (w) { c = Greater(v, t) s = Cast<to=1>(c) w = Mul(v, s) }
+    """
+    path = saved(graph("z = own.Turn(honest, half)", functions=function), tmp_path / "gate.onnx")
+    assert [(item.family, item.node) for item in unexplained(path, honest)] == [("compare", "c")]
+
+
+def test_functions_that_call_each_other_end_in_an_error(tmp_path: Path) -> None:
+    function = """<opset_import: ["" : 20, "own" : 1], domain: "own"> Turn (v) => (w) { w = own.Turn(v) }"""
+    with pytest.raises(EngineError, match="levels of graphs and functions"):
+        census(saved(graph("z = own.Turn(honest)", functions=function), tmp_path / "gate.onnx"))
+
+
+def test_what_the_output_does_not_depend_on_is_left_out(honest: Path, tmp_path: Path) -> None:
+    model = graph("z = Identity(honest)\n label = ArgMax<axis=1>(honest)")
+    model.graph.output.append(onnx.helper.make_tensor_value_info("label", onnx.TensorProto.INT64, ["N", 1]))
+    path = saved(model, tmp_path / "two.onnx")
+    assert unexplained(path, honest) == []
+    assert [item.family for item in census(path, "label").decisions] == ["rank"]
+
+
+def test_sizes_alone_decide_nothing(honest: Path, tmp_path: Path) -> None:
+    lines = """n = Shape<start=0, end=1>(x)\n s = Concat<axis=0>(n, four1)\n y = Reshape(honest, s)
+    c = Shape(flat)\n k = Gather(c, one)\n f = Cast<to=1>(k)\n r = Sqrt(f)\n d = Div(y, r)
+    w = Expand(table, s)\n e = Equal(s, four1)\n p = Where(e, s, s)\n t = Reshape(d, p)\n z = Mul(t, r)"""
+    assert unexplained(saved(graph(lines), tmp_path / "sizes.onnx"), honest) == []
+
+
+def test_without_an_own_graph_every_decision_is_listed(tmp_path: Path) -> None:
+    gate = GATES["greater"]
+    found = list(census(saved(graph(gate.lines), tmp_path / "gate.onnx")).unexplained(None))
+    assert [item.family for item in found] == ["compare", "select"]
+
+
+def test_constants_in_files_beside_the_graph_are_as_steep(honest: Path, tmp_path: Path) -> None:
+    gate: Gate = GATES["steep product"]
+    path = tmp_path / "gate.onnx"
+    onnx.save(graph(gate.lines), path, save_as_external_data=True, location="gate.onnx.data", size_threshold=0)
+    assert ("steep", "k") in {(item.family, item.node) for item in unexplained(path, honest)}
+    assert CONSTANTS["steep"].max() == 500
