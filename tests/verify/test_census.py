@@ -97,7 +97,7 @@ def variants(source: Path, folder: Path) -> Iterator[Path]:
 def test_honest_variants_have_nothing_unexplained(honest: Path, tmp_path: Path) -> None:
     found = {path.stem: unexplained(path, honest) for path in variants(honest, tmp_path)}
     assert len(found) == 9
-    assert found == dict.fromkeys(found, [])
+    assert found == {name: [] for name in found}
 
 
 GROUPING = ENCODER + "d, i = TopK(features, two)\n kept = GatherElements<axis=3>(features, i)\n"
@@ -110,7 +110,7 @@ def test_an_encoder_that_ranks_for_a_reason_explains_its_engines_and_no_gate(tmp
     kinds = dict(census(honest).counts.decisions)
     assert kinds == {"rank inside": 1, "index inside": 1}
     found = {path.stem: unexplained(path, honest) for path in variants(honest, tmp_path)}
-    assert found == dict.fromkeys(found, [])
+    assert found == {name: [] for name in found}
     more = f"{tail} v, p = TopK(sum, four1)\n z = Identity(v)"
     (extra,) = unexplained(saved(graph(more, encoder=GROUPING), tmp_path / "gate.onnx"), honest)
     assert (extra.family, extra.node) == ("rank", "v")
