@@ -38,7 +38,7 @@ def audit(document: Mapping[str, Any], bundle: Bundle, engine: Path | None = Non
     """Compare a report with `bundle`, with the file of its engine, and its conclusions with its measurements.
 
     `engine` is the file of an engine that the bundle does not list. The measurements themselves cannot be confirmed:
-    ranks, queries, seeds, seconds, fingerprints, the numbers that checks took from the engine, the layers of a plan, and
+    ranks, queries, seeds, seconds, fingerprints, the numbers that checks took from the engine, layers of a plan, and
     pictures.
 
     Raises:
