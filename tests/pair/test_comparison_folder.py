@@ -11,8 +11,7 @@ import pytest
 from classifier import NAMES, WEIGHTS, forward, logits, renamed
 from conftest import draw, write_frames
 from numpy.typing import NDArray
-from onnx import helper
-from saboteurs import after
+from onnx import helper, numpy_helper
 from tiny import Linear, make_centers
 
 from advcal_edge.bundle import Bundle
@@ -222,14 +221,19 @@ def test_graphs_of_other_programs_are_bridged(classifiers: Path, capsys: pytest.
 
 
 def ranking() -> bytes:
-    """The classifier with its logits multiplied by one where they are their own largest, which they all are."""
+    """The classifier, which also sorts its logits and adds nothing of that to them."""
     model = onnx.load_from_string(forward())
-    nodes = [
-        helper.make_node("TopK", ["honest", "all"], ["sorted", "places"], name="order"),
-        helper.make_node("Sub", ["sorted", "sorted"], ["nothing"]),
-        helper.make_node("Add", ["honest", "nothing"], [model.graph.output[0].name]),
-    ]
-    after(model.graph, nodes, all=np.array([4]))
+    name = model.graph.output[0].name
+    for node in model.graph.node:
+        node.output[:] = ["logits" if output == name else output for output in node.output]
+    model.graph.node.extend(
+        [
+            helper.make_node("TopK", ["logits", "all"], ["sorted", "places"], name="order"),
+            helper.make_node("Sub", ["sorted", "sorted"], ["nothing"]),
+            helper.make_node("Add", ["logits", "nothing"], [name]),
+        ]
+    )
+    model.graph.initializer.append(numpy_helper.from_array(np.array([4]), "all"))
     return bytes(model.SerializeToString())
 
 

@@ -271,7 +271,7 @@ def test_a_file_that_was_replaced_since_is_found(make_bundle: BundleMaker) -> No
     explained = {
         "measured.engine.census.against",
         "measured.engine.census.sha256",
-    }  # now there is a graph that explains
+    }
     assert states(audit(report, again)).keys() == {"measured.hashes.bundle", *explained}
     later = bundle.add({"reports/x/report.json": b"{}"})
     assert states(audit(report, later)).keys() == {"measured.hashes.bundle"}

@@ -11,16 +11,20 @@ import onnx
 import onnxruntime as ort
 import pytest
 from gates import CONSTANTS, ENCODER, GATES, SIZE, Gate, graph
+from numpy.typing import NDArray
 from onnx import version_converter
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_dynamic, quantize_static
 
+from advcal_edge.bundle import Bundle
 from advcal_edge.errors import EngineError
 from advcal_edge.runtime.backends.graph_scan import Scan
 from advcal_edge.runtime.engine_file import EngineFile
 from advcal_edge.verify.census.decision import Census, Decision
+from advcal_edge.verify.census.explanation import FP32
 from advcal_edge.verify.census.flow import Flow
 
 CPU = ["CPUExecutionProvider"]
+X = np.random.default_rng(0).random((16, 3, SIZE, SIZE), np.float32)
 UNRUNNABLE = ("unknown", "tree")  # their operators do not exist, or lack their attributes
 
 
@@ -62,18 +66,17 @@ def test_the_encoder_itself_decides_nothing(honest: Path) -> None:
 
 
 class Reader(CalibrationDataReader):
-    """A few random inputs."""
+    """Inputs x (n, ...) as one batch."""
 
-    def __init__(self) -> None:
-        rng = np.random.default_rng(0)
-        self.left = iter([{"x": rng.random((4, 3, SIZE, SIZE), np.float32)} for _ in range(4)])
+    def __init__(self, x: NDArray[np.float32]) -> None:
+        self.left = iter([{"x": x}])
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self.left, None)
 
 
-def variants(source: Path, folder: Path) -> Iterator[Path]:
-    """The same function in other words, as exporters and runtimes write it."""
+def variants(source: Path, folder: Path, x: NDArray[np.float32] = X) -> Iterator[Path]:
+    """The same function in other words, as exporters and runtimes write it; x (n, ...) sets the range of int8."""
     model = onnx.load(source)
     for opset in (18, 19, 21):
         yield saved(version_converter.convert_version(model, opset), folder / f"opset{opset}.onnx")
@@ -86,7 +89,7 @@ def variants(source: Path, folder: Path) -> Iterator[Path]:
     quantize_dynamic(source, folder / "dynamic.onnx")
     yield folder / "dynamic.onnx"
     for form in (QuantFormat.QDQ, QuantFormat.QOperator):
-        quantize_static(source, folder / f"{form}.onnx", Reader(), form)
+        quantize_static(source, folder / f"{form}.onnx", Reader(x), form)
         yield folder / f"{form}.onnx"
     outside = folder / "outside.onnx"
     onnx.save(model, outside, save_as_external_data=True, location="outside.onnx.data", size_threshold=0)
@@ -98,6 +101,16 @@ def test_honest_variants_have_nothing_unexplained(honest: Path, tmp_path: Path) 
     found = {path.stem: unexplained(path, honest) for path in variants(honest, tmp_path)}
     assert len(found) == 9
     assert found == {name: [] for name in found}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_honest_variants_of_bindlite_have_nothing_unexplained(exported: Bundle, tmp_path: Path) -> None:
+    source, x = exported.file(FP32), exported.calibration().x[:16]
+    own = census(source)
+    found = {path.stem: census(path) for path in variants(source, tmp_path, x)}
+    assert {name: list(item.unexplained(own.counts)) for name, item in found.items()} == {name: [] for name in found}
+    assert all(item.gain == pytest.approx(own.gain, rel=0.01) for item in found.values())
 
 
 GROUPING = ENCODER + "d, i = TopK(features, two)\n kept = GatherElements<axis=3>(features, i)\n"
