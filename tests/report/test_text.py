@@ -119,9 +119,9 @@ def test_rankings_stand_in_a_table_between_comparisons_and_checks() -> None:
 
 
 def test_checks_are_counted_and_named() -> None:
-    assert "checks  21 passed, 0 failed, 0 skipped\nPASS" in verification_table(PASSING)
+    assert "checks  22 passed, 0 failed, 0 skipped\nPASS" in verification_table(PASSING)
     assert (
-        "checks  20 passed, 1 failed, 0 skipped\n        failed   black_box_not_stronger: 0.04513, limit <= 0.01\n"
+        "checks  21 passed, 1 failed, 0 skipped\n        failed   black_box_not_stronger: 0.04513, limit <= 0.01\n"
     ) in verification_table(FAILING)
     assert "1 skipped\n        skipped  huge_eps: no gradient" in verification_table(INCONCLUSIVE)
 
@@ -143,7 +143,7 @@ def test_a_bridged_engine_says_how_and_one_that_raised_what_it_said() -> None:
 def test_summary_has_one_aligned_row_an_engine() -> None:
     header, *rows = summary_table([PASSING, FAILING, INCONCLUSIVE]).splitlines()
     assert [row.split()[-1] for row in rows] == ["PASS", "FAIL", "INCONCLUSIVE"]
-    assert [re.findall(r"\d+/\d+/\d+", row) for row in rows] == [["21/0/0"], ["20/1/0"], ["20/0/1"]]
+    assert [re.findall(r"\d+/\d+/\d+", row) for row in rows] == [["22/0/0"], ["21/1/0"], ["21/0/1"]]
     assert {row.rindex("  ") + 2 for row in rows} == {header.index("verdict")}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -75,10 +75,12 @@ class Reader(CalibrationDataReader):
         return next(self.left, None)
 
 
-def variants(source: Path, folder: Path, x: NDArray[np.float32] = X) -> Iterator[Path]:
+def variants(
+    source: Path, folder: Path, x: NDArray[np.float32] = X, opsets: Sequence[int] = (18, 19, 21)
+) -> Iterator[Path]:
     """The same function in other words, as exporters and runtimes write it; x (n, ...) sets the range of int8."""
     model = onnx.load(source)
-    for opset in (18, 19, 21):
+    for opset in opsets:
         yield saved(version_converter.convert_version(model, opset), folder / f"opset{opset}.onnx")
     for level in ("BASIC", "EXTENDED"):
         options = ort.SessionOptions()
@@ -108,7 +110,7 @@ def test_honest_variants_have_nothing_unexplained(honest: Path, tmp_path: Path) 
 def test_honest_variants_of_bindlite_have_nothing_unexplained(exported: Bundle, tmp_path: Path) -> None:
     source, x = exported.file(FP32), exported.calibration().x[:16]
     own = census(source)
-    found = {path.stem: census(path) for path in variants(source, tmp_path, x)}
+    found = {path.stem: census(path) for path in variants(source, tmp_path, x, opsets=[21])}  # Gelu began with 20
     assert {name: list(item.unexplained(own.counts)) for name, item in found.items()} == {name: [] for name in found}
     assert all(item.gain == pytest.approx(own.gain, rel=0.01) for item in found.values())
 
