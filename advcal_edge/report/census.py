@@ -90,6 +90,18 @@ class Census:
         return cls(None, True, value["against"].choice(tuple(AGAINST)), value["found"].integer(), unexplained, doubtful)
 
 
+def read_census(engine: Value) -> Census:
+    """The census of `measured.engine`; one that a file lacks stays required.
+
+    Raises:
+        BundleError: malformed.
+    """
+    census = engine.get("census")
+    if census is not None:
+        return Census.read(census)
+    return Census() if engine.get("path") is None else Census("the report has no census of its engine", required=True)
+
+
 def read_nodes(value: Value) -> Nodes:
     """Read a number of nodes and the first of them.
 

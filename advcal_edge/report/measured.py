@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.report.census import Census
+from advcal_edge.report.census import Census, read_census
 from advcal_edge.report.checks import Check, measured_checks, read_check
 from advcal_edge.report.nodes import NodeRanking, read_kept
 from advcal_edge.report.raised import NOTHING_RAISED, Raised
@@ -156,7 +156,7 @@ class Measured:
             builds=listed,
             rebuilt=rebuilt,
             fallback=read_fallback(value.get("fallback")),
-            census=Census() if engine.get("census") is None else Census.read(engine["census"]),
+            census=read_census(engine),
         )
 
 

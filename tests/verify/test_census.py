@@ -14,6 +14,7 @@ from gates import CONSTANTS, ENCODER, GATES, SIZE, Gate, graph
 from numpy.typing import NDArray
 from onnx import version_converter
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_dynamic, quantize_static
+from saboteurs import GRAPHS
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import EngineError
@@ -56,6 +57,15 @@ def test_every_gate_is_found(name: str, honest: Path, tmp_path: Path) -> None:
     if name not in UNRUNNABLE:
         session = ort.InferenceSession(path, providers=CPU)
         session.run(None, {"x": np.full((2, 3, SIZE, SIZE), 0.3, np.float32)})
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_of_the_engines_that_attacks_reject_some_are_found_too(name: str, honest: Path, tmp_path: Path) -> None:
+    model = graph("z = Identity(honest_z)", encoder=ENCODER.replace("honest =", "honest_z ="))
+    GRAPHS[name](model.graph)
+    found = {item.family for item in unexplained(saved(model, tmp_path / "broken.onnx"), honest)}
+    wanted = {"added_noise": {"chance"}, "rounded_input": {"round"}, "overflowing": {"compare", "select", "path"}}
+    assert found == wanted.get(name, set())
 
 
 def test_the_encoder_itself_decides_nothing(honest: Path) -> None:
