@@ -15,7 +15,7 @@ AGAINST: Mapping[str, str] = {
     "fp32 graph": "the exporter's fp32 graph",
     "unrecorded": "the fp32 graph, of which no export recorded a census",
     "reference graph": "the reference graph",
-    "nothing": "no graph: the reference is known in torch only",
+    "nothing": "no graph: the reference is known in torch only, or the exporter's graph is not there",
 }
 """With what the engine was compared."""
 MEANING: Mapping[str, str] = {

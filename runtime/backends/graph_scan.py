@@ -39,8 +39,8 @@ class Tensor:
     """Keys and values of its location, if it is stored in another file."""
     values: Numbers | None = None
     """Its values, if they are few."""
-    at: int | None = field(default=None, compare=False, repr=False)
-    """Where in the file its raw bytes begin."""
+    span: Span | None = field(default=None, compare=False, repr=False)
+    """Where in the file its values lie: raw, or floats listed one after the other."""
 
 
 @dataclass(slots=True)
@@ -267,7 +267,9 @@ class Scan:
                     entries.append(self._entry(inner))
                 elif number == 14 and wire == VARINT:
                     outside = inner[0] & 0xFFFFFFFF
-        tensor.raw, tensor.at = (None, None) if raw is None else (raw[1] - raw[0], raw[0])
+        tensor.raw = None if raw is None else raw[1] - raw[0]
+        packed = [inner for wire, inner in listed.get(SLOTS.get(tensor.type, 0), []) if wire == BYTES]
+        tensor.span = packed[0] if raw is None and tensor.type in SINGLES and len(packed) == 1 else raw
         if outside == EXTERNAL:
             tensor.external = entries
             self.files.update(value for key, value in entries if key == "location")

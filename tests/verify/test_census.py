@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +14,7 @@ import onnxruntime as ort
 import pytest
 from gates import CONSTANTS, ENCODER, GATES, SIZE, Gate, graph
 from numpy.typing import NDArray
-from onnx import version_converter
+from onnx import helper, numpy_helper, version_converter
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_dynamic, quantize_static
 from saboteurs import GRAPHS
 
@@ -23,6 +25,7 @@ from advcal_edge.runtime.engine_file import EngineFile
 from advcal_edge.verify.census.decision import Census, Decision
 from advcal_edge.verify.census.explanation import FP32
 from advcal_edge.verify.census.flow import Flow
+from advcal_edge.verify.census.ranges import Range, of_constant, of_output
 
 CPU = ["CPUExecutionProvider"]
 X = np.random.default_rng(0).random((16, 3, SIZE, SIZE), np.float32)
@@ -157,7 +160,7 @@ def test_functions_that_call_each_other_end_in_an_error(tmp_path: Path) -> None:
 
 def test_what_the_output_does_not_depend_on_is_left_out(honest: Path, tmp_path: Path) -> None:
     model = graph("z = Identity(honest)\n label = ArgMax<axis=1>(honest)")
-    model.graph.output.append(onnx.helper.make_tensor_value_info("label", onnx.TensorProto.INT64, ["N", 1]))
+    model.graph.output.append(helper.make_tensor_value_info("label", onnx.TensorProto.INT64, ["N", 1]))
     path = saved(model, tmp_path / "two.onnx")
     assert unexplained(path, honest) == []
     assert [item.family for item in census(path, "label").decisions] == ["rank"]
@@ -182,3 +185,63 @@ def test_constants_in_files_beside_the_graph_are_as_steep(honest: Path, tmp_path
     onnx.save(graph(gate.lines), path, save_as_external_data=True, location="gate.onnx.data", size_threshold=0)
     assert ("steep", "k") in {(item.family, item.node) for item in unexplained(path, honest)}
     assert CONSTANTS["steep"].max() == 500
+
+
+def test_damaged_graphs_end_in_an_error_or_a_census(honest: Path, tmp_path: Path) -> None:
+    rng, path = np.random.default_rng(0), tmp_path / "damaged.onnx"
+    whole = [graph(GATES[name].lines).SerializeToString() for name in ("if", "table", "steep inside")]
+    for data in whole * 60:
+        broken = bytearray(data)
+        for place in rng.integers(0, len(data), 3):
+            broken[place] = rng.integers(0, 256)
+        path.write_bytes(broken)
+        with contextlib.suppress(EngineError):
+            counts = census(path).counts
+            assert 0 <= counts.gain <= 1e30
+
+
+@pytest.mark.parametrize(
+    ("operator", "given", "expected"),
+    [
+        ("Pow", [(-2.0, 1.0), (2.0, 2.0)], (0.0, 4.0)),
+        ("Pow", [(-2.0, 1.0), (3.0, 3.0)], (-8.0, 1.0)),
+        ("Pow", [(-2.0, 1.0), (0.5, 0.5)], None),
+        ("Abs", [(-2.0, 1.0)], (0.0, 2.0)),
+        ("Reciprocal", [(2.0, 4.0)], (0.25, 0.5)),
+        ("Reciprocal", [(-2.0, 4.0)], None),
+        ("Div", [(-1.0, 1.0), (-2.0, 4.0)], None),
+        ("Sub", [(0.0, 1.0), (0.5, 2.0)], (-2.0, 0.5)),
+        ("Mul", [(0.0, 1.0), (math.inf, math.inf)], None),
+        ("Exp", [(0.0, 1e6)], None),
+        ("Clip", [(-1.0, 9.0), (0.0, 0.0), (6.0, 6.0)], (0.0, 6.0)),
+        ("Max", [(-1.0, 9.0), (0.0, 3.0)], (0.0, 9.0)),
+        ("Concat", [(-1.0, 2.0), None], None),
+        ("Pad", [(1.0, 2.0)], (0.0, 2.0)),
+        ("Where", [None, (0.0, 1.0), (5.0, 6.0)], (0.0, 6.0)),
+        ("Sigmoid", [None], (0.0, 1.0)),
+        ("Conv", [(0.0, 1.0), (0.0, 1.0)], None),
+    ],
+)
+def test_ranges(operator: str, given: Sequence[Range | None], expected: Range | None) -> None:
+    assert of_output(operator, given) == expected
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16, np.float64, np.int8, np.uint8, np.int64])
+def test_ranges_of_raw_constants(kind: type[np.generic], tmp_path: Path) -> None:
+    values = np.linspace(-3, 100, 300).astype(kind)
+    assert range_in_a_graph(numpy_helper.from_array(values, "c"), tmp_path) == (values.min(), values.max())
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64])
+def test_ranges_of_listed_constants(kind: type[np.generic], tmp_path: Path) -> None:
+    values = np.linspace(-3, 100, 300).astype(kind)
+    tensor = helper.make_tensor("c", helper.np_dtype_to_tensor_dtype(values.dtype), values.shape, values.tolist())
+    assert range_in_a_graph(tensor, tmp_path) == (values.min(), values.max())
+
+
+def range_in_a_graph(tensor: onnx.TensorProto, folder: Path) -> Range | None:
+    """What a census knows of a constant of a graph."""
+    model, path = graph(), folder / "constants.onnx"
+    model.graph.initializer.append(tensor)
+    file = EngineFile.of(saved(model, path))
+    return of_constant(next(c for c in Scan(file.data, path).model().graph.initializers if c.name == "c"), file)

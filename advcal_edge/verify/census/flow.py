@@ -239,11 +239,10 @@ def range_of(node: Node, given: Sequence[Fact]) -> Range | None:
     if node.op == "Clip" and len(ranges) == 1:  # its limits were attributes before opset 11
         ends = [node.numbers.get(name) for name in ("min", "max")]
         ranges += [None if end is None else (end[0], end[0]) for end in ends]
-    if node.op == "DequantizeLinear" and given[0].step:  # the range of a quantised tensor is that before
-        ranges = [given[0].range, (scale := given[1].peak / given[0].step, scale)][: len(given)]
-        return of_output("Mul", ranges, same=False)
-    same = len(node.inputs) > 1 and node.inputs[0] == node.inputs[1]
-    return of_output(node.op, ranges, same)
+    if node.op == "DequantizeLinear" and len(given) > 1 and given[0].step:
+        factor = given[1].peak / given[0].step  # the range of a quantised tensor is that before
+        return of_output("Mul", [given[0].range, (factor, factor)])
+    return of_output(node.op, ranges, same=len(node.inputs) > 1 and node.inputs[0] == node.inputs[1])
 
 
 def output(node: Node, place: int, fact: Fact) -> Fact:

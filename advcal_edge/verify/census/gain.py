@@ -20,11 +20,12 @@ def gain_of(node: Node, given: Sequence[Fact], before: float) -> float:
     Elementwise operators multiply it. A product with weights begins anew with its largest weight, and so does a
     normalisation with its scale: deep networks multiply hundreds of weights without being steep.
     """
-    return min(max(raw_gain(node, given, before), 0.0), LARGEST)
+    found = raw_gain(node, given, before)
+    return LARGEST if math.isnan(found) else min(max(found, 0.0), LARGEST)
 
 
 def raw_gain(node: Node, given: Sequence[Fact], before: float) -> float:
-    """The same, which may be infinite."""
+    """The same, which may be infinite, or not a number."""
     operator, constants = node.op, [fact for fact in given if fact.constant]
     if operator in MOVES | AVERAGES:
         return before

@@ -17,7 +17,7 @@ def to_discrete(node: Node, given: Sequence[Fact]) -> bool:
     """Does a cast give integers or booleans, or floats as coarse as those?"""
     if node.op == "CastLike":
         return len(given) > 1 and given[1].discrete
-    return int(next(iter(node.numbers.get("to", ())), FLOAT)) in INTEGERS | SMALL_FLOATS
+    return next(iter(node.numbers.get("to", ())), FLOAT) in INTEGERS | SMALL_FLOATS
 
 
 def coarse(node: Node, given: Sequence[Fact]) -> bool:
