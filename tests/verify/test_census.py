@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,42 +12,21 @@ import onnx
 import onnxruntime as ort
 import pytest
 from gates import CONSTANTS, ENCODER, GATES, SIZE, Gate, graph
-from numpy.typing import NDArray
-from onnx import helper, numpy_helper, version_converter
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_dynamic, quantize_static
+from onnx import helper, numpy_helper
 from saboteurs import GRAPHS
+from variants import CPU, census, saved, unexplained, variants
 
-from advcal_edge.bundle import Bundle
 from advcal_edge.errors import EngineError
 from advcal_edge.runtime.backends.graph_scan import Scan
 from advcal_edge.runtime.engine_file import EngineFile
-from advcal_edge.verify.census.decision import Census, Decision
-from advcal_edge.verify.census.explanation import FP32
-from advcal_edge.verify.census.flow import Flow
 from advcal_edge.verify.census.ranges import Range, of_constant, of_output
 
-CPU = ["CPUExecutionProvider"]
-X = np.random.default_rng(0).random((16, 3, SIZE, SIZE), np.float32)
 UNRUNNABLE = ("unknown", "tree")  # their operators do not exist, or lack their attributes
-
-
-def census(path: Path, output: str | None = "z") -> Census:
-    file = EngineFile.of(path)
-    return Flow(file, (0.0, 1.0)).run(Scan(file.data, path).model(), output)
-
-
-def saved(model: onnx.ModelProto, path: Path) -> Path:
-    onnx.save(model, path)
-    return path
 
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return saved(graph(), tmp_path_factory.mktemp("honest") / "honest.onnx")
-
-
-def unexplained(path: Path, by: Path) -> list[Decision]:
-    return list(census(path).unexplained(census(by).counts))
 
 
 @pytest.mark.parametrize("name", GATES)
@@ -78,54 +56,11 @@ def test_the_encoder_itself_decides_nothing(honest: Path) -> None:
     assert found.gain == pytest.approx(4)  # division by a deviation of 0.25
 
 
-class Reader(CalibrationDataReader):
-    """Inputs x (n, ...) as one batch."""
-
-    def __init__(self, x: NDArray[np.float32]) -> None:
-        self.left = iter([{"x": x}])
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self.left, None)
-
-
-def variants(
-    source: Path, folder: Path, x: NDArray[np.float32] = X, opsets: Sequence[int] = (18, 19, 21)
-) -> Iterator[Path]:
-    """The same function in other words, as exporters and runtimes write it; x (n, ...) sets the range of int8."""
-    model = onnx.load(source)
-    for opset in opsets:
-        yield saved(version_converter.convert_version(model, opset), folder / f"opset{opset}.onnx")
-    for level in ("BASIC", "EXTENDED"):
-        options = ort.SessionOptions()
-        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
-        options.optimized_model_filepath = os.fspath(folder / f"{level}.onnx")
-        ort.InferenceSession(source, options, providers=CPU)
-        yield folder / f"{level}.onnx"
-    quantize_dynamic(source, folder / "dynamic.onnx")
-    yield folder / "dynamic.onnx"
-    for form in (QuantFormat.QDQ, QuantFormat.QOperator):
-        quantize_static(source, folder / f"{form}.onnx", Reader(x), form)
-        yield folder / f"{form}.onnx"
-    outside = folder / "outside.onnx"
-    onnx.save(model, outside, save_as_external_data=True, location="outside.onnx.data", size_threshold=0)
-    yield outside
-
-
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_honest_variants_have_nothing_unexplained(honest: Path, tmp_path: Path) -> None:
     found = {path.stem: unexplained(path, honest) for path in variants(honest, tmp_path)}
     assert len(found) == 9
     assert found == {name: [] for name in found}
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_honest_variants_of_bindlite_have_nothing_unexplained(exported: Bundle, tmp_path: Path) -> None:
-    source, x = exported.file(FP32), exported.calibration().x[:16]
-    own = census(source)
-    found = {path.stem: census(path) for path in variants(source, tmp_path, x, opsets=[21])}  # Gelu began with 20
-    assert {name: list(item.unexplained(own.counts)) for name, item in found.items()} == {name: [] for name in found}
-    assert all(item.gain == pytest.approx(own.gain, rel=0.01) for item in found.values())
 
 
 GROUPING = ENCODER + "d, i = TopK(features, two)\n kept = GatherElements<axis=3>(features, i)\n"

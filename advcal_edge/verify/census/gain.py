@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from advcal_edge.runtime.backends.graph_scan import Node
 from advcal_edge.verify.census.fact import Fact
@@ -12,6 +12,12 @@ from advcal_edge.verify.census.operators import AVERAGES, MOVES, NORMALISES, PRO
 LARGEST = 1e30
 SLOPED = frozenset({"HardSigmoid", "LeakyRelu", "Elu", "ThresholdedRelu", "FusedConv"})
 """Operators with a slope `alpha`."""
+SCALE_INPUT: Mapping[str, int] = {
+    **dict.fromkeys(("LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization"), 1),
+    **dict.fromkeys(("GroupNormalization", "InstanceNormalization", "GroupNorm", "SkipGroupNorm"), 1),
+    **dict.fromkeys(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"), 2),
+}
+"""The input of a normalisation that scales its output; others have none."""
 
 
 def gain_of(node: Node, given: Sequence[Fact], before: float) -> float:
@@ -41,7 +47,8 @@ def raw_gain(node: Node, given: Sequence[Fact], before: float) -> float:
     if operator == "DequantizeLinear" and len(given) > 1 and given[1].constant and given[0].step:
         return before * given[1].peak / given[0].step
     if operator in NORMALISES:
-        return given[1].peak if len(given) > 1 and given[1].constant else 1.0
+        place = SCALE_INPUT.get(operator, len(given))
+        return given[place].peak if place < len(given) and given[place].constant else 1.0
     if operator == "BatchNormalization" and len(given) > 4:
         variance = 1.0 if given[4].range is None else given[4].range[0]
         return before * given[1].peak / math.sqrt(max(variance + attribute(node, "epsilon", 1e-5), 1e-12))
