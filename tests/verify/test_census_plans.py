@@ -89,6 +89,8 @@ def test_names_of_nodes_are_no_words_of_a_layer() -> None:
     made = Scan(onnx.helper.make_model(named).SerializeToString(), Path("g.onnx")).model()
     own = layer("WhereItBegins/Select + n", "PointWise", "WhereItBegins/Select")
     assert foreign_layers(told(own), made, exact=True) == []
+    other = layer("WhereItBegins/Select2 + n", "PointWise")
+    assert [item.family for item in foreign_layers(told(other), made, exact=True)] == ["select"]
 
 
 def test_without_the_own_graph_names_are_not_compared() -> None:

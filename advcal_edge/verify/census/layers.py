@@ -28,7 +28,7 @@ WORDS: Mapping[Family, re.Pattern[str]] = {
     "chance": re.compile(r"Random|RANDOM"),
 }
 """Words by which a layer says that it decides; kernels that were fused name the nodes that they compute instead."""
-TELLING = ("LayerType", "Name", "ParameterType", "ParameterSubType", "Operation", "ElementWiseOperation")
+TELLING = ("LayerType", "ParameterType", "ParameterSubType", "Operation", "ElementWiseOperation")
 
 
 def foreign_layers(document: str, graph: Model, *, exact: bool) -> list[Decision]:
@@ -43,7 +43,8 @@ def foreign_layers(document: str, graph: Model, *, exact: bool) -> list[Decision
     nodes = [*every(graph.graph.nodes), *(node for function in graph.functions for node in every(function.nodes))]
     left = Counter(family for node in nodes if (family := family_of(node)) is not None)
     names = {node.name or f"{OF_OUTPUT}{node.outputs[0] if node.outputs else ''}" for node in nodes}
-    known = None if graph.functions or not exact else names
+    tensors = {tensor.name for tensor in graph.graph.initializers} | {name for node in nodes for name in node.outputs}
+    known = None if graph.functions or not exact else names | tensors
     found = []
     for layer in read_layers(document):
         for family in told(layer, names):
@@ -76,10 +77,11 @@ def read_layers(document: str) -> list[Mapping[str, Any]]:
 
 
 def told(layer: Mapping[str, Any], names: set[str]) -> Iterator[Family]:
-    """The families of decisions that a layer's own words tell, without the names of nodes of the graph."""
-    text = " ".join(str(layer[key]) for key in TELLING if key in layer)
-    for name in sorted({*nodes_of(layer), *(name for name in names if name and name in text)}, key=len, reverse=True):
-        text = text.replace(name, " ")
+    """The families of decisions that a layer tells, by its type and by its name without the names of nodes."""
+    own = str(layer["Name"])
+    for name in sorted({*nodes_of(layer), *(name for name in names if name and name in own)}, key=len, reverse=True):
+        own = re.sub(rf"(?<![\w/.]){re.escape(name)}(?![\w/.])", " ", own)
+    text = " ".join([own, *(str(layer[key]) for key in TELLING if key in layer)])
     return (family for family, words in WORDS.items() if words.search(text))
 
 
