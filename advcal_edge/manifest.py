@@ -175,6 +175,7 @@ FIELDS: Mapping[str, Shape] = {
     "graphs?": {
         "opset?": COUNT,
         "missing?": Each(TEXT),
+        "census?": {"graph": DIGEST, "decisions": Each(COUNT), "paths": COUNT, "gain": NUMBER},
         "files": Each(
             {
                 "precision": TEXT,

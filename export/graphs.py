@@ -14,6 +14,8 @@ from advcal_edge.export.result import ExportedGraph, ExportResult, Missing
 from advcal_edge.manifest import LONGEST_TEXT
 from advcal_edge.precision import DEFAULT_PRECISIONS, PRECISIONS
 from advcal_edge.registry import unknown
+from advcal_edge.runtime.engine_file import EngineFile
+from advcal_edge.verify.census.explanation import write_record
 
 if TYPE_CHECKING:
     from torch import nn
@@ -98,12 +100,17 @@ def make_graphs(
 def add_graphs(bundle: Bundle, folder: Path, result: ExportResult) -> Bundle:
     """Move the graphs of an export from `folder`, on the same disk as the bundle, into the bundle and its manifest.
 
+    The manifest also gets the census of the fp32 graph in `folder`, which was just made of the torch module: it
+    explains the decisions by value of every engine.
+
     Raises:
         BundleError: the bundle cannot be written.
     """
     from advcal_edge.export.graph_file import graph_files
 
     made = [folder / PurePosixPath(graph.path).name for graph in result.graphs]
+    source = folder / PurePosixPath(PRECISIONS["fp32"].graph).name
+    counted = write_record(EngineFile.of(source), bundle.modality.input.bounds) if source.is_file() else None
     files = {f"onnx/{file.name}": file for path in made for file in graph_files(path)}
 
     def updated(graphs: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -111,7 +118,9 @@ def add_graphs(bundle: Bundle, folder: Path, result: ExportResult) -> Bundle:
         files = dict(sorted({**listed, **result.to_manifest()}.items()))
         failed = {item.name: item.reason[:LONGEST_TEXT] for item in result.missing}
         missing = {n: why for n, why in {**(graphs or {}).get("missing", {}), **failed}.items() if n not in files}
-        return {"opset": result.opset, "files": files, **({"missing": missing} if missing else {})}
+        census = counted or (graphs or {}).get("census")  # from the same torch module, if an earlier export made it
+        further = {name: part for name, part in (("missing", missing), ("census", census)) if part}
+        return {"opset": result.opset, "files": files, **further}
 
     return bundle.add(files, graphs=updated)
 

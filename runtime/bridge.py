@@ -30,6 +30,7 @@ class Bridge(Backend):
         self.largest = given.batch or inner.largest
         self.inputs = (TensorSignature("x", FLOAT, ("n", *spec.shape)),)
         self.outputs = (TensorSignature("z", FLOAT, ("n", taken.width)),)
+        self.taken = taken.name
         self._inner, self._given, self._taken = inner, given, taken
 
     def run(self, feeds: Feeds) -> Sequence[Floats]:
@@ -45,6 +46,10 @@ class Bridge(Backend):
     def bare(self, feeds: Feeds) -> object:
         """The engine's own work, and the conversion of its input."""
         return self._inner.bare({self._given.name: self._given.convert(feeds["x"])})
+
+    def layers(self) -> str | None:
+        """What the product tells of the engine's layers."""
+        return self._inner.layers()
 
     def remake(self) -> str:
         """How the engine is made again."""

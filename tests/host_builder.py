@@ -34,6 +34,13 @@ KINDS = {
     "Reshape": "SHUFFLE",
     "Transpose": "SHUFFLE",
 }
+TOLD: dict[str, dict[str, str]] = {
+    "Greater": {"LayerType": "ElementWise", "Operation": "GREATER"},
+    "Where": {"LayerType": "Select"},
+    "TopK": {"LayerType": "TopK"},
+    "Gather": {"LayerType": "Gather"},
+}
+"""What the inspector tells of layers that decide."""
 
 
 class Network:
@@ -69,6 +76,7 @@ class Network:
             name=node.name,
             metadata=f"[ONNX Layer: {node.name}]",
             type=KINDS.get(node.op_type, "OTHER"),
+            told=TOLD.get(node.op_type),
             num_outputs=len(outputs),
             get_input=lambda index: tensor(node.input[index]),
             get_output=lambda index: outputs[index],
@@ -225,6 +233,11 @@ def inspector_json(graph: bytes, told_as: Mapping[str, str] | None = None) -> st
         {"Name": layer.name, "Inputs": list(tensors(layer)), "Outputs": [], "Metadata": layer.metadata}
         for layer in network.layers
         if layer.type in ("MATRIX_MULTIPLY", "CONVOLUTION")
+    ]
+    layers += [
+        {"Name": layer.name, "Inputs": [], "Outputs": [], "Metadata": layer.metadata, **layer.told}
+        for layer in network.layers
+        if layer.told is not None
     ]
     return json.dumps({"Layers": layers, "Bindings": ["x", "z"]})
 

@@ -14,7 +14,10 @@ KINDS = {1: "float_data", 6: "int32_data", 7: "int64_data", 11: "double_data"}
 
 def read_model(model: onnx.ModelProto) -> scan.Model:
     """A model that `onnx` has parsed."""
-    functions = [scan.Function(f.name, f.domain, [read_node(node) for node in f.node]) for f in model.functions]
+    functions = [
+        scan.Function(f.name, f.domain, [read_node(node) for node in f.node], list(f.input), list(f.output))
+        for f in model.functions
+    ]
     return scan.Model(read_body(model.graph), functions, [entry.key for entry in model.metadata_props])
 
 

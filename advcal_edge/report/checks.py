@@ -62,6 +62,8 @@ RULES: dict[str, Rule] = {
     # and at opsets 18 and 20; 5e-4 for fp16, which is no reference; 0.4 and 0.7 with the adapter lost
     "reference_anchored": Rule(1e-3, derived=True),
     "figures_reproduced": Rule(0.0, derived=True),  # 95 % intervals that overlap
+    # nodes; 0 on 7 to 9 variants (opsets, optimised, int8) each of ten encoders (test_census.py, test_census_towers.py)
+    "graph_explained": Rule(0.0, derived=True),
     "independent_reference": Rule(0.0, derived=True),
     "survives_rounding": Rule(0.5, required=False, at_least=True),
 }

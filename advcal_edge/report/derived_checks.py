@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from advcal_edge.report.calibration import figures_reproduced, independent_reference, reference_anchored
+from advcal_edge.report.census import graph_explained
 from advcal_edge.report.checks import NO_GRADIENT, RULES, Check, judge_value, skip
 from advcal_edge.report.comparison import Comparison
 from advcal_edge.report.measured import Measured
@@ -41,6 +42,7 @@ def run_checks(measured: Measured, worst: Comparison) -> list[Check]:
         anchored,
         figures_reproduced(measured.calibration, measured.right("reference"), worst.reference),
         independent_reference(measured.engine, measured.reference, anchored, calibrated=calibrated),
+        graph_explained(measured.census),
     ]
     by_name = {**measured.checks, **{check.name: check for check in derived}}
     return [by_name[name] for name in RULES]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.report.calibration import Calibration
+from advcal_edge.report.census import Census, read_census
 from advcal_edge.report.checks import Check, measured_checks, read_check
 from advcal_edge.report.history import History
 from advcal_edge.report.nodes import NodeRanking, read_kept
@@ -101,6 +102,8 @@ class Measured:
     rebuilt: Mapping[str, Measured]
     """Measurements on builds with other bytes, by sha256."""
     fallback: Fallback | None
+    census: Census
+    """What the engine decides by value."""
     sequential: bool = False
     """Was there a look every `LOOK` samples, and a stop as soon as these decided?"""
     history: History | None = None
@@ -172,6 +175,7 @@ class Measured:
             builds=listed,
             rebuilt=rebuilt,
             fallback=read_fallback(value.get("fallback")),
+            census=read_census(engine),
             sequential=read_sequential(value.get("sequential"), n),
             history=None if value.get("history") is None else History.read(value),
         )

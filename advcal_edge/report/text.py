@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from advcal_edge.report.census import shown
 from advcal_edge.report.document import (
     RankingRow,
     compared,
@@ -150,6 +151,8 @@ def engine_lines(report: Mapping[str, Any]) -> list[str]:
         version, place = ".".join(map(str, plan["version"])), plan["device"] or "a machine without a device"
         text = f"{plan['product']} {version} on {place}; {plan['asked']} asked for, {engine['precision']} achieved"
         lines.append(wrapped("plan      ", f"{text} ({plan['evidence']})"))
+    if "census" in engine:
+        lines.append(wrapped("census    ", shown(engine["census"])))
     if "cross_check" in engine:
         check = engine["cross_check"]
         text = f"{check['tool']} agrees on {check['samples']} samples, relative L2 {check['relative_l2']:.1e}"

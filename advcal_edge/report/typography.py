@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from advcal_edge.report import table
+from advcal_edge.report.census import shown
 
 SIGNS = str.maketrans({"-": "\N{MINUS SIGN}"})
 
@@ -122,4 +123,5 @@ FILTERS = {
     "attack_name": attack_name,
     "code_parts": code_parts,
     "flatten": flatten,
+    "census": shown,
 }

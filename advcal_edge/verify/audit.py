@@ -25,6 +25,7 @@ from advcal_edge.runtime.weights import GRAPH, IR
 from advcal_edge.storage import sha256_file
 from advcal_edge.threat import NORMS
 from advcal_edge.verify.backward import ADAPTER, TORCH, module_digest
+from advcal_edge.verify.census.audit import census_findings
 from advcal_edge.verify.findings import Finding, compare, merge, ok, summary, unchecked, wrong
 
 T = TypeVar("T")
@@ -39,7 +40,8 @@ def audit(document: Mapping[str, Any], bundle: Bundle, engine: Path | None = Non
     """Compare a report with `bundle`, with the file of its engine, and its conclusions with its measurements.
 
     `engine` is the file of an engine that the bundle does not list. The measurements themselves cannot be confirmed:
-    ranks, queries, seeds, seconds, fingerprints, the numbers that checks took from the engine, and pictures.
+    ranks, queries, seeds, seconds, fingerprints, the numbers that checks took from the engine, layers of a plan, and
+    pictures.
 
     Raises:
         BundleError: another schema, a malformed document, or an engine that cannot be read.
@@ -59,6 +61,7 @@ def audit(document: Mapping[str, Any], bundle: Bundle, engine: Path | None = Non
         *graph_findings(measured, bundle),
         *plan_findings(measured, bundle),
         *gradient_findings(measured, bundle),
+        *census_findings(measured, bundle, engine),
         *compare("bundle", measured["hashes"]["bundle"], bundle.identity()),
         *compare("calibration", measured["hashes"]["calibration"], bundle.origin()),
         *figure_findings(measured["calibration"], bundle),

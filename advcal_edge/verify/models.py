@@ -44,6 +44,8 @@ from advcal_edge.verify.backward import (
     open_backward_graph,
     torch_backward,
 )
+from advcal_edge.verify.census.engine import take_census
+from advcal_edge.verify.census.explanation import Explanation
 from advcal_edge.verify.compared import check_kind, normalised, open_graph
 
 TORCH_MODELS = "advcal_edge.calibrate.deploy"
@@ -136,11 +138,13 @@ def open_engine(
     interface: Interface = AS_DECLARED,
     *,
     backward_plans: bool = True,
+    explanation: Explanation | None = None,
 ) -> AttackedModel:
     """Open an engine with a backward pass; by default the bundle's own.
 
     A plan is attacked with the bundle's backward plan if that fits, unless `backward_plans` is false. Without a
-    backward pass an engine is a black box. One made by others is bridged, see `open_runner`.
+    backward pass an engine is a black box. One made by others is bridged, see `open_runner`. With an `explanation` the
+    engine's decisions by value are counted and held against it.
     """
     centers, file = bundle.centers(), read_engine(bundle, path)
     options = OpenOptions(allow_plan_code=consent.plan_code or consent.built)
@@ -164,6 +168,8 @@ def open_engine(
     }
     if runner.step is not None:
         info["step"] = runner.step
+    if explanation is not None:
+        info["census"] = take_census(bundle, file, runner.backend, explanation)
     if runner.backend.bridged:
         info["bridged"] = list(runner.backend.bridged)
     model = AttackedModel(runner, centers, gradient, info=info)

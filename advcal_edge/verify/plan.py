@@ -17,6 +17,7 @@ from advcal_edge.runtime.engine import listed_path
 from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.runtime.model import Backward
 from advcal_edge.verify.backward import TORCH, backward_for_engines, no_graph
+from advcal_edge.verify.census.explanation import Explanation, find_explanation
 from advcal_edge.verify.engine_checks import CHECKED, detect_randomness
 from advcal_edge.verify.model_set import ModelSet
 from advcal_edge.verify.models import (
@@ -43,11 +44,17 @@ def choose_models(bundle: Bundle, options: VerifyOptions, samples: HeldOut, work
     """
     interface, paths = options.interface(), engine_paths(bundle, options.engine)
     reference = open_reference(bundle, options.reference, options.consent, options.device, options.gradient)
-    backward = backward_for_engines(bundle, options.gradient, reference)
+    backward, explanation = backward_for_engines(bundle, options.gradient, reference), find_explanation(bundle)
     engines = {}
     for path in paths:
         model = open_engine(
-            bundle, path, backward, options.consent, interface, backward_plans=options.gradient != TORCH
+            bundle,
+            path,
+            backward,
+            options.consent,
+            interface,
+            backward_plans=options.gradient != TORCH,
+            explanation=explanation,
         )
         if model.gradient is None and options.gradient == "graph":
             raise no_graph(bundle)
@@ -57,7 +64,7 @@ def choose_models(bundle: Bundle, options: VerifyOptions, samples: HeldOut, work
         engines[engine_name(info)] = watched(replace(model, info=info), samples)
     sources = choose_sources(bundle, options, str(reference.info["kind"]), engines, backward)
     builds = {
-        name: list(rebuild_engine(bundle, options, name, model, backward, samples, engines, workshop))
+        name: list(rebuild_engine(bundle, options, name, model, backward, explanation, samples, engines, workshop))
         for name, model in (list(engines.items()) if options.rebuilds else ())
     }
     return ModelSet(reference, engines, sources, builds)
@@ -89,6 +96,7 @@ def rebuild_engine(
     name: str,
     model: AttackedModel,
     backward: Backward | None,
+    explanation: Explanation,
     samples: HeldOut,
     engines: dict[str, AttackedModel],
     workshop: Path,
@@ -103,7 +111,9 @@ def rebuild_engine(
         if digest not in names:
             names[digest] = f"{name} build {len(names) + 1}"
             allowed = replace(options.consent, built=True)
-            build = open_engine(bundle, path, backward, allowed, backward_plans=options.gradient != TORCH)
+            build = open_engine(
+                bundle, path, backward, allowed, backward_plans=options.gradient != TORCH, explanation=explanation
+            )
             info = {**build.info, "path": model.info["path"]}
             engines[names[digest]] = watched(replace(build, info=info), samples)
         yield names[digest]

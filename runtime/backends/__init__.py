@@ -59,6 +59,8 @@ class Backend(ABC):
     """The metadata beside a plan."""
     bridged: tuple[str, ...] = ()
     """How its inputs and outputs differ from `x` -> `z`, one sentence each; empty for an engine of our own."""
+    taken: str | None = None
+    """Name that the file gives to the output `z`, of an engine that was bridged."""
 
     @abstractmethod
     def run(self, feeds: Feeds) -> Sequence[Floats]:
@@ -78,6 +80,10 @@ class Backend(ABC):
         Raises:
             InputError: it is on a device and cannot be taken from there.
         """
+        return None
+
+    def layers(self) -> str | None:
+        """What the product tells of the layers that it runs, as JSON; None if it tells nothing."""
         return None
 
     def remake(self) -> str:

@@ -39,6 +39,8 @@ class Tensor:
     """Keys and values of its location, if it is stored in another file."""
     values: Numbers | None = None
     """Its values, if they are few."""
+    span: Span | None = field(default=None, compare=False, repr=False)
+    """Where in the file its values lie: raw, or floats listed one after the other."""
 
 
 @dataclass(slots=True)
@@ -82,6 +84,8 @@ class Function:
     name: str = ""
     domain: str = ""
     nodes: list[Node] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -152,6 +156,10 @@ class Scan:
                 continue
             if number == 1:
                 function.name = self._reader.text(inner)
+            elif number == 4:
+                function.inputs.append(self._reader.text(inner))
+            elif number == 5:
+                function.outputs.append(self._reader.text(inner))
             elif number == 7:
                 function.nodes.append(self._node(inner, 1))
             elif number == 10:
@@ -260,6 +268,8 @@ class Scan:
                 elif number == 14 and wire == VARINT:
                     outside = inner[0] & 0xFFFFFFFF
         tensor.raw = None if raw is None else raw[1] - raw[0]
+        packed = [inner for wire, inner in listed.get(SLOTS.get(tensor.type, 0), []) if wire == BYTES]
+        tensor.span = packed[0] if raw is None and tensor.type in SINGLES and len(packed) == 1 else raw
         if outside == EXTERNAL:
             tensor.external = entries
             self.files.update(value for key, value in entries if key == "location")

@@ -67,7 +67,7 @@ class TensorRTBackend(Backend):
             why = self.metadata.misfit(self.product, self.device)
             if why is not None:
                 raise EngineError(f"plan `{self.path}` cannot run here: {why}", hint=built_here(self.path))
-        opened = self._deserialise(file.data, allow_plan_code)
+        opened = self._engine = self._deserialise(file.data, allow_plan_code)
         place = Place(self.path, self.device, self._log)
         self.inputs, self.outputs, spare = signatures(self.product.module, opened)
         self._execution = Execution(opened, self.cuda, place, self.inputs, self.outputs, spare, cuda_graph=cuda_graph)
@@ -92,6 +92,11 @@ class TensorRTBackend(Backend):
             InputError: on another device, not float32, or not contiguous.
         """
         return find_device_array(x, self._execution.stream, self.cuda.device)
+
+    def layers(self) -> str | None:
+        """The engine inspector's JSON; its layers have names only, unless they were built to tell more."""
+        inspector = self._engine.create_engine_inspector()
+        return str(inspector.get_engine_information(self.product.module.LayerInformationFormat.JSON))
 
     def remake(self) -> str:
         """The command that builds the plan again."""

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from classifier import NAMES, WEIGHTS, forward, logits, renamed
 from conftest import draw, write_frames
 from hostile import resealed
 from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 from tiny import Linear, make_centers
 
 from advcal_edge.bundle import Bundle
@@ -217,3 +219,33 @@ def test_graphs_of_other_programs_are_bridged(classifiers: Path, capsys: pytest.
     assert (worst["only_reference"], worst["only_engine"]) == (0, 0)
     assert "nhwc input" in " ".join(report["measured"]["engine"]["bridged"])
     assert Bundle.open("reference.comparison").modality.input.shape == (3, 4, 4)
+
+
+def ranking() -> bytes:
+    """The classifier, which also sorts its logits and adds nothing of that to them."""
+    model = onnx.load_from_string(forward())
+    name = model.graph.output[0].name
+    for node in model.graph.node:
+        node.output[:] = ["logits" if output == name else output for output in node.output]
+    model.graph.node.extend(
+        [
+            helper.make_node("TopK", ["logits", "all"], ["sorted", "places"], name="order"),
+            helper.make_node("Sub", ["sorted", "sorted"], ["nothing"]),
+            helper.make_node("Add", ["logits", "nothing"], [name]),
+        ]
+    )
+    model.graph.initializer.append(numpy_helper.from_array(np.array([4]), "all"))
+    return bytes(model.SerializeToString())
+
+
+def test_the_reference_graph_explains_what_a_pair_decides_by_value(
+    classifiers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("ranking.onnx").write_bytes(ranking())
+    few = ["--data", "frames", "--kind", "classifier", "--samples", "64", "--json"]
+    for reference, status in (("original.onnx", "fail"), ("ranking.onnx", "pass")):
+        main(["verify", "--engine", "ranking.onnx", "--reference", reference, *few])
+        (report,) = json.loads(capsys.readouterr().out)["engines"]
+        (check,) = (item for item in report["derived"]["checks"] if item["name"] == "graph_explained")
+        assert check["status"] == status
+        assert ("TopK `order` ranks values" in check["why"]) is (status == "fail")

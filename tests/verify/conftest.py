@@ -20,6 +20,7 @@ from saboteurs import GRAPHS, StaleBuffer, dead_gradient, sabotage
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.runtime.model import EngineGradient, open_vjp
+from advcal_edge.verify.census.explanation import find_explanation
 from advcal_edge.verify.elsewhere import calibration_inputs
 from advcal_edge.verify.models import open_engine, open_frozen_encoder, open_torch_reference
 
@@ -75,11 +76,15 @@ def verify_honest(exported: Bundle, workshop: Path, names: Collection[str]) -> R
     path, half = workshop / "opset18.onnx", workshop / "opset18.fp16.onnx"
     export_forward(module_from_bundle(exported), exported.modality.input, path, opset=18)
     convert_cast(path, half, "fp16")
-    bundled = {p: open_engine(exported, exported.file(f"onnx/forward.{p}.onnx")) for p in ("fp32", "fp16", "int8")}
+    own = find_explanation(exported)
+    bundled = {
+        p: open_engine(exported, exported.file(f"onnx/forward.{p}.onnx"), explanation=own)
+        for p in ("fp32", "fp16", "int8")
+    }
     engines = {
         "fp32": bundled["fp32"],
         "int8": bundled["int8"],
-        "re-exported": open_engine(exported, half),
+        "re-exported": open_engine(exported, half, explanation=own),
         "blind": replace(bundled["fp32"], gradient=None, info={**bundled["fp32"].info, "gradient": None}),
     }
     reference = open_torch_reference(exported)

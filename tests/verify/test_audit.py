@@ -25,11 +25,13 @@ from advcal_edge.cli import main
 from advcal_edge.errors import BundleError
 from advcal_edge.report.calibration import stated_figures
 from advcal_edge.report.text import render_findings
-from advcal_edge.runtime.engine import listed_digest
+from advcal_edge.runtime.engine import listed_digest, read_listed
 from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.spec import thermal
 from advcal_edge.storage import canonical, sha256_file
 from advcal_edge.verify.audit import audit
+from advcal_edge.verify.census.engine import census_of_file
+from advcal_edge.verify.census.explanation import find_explanation
 from advcal_edge.verify.findings import Finding
 from advcal_edge.verify.run import hashes
 
@@ -48,6 +50,8 @@ def bound(measured: dict[str, Any], bundle: Bundle, name: str = ENGINE) -> dict[
         found["rebuilds"]["builds"][0] = digest
     found["engine"] |= {"path": name, "sha256": digest, "bytes": (bundle.path / name).stat().st_size}
     found["engine"]["precision"] = name.split(".")[1]
+    explanation, bounds = find_explanation(bundle), bundle.modality.input.bounds
+    found["engine"]["census"] = census_of_file(read_listed(bundle, name), explanation, "z", bounds)
     found["hashes"] |= {
         "engine": digest,
         "graph": digest,
@@ -257,7 +261,7 @@ def test_a_file_that_was_replaced_since_is_found(make_bundle: BundleMaker) -> No
     report = document(measured_on(bundle))
     assert states(audit(report, bundle)) == {}
     for name, wrong in (
-        (ENGINE, {"measured.engine.sha256"}),
+        (ENGINE, {"measured.engine.sha256", "measured.engine.census"}),
         (BACKWARD, {"measured.hashes.gradient"}),
         ("centers.safetensors", {"measured.hashes.centers", "measured.truth"}),
         ("probe.npz", {"measured.hashes.data", "measured.truth"}),
@@ -267,9 +271,13 @@ def test_a_file_that_was_replaced_since_is_found(make_bundle: BundleMaker) -> No
         assert states(audit(report, bundle)).keys() == wrong
         (bundle.path / name).write_bytes(content)
     again = bundle.add({"onnx/forward.fp32.onnx": linear.forward()})
-    assert states(audit(report, again)) == {"measured.hashes.bundle": "wrong"}
+    explained = {
+        "measured.engine.census.against",
+        "measured.engine.census.sha256",
+    }
+    assert states(audit(report, again)).keys() == {"measured.hashes.bundle", *explained}
     later = bundle.add({"reports/x/report.json": b"{}"})
-    assert states(audit(report, later)).keys() == {"measured.hashes.bundle"}
+    assert states(audit(report, later)).keys() == {"measured.hashes.bundle", *explained}
 
 
 def test_weights_beside_a_graph_are_part_of_its_hash(make_bundle: BundleMaker) -> None:

@@ -14,6 +14,7 @@ from advcal_edge.calibrate.presets import configure
 from advcal_edge.calibrate.run import calibrate
 from advcal_edge.export.graphs import export_graphs
 from advcal_edge.verify import BUDGETS
+from advcal_edge.verify.census.explanation import find_explanation
 from advcal_edge.verify.elsewhere import calibration_inputs
 from advcal_edge.verify.models import open_backward_graph, open_engine, open_frozen_encoder, open_torch_reference
 
@@ -34,7 +35,10 @@ def make(modality: str, seed: int, folder: Path) -> Bundle:
 def test_honest_exports_raise_no_alarm(modality: str, seed: int, tmp_path: Path) -> None:
     bundle = make(modality, seed, tmp_path)
     backward = open_backward_graph(bundle)
-    engines = {p: open_engine(bundle, bundle.file(f"onnx/forward.{p}.onnx"), backward) for p in PRECISIONS}
+    own = find_explanation(bundle)
+    engines = {
+        p: open_engine(bundle, bundle.file(f"onnx/forward.{p}.onnx"), backward, explanation=own) for p in PRECISIONS
+    }
     reference = open_torch_reference(bundle)
     sources = {"trunk": open_frozen_encoder(bundle), **engines}
     probe = bundle.probe().head(SAMPLES)
