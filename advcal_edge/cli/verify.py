@@ -60,6 +60,10 @@ def verify(
     ] = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="Maximum number of held-out samples.")] = 500,
     margin: Annotated[float, typer.Option("--margin", help="Largest drop allowed, as a fraction of samples.")] = MARGIN,
+    per_class_margin: Annotated[
+        float | None,
+        typer.Option("--per-class-margin", help="Largest drop allowed in any class; default: classes do not decide."),
+    ] = None,
     losses: Annotated[
         str | None, typer.Option("--losses", help="Losses of APGD: some of ce, ce-scaled, margin, dlr.")
     ] = None,
@@ -148,6 +152,7 @@ def verify(
         output=output,
         layout=layout,
         scale=scale,
+        per_class_margin=per_class_margin,
     )
     modes = {"--shard": shard is not None, "--merge": merge, "--check": check is not None}
     chosen = [name for name, given in modes.items() if given]
@@ -157,7 +162,7 @@ def verify(
     if check is not None:
         pair.refuse("a report is checked with the bundle that it is about")
         engine_path = None if engine is None else Path(engine)
-        raise typer.Exit(0 if audit_report(console, check, bundle, engine_path) else 1)
+        raise typer.Exit(0 if audit_report(console, check, bundle, engine_path, options) else 1)
     started = time.perf_counter()
     if bundle is None:
         shared = {"weights": weights, "norm": norm, "eps": eps, "samples": samples, "device": device}
@@ -175,9 +180,7 @@ def verify(
     if opened.comparison is not None:
         if engine is not None and attacks == "quick":
             console.next(command("verify", opened.path, "--engine", engine, "--attacks", "standard"))
-    elif verdict == "pass" and all(
-        document["measured"]["threat"]["norm"] == opened.threat.norm for document in documents
-    ):
+    elif verdict == "pass" and all(document["measured"]["threat"] == opened.threat.to_json() for document in documents):
         console.next(command("embed", opened.path, "FILE", "--require-verified"))
     raise typer.Exit(0 if verdict == "pass" else 1)
 
@@ -240,11 +243,11 @@ def announce(bundle: Bundle, console: Console, options: VerifyOptions, run: Veri
         f"verify  {bundle.path}  {', '.join(models.engines)} against {models.reference.info['kind']}"
         f"  n={len(run.samples)}  {threat}  seed {options.seed}  {run.budget.describe(threat.norm)}"
     )
-    if threat.norm != bundle.threat.norm and bundle.comparison is not None:
-        console.say(f"the samples were stored for {bundle.threat}: reports on {threat.norm} lie beside those")
-    elif threat.norm != bundle.threat.norm:
+    if threat != bundle.threat and bundle.comparison is not None:
+        console.say(f"the samples were stored for {bundle.threat}: reports on {threat} lie beside those")
+    elif threat != bundle.threat:
         console.say(
-            f"the bundle was calibrated against {bundle.threat}: reports on {threat.norm} lie beside its own and do not"
+            f"the bundle was calibrated against {bundle.threat}: reports on {threat} lie beside its own and do not"
             " count as its verification"
         )
     from_torch = [name for name, model in models.engines.items() if model.info.get("gradient_from") == "torch"]
@@ -260,15 +263,19 @@ def announce(bundle: Bundle, console: Console, options: VerifyOptions, run: Veri
         console.say(f"{done} of {run.samples.count} blocks of samples are done already")
 
 
-def audit_report(console: Console, path: Path, bundle: Path | None, engine: Path | None) -> bool:
+def audit_report(
+    console: Console, path: Path, bundle: Path | None, engine: Path | None, options: VerifyOptions
+) -> bool:
     """Check hashes and arithmetic of a report without attacking; returns whether all of it is correct.
+
+    A report that passed must also have passed on the terms of `options`, by default the bundle's.
 
     Raises:
         ConfigError: no bundle to compare it with.
         BundleError: the report cannot be read, or was changed since the bundle listed it.
     """
     from advcal_edge.report.text import render_findings
-    from advcal_edge.verify.audit import audit
+    from advcal_edge.verify.audit import audit, terms_of
 
     document = read_object(path, limits.REPORT_BYTES, BundleError, hint="verify again, or copy the report again")
     opened = Bundle.open(bundle if bundle is not None else bundle_of(path))
@@ -277,7 +284,7 @@ def audit_report(console: Console, path: Path, bundle: Path | None, engine: Path
         if opened.has(inner):
             opened.file(inner)
     console.say(f"check  {path}  against {opened.path}")
-    findings = audit(document, opened, engine)
+    findings = audit(document, opened, engine, terms_of(opened, options))
     console.result(render_findings(findings))
     holds = all(finding.status == "ok" for finding in findings)
     console.document({"holds": holds, "findings": [finding.to_json() for finding in findings]})

@@ -23,7 +23,7 @@ IDENTITY = (
 """Members of `measured` that identify what was tested; renderings show them next to `derived`."""
 BUILD = ("engine", "reference", "sources", "margin", "labels", "truth", "clean", "attacks", "drift", "checks")
 """Members of `measured` that another build of the engine also has, plus those of `BUILD_IF_PRESENT`."""
-BUILD_IF_PRESENT = ("curve", "retrieval", "raised")
+BUILD_IF_PRESENT = ("curve", "retrieval", "raised", "per_class_margin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,8 @@ class Measured:
     rebuilt: Mapping[str, Measured]
     """Measurements on builds with other bytes, by sha256."""
     fallback: Fallback | None
+    class_margin: float | None = None
+    """The largest drop allowed in any class, a fraction of its samples; None if classes do not decide."""
 
     @property
     def n(self) -> int:
@@ -153,6 +155,7 @@ class Measured:
             builds=listed,
             rebuilt=rebuilt,
             fallback=read_fallback(value.get("fallback")),
+            class_margin=read_class_margin(value.get("per_class_margin")),
         )
 
 
@@ -169,6 +172,13 @@ def read_checks(value: Value) -> dict[str, Check]:
     names = measured_checks()
     value.only(*names)
     return {name: read_check(name, value[name]) for name in names}
+
+
+def read_class_margin(value: Value | None) -> float | None:
+    """Read the margin per class."""
+    if value is not None and not 0 < value.number() < 1:
+        raise value.expected("a number between 0 and 1")
+    return None if value is None else value.number()
 
 
 def read_curves(value: Value | None, n: int) -> dict[Side, Curve] | None:

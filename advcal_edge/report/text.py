@@ -45,7 +45,7 @@ def verification_table(document: Mapping[str, Any]) -> str:
         parts += [matrix_table(report["matrix"])] if "matrix" in report else []
         foreign = foreign_norm(report)
         last = [
-            *([wrapped("norm  ", foreign)] if foreign else []),
+            *([wrapped("threat  ", foreign)] if foreign else []),
             *(
                 [wrapped("compared  ", f"with {compared(report)}, which was not calibrated")]
                 if compared(report)

@@ -16,7 +16,8 @@ from advcal_edge.precision import BACKWARD_GRAPH
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import package_version
 from advcal_edge.runtime.engine import listed_digest
-from advcal_edge.verify.backward import TORCH, module_digest
+from advcal_edge.runtime.tested import TORCH, module_digest
+from advcal_edge.threat import ThreatModel, format_eps
 from advcal_edge.verify.options import VerifyOptions
 from advcal_edge.verify.plan import choose_models
 from advcal_edge.verify.report import Report, to_bytes
@@ -187,7 +188,9 @@ def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Ver
         }
         state = State.open(root, run)
         try:
-            yield Verification(models, bundle.modality, held_out, budget, options.margin, state)
+            yield Verification(
+                models, bundle.modality, held_out, budget, options.margin, state, options.per_class_margin
+            )
         finally:
             state.close()
 
@@ -219,9 +222,7 @@ def write_report(bundle: Bundle, report: Report) -> Written:
     from advcal_edge.report.html import render_html
 
     document = report.to_json()
-    norm = report.measured["threat"]["norm"]
-    beside = "" if norm == bundle.threat.norm else f"-{norm}"  # keeps the report on the bundle's norm
-    folder = f"reports/{report.engine['sha256'][:8]}{beside}"
+    folder = report_folder(bundle, str(report.engine["sha256"]), ThreatModel.from_json(report.measured["threat"]))
     files = {f"{folder}/report.json": to_bytes(document)}
     lacking = None
     try:
@@ -230,6 +231,21 @@ def write_report(bundle: Bundle, report: Report) -> Written:
         lacking = error
     bundle.add(files)
     return Written(document, tuple(bundle.path / name for name in files), lacking)
+
+
+def report_folder(bundle: Bundle, sha256: str, threat: ThreatModel) -> str:
+    """Folder of the report on an engine, by its hash; one on another ball than the bundle's lies beside that.
+
+    It ends in the norm if that differs, and in the radius if that is not the usual one of the norm: `5ffbafc7-l2`,
+    `5ffbafc7-linf-8of255`.
+    """
+    own = bundle.threat.with_norm(threat.norm, bundle.modality.input.shape)
+    name = f"reports/{sha256[:8]}"
+    if (threat.norm, threat.eps) == (bundle.threat.norm, bundle.threat.eps):
+        return name
+    if threat.eps == own.eps:
+        return f"{name}-{threat.norm}"
+    return f"{name}-{threat.norm}-{format_eps(threat.eps, threat.norm).replace('/', 'of')}"
 
 
 def context(bundle: Bundle) -> dict[str, Any]:
@@ -260,7 +276,7 @@ def hashes(bundle: Bundle, engine: Mapping[str, Any]) -> dict[str, str | None]:
         "engine": engine["sha256"],
         "graph": plan.get("graph_sha256", engine["sha256"]),
         "gradient": gradient,
-        "bundle": bundle.identity(),
+        "bundle": bundle.origin(),
         "data": files["probe.npz"]["sha256"],
         "centers": files["centers.safetensors"]["sha256"],
     }

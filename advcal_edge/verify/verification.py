@@ -37,7 +37,7 @@ class Verification:
     """One reference and any number of engines on the same samples; completed work is in `state`.
 
     Raises:
-        ConfigError: too few samples, a margin outside (0, 1), or losses that need more classes.
+        ConfigError: too few samples, margins outside (0, 1), or losses that need more classes.
         InputError: partners of another width than the centers.
     """
 
@@ -47,6 +47,8 @@ class Verification:
     budget: Budget
     margin: float
     state: State
+    class_margin: float | None = None
+    """The largest drop allowed in any class; None if classes do not decide."""
 
     def __post_init__(self) -> None:
         if len(self.samples) < MINIMUM:
@@ -55,6 +57,11 @@ class Verification:
             )
         if not 0 < self.margin < 1:
             raise ConfigError(f"`--margin` must lie between 0 and 1, a fraction of all samples: found {self.margin:g}")
+        if self.class_margin is not None and not 0 < self.class_margin < 1:
+            raise ConfigError(
+                "`--per-class-margin` must lie between 0 and 1, a fraction of each class's samples:"
+                f" found {self.class_margin:g}"
+            )
         partner, width = self.samples.partner, self.models.reference.centers.dim
         if partner is not None and partner.shape[1] != width:
             raise InputError(f"partners are {partner.shape}; expected ({len(partner)}, {width}) like the centers")
@@ -131,6 +138,8 @@ class Verification:
             "environment": dict(about),
             "seconds": round(sum(block.seconds for block in blocks) + own.seconds, 2),
         }
+        if self.class_margin is not None:
+            measured["per_class_margin"] = self.class_margin
         if reference is not None and own.curve is not None:
             measured["curve"] = {REFERENCE: reference.to_json(), ENGINE: own.curve.to_json()}
         if retrieval is not None:
