@@ -34,7 +34,7 @@ class Verified:
 def find_verified(bundle: Bundle, sha256: str) -> Verified | None:
     """The passing report on the engine with this hash; None without one at the bundle's own terms.
 
-    Nothing that the report concludes is trusted: the verdict is derived again, and a report counts only if it states the
+    Nothing that the report concludes is trusted: the verdict is derived again. A report counts only if it states the
     same, is whole, contradicts neither itself nor the bundle, and is no laxer than `Terms` of the bundle's own threat.
 
     Raises:

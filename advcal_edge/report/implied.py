@@ -1,7 +1,7 @@
 """The attacks that a budget implies, by route, and what each can cost: what a report must hold to be believed.
 
-`verify` plans its attacks by the registry in `attacks`, which lies above this package. The runtime reads reports and must
-not load attacks, so the names are written down here; a test compares them with the registry.
+`verify` plans its attacks by the registry in `attacks`, which lies above this package. The runtime reads reports and
+must not load attacks, so the names are written down here; a test compares them with the registry.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from advcal_edge.stats import wilson
 STAKES = 5
 """Times the margin that the reference must keep, at the lower end of its interval.
 
-A pass bounds the loss by the margin. Of a reference that keeps p, it then says that the engine keeps all but margin / p of
-it: with this factor at least four fifths. At the default margin that takes 10 % worst-case accuracy at the lower end. The
-weakest bundle of the presets `fast` and `thorough` has 21.6 % there (video, n = 500, docs/calibrate.md).
+A pass bounds the loss by the margin. Of a reference that keeps p, it then says that the engine keeps all but
+margin / p of it: with this factor at least four fifths. At the default margin that takes 10 % worst-case accuracy at
+the lower end. The weakest bundle of the presets `fast` and `thorough` has 21.6 % (video, n = 500, docs/calibrate.md).
 """
 
 
@@ -26,8 +26,8 @@ def nothing_to_lose(worst: Comparison) -> Iterator[str]:
     low = wilson(kept, n).low
     if low > needed:
         return
+    mend = "raise `--samples`" if kept > needed * n else "use a smaller `--eps`"
     yield (
-        f"the reference keeps {kept} of {n} samples in the worst case, {100 * low:.1f} % at the lower end of the interval:"
-        f" with {100 * needed:.3g} % or less there is too little left to lose for a margin of {100 * worst.margin:g} points;"
-        " use a smaller `--eps`" + (", or more `--samples`" if kept > needed * n else "")
+        f"nothing left to lose: the reference keeps {kept} of {n} samples in the worst case, at least"
+        f" {100 * low:.1f} %; a margin of {100 * worst.margin:g} points needs more than {100 * needed:.3g} %; {mend}"
     )

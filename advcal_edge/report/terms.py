@@ -38,7 +38,7 @@ class Terms:
         if measured.n < fewest:
             yield (
                 document["truth"],
-                f"at least {fewest} samples, the fewest that can show a margin of {measured.margin:g}",
+                f"at least {fewest} samples, the fewest that can show such a margin",
             )
         if self.class_margin is not None:
             stated = document.get("per_class_margin")

@@ -41,9 +41,9 @@ def audit(
 ) -> list[Finding]:
     """Compare a report with `bundle`, with the file of its engine, and its conclusions with its measurements.
 
-    `engine` is the file of an engine that the bundle does not list. A report that passed must have done so on `terms`, by
-    default those on which the runtime accepts it; one that did not pass claims nothing. The measurements themselves cannot be confirmed:
-    ranks, queries, seeds, seconds, fingerprints, the numbers that checks took from the engine, and pictures.
+    `engine` is the file of an engine that the bundle does not list. A report that passed must have done so on `terms`,
+    by default those on which the runtime accepts it; one that did not pass claims nothing. The measurements themselves
+    cannot be confirmed: ranks, seed, seconds, fingerprints, the numbers that checks took from the engine, pictures.
 
     Raises:
         BundleError: another schema, a malformed document, or an engine that cannot be read.

@@ -15,11 +15,15 @@ from advcal_edge.errors import BundleError, ConfigError, DependencyError
 from advcal_edge.precision import BACKWARD_GRAPH
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import package_version
+from advcal_edge.report.consistency import contradictions
+from advcal_edge.report.measured import Measured
+from advcal_edge.report.value import Value, shown
 from advcal_edge.runtime.engine import listed_digest
 from advcal_edge.runtime.tested import TORCH, module_digest
 from advcal_edge.threat import ThreatModel, format_eps
 from advcal_edge.verify.options import VerifyOptions
 from advcal_edge.verify.plan import choose_models
+from advcal_edge.verify.recheck import recheck
 from advcal_edge.verify.report import Report, to_bytes
 from advcal_edge.verify.samples import HeldOut
 from advcal_edge.verify.shard import Shard
@@ -123,11 +127,12 @@ def verify_shard(
 def merge_shards(
     bundle: Bundle | str | Path, consent: Consent = NOTHING, *, state: Path | None = None, watch: Watch = UNWATCHED
 ) -> list[Report]:
-    """Make the reports of a run that shards have completed.
+    """Make the reports of a run that shards have completed, after the models confirmed what can be confirmed quickly.
 
     Raises:
         ConfigError: no run, several, one that is not complete, or one of another bundle or other engines.
-        BundleError, EngineError, DependencyError: as for `verify`.
+        BundleError: results that these models, samples and attacks cannot have given; or as for `verify`.
+        EngineError, DependencyError: as for `verify`.
     """
     opened = open_bundle(bundle)
     stored = State.find(state or state_root(opened))
@@ -141,6 +146,7 @@ def merge_shards(
         if missing := run.missing():
             raise ConfigError(f"the run is not complete; missing: {'; '.join(missing)}", hint="run the other shards")
         watch.opened(run, options)
+        recheck(run, watch.progress)
         return finish(opened, run, watch)
 
 
@@ -199,9 +205,26 @@ def finish(bundle: Bundle, run: Verification, watch: Watch = UNWATCHED) -> list[
     """Make and write the reports of a completed run, then remove its state."""
     reports = [watch.amend(report) for report in make_reports(bundle, run)]
     for report in reports:
+        check_consistent(report, run.state)
+    for report in reports:
         watch.written(write_report(bundle, report))
     run.state.clear()
     return reports
+
+
+def check_consistent(report: Report, state: State) -> None:
+    """Refuse a report that contradicts itself, as one does that was made of notes written by hand.
+
+    Raises:
+        BundleError: the first contradiction.
+    """
+    document = Value(report.measured, "measured")
+    for value, expected in contradictions(document, Measured.read(document)):
+        raise BundleError(
+            f"the results in `{state.folder}` contradict each other: `{value.path}` is {shown(value.value)}; expected"
+            f" {expected}",
+            hint=f"remove `{state.folder}` and run again: something else wrote into it",
+        )
 
 
 def make_reports(bundle: Bundle, run: Verification) -> list[Report]:

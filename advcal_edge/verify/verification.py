@@ -19,6 +19,7 @@ from advcal_edge.report.value import Value
 from advcal_edge.spec import Modality
 from advcal_edge.storage import canonical, sha256_bytes
 from advcal_edge.verify.block import FIRST, Attempt, Block
+from advcal_edge.verify.bookkeeping import unsound
 from advcal_edge.verify.budget import Budget
 from advcal_edge.verify.crafting import attack_block, attacks_per_block
 from advcal_edge.verify.engine_checks import EngineChecks, check_engine, draw_curve, read_curve
@@ -160,13 +161,25 @@ class Verification:
                 self.state.write(name, {**measured.to_json(), "seconds": time.perf_counter() - started})
             progress("check", done, len(self.models.engines))
 
+    def block(self, index: int) -> Block:
+        """A block that is done and can come from this run.
+
+        Raises:
+            BundleError: damaged, or written by something else than this run.
+        """
+        block, where = self.state.block(index), f"`{self.state.folder}`"
+        if block is None:
+            raise BundleError(f"block {index} of {where} is gone", hint="run again; what is there is kept")
+        check_fit(block, index, self.models, self.samples, self.modality.input.shape, where)
+        for words in unsound(block, self.models, self.samples, self.budget):
+            raise BundleError(
+                f"block {index} of {where} {words}; expected one of this run",
+                hint=f"remove {where} and run again: something else wrote into it",
+            )
+        return block
+
     def _blocks(self) -> Iterator[Block]:
-        for index in range(self.samples.count):
-            block = self.state.block(index)
-            if block is not None:
-                shape, where = self.modality.input.shape, f"`{self.state.folder}`"
-                check_fit(block, index, self.models, self.samples, shape, where)
-                yield block
+        return (self.block(index) for index in range(self.samples.count))
 
 
 def source(name: str, model: AttackedModel) -> dict[str, Any]:

@@ -1,0 +1,118 @@
+"""Can a block have come from this run? Its attacks, flags, queries and winners are worked out again from its ranks.
+
+Nothing is attacked and no model runs. A state on disk may have been written by hand; what an honest run cannot write is
+refused here, and `recheck` asks the models about the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import get_args
+
+import numpy as np
+
+from advcal_edge.attacks import Route
+from advcal_edge.report.replay import misspent
+from advcal_edge.threat import ThreatModel
+from advcal_edge.verify.block import FIRST, Attempt, Block, Bools, Winners
+from advcal_edge.verify.budget import Budget
+from advcal_edge.verify.crafting import SHOWN
+from advcal_edge.verify.model_set import REFERENCE, ModelSet
+from advcal_edge.verify.samples import HeldOut
+
+ROUNDING = 1e-5
+"""Relative excess over the radius that float32 may leave."""
+Key = tuple[str, str, str, "str | None"]
+
+
+def planned_attempts(models: ModelSet, samples: HeldOut, budget: Budget) -> Iterator[Key]:
+    """Identity of every attack on a block, in the order in which `crafting.attack_block` runs them."""
+    classes, norm = len(models.reference.centers.labels), samples.threat.norm
+    attacks = {route: [repr(attack) for attack in budget.attacks(route, norm, classes)] for route in get_args(Route)}
+    for name, model in models.all.items():
+        if model.gradient is not None:
+            alone = name in models.engines and name not in models.sources
+            yield FIRST, attacks["first"][0], name, name if alone else None
+    for side in models.judges:
+        aimed_at = None if side == REFERENCE else side
+        white = "transfer" if aimed_at is None else "gradient"
+        if models.all[side].gradient is not None:
+            yield from ((white, attack, side, aimed_at) for attack in attacks["gradient"])
+        if aimed_at is not None and models.has_difference(side):
+            for other in (side, REFERENCE):
+                yield from (("difference", attack, other, side) for attack in attacks["difference"])
+        for route in ("black box", "label only"):
+            yield from ((route, attack, side, aimed_at) for attack in attacks[route])
+
+
+def unsound(block: Block, models: ModelSet, samples: HeldOut, budget: Budget) -> Iterator[str]:
+    """Describe what no run of these models, samples and budget can have written into a block."""
+    planned = list(planned_attempts(models, samples, budget))
+    routes = {FIRST, "transfer", *get_args(Route)}
+    if [attempt.key for attempt in block.attempts if attempt.route in routes] != planned:
+        yield f"was not attacked by the {len(planned)} attacks of this run, in their order"
+        return
+    for position, attempt in enumerate(block.attempts):
+        if attempt.route in routes:
+            for words in impossible(block, position, attempt, models):
+                yield f"has a {attempt.route} attack on {attempt.crafted_on} {words}"
+    for engine, winners in block.winners.items():
+        for words in foreign_winners(block, engine, winners, samples.threat):
+            yield f"has inputs that fool {engine} {words}"
+    for engine, drift in block.drift.items():
+        if not np.isfinite(drift).all() or (np.abs(drift[0]) > 1.001).any() or (drift[1:] < 0).any():
+            yield f"has a drift of {engine} that no embeddings have"
+    if not 0 <= block.seconds < float("inf"):
+        yield "took no time that a clock shows"
+
+
+def impossible(block: Block, position: int, attempt: Attempt, models: ModelSet) -> Iterator[str]:
+    """What is wrong with one attack, given the clean ranks and the attacks before it."""
+    met = meets(block, position, attempt)
+    if not np.array_equal(met, attempt.attacked):
+        yield f"on {int(attempt.attacked.sum())} samples, not on the {int(met.sum())} that were standing"
+    if any(rank[~attempt.attacked].any() for rank in attempt.rank.values()):
+        yield "that fools models on samples it did not attack"
+    withstood, exact = attempt.rank[attempt.crafted_on] == 0, models.all[attempt.crafted_on].calls == 1
+    if attempt.route == "difference":
+        exact = all(models.all[name].calls == 1 for name in (REFERENCE, attempt.aimed_at or REFERENCE))
+    if misspent(attempt.attack, attempt.attacked, withstood, attempt.queries, exact=exact):
+        yield "with queries that it cannot have used"
+
+
+def meets(block: Block, position: int, attempt: Attempt) -> Bools:
+    """Where (n,) an attack finds samples to attack, by the rules of `crafting.Crafting`."""
+    own, engine = attempt.crafted_on, attempt.aimed_at
+    right: Bools = block.rank[own] == 0
+    if attempt.route in (FIRST, "black box"):
+        return right
+    for earlier in block.attempts[:position]:
+        if earlier.aimed_at in (None, engine):
+            right = right & (earlier.rank[own] == 0)
+    if attempt.route == "difference" and engine is not None:
+        right = right & (block.rank[REFERENCE] == 0) & (block.rank[engine] == 0)
+    return right
+
+
+def foreign_winners(block: Block, engine: str, winners: Winners, threat: ThreatModel) -> Iterator[str]:
+    """What is wrong with the inputs that were kept, given which samples are fooled."""
+    fooled = np.zeros(len(block), np.bool_)
+    for attempt in block.attempts:
+        if attempt.aimed_at in (None, engine) and engine in attempt.rank:
+            fooled |= attempt.rank[engine] > 0
+    if not np.array_equal(winners.fooled, fooled):
+        yield f"for {int(winners.fooled.sum())} samples; its attacks fool {int(fooled.sum())}"
+        return
+    if (winners.survived & ~fooled).any() or winners.moved[~fooled].any():
+        yield "where nothing fools it"
+    if not np.array_equal(winners.rows, np.flatnonzero(fooled)[:SHOWN]):
+        yield f"of other samples than the first {SHOWN}"
+        return
+    reach = threat.radius if threat.norm == "linf" else np.inf
+    if not ((winners.moved >= 0) & (winners.moved <= reach * (1 + ROUNDING))).all():
+        yield "by changes beyond the radius"
+    if winners.x_adv.size:
+        (low, high), far = threat.bounds, threat.distance(winners.x_adv, winners.clean)
+        inside = (winners.x_adv >= low).all() and (winners.x_adv <= high).all()
+        if not (inside and (far <= threat.eps * (1 + ROUNDING)).all()):
+            yield "from outside the ball"
