@@ -28,25 +28,28 @@ MANY = (*LABELS, "bird", "cup", "tree", "house", "road", "sign", "boat")
 ENVIRONMENT = {"python": "3.11.9", "system": "Linux 6.8 x86_64", "onnxruntime": "1.22.0", "cores": "2"}
 SIDES = ("reference", "engine")
 SOURCES = ("trunk", "fp32")
-EPS = (0.0, 0.5 / 255, 1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255, 64 / 255, 1.0)
+EPS = (*(m * 4 / 255 for m in (0, 0.25, 0.5, 1, 2, 4, 8)), 1.0)
 FIRST = repr(PGD(steps=10, select="strongest"))
 STRONGER = (repr(APGD(10, 1, "ce")), repr(APGD(10, 1, "margin")))
 DIFFERENCE = repr(PGD(steps=5, loss="diva"))
+BLIND, LABELLED = repr(Square(queries=50)), repr(RayS(queries=50))
 PLAN: tuple[tuple[str, str, str, float], ...] = (
     ("transfer", FIRST, "reference", 0.28),
-    ("gradient", FIRST, "engine", 0.29),
     ("transfer", FIRST, "trunk", 0.10),
     ("transfer", FIRST, "fp32", 0.27),
+    ("gradient", FIRST, "engine", 0.29),
     *(("transfer", attack, "reference", 0.34) for attack in STRONGER),
+    ("black box", BLIND, "reference", 0.06),
+    ("label only", LABELLED, "reference", 0.04),
     *(("gradient", attack, "engine", 0.345) for attack in STRONGER),
     ("difference", DIFFERENCE, "engine", 0.25),
     ("difference", DIFFERENCE, "reference", 0.24),
-    ("black box", repr(Square(queries=50)), "reference", 0.06),
-    ("black box", repr(Square(queries=50)), "engine", 0.06),
-    ("label only", repr(RayS(queries=50)), "reference", 0.04),
-    ("label only", repr(RayS(queries=50)), "engine", 0.04),
+    ("black box", BLIND, "engine", 0.06),
+    ("label only", LABELLED, "engine", 0.04),
 )
-"""Route, attack, the model it was crafted on, and the share of samples it reaches."""
+"""Route, attack, the model it was crafted on, and the share of samples it reaches, in the order of a real run."""
+COSTS = {FIRST: 12, **dict.fromkeys(STRONGER, 12), DIFFERENCE: 7, BLIND: 50, LABELLED: 50}
+"""Queries of each attack for a sample that withstands it."""
 
 
 def document(measured: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,7 +191,7 @@ def measure(
         "clean": {name: ranks(rng, ~flags, len(labels)) for name, flags in right.items()},
         "attacks": items,
         "drift": drift(rng, n),
-        "checks": checks(),
+        "checks": checks(max(int(right["engine"][:32].sum()), 1), int(fooled.sum())),
         "curve": {side: curve(rng, right[side], scale) for side, scale in zip(SIDES, (0.03, 0.029), strict=True)},
         "hashes": {
             "engine": "3f9c2a1b" * 8,
@@ -217,15 +220,19 @@ def measure(
 def attacks(
     rng: np.random.Generator, right: Mapping[str, Flags], labels: int, lost: float, gained: float, blind: float
 ) -> list[dict[str, Any]]:
-    """Every attack of the budget; later ones meet what earlier ones left standing."""
+    """Every attack of the budget; later ones meet what earlier ones left standing, as `verify.crafting` has it."""
     n = len(right["engine"])
     weak = rng.random(n)
     flip_lost, flip_gained, only_blind = (rng.random(n) < share for share in (lost, gained, blind))
-    standing = {side: right[side].copy() for side in SIDES}
+    standing, shared = {side: right[side].copy() for side in SIDES}, right["reference"].copy()
     items = []
     for route, attack, crafted_on, reach in PLAN:
-        own = crafted_on if crafted_on in standing else "reference"
-        attacked = (standing if attack in STRONGER else right)[own].copy()
+        if attack == FIRST or route == "black box":
+            attacked = right[crafted_on].copy()
+        elif route == "difference":
+            attacked = right["reference"] & right["engine"] & standing[crafted_on]
+        else:
+            attacked = (shared if crafted_on == "reference" else standing["engine"]).copy()
         reached = attacked & (weak < reach + 0.01 * rng.standard_normal(n))
         fools = {
             "reference": reached & ~flip_gained,
@@ -236,10 +243,14 @@ def attacks(
         if attack == FIRST:
             fools |= {name: fools["reference"] & (rng.random(n) < 0.8) for name in SOURCES}
         found = {name: ranks(rng, flags, labels) for name, flags in fools.items()}
-        queries = 10 * int(attacked.sum())
+        broken = int((attacked & fools[crafted_on]).sum())
+        queries = COSTS[attack] * int(attacked.sum()) - (0 if attack == FIRST else 5 * broken)
         row = {"route": route, "attack": attack, "crafted_on": crafted_on, "attacked": flag_text(attacked)}
         items.append({**row, "queries": queries, "ranks": found})
-        standing[own] &= ~fools[own]
+        for side in SIDES:
+            standing[side] &= ~fools[side]
+        if attack == FIRST or (crafted_on == "reference" and route != "difference"):
+            shared &= ~fools["reference"]
     return items
 
 
@@ -249,9 +260,12 @@ def ranks(rng: np.random.Generator, wrong: Flags, labels: int) -> list[int]:
     return found
 
 
-def checks() -> dict[str, Any]:
-    """Every check that is measured on the engine, all of them passed."""
-    ahead, behind = np.zeros(29, np.bool_), np.arange(29) < 1
+def checks(tried: int, fooled: int) -> dict[str, Any]:
+    """Every check that is measured on the engine, all of them passed.
+
+    Attacks are compared on the samples `tried`; `fooled` of all can be fooled.
+    """
+    ahead, behind = np.zeros(tried, np.bool_), np.arange(tried) < 1
     leads = {
         "more_steps_not_stronger": "20 steps over 10",
         "one_step_not_stronger": "one step over 10",
@@ -269,7 +283,7 @@ def checks() -> dict[str, Any]:
         judge_value("finite_differences", 0.0684, "relative error of the gradient against differences of the engine"),
         judge_value("gradient_norms", 1.04, "slopes in random directions over what the gradient predicts"),
         *(compare_attacks(name, ahead, behind, what) for name, what in leads.items()),
-        judge_survival(50, 44, 1.1, 8),
+        judge_survival(fooled, fooled - fooled // 8, 1.1, 8),
     ]
     return {check.name: dict(check.raw) for check in found}
 
@@ -286,10 +300,10 @@ def drift(rng: np.random.Generator, n: int) -> dict[str, Any]:
 
 def curve(rng: np.random.Generator, clean: Flags, scale: float) -> dict[str, Any]:
     """Robustness against the radius on the first samples, falling to nothing."""
-    right = clean[:100]
+    right = clean[:64]
     room = scale * rng.lognormal(0, 0.8, len(right))  # the radius that each sample withstands
     points = [{"eps": eps, "right": flag_text(right & (room > eps) & (eps < 1))} for eps in EPS]
-    return {"attack": "PGD(steps=20, loss='margin')", "points": points}
+    return {"attack": repr(PGD(steps=10)), "points": points}
 
 
 def retrieval(n: int) -> dict[str, Any]:

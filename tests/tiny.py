@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -115,20 +117,20 @@ def report_for(
     /,
     *,
     schema: str = REPORT_SCHEMA,
-    data: str | None = None,
+    bundle: Bundle | None = None,
     samples: int = 200,
     lost: float | None = None,
     **changes: object,
 ) -> tuple[str, bytes]:
-    """Name and bytes of a report on an engine of the tiny bundle, whose probe has the hash `data`."""
+    """Name and bytes of a report on an engine of a bundle, by default of the tiny one of an 8 x 8 thermal sensor."""
     sha256 = sha256_bytes(engine)
     share = {"pass": 0.0, "inconclusive": 0.02, "fail": 0.3}[verdict] if lost is None else lost
     measured = measure(samples, lost=share, gained=0.0, flipped=0.0)
     measured["engine"] |= {"sha256": sha256, "fingerprint": f"onnxruntime 1.32.0 {PROVIDER} all sha256:{sha256[:12]}"}
     measured["hashes"] |= {
         "engine": sha256,
-        "centers": sha256_bytes(make_centers().to_bytes()),
-        "data": data or sha256_bytes(probe_bytes(Linear.random(thermal(8)))),
+        "graph": sha256,
+        **(usual_hashes() if bundle is None else hashes_of(bundle)),
     }
     measured |= changes
     try:
@@ -137,6 +139,19 @@ def report_for(
         content = {"measured": measured, "derived": {}}
     assert changes or content["derived"]["verdict"] == verdict
     return f"reports/{sha256[:8]}/report.json", json.dumps({**content, "schema": schema}).encode()
+
+
+def hashes_of(bundle: Bundle) -> dict[str, str]:
+    """What a report states of a bundle, whatever the engine is."""
+    files = {"data": "probe.npz", "centers": "centers.safetensors", "gradient": "onnx/vjp.fp32.onnx"}
+    return {"bundle": bundle.origin(), **{key: bundle.manifest["files"][name]["sha256"] for key, name in files.items()}}
+
+
+@lru_cache(maxsize=1)
+def usual_hashes() -> dict[str, str]:
+    """Those of the tiny bundle."""
+    with TemporaryDirectory() as folder:
+        return hashes_of(write_bundle(Path(folder) / "B", Linear.random(thermal(8)), (), {}))
 
 
 def probe_bytes(linear: Linear, samples: int = SAMPLES) -> bytes:
@@ -167,14 +182,12 @@ def write_bundle(
     verdicts: Mapping[str, str],
     *,
     samples: int = SAMPLES,
-    gradient: bool = False,
+    gradient: bool = True,
 ) -> Bundle:
-    """A bundle with a graph for each precision, the gradient if asked for, and a report for each verdict."""
+    """A bundle with a graph for each precision, the gradient unless it is left out, and a report for each verdict."""
     modality = linear.modality
     probe = probe_bytes(linear, samples)
     graphs = {f"onnx/forward.{p}.onnx": linear.forward(p) for p in precisions}
-    data = sha256_bytes(probe)
-    reports = dict(report_for(linear.forward(p), verdict, data=data) for p, verdict in verdicts.items())
     manifest = {
         "modality": modality.to_json(),
         "threat": ThreatModel("linf", 4 / 255, modality.input.bounds).to_json(),
@@ -185,4 +198,6 @@ def write_bundle(
         "probe.npz": probe,
         **({"onnx/vjp.fp32.onnx": linear.vjp()} if gradient else {}),
     }
-    return Bundle.create(path, manifest, {**files, **graphs, **reports})
+    bundle = Bundle.create(path, manifest, {**files, **graphs})
+    reports = dict(report_for(linear.forward(p), verdict, bundle=bundle) for p, verdict in verdicts.items())
+    return bundle.add(reports) if reports else bundle
