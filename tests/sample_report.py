@@ -35,9 +35,9 @@ DIFFERENCE = repr(PGD(steps=5, loss="diva"))
 BLIND, LABELLED = repr(Square(queries=50)), repr(RayS(queries=50))
 PLAN: tuple[tuple[str, str, str, float], ...] = (
     ("transfer", FIRST, "reference", 0.28),
+    ("gradient", FIRST, "engine", 0.29),
     ("transfer", FIRST, "trunk", 0.10),
     ("transfer", FIRST, "fp32", 0.27),
-    ("gradient", FIRST, "engine", 0.29),
     *(("transfer", attack, "reference", 0.34) for attack in STRONGER),
     ("black box", BLIND, "reference", 0.06),
     ("label only", LABELLED, "reference", 0.04),

@@ -101,6 +101,14 @@ class ByClass:
                 f" {about} {100 * self.margin:g} per class{others}"
             )
 
+    @property
+    def verdict(self) -> Verdict | None:
+        """Fail if any class fails, inconclusive if any is open, else pass; None without a margin."""
+        if self.margin is None:
+            return None
+        found = {item.verdict(self.margin) for drops in self.drops.values() for item in drops}
+        return "fail" if "fail" in found else "inconclusive" if "inconclusive" in found else "pass"
+
     def to_json(self) -> dict[str, Any]:
         """Plain types for `derived.classes`."""
         first = next(iter(self.drops.values()))
@@ -108,6 +116,7 @@ class ByClass:
             "classes": len(first),
             "confidence": 1 - (1 - CONFIDENCE) / len(first),
             "margin": self.margin,
+            "verdict": self.verdict,
             "worst": [self.worst(name).to_json() for name in self.drops],
         }
 
