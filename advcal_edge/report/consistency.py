@@ -10,7 +10,7 @@ from advcal_edge.report.check_contradictions import check_contradictions
 from advcal_edge.report.implied import KNOWN, BudgetNumbers, attack_settings
 from advcal_edge.report.measured import Measured
 from advcal_edge.report.replay import replayed
-from advcal_edge.report.results import SIDES, first_attacks
+from advcal_edge.report.results import SIDES, WHITE_BOX
 from advcal_edge.report.value import Value
 from advcal_edge.storage import canonical, sha256_bytes
 
@@ -68,26 +68,26 @@ def other_attacks(document: Value, measured: Measured) -> Iterator[Contradiction
     budget["name"].text()
     number = {key: budget[key].integer() for key in (*NUMBERS, *budget.object()) if key not in ("name", "losses")}
     implied = BudgetNumbers(number, budget["losses"].texts(), len(measured.labels))
-    known = [item for item in measured.attacks if attack_settings(item.attack)[0] in KNOWN]
-    firsts = {id(item) for item in first_attacks(known).values() if item.attack == implied.first()}
     must, may = attacked_first(document, measured)
-    found = {item.crafted_on for item in known if id(item) in firsts}
+    found, rows = set(), []
+    for value, item in zip(document["attacks"].items(), measured.attacks, strict=True):
+        if item.attack == implied.first() and item.route in WHITE_BOX and item.crafted_on not in found:
+            found.add(item.crafted_on)
+        elif attack_settings(item.attack)[0] in KNOWN:
+            rows.append((value["attack"], (item.route, item.attack, item.crafted_on)))
     for model in sorted(must - found):
         yield document["attacks"], f"{implied.first()} of the budget, crafted on {model}"
     for model in sorted(found - must - may):
         yield document["attacks"], f"no attack by the gradient of {model}, which has none"
-    rows = [(item.route, item.attack, item.crafted_on) for item in known if id(item) not in firsts]
-    wanted = list(later_attacks(implied, must))
-    for row in wanted:
-        if row not in rows:
-            yield document["attacks"], "the {} attack of the budget {}, crafted on {}".format(*row)
-    for row in rows:
-        if row not in wanted:
-            yield document["attacks"], "no {} attack {} crafted on {}, which the budget does not have".format(*row)
-    if sorted(rows) == sorted(wanted) and rows != wanted:
+    wanted, run = list(later_attacks(implied, must)), [row for _, row in rows]
+    for route, attack, model in wanted:
+        if (route, attack, model) not in run:
+            yield document["attacks"], f"the {route} attack of the budget {attack}, crafted on {model}"
+    for position, (value, row) in enumerate(rows):
+        if row not in wanted or row in run[:position]:
+            yield value, f"an attack that the budget has, once; not a {row[0]} attack on {row[2]} more"
+    if sorted(run) == sorted(wanted) and run != wanted:
         yield document["attacks"], "the attacks in the order in which they run"
-    elif len(rows) > len(set(rows)):
-        yield document["attacks"], "each attack once"
 
 
 def attacked_first(document: Value, measured: Measured) -> tuple[set[str], set[str]]:

@@ -51,7 +51,7 @@ def bound(measured: dict[str, Any], bundle: Bundle, name: str = ENGINE) -> dict[
         "engine": digest,
         "graph": digest,
         "gradient": files[BACKWARD]["sha256"],
-        "bundle": bundle.identity(),
+        "bundle": bundle.origin(),
         "data": files["probe.npz"]["sha256"],
         "centers": files["centers.safetensors"]["sha256"],
     }
@@ -264,8 +264,8 @@ def test_a_file_that_was_replaced_since_is_found(make_bundle: BundleMaker) -> No
         assert states(audit(report, bundle)).keys() == wrong
         (bundle.path / name).write_bytes(content)
     again = bundle.add({"onnx/forward.fp32.onnx": linear.forward()})
-    assert states(audit(report, again)) == {"measured.hashes.bundle": "wrong"}
-    later = bundle.add({"reports/x/report.json": b"{}"})
+    assert states(audit(report, again)) == {}  # another export leaves what was calibrated as it was
+    later = bundle.add({"adapter.safetensors": b"another calibration"})
     assert states(audit(report, later)).keys() == {"measured.hashes.bundle"}
 
 
@@ -321,16 +321,26 @@ def test_an_engine_outside_the_bundle_needs_its_file(bundle: Bundle, tmp_path: P
 def test_the_radius_is_one_of_the_curves(bundle: Bundle) -> None:
     found = measured_on(bundle)
     found["engine"]["step"] = STEP
-    assert (
-        states(audit(document(put(found, ("threat", "eps"), 8 / 255)), bundle)) == {}
-    )  # another may have been asked for
-    assert states(audit(document(put(found, ("threat", "eps"), 7 / 255)), bundle)) == {"measured.threat.eps": "wrong"}
-    del found["curve"]
-    found["engine"]["gradient"] = found["hashes"]["gradient"] = None
-    found["attacks"] = [item for item in found["attacks"] if item["route"] not in ("gradient", "difference")]
+    assert states(audit(document(at_radius(found, 8 / 255)), bundle)) == {}  # another may have been asked for
+    assert "measured.threat.eps" in states(audit(document(put(found, ("threat", "eps"), 7 / 255)), bundle))
+    other = put(at_radius(found, 8 / 255), ("threat", "eps"), 4 / 255)  # a radius of both curves, and not theirs
+    assert states(audit(document(other), bundle)) == {
+        f"measured.curve.{side}.points": "wrong" for side in ("reference", "engine")
+    }
+    found = measured_on(bundle, seeing=False)
+    found["engine"]["step"], found["hashes"]["gradient"] = STEP, None
     assert states(audit(document(found), bundle)) == {}
     found["threat"]["eps"] = 8 / 255
     assert states(audit(document(found), bundle)) == {"measured.threat.eps": "unchecked"}
+
+
+def at_radius(found: dict[str, Any], eps: float) -> dict[str, Any]:
+    """The same measurements at another radius, and curves drawn for it."""
+    found = put(found, ("threat", "eps"), eps)
+    for side in ("reference", "engine"):
+        for point, multiple in zip(found["curve"][side]["points"], (0, 0.25, 0.5, 1, 2, 4, 8), strict=False):
+            point["eps"] = multiple * eps
+    return found
 
 
 @pytest.mark.parametrize(
