@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from advcal_edge.bundle import REPORT_SCHEMA, Bundle
 from advcal_edge.centers import Centers
 from advcal_edge.errors import BundleError
 from advcal_edge.probe import Probe
+from advcal_edge.runtime.engine import listed_digest
 from advcal_edge.spec import Modality, thermal
 from advcal_edge.storage import sha256_bytes
 from advcal_edge.threat import ThreatModel
@@ -145,6 +147,26 @@ def hashes_of(bundle: Bundle) -> dict[str, str]:
     """What a report states of a bundle, whatever the engine is."""
     files = {"data": "probe.npz", "centers": "centers.safetensors", "gradient": "onnx/vjp.fp32.onnx"}
     return {"bundle": bundle.origin(), **{key: bundle.manifest["files"][name]["sha256"] for key, name in files.items()}}
+
+
+def bound(measured: dict[str, Any], bundle: Bundle, name: str = "onnx/forward.int8.onnx") -> dict[str, Any]:
+    """The measurements as if they had been made on an engine of this bundle."""
+    found, files = copy.deepcopy(measured), bundle.manifest["files"]
+    labels, y = bundle.centers().labels, bundle.probe().y
+    digest = listed_digest(bundle, name)
+    if "rebuilds" in found:
+        found["rebuilds"]["builds"][0] = digest
+    found["engine"] |= {"path": name, "sha256": digest, "bytes": (bundle.path / name).stat().st_size}
+    found["engine"]["precision"] = name.split(".")[1]
+    found["hashes"] |= {"engine": digest, "graph": digest, **hashes_of(bundle)}
+    found["threat"] = bundle.threat.to_json()
+    listed = {name: entry["sha256"] for name, entry in files.items()}
+    found["context"] = {"hashes": listed, "modality": bundle.manifest["modality"]}
+    found["labels"], found["truth"] = list(labels), y[: len(found["truth"])].tolist()
+    for item in found["gallery"]:
+        item["truth"] = labels[int(y[item["sample"]])]
+        item["after"] = next(label for label in labels if label != item["truth"])
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from sample_report import document, measure, ranked, with_builds, with_fallback
-from tiny import DIM, BundleMaker, Linear, write_bundle
+from tiny import DIM, BundleMaker, Linear, bound, write_bundle
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
@@ -36,33 +36,6 @@ N = 12  # samples of the tiny bundle
 ENGINE, BACKWARD = "onnx/forward.int8.onnx", "onnx/vjp.fp32.onnx"
 LABELS = ("car", "cat", "cup", "person", "dog", "tree")
 STEP = "fp32 last blocks"
-
-
-def bound(measured: dict[str, Any], bundle: Bundle, name: str = ENGINE) -> dict[str, Any]:
-    """The measurements as if they had been made on an engine of this bundle."""
-    found, files = copy.deepcopy(measured), bundle.manifest["files"]
-    labels, y = bundle.centers().labels, bundle.probe().y
-    digest = listed_digest(bundle, name)
-    if "rebuilds" in found:
-        found["rebuilds"]["builds"][0] = digest
-    found["engine"] |= {"path": name, "sha256": digest, "bytes": (bundle.path / name).stat().st_size}
-    found["engine"]["precision"] = name.split(".")[1]
-    found["hashes"] |= {
-        "engine": digest,
-        "graph": digest,
-        "gradient": files[BACKWARD]["sha256"],
-        "bundle": bundle.origin(),
-        "data": files["probe.npz"]["sha256"],
-        "centers": files["centers.safetensors"]["sha256"],
-    }
-    found["threat"] = bundle.threat.to_json()
-    listed = {name: entry["sha256"] for name, entry in files.items()}
-    found["context"] = {"hashes": listed, "modality": bundle.manifest["modality"]}
-    found["labels"], found["truth"] = list(labels), y[: len(found["truth"])].tolist()
-    for item in found["gallery"]:
-        item["truth"] = labels[int(y[item["sample"]])]
-        item["after"] = next(label for label in labels if label != item["truth"])
-    return found
 
 
 def states(findings: list[Finding]) -> dict[str, str]:
