@@ -250,8 +250,7 @@ def test_no_number_can_be_lowered(measured: Json, bundle: Bundle) -> None:
         assert same or not counts({**honest, "measured": forged}, bundle), path
         if counts(again, bundle):
             free.append(".".join(map(str, path)))
-    assert all(UNCONFIRMED.match(name) for name in free), free
-    assert len(free) < 40
+    assert [name for name in free if not UNCONFIRMED.match(name)] == []
 
 
 UNCONFIRMED = re.compile(
