@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from advcal_edge.report.value import Value
 from advcal_edge.storage import canonical
@@ -14,8 +15,8 @@ Difference = tuple[Value, object]
 """A value of a document, and what should stand in its place."""
 
 
-def differs(stated: Value, expected: object) -> bool:
-    """Does a value differ anywhere from what is expected?
+def differs(stated: Value, expected: Mapping[str, Any]) -> bool:
+    """Does an object differ anywhere from what is expected?
 
     Raises:
         BundleError: a value of another kind than expected.
