@@ -173,7 +173,7 @@ def bound(measured: dict[str, Any], bundle: Bundle, name: str = "onnx/forward.in
 def usual_hashes() -> dict[str, str]:
     """Those of the tiny bundle."""
     with TemporaryDirectory() as folder:
-        return hashes_of(write_bundle(Path(folder) / "B", Linear.random(thermal(8)), (), {}))
+        return hashes_of(write_bundle(Path(folder) / "B", Linear.random(thermal(8)), ("fp32",), {}))
 
 
 def probe_bytes(linear: Linear, samples: int = SAMPLES) -> bytes:
@@ -206,7 +206,7 @@ def write_bundle(
     samples: int = SAMPLES,
     gradient: bool = True,
 ) -> Bundle:
-    """A bundle with a graph for each precision, the gradient unless it is left out, and a report for each verdict."""
+    """A bundle with a graph for each precision, with them the gradient unless it is left out, a report a verdict."""
     modality = linear.modality
     probe = probe_bytes(linear, samples)
     graphs = {f"onnx/forward.{p}.onnx": linear.forward(p) for p in precisions}
@@ -218,7 +218,7 @@ def write_bundle(
     files = {
         "centers.safetensors": make_centers().to_bytes(),
         "probe.npz": probe,
-        **({"onnx/vjp.fp32.onnx": linear.vjp()} if gradient else {}),
+        **({"onnx/vjp.fp32.onnx": linear.vjp()} if gradient and precisions else {}),
     }
     bundle = Bundle.create(path, manifest, {**files, **graphs})
     reports = dict(report_for(linear.forward(p), verdict, bundle=bundle) for p, verdict in verdicts.items())
