@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from advcal_edge.report.comparison import Comparison
 from advcal_edge.stats import wilson
 
-STAKES = 5
+STAKES = 3
 """Times the margin that the reference must keep, at the lower end of its interval.
 
 A pass bounds the loss by the margin. Of a reference that keeps p, it then says that the engine keeps all but
-margin / p of it: with this factor at least four fifths. At the default margin that takes 10 % worst-case accuracy at
+margin / p of it: with this factor at least two thirds. At the default margin that takes 6 % worst-case accuracy at
 the lower end. The weakest bundle of the presets `fast` and `thorough` has 21.6 % (video, n = 500, docs/calibrate.md).
 """
 
