@@ -160,8 +160,8 @@ def measure(
 ) -> dict[str, Any]:
     """Measurements of an engine that loses and gains these shares of samples under attack.
 
-    `blind` is a share that only black boxes break, `flipped` one that differs when clean. An engine that is not `seeing`
-    has no gradient.
+    `blind` is a share that only black boxes break, `flipped` one that differs when clean. An engine that is not
+    `seeing` has no gradient.
     """
     rng = np.random.default_rng(7)
     truth, clean = rng.integers(0, len(labels), n), rng.random(n) < 0.91

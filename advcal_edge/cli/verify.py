@@ -288,6 +288,10 @@ def audit_report(
     console.result(render_findings(findings))
     holds = all(finding.status == "ok" for finding in findings)
     console.document({"holds": holds, "findings": [finding.to_json() for finding in findings]})
+    if any(finding.name == "terms" and finding.status == "wrong" for finding in findings):
+        console.say(
+            "to accept other terms, state them: `--margin`, `--norm`, `--eps`, `--losses`, `--per-class-margin`"
+        )
     word = "holds" if holds else "does not hold"
     console.say(f"the report {word}; its verdict is {document['derived'].get('verdict')}. Nothing was attacked")
     return holds

@@ -20,8 +20,8 @@ from advcal_edge.verify.crafting import SHOWN
 from advcal_edge.verify.model_set import REFERENCE, ModelSet
 from advcal_edge.verify.samples import HeldOut
 
-ROUNDING = 1e-5
-"""Relative excess over the radius that float32 may leave."""
+ROUNDING = (1e-4, 1e-6)
+"""Excess over the radius that float32 may leave: a share of eps, and of the width of the bounds."""
 Key = tuple[str, str, str, "str | None"]
 
 
@@ -108,11 +108,18 @@ def foreign_winners(block: Block, engine: str, winners: Winners, threat: ThreatM
     if not np.array_equal(winners.rows, np.flatnonzero(fooled)[:SHOWN]):
         yield f"of other samples than the first {SHOWN}"
         return
-    reach = threat.radius if threat.norm == "linf" else np.inf
-    if not ((winners.moved >= 0) & (winners.moved <= reach * (1 + ROUNDING))).all():
+    width = threat.bounds[1] - threat.bounds[0]
+    reach = farthest(threat) * width if threat.norm == "linf" else np.inf
+    if not ((winners.moved >= 0) & (winners.moved <= reach)).all():
         yield "by changes beyond the radius"
     if winners.x_adv.size:
         (low, high), far = threat.bounds, threat.distance(winners.x_adv, winners.clean)
         inside = (winners.x_adv >= low).all() and (winners.x_adv <= high).all()
-        if not (inside and (far <= threat.eps * (1 + ROUNDING)).all()):
+        if not (inside and (far <= farthest(threat)).all()):
             yield "from outside the ball"
+
+
+def farthest(threat: ThreatModel) -> float:
+    """The largest distance that a projected input may have, as a fraction of the width of the bounds."""
+    share, absolute = ROUNDING
+    return threat.eps * (1 + share) + absolute

@@ -14,9 +14,10 @@ from paired import BUDGET, INFO, THREAT, Toy
 from runs import HASHES
 
 from advcal_edge.errors import BundleError
+from advcal_edge.threat import ThreatModel
 from advcal_edge.verify import HeldOut, ModelSet, State, Verification
 from advcal_edge.verify.block import Attempt, Block
-from advcal_edge.verify.bookkeeping import planned_attempts
+from advcal_edge.verify.bookkeeping import farthest, planned_attempts
 from advcal_edge.verify.recheck import recheck
 
 RUN = {"what": "a test"}
@@ -162,6 +163,27 @@ def refuse(run: Verification, honest: Block, forged: Block, words: str) -> None:
         assert "remove" in (caught.value.hint or "")
     finally:
         run.state.keep(1, honest)
+
+
+@pytest.mark.parametrize(
+    "threat",
+    [
+        ThreatModel("linf", 4 / 255, (0.0, 1.0)),
+        ThreatModel("linf", 0.25 / 255, (-1.0, 1.0)),
+        ThreatModel("linf", 4 / 255, (-16.0, 12.0)),
+        ThreatModel("l2", 0.5, (0.0, 1.0)),
+        ThreatModel("l2", 3.5, (-16.0, 12.0)),
+    ],
+    ids=str,
+)
+def test_what_the_projection_leaves_is_in_the_ball(threat: ThreatModel) -> None:
+    """float32 rounds the edge of the ball; no honest input may count as outside."""
+    rng, (low, high) = np.random.default_rng(0), threat.bounds
+    x = rng.uniform(low, high, (64, 3, 64, 64)).astype(np.float32)
+    moved = threat.project(x + (high - low) * rng.standard_normal(x.shape, np.float32), x)
+    assert (threat.distance(moved, x) <= farthest(threat)).all()
+    assert threat.distance(moved, x).max() > 0.99 * threat.eps
+    assert farthest(threat) < 1.01 * threat.eps
 
 
 def test_an_honest_state_is_merged_on_the_same_machine_without_a_difference(run: Verification) -> None:
