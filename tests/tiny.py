@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 from collections.abc import Callable, Mapping
@@ -23,9 +24,12 @@ from advcal_edge.manifest import SCHEMA
 from advcal_edge.probe import Probe, from_levels
 from advcal_edge.report.calibration import stated_figures
 from advcal_edge.retrieval import share
+from advcal_edge.runtime.engine import listed_digest, read_listed
 from advcal_edge.spec import Modality, thermal
 from advcal_edge.storage import sha256_bytes
 from advcal_edge.threat import ThreatModel
+from advcal_edge.verify.census.engine import census_of_file
+from advcal_edge.verify.census.explanation import find_explanation
 
 DIM, CLASSES, SAMPLES = 6, 4, 12
 PROVIDER = "CPUExecutionProvider"
@@ -125,7 +129,7 @@ def report_for(
     lost: float | None = None,
     **changes: object,
 ) -> tuple[str, bytes]:
-    """Name and bytes of a report on an engine of the tiny `bundle`, by default that of thermal."""
+    """Name and bytes of a report on an engine of a bundle, by default of the tiny one of an 8 x 8 thermal sensor."""
     bundle = bundle or unwritten(Linear.random(thermal(8)))
     sha256 = sha256_bytes(engine)
     share = {"pass": 0.0, "inconclusive": 0.02, "fail": 0.3}[verdict] if lost is None else lost
@@ -133,9 +137,8 @@ def report_for(
     measured["engine"] |= {"sha256": sha256, "fingerprint": f"onnxruntime 1.32.0 {PROVIDER} all sha256:{sha256[:12]}"}
     measured["hashes"] |= {
         "engine": sha256,
-        "centers": sha256_bytes(make_centers().to_bytes()),
-        "data": bundle.manifest["files"]["probe.npz"]["sha256"],
-        "calibration": bundle.origin(),
+        "graph": sha256,
+        **hashes_of(bundle),
     }
     measured["calibration"] = {**(stated_figures(bundle.manifest, "the tiny bundle") or {}), "attacked": None}
     measured |= changes
@@ -145,6 +148,35 @@ def report_for(
         content = {"measured": measured, "derived": {}}
     assert changes or content["derived"]["verdict"] == verdict
     return f"reports/{sha256[:8]}/report.json", json.dumps({**content, "schema": schema}).encode()
+
+
+def hashes_of(bundle: Bundle) -> dict[str, str]:
+    """What a report states of a bundle, whatever the engine is."""
+    files = {"data": "probe.npz", "centers": "centers.safetensors", "gradient": "onnx/vjp.fp32.onnx"}
+    return {"bundle": bundle.origin(), **{key: bundle.manifest["files"][name]["sha256"] for key, name in files.items()}}
+
+
+def bound(measured: dict[str, Any], bundle: Bundle, name: str = "onnx/forward.int8.onnx") -> dict[str, Any]:
+    """The measurements as if they had been made on an engine of this bundle."""
+    found, files = copy.deepcopy(measured), bundle.manifest["files"]
+    labels, y = bundle.centers().labels, bundle.probe().y
+    digest = listed_digest(bundle, name)
+    if "rebuilds" in found:
+        found["rebuilds"]["builds"][0] = digest
+    found["engine"] |= {"path": name, "sha256": digest, "bytes": (bundle.path / name).stat().st_size}
+    found["engine"]["precision"] = name.split(".")[1]
+    explanation, bounds = find_explanation(bundle), bundle.modality.input.bounds
+    found["engine"]["census"] = census_of_file(read_listed(bundle, name), explanation, "z", bounds)
+    found["hashes"] |= {"engine": digest, "graph": digest, **hashes_of(bundle)}
+    found["calibration"] = {**(stated_figures(bundle.manifest, "it") or {}), "attacked": None}
+    found["threat"] = bundle.threat.to_json()
+    listed = {name: entry["sha256"] for name, entry in files.items()}
+    found["context"] = {"hashes": listed, "modality": bundle.manifest["modality"]}
+    found["labels"], found["truth"] = list(labels), y[: len(found["truth"])].tolist()
+    for item in found["gallery"]:
+        item["truth"] = labels[int(y[item["sample"]])]
+        item["after"] = next(label for label in labels if label != item["truth"])
+    return found
 
 
 def probe_bytes(linear: Linear, samples: int = SAMPLES) -> bytes:
@@ -181,8 +213,9 @@ def foundation(linear: Linear, samples: int = SAMPLES) -> tuple[dict[str, Any], 
 
 
 def unwritten(linear: Linear, samples: int = SAMPLES) -> Bundle:
-    """The tiny bundle without graphs, as far as its manifest."""
+    """The tiny bundle with the gradient and no engine, as far as its manifest."""
     manifest, files = foundation(linear, samples)
+    files["onnx/vjp.fp32.onnx"] = linear.vjp()
     entries = {name: {"sha256": sha256_bytes(data), "bytes": len(data)} for name, data in files.items()}
     return Bundle(Path("unwritten"), {"schema": SCHEMA, **manifest, "files": entries})
 
@@ -207,13 +240,13 @@ def write_bundle(
     verdicts: Mapping[str, str],
     *,
     samples: int = SAMPLES,
-    gradient: bool = False,
+    gradient: bool = True,
 ) -> Bundle:
-    """A bundle with a graph for each precision, the gradient if asked for, and a report for each verdict."""
+    """A bundle with a graph for each precision, with them the gradient unless it is left out, a report a verdict."""
     manifest, files = foundation(linear, samples)
     graphs = {f"onnx/forward.{p}.onnx": linear.forward(p) for p in precisions}
-    own = unwritten(linear, samples)
-    reports = dict(report_for(linear.forward(p), verdict, bundle=own) for p, verdict in verdicts.items())
     listed = {"files": {n: {"precision": n.split(".")[1], "kind": "forward"} for n in graphs}}
-    backward = {"onnx/vjp.fp32.onnx": linear.vjp()} if gradient else {}
-    return Bundle.create(path, {**manifest, "graphs": listed}, {**files, **backward, **graphs, **reports})
+    backward = {"onnx/vjp.fp32.onnx": linear.vjp()} if gradient and precisions else {}
+    bundle = Bundle.create(path, {**manifest, "graphs": listed}, {**files, **backward, **graphs})
+    reports = dict(report_for(linear.forward(p), verdict, bundle=bundle) for p, verdict in verdicts.items())
+    return bundle.add(reports) if reports else bundle

@@ -73,6 +73,10 @@ def verify(
     ] = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="Maximum number of held-out samples.")] = 500,
     margin: Annotated[float, typer.Option("--margin", help="Largest drop allowed, as a fraction of samples.")] = MARGIN,
+    per_class_margin: Annotated[
+        float | None,
+        typer.Option("--per-class-margin", help="Largest drop allowed in any class; default: classes do not decide."),
+    ] = None,
     losses: Annotated[
         str | None, typer.Option("--losses", help="Losses of APGD: some of ce, ce-scaled, margin, dlr.")
     ] = None,
@@ -171,6 +175,7 @@ def verify(
         layout=layout,
         scale=scale,
         sequential=sequential,
+        per_class_margin=per_class_margin,
     )
     modes = {"--shard": shard is not None, "--merge": merge, "--check": check is not None}
     chosen = [name for name, given in modes.items() if given]
@@ -180,7 +185,7 @@ def verify(
     if check is not None:
         pair.refuse("a report is checked with the bundle that it is about")
         engine_path = None if engine is None else Path(engine)
-        raise typer.Exit(0 if audit_report(console, check, bundle, engine_path, public_key, sarif) else 1)
+        raise typer.Exit(0 if audit_report(console, check, bundle, engine_path, options, public_key, sarif) else 1)
     if public_key is not None:
         raise ConfigError("`--public-key` belongs to `--check`", hint=command("verify", "--check", "REPORT.json"))
     if shard is not None and sarif is not None:
@@ -206,9 +211,7 @@ def verify(
     elif opened.comparison is not None:
         if engine is not None and attacks == "quick":
             console.next(command("verify", opened.path, "--engine", engine, "--attacks", "standard"))
-    elif verdict == "pass" and all(
-        document["measured"]["threat"]["norm"] == opened.threat.norm for document in documents
-    ):
+    elif verdict == "pass" and all(document["measured"]["threat"] == opened.threat.to_json() for document in documents):
         console.next(command("embed", opened.path, "FILE", "--require-verified"))
     raise typer.Exit(0 if verdict == "pass" else 1)
 
@@ -296,11 +299,11 @@ def announce(bundle: Bundle, console: Console, options: VerifyOptions, run: Veri
         f"verify  {bundle.path}  {', '.join(models.engines)} against {models.reference.info['kind']}"
         f"  n={len(run.samples)}  {threat}  seed {options.seed}  {run.budget.describe(threat.norm)}"
     )
-    if threat.norm != bundle.threat.norm and bundle.comparison is not None:
-        console.say(f"the samples were stored for {bundle.threat}: reports on {threat.norm} lie beside those")
-    elif threat.norm != bundle.threat.norm:
+    if threat != bundle.threat and bundle.comparison is not None:
+        console.say(f"the samples were stored for {bundle.threat}: reports on {threat} lie beside those")
+    elif threat != bundle.threat:
         console.say(
-            f"the bundle was calibrated against {bundle.threat}: reports on {threat.norm} lie beside its own and do not"
+            f"the bundle was calibrated against {bundle.threat}: reports on {threat} lie beside its own and do not"
             " count as its verification"
         )
     from_torch = [name for name, model in models.engines.items() if model.info.get("gradient_from") == "torch"]
@@ -344,12 +347,14 @@ def audit_report(
     path: Path,
     bundle: Path | None,
     engine: Path | None,
+    options: VerifyOptions,
     public_key: Path | None = None,
     sarif: Path | None = None,
 ) -> bool:
     """Check hashes and arithmetic of a report without attacking; returns whether all of it is correct.
 
-    A signed bundle is compared with what was signed; with a public key it must be signed with it, and attested.
+    A report that passed must also have passed on the terms of `options`, by default the bundle's. A signed bundle is
+    compared with what was signed; with a public key it must be signed with it, and attested.
 
     Raises:
         ConfigError: no bundle to compare it with.
@@ -357,7 +362,7 @@ def audit_report(
     """
     from advcal_edge.attestation import PublicKey
     from advcal_edge.report.text import render_findings
-    from advcal_edge.verify.audit import audit
+    from advcal_edge.verify.audit import audit, terms_of
     from advcal_edge.verify.signature_findings import signature_findings
 
     document = read_object(path, limits.REPORT_BYTES, BundleError, hint="verify again, or copy the report again")
@@ -368,7 +373,10 @@ def audit_report(
             opened.file(inner)
     console.say(f"check  {path}  against {opened.path}")
     key = None if public_key is None else PublicKey.read(public_key)
-    findings = [*audit(document, opened, engine), *signature_findings(document["measured"], opened, key)]
+    findings = [
+        *audit(document, opened, engine, terms_of(opened, options)),
+        *signature_findings(document["measured"], opened, key),
+    ]
     console.result(render_findings(findings))
     holds = all(finding.status == "ok" for finding in findings)
     console.document({"holds": holds, "findings": [finding.to_json() for finding in findings]})
@@ -377,6 +385,10 @@ def audit_report(
         write_sarif(console, sarif, [document], opened.path, open_, path)
     if key is None and any(finding.name == "signature" for finding in findings):
         console.say("the bundle is signed; by whom was not checked: no `--public-key`")
+    if any(finding.name == "terms" and finding.status == "wrong" for finding in findings):
+        console.say(
+            "to accept other terms, state them: `--margin`, `--norm`, `--eps`, `--losses`, `--per-class-margin`"
+        )
     word = "holds" if holds else "does not hold"
     console.say(f"the report {word}; its verdict is {document['derived'].get('verdict')}. Nothing was attacked")
     return holds

@@ -68,6 +68,14 @@ RULES: dict[str, Rule] = {
     "survives_rounding": Rule(0.5, required=False, at_least=True),
 }
 """Every check, in the order of the report; `verify.check` adds those that are registered in other packages."""
+CHECKED = 32
+"""The first samples, on which the costlier checks are measured."""
+LOWEST = {
+    **dict.fromkeys(("unit_norm", "repeatable", "batch_independent", "eps_zero", "huge_eps"), 0.0),
+    **dict.fromkeys(("gradients_alive", "finite_differences"), 0.0),
+    "gradient_norms": 1.0,
+}
+"""The lowest number that a check can give: distances, shares, and a ratio with the larger of two above the smaller."""
 NO_GRADIENT = "no gradient: no backward graph or plan, and none from torch, see `--gradient` and `--gradient-graph`"
 """Why checks of the gradient cannot run on a black box."""
 FINE = 32  # steps of the sensor's grid that an attack moves values by on average; rounding takes at most half a step

@@ -95,12 +95,15 @@ class Comparison:
 
 
 def decide(
-    comparisons: Sequence[Comparison], checks: Sequence[Check], doubts: Sequence[str] = ()
+    comparisons: Sequence[Comparison],
+    checks: Sequence[Check],
+    doubts: Sequence[str] = (),
+    failures: Sequence[str] = (),
 ) -> tuple[Verdict, list[str]]:
     """Decide pass, fail or inconclusive, with reasons: fail if anything required failed, inconclusive if anything is
     open, else pass.
 
-    `doubts` are further reasons for an inconclusive verdict.
+    `doubts` are further reasons for an inconclusive verdict, `failures` for a failed one.
     """
     failed = [
         f"check {c.name}: {number_text(c.measured)}, limit {c.limit} ({c.why})"
@@ -113,6 +116,7 @@ def decide(
         for c in comparisons
         if c.decides and c.verdict == "fail"
     ]
+    failed += failures
     if failed:
         return "fail", failed
     open_ = list(skipped(checks))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from advcal_edge.report.check_contradictions import check_contradictions
+from advcal_edge.report.implied import KNOWN, BudgetNumbers, attack_settings
 from advcal_edge.report.measured import Measured
+from advcal_edge.report.replay import replayed
 from advcal_edge.report.results import SIDES, WHITE_BOX, AttackResult
 from advcal_edge.report.second_look import missing_variants
 from advcal_edge.report.value import Value
@@ -39,15 +41,6 @@ BUDGETS: Mapping[str, tuple[tuple[str, ...], Mapping[str, int]]] = {
 }
 """Losses and numbers of each budget, by name."""
 
-SETTINGS: Mapping[str, Mapping[str, str]] = {
-    "PGD": {"steps": "pgd_steps"},
-    "APGD": {"steps": "apgd_steps", "restarts": "apgd_restarts"},
-    "TargetedAPGD": {"steps": "apgd_steps"},
-    "Square": {"queries": "square_queries"},
-    "RayS": {"queries": "label_queries"},
-}
-"""Per attack: the number of the budget that each of its settings must equal."""
-
 Contradiction = tuple[Value, str]
 """A value, and the value it should have."""
 
@@ -58,8 +51,9 @@ def contradictions(document: Value, measured: Measured) -> Iterator[Contradictio
     Raises:
         BundleError: malformed.
     """
-    yield from budget_contradictions(document, measured.attacks)
-    yield from missing_attacks(document, measured.attacks)
+    yield from other_attacks(document, measured)
+    yield from replayed(document, measured)
+    yield from check_contradictions(document, measured)
     yield from missing_looks(document, measured.attacks)
     yield from curve_contradictions(document, measured)
     yield from identity_contradictions(document)
@@ -68,50 +62,51 @@ def contradictions(document: Value, measured: Measured) -> Iterator[Contradictio
     yield from gallery_contradictions(document, measured)
 
 
-def is_named(budget: Value) -> bool:
-    """Is the budget one of `BUDGETS`, with the same numbers and losses?"""
-    numbers = dict(budget.object())
-    name, losses = numbers.pop("name", None), numbers.pop("losses", None)
-    named = BUDGETS.get(name) if isinstance(name, str) else None
-    return named is not None and (losses, numbers) == (list(named[0]), named[1])
+def other_attacks(document: Value, measured: Measured) -> Iterator[Contradiction]:
+    """Compare the attacks with those that the budget implies for the gradients there were: each once, in order.
 
-
-def budget_contradictions(document: Value, attacks: Sequence[AttackResult]) -> Iterator[Contradiction]:
-    """Check steps, restarts and queries of the attacks, and the losses of APGD, against the budget."""
+    Attacks that somebody registered may come on top.
+    """
     budget = document["budget"]
     budget["name"].text()
-    listed = budget["losses"].texts()
-    numbers = {key: budget[key].integer() for key in (*NUMBERS, *budget.object()) if key not in ("name", "losses")}
-    losses = set()
-    for value, item in zip(document["attacks"].items(), attacks, strict=True):
-        name, settings = attack_settings(item.attack)
-        if name == "APGD" and "loss" in settings:
-            losses.add(settings["loss"])
-        for setting, key in SETTINGS.get(name, {}).items():
-            key = "difference_steps" if item.route == "difference" and setting == "steps" else key
-            if setting in settings and settings[setting] != str(numbers[key]):
-                yield value["attack"], f"{setting}={numbers[key]}, the budget's {key}"
-    if losses and losses != set(listed):
-        yield budget["losses"], f"those of APGD in the attacks: {', '.join(sorted(losses))}"
+    number = {key: budget[key].integer() for key in (*NUMBERS, *budget.object()) if key not in ("name", "losses")}
+    implied = BudgetNumbers(number, budget["losses"].texts(), len(measured.labels))
+    must, may = attacked_first(document, measured)
+    found, rows = set(), []
+    for value, item in zip(document["attacks"].items(), measured.attacks, strict=True):
+        if item.attack == implied.first() and item.route in WHITE_BOX and item.crafted_on not in found:
+            found.add(item.crafted_on)
+        elif attack_settings(item.attack)[0] in KNOWN:
+            rows.append((value["attack"], (item.route, item.attack, item.crafted_on)))
+    for model in sorted(must - found):
+        yield document["attacks"], f"{implied.first()} of the budget, crafted on {model}"
+    for model in sorted(found - must - may):
+        yield document["attacks"], f"no attack by the gradient of {model}, which has none"
+    wanted, run = list(later_attacks(implied, must)), [row for _, row in rows]
+    for route, attack, model in wanted:
+        if (route, attack, model) not in run:
+            yield document["attacks"], f"the {route} attack of the budget {attack}, crafted on {model}"
+    for position, (value, row) in enumerate(rows):
+        if row not in wanted or row in run[:position]:
+            yield value, f"an attack that the budget has, once; not a {row[0]} attack on {row[2]} more"
+    if sorted(run) == sorted(wanted) and run != wanted:
+        yield document["attacks"], "the attacks in the order in which they run"
 
 
-def missing_attacks(document: Value, attacks: Sequence[AttackResult]) -> Iterator[Contradiction]:
-    """Check that every attack of the budget ran on both sides, as far as there was a gradient."""
-    budget, run = document["budget"], {(item.route, kind(item), item.crafted_on) for item in attacks}
-    routes = {(route, side) for route, _, side in run}
-    seeing = [side for side in SIDES if any((route, side) in routes for route in WHITE_BOX)]
-    blind = {"black box": "square_queries", "label only": "label_queries"}
-    if len(seeing) == len(SIDES):
-        blind["difference"] = "difference_steps"
-    wanted = {(route, side) for route, number in blind.items() if budget[number].integer() for side in SIDES}
-    for route, side in sorted(wanted - routes):
-        yield document["attacks"], f"the {route} attack of the budget, crafted on {side}"
-    named = ["PGD ce", *(f"APGD {loss}" for loss in budget["losses"].texts() if budget["apgd_steps"].integer())]
-    named += ["TargetedAPGD"] if budget["targets"].integer() else []
-    for side in seeing:
-        for name in named:
-            if ("gradient" if side == "engine" else "transfer", name, side) not in run:
-                yield document["attacks"], f"{name} of the budget, crafted on {side}"
+def attacked_first(document: Value, measured: Measured) -> tuple[set[str], set[str]]:
+    """Models whose own gradient must have led an attack, and those whose gradient the report does not tell of.
+
+    A torch module has a gradient. Engines of the bundle share a backward pass; a backward plan serves its own engine.
+    """
+    engine, reference = document["engine"], document["reference"]
+    must = {"engine"} if engine["gradient"].value is not None else set()
+    if reference["kind"].text() == "torch" or reference.get("gradient_from") is not None:
+        must.add("reference")
+    source = engine.get("gradient_from")
+    shared = bool(must & {"engine"}) and (source is None or source.value != "plan")
+    kinds = {item["name"].text(): item["kind"].text() for item in document["sources"].items()}
+    must |= {name for name, kind in kinds.items() if shared or kind == "torch"}
+    return must, set(measured.sources) - must
 
 
 def missing_looks(document: Value, attacks: Sequence[AttackResult]) -> Iterator[Contradiction]:
@@ -120,16 +115,16 @@ def missing_looks(document: Value, attacks: Sequence[AttackResult]) -> Iterator[
         yield document["attacks"], f"inputs judged again, {name}"
 
 
-def kind(item: AttackResult) -> str:
-    """An attack and the loss that its budget names, like `APGD margin`."""
-    name, settings = attack_settings(item.attack)
-    return f"{name} {settings['loss']}" if name in ("PGD", "APGD") and "loss" in settings else name
-
-
-def attack_settings(attack: str) -> tuple[str, dict[str, str]]:
-    """`APGD(steps=10, loss='ce')` as its name and settings."""
-    name, _, inside = attack.partition("(")
-    return name, dict(re.findall(r"\b(\w+)='?([^,')]*)", inside))
+def later_attacks(implied: BudgetNumbers, seeing: Collection[str]) -> Iterator[tuple[str, str, str]]:
+    """Route, attack and model of every attack after the first ones, in the order of `verify.crafting`."""
+    for side, white in (("reference", "transfer"), ("engine", "gradient")):
+        for attack in implied.attacks("gradient") if side in seeing else ():
+            yield white, attack, side
+        if side == "engine" and set(SIDES) <= set(seeing):
+            for other in reversed(SIDES):
+                yield from (("difference", attack, other) for attack in implied.attacks("difference"))
+        for route in ("black box", "label only"):
+            yield from ((route, attack, side) for attack in implied.attacks(route))
 
 
 def curve_contradictions(document: Value, measured: Measured) -> Iterator[Contradiction]:

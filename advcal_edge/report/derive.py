@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from advcal_edge.report.checks import Check
+from advcal_edge.report.classes import ByClass
 from advcal_edge.report.comparison import Comparison, Verdict, decide
 from advcal_edge.report.derived_checks import run_checks
 from advcal_edge.report.history import level_of
@@ -24,6 +25,7 @@ from advcal_edge.report.results import (
     Side,
     first_attacks,
 )
+from advcal_edge.report.stakes import nothing_to_lose
 from advcal_edge.report.value import Value
 from advcal_edge.retrieval import DEPTHS, TOP, Rank, share
 from advcal_edge.sequential import LOOK, Path, last_decided
@@ -58,6 +60,7 @@ class Judgement:
     measured: Measured
     comparisons: Sequence[Comparison]
     checks: Sequence[Check]
+    by_class: ByClass
     builds: Sequence[Judgement]
     """One per build of the engine, this one first; empty if it was not rebuilt."""
     verdict: Verdict
@@ -67,16 +70,18 @@ class Judgement:
     def of(cls, measured: Measured) -> Judgement:
         """Compare, check and decide."""
         comparisons = compare(measured)
-        checks = run_checks(measured, named(comparisons, "worst case"))
-        own = cls(measured, comparisons, checks, (), *decide(comparisons, checks))
+        worst, by_class = named(comparisons, "worst case"), ByClass.of(measured, comparisons)
+        checks = run_checks(measured, worst)
+        failed, doubts = list(by_class.reasons("fail")), [*nothing_to_lose(worst), *by_class.reasons("inconclusive")]
+        own = cls(measured, comparisons, checks, by_class, (), *decide(comparisons, checks, doubts, failed))
         if not measured.builds:
             return own
         rebuilt = {sha256: cls.of(build) for sha256, build in measured.rebuilt.items()}
         builds = [rebuilt.get(sha256, own) for sha256 in measured.builds]
         verdicts = [build.verdict for build in builds]
         differ = len(set(verdicts)) > 1
-        doubts = [f"builds of this engine differ in their verdict: {', '.join(verdicts)}"] if differ else []
-        return cls(measured, comparisons, checks, builds, *decide(comparisons, checks, doubts))
+        doubts += [f"builds of this engine differ in their verdict: {', '.join(verdicts)}"] if differ else []
+        return cls(measured, comparisons, checks, by_class, builds, *decide(comparisons, checks, doubts, failed))
 
     def to_json(self) -> dict[str, Any]:
         """Plain types: the `derived` half."""
@@ -98,6 +103,7 @@ class Judgement:
             "samples": measured.n,
             "comparisons": [comparison.to_json() for comparison in self.comparisons],
             "routes": [route(item) for item in measured.attacks],
+            "classes": self.by_class.to_json(),
             "flips": list(flips(measured)),
             "checks": [check.to_json() for check in self.checks],
             "drift": {

@@ -66,16 +66,17 @@ def engine_name(report: Mapping[str, Any]) -> str:
 
 
 def foreign_norm(report: Mapping[str, Any]) -> str:
-    """A note if the attacks had another norm than the bundle's own, else an empty string."""
+    """A note if the attacks had another norm or radius than the bundle's own, else an empty string."""
     stated = report["context"].get("threat")
     if not isinstance(stated, Mapping):
         return ""
     own = ThreatModel.from_json(stated)
-    if own.norm == report["threat"]["norm"]:
+    other = "norm" if own.norm != report["threat"]["norm"] else "radius"
+    if other == "radius" and own.eps == report["threat"]["eps"]:
         return ""
     if compared(report):
-        return f"The samples were stored to be attacked in {own}. This report is about another norm."
-    return f"The bundle was calibrated against {own}. This report is about another norm and does not verify it."
+        return f"The samples were stored to be attacked in {own}. This report is about another {other}."
+    return f"The bundle was calibrated against {own}. This report is about another {other} and does not verify it."
 
 
 def compared(report: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ BUILD = (
     *("checks", "anchor", "calibration"),
 )
 """Members of `measured` that another build of the engine also has, plus those of `BUILD_IF_PRESENT`."""
-BUILD_IF_PRESENT = ("curve", "retrieval", "raised", "sequential")
+BUILD_IF_PRESENT = ("curve", "retrieval", "raised", "sequential", "per_class_margin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,8 @@ class Measured:
     """Was there a look every `LOOK` samples, and a stop as soon as these decided?"""
     history: History | None = None
     """Earlier runs on this engine; None if there were none."""
+    class_margin: float | None = None
+    """The largest drop allowed in any class, a fraction of its samples; None if classes do not decide."""
 
     @property
     def n(self) -> int:
@@ -178,6 +180,7 @@ class Measured:
             census=read_census(engine),
             sequential=read_sequential(value.get("sequential"), n),
             history=None if value.get("history") is None else History.read(value),
+            class_margin=read_class_margin(value.get("per_class_margin")),
         )
 
 
@@ -222,6 +225,13 @@ def read_neighbours(value: Value, n: int) -> Rank:
     """Read the places of the nearest neighbours of the first samples, at most n."""
     m = min(n, GALLERY)
     return value.integers(m, m)
+
+
+def read_class_margin(value: Value | None) -> float | None:
+    """Read the margin per class."""
+    if value is not None and not 0 < value.number() < 1:
+        raise value.expected("a number between 0 and 1")
+    return None if value is None else value.number()
 
 
 def read_curves(value: Value | None, n: int) -> dict[Side, Curve] | None:

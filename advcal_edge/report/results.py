@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge.report.implied import PGD
 from advcal_edge.report.value import Value
 from advcal_edge.retrieval import Rank
 
@@ -121,6 +122,15 @@ class Point:
 
     eps: float
     right: Flags
+
+
+DRAWN = 64
+"""The first samples, on which the curve is drawn."""
+MULTIPLES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Radii of the curve, in units of the threat's; the last point of a curve is the whole width of the bounds."""
+CURVE_STEPS = 10
+CURVE_ATTACK = PGD.format(steps=CURVE_STEPS, restarts=1, loss="ce", select="best")
+"""The attack of the curve."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -49,13 +49,14 @@ def verification_table(document: Mapping[str, Any]) -> str:
         parts += [matrix_table(report["matrix"])] if "matrix" in report else []
         foreign = foreign_norm(report)
         last = [
-            *([wrapped("norm  ", foreign)] if foreign else []),
+            *([wrapped("threat  ", foreign)] if foreign else []),
             *(
                 [wrapped("compared  ", f"with {compared(report)}, which was not calibrated")]
                 if compared(report)
                 else []
             ),
             *engine_lines(report),
+            *class_lines(report),
             *rebuilds_line(report),
             *fallback_line(report),
             *sequential_line(report),
@@ -158,6 +159,16 @@ def engine_lines(report: Mapping[str, Any]) -> list[str]:
         text = f"{check['tool']} agrees on {check['samples']} samples, relative L2 {check['relative_l2']:.1e}"
         lines.append(wrapped("opinion   ", text))
     return lines
+
+
+def class_lines(report: Mapping[str, Any]) -> list[str]:
+    """The class that loses most, clean and in the worst case, with an interval that holds for all classes together."""
+    classes = report["classes"]
+    parts = [
+        f"{item['comparison']} {clipped(item['label'], 20)} {drop(item)} of {item['n']}" for item in classes["worst"]
+    ]
+    allowed = "" if classes["margin"] is None else f"; allowed {100 * classes['margin']:g} in any class"
+    return [wrapped("class     ", f"largest drop of {classes['classes']} classes: {', '.join(parts)}{allowed}")]
 
 
 def rebuilds_line(report: Mapping[str, Any]) -> list[str]:

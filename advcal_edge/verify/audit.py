@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from advcal_edge import limits
-from advcal_edge.bundle import REPORT_SCHEMA, Bundle
+from advcal_edge.bundle import Bundle
 from advcal_edge.documents import read_object
 from advcal_edge.errors import AdvcalError, BundleError
 from advcal_edge.manifest import MANIFEST
@@ -17,16 +17,19 @@ from advcal_edge.report.consistency import contradictions
 from advcal_edge.report.derive import Judgement
 from advcal_edge.report.measured import Measured
 from advcal_edge.report.results import SIDES
+from advcal_edge.report.terms import Terms
 from advcal_edge.report.value import Value
+from advcal_edge.report.whole import check_whole
 from advcal_edge.runtime.engine import listed_digest
 from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.runtime.metadata import EngineMetadata, metadata_path, read_metadata
+from advcal_edge.runtime.tested import ADAPTER, TORCH, module_digest
 from advcal_edge.runtime.weights import GRAPH, IR
 from advcal_edge.storage import sha256_file
 from advcal_edge.threat import NORMS
-from advcal_edge.verify.backward import ADAPTER, TORCH, module_digest
 from advcal_edge.verify.census.audit import census_findings
 from advcal_edge.verify.findings import Finding, compare, merge, ok, summary, unchecked, wrong
+from advcal_edge.verify.options import VerifyOptions
 
 T = TypeVar("T")
 BACKWARD = "onnx/vjp."
@@ -36,25 +39,24 @@ MODELS = (GRAPH, IR)
 """Suffixes of engines that may keep weights beside them, and that were built from no other file of the bundle."""
 
 
-def audit(document: Mapping[str, Any], bundle: Bundle, engine: Path | None = None) -> list[Finding]:
+def audit(
+    document: Mapping[str, Any], bundle: Bundle, engine: Path | None = None, terms: Terms | None = None
+) -> list[Finding]:
     """Compare a report with `bundle`, with the file of its engine, and its conclusions with its measurements.
 
-    `engine` is the file of an engine that the bundle does not list. The measurements themselves cannot be confirmed:
-    ranks, queries, seeds, seconds, fingerprints, the numbers that checks took from the engine, layers of a plan, and
-    pictures.
+    `engine` is the file of an engine that the bundle does not list. A report that passed must have done so on `terms`,
+    by default those on which the runtime accepts it; one that did not pass claims nothing. The measurements themselves
+    cannot be confirmed: ranks, seed, seconds, fingerprints, the numbers that checks took from the engine, layers
+    of a plan, pictures.
 
     Raises:
         BundleError: another schema, a malformed document, or an engine that cannot be read.
     """
     report = Value(document)
-    if report["schema"].text() != REPORT_SCHEMA:
-        raise BundleError(
-            f"the report has schema `{report['schema'].text()[:60]}`; this version reads `{REPORT_SCHEMA}`",
-            hint="verify again, or install the version of advcal-edge that wrote it",
-        )
-    report.only("schema", "measured", "derived")
+    check_whole(report)
     measured = report["measured"]
     read = Measured.read(measured)
+    judgement = Judgement.of(read)
     contradicted = [wrong("measured", value, expected) for value, expected in contradictions(measured, read)]
     return [
         *engine_findings(measured, bundle, engine),
@@ -62,9 +64,8 @@ def audit(document: Mapping[str, Any], bundle: Bundle, engine: Path | None = Non
         *plan_findings(measured, bundle),
         *gradient_findings(measured, bundle),
         *census_findings(measured, bundle, engine),
-        *compare("bundle", measured["hashes"]["bundle"], bundle.identity()),
-        *compare("calibration", measured["hashes"]["calibration"], bundle.origin()),
         *figure_findings(measured["calibration"], bundle),
+        *compare("bundle", measured["hashes"]["bundle"], bundle.origin()),
         *compare_file("data", measured["hashes"]["data"], bundle, "probe.npz"),
         *compare_file("centers", measured["hashes"]["centers"], bundle, "centers.safetensors"),
         *reference_findings(measured, bundle),
@@ -73,13 +74,30 @@ def audit(document: Mapping[str, Any], bundle: Bundle, engine: Path | None = Non
         *context_findings(measured["context"], bundle),
         *(fallback_findings(measured["fallback"], bundle, read.engine) if read.fallback is not None else []),
         *merge(contradicted, ok("measured", measured)),
-        *derived_findings(report["derived"], read),
+        *(term_findings(measured, read, terms or Terms(bundle.threat)) if judgement.verdict == "pass" else []),
+        *derived_findings(report["derived"], judgement),
     ]
 
 
-def derived_findings(stated: Value, measured: Measured) -> list[Finding]:
-    """Derive every conclusion of the report again; one finding per part, or one per difference."""
-    expected = Judgement.of(measured).to_json()
+def terms_of(bundle: Bundle, options: VerifyOptions) -> Terms:
+    """The terms that options of `verify` ask for.
+
+    Raises:
+        ConfigError: an unknown norm or loss, or no radius.
+    """
+    losses = None if options.losses is None else options.budget().losses
+    return Terms(options.threat(bundle), options.margin, losses, options.per_class_margin)
+
+
+def term_findings(measured: Value, read: Measured, terms: Terms) -> list[Finding]:
+    """Whether a passing report counts: threat model, margin, budget and number of samples."""
+    laxer = [wrong("terms", value, expected) for value, expected in terms.unmet(measured, read)]
+    return merge(laxer, ok("terms", measured["margin"]))
+
+
+def derived_findings(stated: Value, judgement: Judgement) -> list[Finding]:
+    """Compare every conclusion of the report with those derived again; one finding per part, or one per difference."""
+    expected = judgement.to_json()
     findings = [] if stated.object().keys() == expected.keys() else [wrong("derived", stated, expected)]
     for name in expected.keys() & stated.object().keys():
         findings += compare(name, stated[name], expected[name])

@@ -14,17 +14,15 @@ from numpy.typing import NDArray
 from advcal_edge.attacks import AttackedModel
 from advcal_edge.bundle import Bundle
 from advcal_edge.commands import command
-from advcal_edge.errors import BundleError, ConfigError, DependencyError
+from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.model import Gradient
 from advcal_edge.precision import BACKWARD_GRAPH
 from advcal_edge.runtime.engine import plan_metadata, read_listed
 from advcal_edge.runtime.model import Backward, EngineGradient, Vjp, open_vjp
-from advcal_edge.storage import canonical, sha256_bytes
+from advcal_edge.runtime.tested import TORCH
 
 GRADIENTS = ("auto", "graph", "torch")
 """Sources of the backward pass: `auto` is the bundle's graph or plan if there is one, else torch."""
-TORCH = "torch"
-ADAPTER = "adapter.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +98,3 @@ def why_missing(bundle: Bundle) -> str:
     """Why the bundle has no gradient graph, in brackets, as its export recorded; empty if nobody tried to make one."""
     reason = bundle.manifest.get("graphs", {}).get("missing", {}).get(BACKWARD_GRAPH)
     return "" if reason is None else f" (it cannot be exported: {reason})"
-
-
-def module_digest(bundle: Bundle) -> str:
-    """SHA-256 that identifies the torch module of a bundle: of the hashes of its encoder's weights and its adapter.
-
-    It is what `hashes.gradient` of a report states if the backward pass was torch's. Both are compared with the files
-    before the module is built, and without torch they can be compared with the bundle again.
-
-    Raises:
-        BundleError: the bundle has no encoder or no adapter.
-    """
-    if bundle.comparison is not None:  # the encoder as it is
-        return sha256_bytes(canonical({"encoder": bundle.section("encoder")["weights_sha256"]}))
-    if not bundle.has(ADAPTER):
-        raise BundleError(f"bundle `{bundle.path}` has no `{ADAPTER}`", hint="use the bundle that `calibrate` wrote")
-    weights = bundle.section("encoder")["weights_sha256"]
-    return sha256_bytes(canonical({"adapter": bundle.manifest["files"][ADAPTER]["sha256"], "encoder": weights}))

@@ -13,7 +13,8 @@ from advcal_edge.runtime.backends import OpenOptions
 from advcal_edge.runtime.backends.onnx import CPU
 from advcal_edge.runtime.engine import read_listed
 from advcal_edge.runtime.model import EngineGradient, Runner, Vjp, open_runner
-from advcal_edge.verify.backward import TORCH, kind_of, open_backward_graph
+from advcal_edge.runtime.tested import TORCH
+from advcal_edge.verify.backward import kind_of, open_backward_graph
 from advcal_edge.verify.unit import UnitGradient, UnitRunner
 
 EXACT = OpenOptions(providers=(CPU,), optimization="basic")

@@ -8,9 +8,9 @@ from typing import Any
 
 from advcal_edge.attacks import PGD, Attack, AttackedModel, run_attack
 from advcal_edge.progress import Progress, silent
-from advcal_edge.report.checks import Check, measured_checks, read_check
+from advcal_edge.report.checks import CHECKED, Check, measured_checks, read_check
 from advcal_edge.report.raised import NOTHING_RAISED, Raised
-from advcal_edge.report.results import Curve, Point
+from advcal_edge.report.results import CURVE_STEPS, DRAWN, MULTIPLES, Curve, Point
 from advcal_edge.report.value import Value
 from advcal_edge.spec import TensorSpec
 from advcal_edge.threat import ThreatModel
@@ -21,9 +21,6 @@ from advcal_edge.verify.elsewhere import inputs_elsewhere
 from advcal_edge.verify.model_set import CALLS, predict
 from advcal_edge.verify.recorder import take_raised
 from advcal_edge.verify.samples import HeldOut, Samples
-
-CHECKED = 32  # samples for the costlier checks
-DRAWN = 64  # samples for the curve of accuracy against eps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,10 +81,7 @@ def draw_curve(model: AttackedModel, samples: HeldOut) -> Curve | None:
     """Measure accuracy against eps; None without a gradient."""
     if model.gradient is None:
         return None
-    return measure_curve(model, samples.head(DRAWN), PGD(steps=10))
-
-
-MULTIPLES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+    return measure_curve(model, samples.head(DRAWN), PGD(steps=CURVE_STEPS))
 
 
 def measure_curve(

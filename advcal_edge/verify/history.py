@@ -13,17 +13,26 @@ from advcal_edge.report.history import Earlier, History, Run, attacks_text, leve
 from advcal_edge.report.measured import Measured
 from advcal_edge.report.value import Value
 from advcal_edge.storage import sha256_bytes
-from advcal_edge.threat import ThreatModel
+from advcal_edge.threat import ThreatModel, format_eps
 from advcal_edge.verify.budget import Budget
 from advcal_edge.verify.model_set import ModelSet
 from advcal_edge.verify.options import VerifyOptions
 from advcal_edge.verify.report import Report
 
 
-def report_folder(bundle: Bundle, engine: str, threat: ThreatModel) -> str:
-    """Folder in the bundle for the report on an engine with this hash, attacked in this norm."""
-    beside = "" if threat.norm == bundle.threat.norm else f"-{threat.norm}"  # keeps the report on the bundle's norm
-    return f"reports/{engine[:8]}{beside}"
+def report_folder(bundle: Bundle, sha256: str, threat: ThreatModel) -> str:
+    """Folder of the report on an engine, by its hash; one on another ball than the bundle's lies beside that.
+
+    It ends in the norm if that differs, and in the radius if that is not the usual one of the norm: `5ffbafc7-l2`,
+    `5ffbafc7-linf-8of255`.
+    """
+    own = bundle.threat.with_norm(threat.norm, bundle.modality.input.shape)
+    name = f"reports/{sha256[:8]}"
+    if (threat.norm, threat.eps) == (bundle.threat.norm, bundle.threat.eps):
+        return name
+    if threat.eps == own.eps:
+        return f"{name}-{threat.norm}"
+    return f"{name}-{threat.norm}-{format_eps(threat.eps, threat.norm).replace('/', 'of')}"
 
 
 def earlier_runs(bundle: Bundle, engine: str, threat: ThreatModel) -> Sequence[Earlier]:

@@ -35,9 +35,9 @@ from advcal_edge.runtime.engine_file import EngineFile
 from advcal_edge.runtime.interface import AS_DECLARED, Interface
 from advcal_edge.runtime.metadata import EngineMetadata
 from advcal_edge.runtime.model import Backward, EngineGradient, Runner, Vjp, open_runner, open_vjp
+from advcal_edge.runtime.tested import TORCH
 from advcal_edge.verify.backward import (
     GRADIENTS,
-    TORCH,
     kind_of,
     no_graph,
     no_torch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,6 +14,9 @@ from advcal_edge.runtime.interface import AS_DECLARED, Interface
 from advcal_edge.stats import MARGIN
 from advcal_edge.threat import NORMS, ThreatModel, parse_eps
 from advcal_edge.verify.budget import BUDGETS, Budget
+
+KINDS: Mapping[str, tuple[type, ...]] = {"per_class_margin": (float, type(None))}
+"""Types of options that their default does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class VerifyOptions:
     """Maximum number of held-out samples."""
     margin: float = MARGIN
     """Largest drop allowed, as a fraction of the samples."""
+    per_class_margin: float | None = field(default=None, kw_only=True)
+    """Largest drop allowed in any class, as a fraction of its samples; None if classes do not decide."""
     losses: str | None = None
     """Comma-separated losses of APGD, in place of the budget's."""
     reference: str = "auto"
@@ -117,8 +123,8 @@ class VerifyOptions:
         if not isinstance(data, dict) or data.keys() != known.keys():
             raise ConfigError("the run to merge was started by another version", hint="run its shards with this one")
         for name, default in known.items():
-            kinds = (str, type(None)) if default is None else (type(default),)
-            if type(data[name]) not in (*kinds, *((int,) if kinds == (float,) else ())):
+            kinds = KINDS.get(name) or ((str, type(None)) if default is None else (type(default),))
+            if type(data[name]) not in (*kinds, *((int,) if float in kinds else ())):
                 raise ConfigError(
                     f"the run to merge has `{name}` as a {type(data[name]).__name__};"
                     f" expected {' or '.join(kind.__name__ for kind in kinds)}",

@@ -13,12 +13,14 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.errors import ConfigError, DependencyError
 from advcal_edge.precision import PRECISIONS
 from advcal_edge.registry import choose
+from advcal_edge.report.checks import CHECKED
 from advcal_edge.runtime.engine import listed_path
 from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.runtime.model import Backward
-from advcal_edge.verify.backward import TORCH, backward_for_engines, no_graph
+from advcal_edge.runtime.tested import TORCH
+from advcal_edge.verify.backward import backward_for_engines, no_graph
 from advcal_edge.verify.census.explanation import Explanation, find_explanation
-from advcal_edge.verify.engine_checks import CHECKED, detect_randomness
+from advcal_edge.verify.engine_checks import detect_randomness
 from advcal_edge.verify.model_set import ModelSet
 from advcal_edge.verify.models import (
     engine_paths,

@@ -18,13 +18,17 @@ from advcal_edge.precision import BACKWARD_GRAPH
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import package_version
 from advcal_edge.report.calibration import stated_figures
+from advcal_edge.report.consistency import contradictions
+from advcal_edge.report.measured import Measured
+from advcal_edge.report.value import Value, shown
 from advcal_edge.runtime.engine import listed_digest
+from advcal_edge.runtime.tested import TORCH, module_digest
 from advcal_edge.threat import ThreatModel
-from advcal_edge.verify.backward import TORCH, module_digest
 from advcal_edge.verify.elsewhere import calibration_inputs
 from advcal_edge.verify.history import levels_left, report_folder, with_history
 from advcal_edge.verify.options import VerifyOptions
 from advcal_edge.verify.plan import choose_models
+from advcal_edge.verify.recheck import recheck
 from advcal_edge.verify.report import Report, to_bytes
 from advcal_edge.verify.samples import BLOCK, HeldOut
 from advcal_edge.verify.shard import Shard
@@ -135,11 +139,12 @@ def verify_shard(
 def merge_shards(
     bundle: Bundle | str | Path, consent: Consent = NOTHING, *, state: Path | None = None, watch: Watch = UNWATCHED
 ) -> list[Report]:
-    """Make the reports of a run that shards have completed.
+    """Make the reports of a run that shards have completed, after the models confirmed what can be confirmed quickly.
 
     Raises:
         ConfigError: no run, several, one that is not complete, or one of another bundle or other engines.
-        BundleError, EngineError, DependencyError: as for `verify`.
+        BundleError: results that these models, samples and attacks cannot have given; or as for `verify`.
+        EngineError, DependencyError: as for `verify`.
     """
     opened = open_bundle(bundle)
     stored = State.find(state or state_root(opened))
@@ -158,6 +163,7 @@ def merge_shards(
         if missing := run.missing():
             raise ConfigError(f"the run is not complete; missing: {'; '.join(missing)}", hint="run the other shards")
         watch.opened(run, options)
+        recheck(run, watch.progress)
         return finish(opened, run, watch)
 
 
@@ -221,7 +227,7 @@ def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Ver
         state = State.open(root, run)
         try:
             levels = levels_left(bundle, models, options, budget, threat)
-            settings = (budget, options.margin, state, stated, options.sequential, levels)
+            settings = (budget, options.margin, state, stated, options.per_class_margin, options.sequential, levels)
             yield Verification(models, bundle.modality, held_out, *settings)
         finally:
             state.close()
@@ -231,12 +237,29 @@ def finish(bundle: Bundle, run: Verification, watch: Watch = UNWATCHED) -> list[
     """Make and write the reports of a completed run, then remove its state."""
     reports = [watch.amend(report) for report in make_reports(bundle, run)]
     for report in reports:
+        check_consistent(report, run.state)
+    for report in reports:
         watch.written(write_report(bundle, report))
     if run.sequential and any(report.verdict == "inconclusive" for report in reports):
         run.state.close()  # its blocks are there when it is extended
     else:
         run.state.clear()
     return reports
+
+
+def check_consistent(report: Report, state: State) -> None:
+    """Refuse a report that contradicts itself, as one does that was made of notes written by hand.
+
+    Raises:
+        BundleError: the first contradiction.
+    """
+    document = Value(report.measured, "measured")
+    for value, expected in contradictions(document, Measured.read(document)):
+        raise BundleError(
+            f"the results in `{state.folder}` contradict each other: `{value.path}` is {shown(value.value)}; expected"
+            f" {expected}",
+            hint=f"remove `{state.folder}` and run again: something else wrote into it",
+        )
 
 
 def make_reports(bundle: Bundle, run: Verification) -> list[Report]:
@@ -296,8 +319,7 @@ def hashes(bundle: Bundle, engine: Mapping[str, Any]) -> dict[str, str | None]:
         "engine": engine["sha256"],
         "graph": plan.get("graph_sha256", engine["sha256"]),
         "gradient": gradient,
-        "bundle": bundle.identity(),
-        "calibration": bundle.origin(),
+        "bundle": bundle.origin(),
         "data": files["probe.npz"]["sha256"],
         "centers": files["centers.safetensors"]["sha256"],
     }

@@ -7,7 +7,7 @@ Reference and engine judge the same inputs, so an honest engine loses what its r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from advcal_edge.verify.model_set import REFERENCE, ModelSet, embed
 from advcal_edge.verify.samples import Samples
 
 Floats = NDArray[np.float32]
+SIZES = {**CRAFTED, **CLEAN}
 SMALLEST = 1 / 16  # of a change, for random parts: below the eighth that is always tried
 COLOUR = 1000  # random stream of the colours; those of the variants are their numbers
 Judged = Callable[[Floats, Mapping[str, Rank]], None]
@@ -118,6 +119,20 @@ VARIANTS: Mapping[str, Callable[[Look], Floats]] = {
 """How the inputs of each variant are made; `report.second_look` lists their batches."""
 
 
+def planned_looks(sides: Sequence[str], modality: Modality) -> Iterator[tuple[str, str]]:
+    """Variant and model of every look, in order; `sides` are the models that inputs were crafted on."""
+    yield from ((name, side) for name in CRAFTED for side in sides)
+    yield from ((name, REFERENCE) for name in CLEAN if name != CHANNELS or has_channels(modality))
+
+
+def rows_of(look: str, side: str, sides: Sequence[str], right: Bools, first: int) -> Bools:
+    """Where (n,) a look meets samples of the `right` ones (n,), which start at `first`: on either side in turn."""
+    if look in CLEAN:
+        return right
+    turn: Bools = (np.arange(len(right)) + first) % len(sides) == sides.index(side)
+    return right & turn
+
+
 def look_again(
     models: ModelSet,
     engine: str,
@@ -133,20 +148,23 @@ def look_again(
     attack. Samples take turns: inputs crafted on either side fool that side a little more often than the other.
     """
     sides = [name for name in (REFERENCE, engine) if name in latest]
-    turn = (np.arange(len(samples)) + samples.first) % max(len(sides), 1)
-    made = [(name, sizes, sides) for name, sizes in CRAFTED.items() if sides]
-    made += [(name, sizes, []) for name, sizes in CLEAN.items() if name != CHANNELS or has_channels(modality)]
-    x_adv = samples.x.copy()
-    for number, side in enumerate(sides):
-        x_adv[turn == number] = latest[side][turn == number]
+    everything, x_adv = np.ones(len(samples), np.bool_), samples.x.copy()
+    for side in sides:
+        mine = rows_of(next(iter(CRAFTED)), side, sides, everything, samples.first)
+        x_adv[mine] = latest[side][mine]
+    looks: dict[str, list[str]] = {}
+    for name, side in planned_looks(sides, modality):
+        looks.setdefault(name, []).append(side)
     x_adv = add_colour(x_adv, samples, modality, (np.arange(len(samples)) // 2) % 2 == 0)
-    for number, (name, sizes, crafted_on) in enumerate(made):
+    for number, (name, crafted_on) in enumerate(looks.items()):
         rng = np.random.default_rng([samples.seed, samples.first, number])
         x = VARIANTS[name](Look(samples, x_adv, modality, rng))
-        ranks = {judge: judge_in_batches(models, judge, x, samples, right, sizes) for judge in (REFERENCE, engine)}
+        ranks = {
+            judge: judge_in_batches(models, judge, x, samples, right, SIZES[name]) for judge in (REFERENCE, engine)
+        }
         judged(x, ranks)
-        for k, side in enumerate(crafted_on or [REFERENCE]):
-            rows = right & (turn == k) if crafted_on else right
+        for side in crafted_on:
+            rows = rows_of(name, side, sides, right, samples.first)
             own = {judge: np.where(rows, rank, 0) for judge, rank in ranks.items()}
             yield Attempt(SECOND_LOOK, name, side, engine, rows, rows.astype(np.int64), own)
 

@@ -21,6 +21,7 @@ from advcal_edge.spec import Modality
 from advcal_edge.stats import LEVEL
 from advcal_edge.storage import canonical, sha256_bytes
 from advcal_edge.verify.block import FIRST, Attempt, Block
+from advcal_edge.verify.bookkeeping import unsound
 from advcal_edge.verify.budget import Budget
 from advcal_edge.verify.calibrated import attack_as_stated
 from advcal_edge.verify.crafting import attack_block, attacks_per_block
@@ -50,7 +51,7 @@ class Verification:
     """One reference and any number of engines on the same samples; completed work is in `state`.
 
     Raises:
-        ConfigError: too few samples, a margin outside (0, 1), or losses that need more classes.
+        ConfigError: too few samples, margins outside (0, 1), or losses that need more classes.
         InputError: partners of another width than the centers.
     """
 
@@ -62,6 +63,8 @@ class Verification:
     state: State
     calibration: Mapping[str, Any] | None = None
     """What the bundle states of the calibrated model, see `stated_figures`; None if nothing was calibrated."""
+    class_margin: float | None = None
+    """The largest drop allowed in any class; None if classes do not decide."""
     sequential: bool = False
     """Stop after the block that decides."""
     levels: Mapping[str, float] = field(default_factory=dict)
@@ -74,6 +77,11 @@ class Verification:
             )
         if not 0 < self.margin < 1:
             raise ConfigError(f"`--margin` must lie between 0 and 1, a fraction of all samples: found {self.margin:g}")
+        if self.class_margin is not None and not 0 < self.class_margin < 1:
+            raise ConfigError(
+                "`--per-class-margin` must lie between 0 and 1, a fraction of each class's samples:"
+                f" found {self.class_margin:g}"
+            )
         partner, width = self.samples.partner, self.models.reference.centers.dim
         if partner is not None and partner.shape[1] != width:
             raise InputError(f"partners are {partner.shape}; expected ({len(partner)}, {width}) like the centers")
@@ -175,6 +183,8 @@ class Verification:
         }
         if self.sequential:
             measured["sequential"] = {"every": LOOK, "at_most": len(self.samples)}
+        if self.class_margin is not None:
+            measured["per_class_margin"] = self.class_margin
         if reference is not None and own.curve is not None:
             measured["curve"] = {REFERENCE: reference.to_json(), ENGINE: own.curve.to_json()}
         if retrieval is not None:
@@ -199,14 +209,35 @@ class Verification:
                 self.state.write(name, {**measured.to_json(), "seconds": time.perf_counter() - started})
             progress("check", done, len(self.models.engines))
 
+    def block(self, index: int) -> Block:
+        """A block that is done and can come from this run.
+
+        Raises:
+            BundleError: damaged, or written by something else than this run.
+        """
+        block = self._stored(index)
+        if block is None:
+            raise BundleError(
+                f"block {index} of `{self.state.folder}` is gone", hint="run again; what is there is kept"
+            )
+        return block
+
     def _stored(self, index: int) -> Block | None:
         block = self.state.block(index)
         if block is not None and self.sequential and len(block) != size_of(index, self.samples):
             return None  # the last one of a run that was shorter
         if block is not None:
-            where = f"`{self.state.folder}`"
-            check_fit(block, index, self.models, self.samples, self.modality.input.shape, where)
+            self._check(index, block)
         return block
+
+    def _check(self, index: int, block: Block) -> None:
+        where = f"`{self.state.folder}`"
+        check_fit(block, index, self.models, self.samples, self.modality.input.shape, where)
+        for words in unsound(block, self.models, self.samples, self.budget, self.modality):
+            raise BundleError(
+                f"block {index} of {where} {words}; expected one of this run",
+                hint=f"remove {where} and run again: something else wrote into it",
+            )
 
     def _standings(self) -> dict[str, Standing]:
         standings = {

@@ -36,6 +36,7 @@ from advcal_edge.export.result import ExportedGraph, ExportResult
 from advcal_edge.export.run import ExportOptions, Watch
 from advcal_edge.probe import Probe
 from advcal_edge.report.nodes import NodeRanking
+from advcal_edge.report.terms import Terms
 from advcal_edge.spec import Modality
 from advcal_edge.threat import ThreatModel
 from advcal_edge.verify.audit import audit
@@ -168,7 +169,8 @@ def test_the_product_that_breaks_is_named_first_and_alone_stays_fp32(broken: Bun
     assert fallback["ranking"] == ranking.to_json() == result.to_json()["ranking"]
     assert [item["step"] for item in fallback["earlier"]] == ["as built"]
     assert report["derived"]["fallback"]["attempts"] == result.to_json()["attempts"]
-    assert {finding.status for finding in audit(report, bundle)} == {"ok"}
+    terms = Terms(bundle.threat, OPTIONS.margin)
+    assert {finding.status for finding in audit(report, bundle, None, terms)} == {"ok"}
     forged = copy.deepcopy(report)
     forged["measured"]["fallback"]["kept"] = [ranking.names[1]]
     assert "measured.fallback.kept[0]" in {item.where for item in audit(forged, bundle) if item.status == "wrong"}

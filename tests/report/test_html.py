@@ -307,7 +307,7 @@ def test_the_curve_marks_zero_the_tested_radius_and_the_whole_width() -> None:
     assert "tested: 4/255" in part
     for side in ("reference", "engine"):
         for point in PASSING["derived"]["curve"][side]["points"]:
-            assert f"{point['correct']} of 100" in part
+            assert f"{point['correct']} of 64" in part
     for label in (" 0 ", " 4/255 ", " 1 "):
         assert label in part
 

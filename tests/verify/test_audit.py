@@ -17,21 +17,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from sample_report import document, measure, ranked, with_builds, with_fallback
-from tiny import DIM, BundleMaker, Linear, write_bundle
+from tiny import DIM, BundleMaker, Linear, bound, write_bundle
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
 from advcal_edge.cli import main
 from advcal_edge.errors import BundleError
-from advcal_edge.report.calibration import stated_figures
 from advcal_edge.report.text import render_findings
-from advcal_edge.runtime.engine import listed_digest, read_listed
+from advcal_edge.runtime.engine import listed_digest
 from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.spec import thermal
 from advcal_edge.storage import canonical, sha256_file
 from advcal_edge.verify.audit import audit
-from advcal_edge.verify.census.engine import census_of_file
-from advcal_edge.verify.census.explanation import find_explanation
 from advcal_edge.verify.findings import Finding
 from advcal_edge.verify.run import hashes
 
@@ -39,37 +36,6 @@ N = 12  # samples of the tiny bundle
 ENGINE, BACKWARD = "onnx/forward.int8.onnx", "onnx/vjp.fp32.onnx"
 LABELS = ("car", "cat", "cup", "person", "dog", "tree")
 STEP = "fp32 last blocks"
-
-
-def bound(measured: dict[str, Any], bundle: Bundle, name: str = ENGINE) -> dict[str, Any]:
-    """The measurements as if they had been made on an engine of this bundle."""
-    found, files = copy.deepcopy(measured), bundle.manifest["files"]
-    labels, y = bundle.centers().labels, bundle.probe().y
-    digest = listed_digest(bundle, name)
-    if "rebuilds" in found:
-        found["rebuilds"]["builds"][0] = digest
-    found["engine"] |= {"path": name, "sha256": digest, "bytes": (bundle.path / name).stat().st_size}
-    found["engine"]["precision"] = name.split(".")[1]
-    explanation, bounds = find_explanation(bundle), bundle.modality.input.bounds
-    found["engine"]["census"] = census_of_file(read_listed(bundle, name), explanation, "z", bounds)
-    found["hashes"] |= {
-        "engine": digest,
-        "graph": digest,
-        "gradient": files[BACKWARD]["sha256"],
-        "bundle": bundle.identity(),
-        "calibration": bundle.origin(),
-        "data": files["probe.npz"]["sha256"],
-        "centers": files["centers.safetensors"]["sha256"],
-    }
-    found["calibration"] = {**(stated_figures(bundle.manifest, "it") or {}), "attacked": None}
-    found["threat"] = bundle.threat.to_json()
-    listed = {name: entry["sha256"] for name, entry in files.items()}
-    found["context"] = {"hashes": listed, "modality": bundle.manifest["modality"]}
-    found["labels"], found["truth"] = list(labels), y[: len(found["truth"])].tolist()
-    for item in found["gallery"]:
-        item["truth"] = labels[int(y[item["sample"]])]
-        item["after"] = next(label for label in labels if label != item["truth"])
-    return found
 
 
 def states(findings: list[Finding]) -> dict[str, str]:
@@ -271,12 +237,9 @@ def test_a_file_that_was_replaced_since_is_found(make_bundle: BundleMaker) -> No
         assert states(audit(report, bundle)).keys() == wrong
         (bundle.path / name).write_bytes(content)
     again = bundle.add({"onnx/forward.fp32.onnx": linear.forward()})
-    explained = {
-        "measured.engine.census.against",
-        "measured.engine.census.sha256",
-    }
-    assert states(audit(report, again)).keys() == {"measured.hashes.bundle", *explained}
-    later = bundle.add({"reports/x/report.json": b"{}"})
+    explained = {"measured.engine.census.against", "measured.engine.census.sha256"}
+    assert states(audit(report, again)).keys() == explained  # another export leaves what was calibrated as it was
+    later = bundle.add({"adapter.safetensors": b"another calibration"})
     assert states(audit(report, later)).keys() == {"measured.hashes.bundle", *explained}
 
 
@@ -332,19 +295,30 @@ def test_an_engine_outside_the_bundle_needs_its_file(bundle: Bundle, tmp_path: P
 def test_the_radius_is_one_of_the_curves(bundle: Bundle) -> None:
     found = measured_on(bundle)
     found["engine"]["step"] = STEP
-    smaller = put(found, ("threat", "eps"), 2 / 255)  # another may have been asked for
-    assert states(audit(document(smaller), bundle)) == {}
-    larger = put(found, ("threat", "eps"), 8 / 255)  # which says nothing of the stated figures
-    assert states(audit(document(larger), bundle)) == {"measured.calibration.attacked": "wrong"}
     attacked = {"attack": "PGD(steps=20)", "right": "0" * N}
-    assert states(audit(document(put(larger, ("calibration", "attacked"), attacked)), bundle)) == {}
-    assert states(audit(document(put(found, ("threat", "eps"), 3 / 255)), bundle)) == {"measured.threat.eps": "wrong"}
-    del found["curve"]
-    found["engine"]["gradient"] = found["hashes"]["gradient"] = None
-    found["attacks"] = [item for item in found["attacks"] if item["route"] not in ("gradient", "difference")]
+    larger = at_radius(found, 8 / 255)  # another may have been asked for; it says nothing of the stated figures
+    assert states(audit(document(larger), bundle)) == {"measured.calibration.attacked": "wrong"}
+    larger["calibration"]["attacked"] = attacked
+    assert states(audit(document(larger), bundle)) == {}
+    assert "measured.threat.eps" in states(audit(document(put(found, ("threat", "eps"), 3 / 255)), bundle))
+    other = put(at_radius(found, 8 / 255), ("threat", "eps"), 4 / 255)  # a radius of both curves, and not theirs
+    assert states(audit(document(other), bundle)) == {
+        f"measured.curve.{side}.points": "wrong" for side in ("reference", "engine")
+    }
+    found = measured_on(bundle, seeing=False)
+    found["engine"]["step"], found["hashes"]["gradient"] = STEP, None
     assert states(audit(document(found), bundle)) == {}
     found["threat"]["eps"] = 2 / 255
     assert states(audit(document(found), bundle)) == {"measured.threat.eps": "unchecked"}
+
+
+def at_radius(found: dict[str, Any], eps: float) -> dict[str, Any]:
+    """The same measurements at another radius, and curves drawn for it."""
+    found = put(found, ("threat", "eps"), eps)
+    for side in ("reference", "engine"):
+        for point, multiple in zip(found["curve"][side]["points"], (0, 0.25, 0.5, 1, 2, 4, 8), strict=False):
+            point["eps"] = multiple * eps
+    return found
 
 
 @pytest.mark.parametrize(
