@@ -121,6 +121,7 @@ def test_both_sides_at_zero_are_inconclusive_and_no_pass() -> None:
     broken = copy.deepcopy(found)
     for row in (next(row for row in broken["attacks"] if row["crafted_on"] == side) for side in SIDES):
         row["ranks"] |= {side: [int(met) for met in row["attacked"]] for side in SIDES}
+    broken["calibration"]["worst"]["correct"] = 0
     derived = derive(broken)
     assert derived["verdict"] == "inconclusive"
     (worst,) = (item for item in derived["comparisons"] if item["name"] == "worst case")

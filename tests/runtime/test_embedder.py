@@ -274,7 +274,7 @@ LAXER: Mapping[str, Callable[[dict[str, Any]], object]] = {
     "nothing but itself": lambda m: m["reference"].update(sha256=m["engine"]["sha256"]) or m.update(anchor=None),
     "figures": lambda m: m["calibration"]["worst"].update(correct=1),
     "no figures": lambda m: m.update(calibration=None),
-    "what was calibrated": lambda m: m["hashes"].update(calibration="0" * 64),
+    "what was calibrated": lambda m: m["hashes"].update(bundle="0" * 64),
     "a failed check": lambda m: m["checks"]["unit_norm"].update(value=0.5),
     "a skipped check": lambda m: m["checks"].update(eps_zero={"skipped": "no time"}),
 }

@@ -146,7 +146,7 @@ def test_blocks_of_another_run_are_not_mixed_in(toy: Toy, tmp_path: Path) -> Non
     assert found is not None
     attempts = [*found.attempts[1:], found.attempts[0]]
     verification.state.keep(2, replace(found, attempts=attempts))
-    with pytest.raises(BundleError, match="not attacked by the 10 attacks of this run, in their order"):
+    with pytest.raises(BundleError, match="not attacked and looked at as this run does, 34 times, in order"):
         report(verification)
 
 
