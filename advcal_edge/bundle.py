@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from advcal_edge.probe import Probe, ProbeFile
 
 MISSES = 3  # attempts to find a manifest while nobody writes, before the bundle counts as missing
-REPORT_SCHEMA = "advcal-edge/report/3"  # written by `verify`, rendered by pages, derived again by the runtime
+REPORT_SCHEMA = "advcal-edge/report/4"  # written by `verify`, rendered by pages, derived again by the runtime
 
 T = TypeVar("T")
 

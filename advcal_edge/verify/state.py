@@ -19,7 +19,7 @@ from advcal_edge.lock import Lock, beside
 from advcal_edge.storage import canonical, read_bytes, sha256_bytes, write_atomic
 from advcal_edge.verify.block import Block
 
-SCHEMA = "advcal-edge/verification/2"
+SCHEMA = "advcal-edge/verification/3"
 RUN = "run.json"
 
 

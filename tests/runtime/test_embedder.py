@@ -245,7 +245,7 @@ def test_report_that_nobody_listed(make_bundle: BundleMaker) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"[]", b"null", b"{}", b"\xff", b'{"schema": "advcal-edge/report/3", "measured": {"engine": 1}}']
+    "data", [b"", b"[]", b"null", b"{}", b"\xff", b'{"schema": "advcal-edge/report/4", "measured": {"engine": 1}}']
 )
 def test_report_that_is_none(make_bundle: BundleMaker, data: bytes) -> None:
     bundle = make_bundle().add({report_for(THERMAL.forward())[0]: data})

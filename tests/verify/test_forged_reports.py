@@ -67,7 +67,7 @@ def derived_again(measured: Json) -> Json:
     try:
         return document(measured)
     except (BundleError, KeyError):
-        return {"schema": "advcal-edge/report/3", "measured": measured, "derived": {"verdict": "pass", "reasons": []}}
+        return {"schema": "advcal-edge/report/4", "measured": measured, "derived": {"verdict": "pass", "reasons": []}}
 
 
 def test_an_honest_report_counts_and_holds(measured: Json, bundle: Bundle) -> None:
@@ -192,7 +192,7 @@ def test_a_report_of_a_few_keys_is_none(measured: Json, bundle: Bundle) -> None:
     few = {key: measured[key] for key in SIX_KEYS}
     assert not counts(derived_again(few), bundle)
     assert not holds(derived_again(few), bundle)
-    assert not counts({"schema": "advcal-edge/report/3", "measured": measured}, bundle)
+    assert not counts({"schema": "advcal-edge/report/4", "measured": measured}, bundle)
 
 
 def leaves(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], object]]:
