@@ -203,7 +203,8 @@ def foundation(linear: Linear, samples: int = SAMPLES) -> tuple[dict[str, Any], 
     modality, probe = linear.modality, probe_bytes(linear, samples)
     file = io.BytesIO(probe)
     with np.load(file) as arrays:
-        x, y = from_levels(arrays["x"], modality.input), arrays["y"]
+        stored, y = arrays["x"], arrays["y"]
+    x = from_levels(stored, modality.input) if stored.dtype.kind == "u" else stored
     z = linear.embed(x).astype(np.float32)
     right = make_centers().predict(z) == y
     threat = ThreatModel("linf", 4 / 255, modality.input.bounds)

@@ -117,5 +117,7 @@ def other_embeddings(stored: Mapping[str, Floats], z: Mapping[str, Floats], mode
         place, _, judge = name.partition("@")
         if place != "clean" or judge not in z or models.all[judge].calls != 1:
             continue
-        if not (np.linalg.norm(kept - z[judge], axis=1) <= MOVED).all():
+        finite = np.isfinite(kept).all(axis=1)  # a row whose engine raised has no embedding, then or now
+        moved = np.linalg.norm(kept[finite] - z[judge][finite], axis=1)
+        if (finite != np.isfinite(z[judge]).all(axis=1)).any() or not (moved <= MOVED).all():
             yield f"has other clean embeddings of {judge}"

@@ -25,6 +25,7 @@ from advcal_edge.verify.bookkeeping import unsound
 from advcal_edge.verify.budget import Budget
 from advcal_edge.verify.calibrated import attack_as_stated
 from advcal_edge.verify.crafting import attack_block, attacks_per_block
+from advcal_edge.verify.elsewhere import COUNT
 from advcal_edge.verify.engine_checks import EngineChecks, check_engine, draw_curve, read_curve
 from advcal_edge.verify.model_set import ENGINE, REFERENCE, ModelSet
 from advcal_edge.verify.report import Report
@@ -203,10 +204,11 @@ class Verification:
             self.state.write(REFERENCE, note)
         progress("check", 0, len(self.models.engines))
         for done, (name, model) in enumerate(self.models.engines.items(), 1):
-            if self.state.note(name) is None:
+            used = min(len(self.samples), COUNT)  # of a sequential run that is extended, checks may want more
+            if (self.state.note(name) or {}).get("used") != used:
                 started = time.perf_counter()
                 measured = check_engine(model, self.samples, self.models.reference, self.modality.input)
-                self.state.write(name, {**measured.to_json(), "seconds": time.perf_counter() - started})
+                self.state.write(name, {**measured.to_json(), "seconds": time.perf_counter() - started, "used": used})
             progress("check", done, len(self.models.engines))
 
     def block(self, index: int) -> Block:

@@ -25,6 +25,7 @@ from advcal_edge.verify.elsewhere import calibration_inputs
 from advcal_edge.verify.models import open_engine, open_frozen_encoder, open_torch_reference
 
 NEED_TORCH = (
+    "test_census_towers.py",
     "test_checks_curve.py",
     "test_checks_gradients.py",
     "test_checks_trials.py",

@@ -180,3 +180,27 @@ def range_in_a_graph(tensor: onnx.TensorProto, folder: Path) -> Range | None:
     model.graph.initializer.append(tensor)
     file = EngineFile.of(saved(model, path))
     return of_constant(next(c for c in Scan(file.data, path).model().graph.initializers if c.name == "c"), file)
+
+
+@pytest.mark.parametrize("form", ["DequantizeLinear", "QLinearMatMul"])
+def test_a_channel_without_weights_amplifies_nothing_whatever_its_scale(form: str, tmp_path: Path) -> None:
+    """Quantisers give a channel of zeros any scale; here 1, where others have 0.01."""
+    weights = np.full((3, 2), 100, np.int8)
+    weights[:, 0] = 0
+    constants = {"w": weights, "s": np.array([1, 0.01], np.float32), "o": np.zeros(2, np.int8)}
+    constants |= {"i": np.array(0.02, np.float32), "j": np.array(0, np.int8)}
+    nodes = [helper.make_node("QuantizeLinear", ["x", "i", "j"], ["q"])]
+    if form == "QLinearMatMul":
+        nodes.append(helper.make_node(form, ["q", "i", "j", "w", "s", "o", "i", "j"], ["p"]))
+        nodes.append(helper.make_node("DequantizeLinear", ["p", "i", "j"], ["z"]))
+    else:
+        nodes.append(helper.make_node(form, ["q", "i", "j"], ["y"]))
+        nodes.append(helper.make_node(form, ["w", "s", "o"], ["v"], axis=1))
+        nodes.append(helper.make_node("MatMul", ["y", "v"], ["z"]))
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", size]) for name, size in (("x", 3), ("z", 2))
+    ]
+    body = helper.make_graph(
+        nodes, "g", ends[:1], ends[1:], [numpy_helper.from_array(v, k) for k, v in constants.items()]
+    )
+    assert census(saved(helper.make_model(body), tmp_path / "g.onnx")).gain == pytest.approx(1)

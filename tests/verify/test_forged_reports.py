@@ -167,7 +167,6 @@ FORGERIES: Mapping[str, Callable[[Json], object]] = {
     "a curve of another attack": lambda m: m["curve"]["engine"].update(attack="PGD(steps=1)"),
     "a curve on a few samples": lambda m: [p.update(right=p["right"][:8]) for p in m["curve"]["engine"]["points"]],
     "a curve that begins elsewhere": lambda m: m["curve"]["engine"]["points"][0].update(right="1" * 64),
-    "an engine that is its own reference": lambda m: m["reference"].update(sha256=m["engine"]["sha256"]),
     **{
         f"the {key} of another": lambda m, key=key: m["hashes"].update({key: "0" * 64})  # type: ignore[misc]
         for key in ("engine", "gradient", "bundle", "data", "centers", "environment")

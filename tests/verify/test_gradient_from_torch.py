@@ -17,17 +17,22 @@ import pytest
 import untraceable
 from jsonschema import Draft202012Validator
 from saboteurs import coarse_weights, rounded_input, sabotage
+from tiny import metrics
 
+from advcal_edge.anchor import ANCHOR, anchor_bytes
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.calibrate.run import calibrate
 from advcal_edge.cli import main
 from advcal_edge.config import Layer, resolve
+from advcal_edge.consent import Consent
 from advcal_edge.report.html import render_html
 from advcal_edge.report.terms import Terms
 from advcal_edge.report.text import verification_table
 from advcal_edge.verify.audit import audit
 from advcal_edge.verify.findings import Finding
+from advcal_edge.verify.model_set import embed
+from advcal_edge.verify.models import open_torch_reference
 
 Capture = pytest.CaptureFixture[str]
 FORWARD, VJP = "onnx/forward.fp32.onnx", "onnx/vjp.fp32.onnx"
@@ -58,7 +63,12 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     bundle, own = calibrate(resolve(CalibrateConfig, layers)).bundle, untraceable.encoder("imu")
     section = {**bundle.section("encoder"), "name": own.name, "weights_sha256": own.fingerprint}
-    return bundle.add({}, encoder=section).path
+    bundle = bundle.add({}, encoder=section)
+    z = embed(open_torch_reference(bundle, Consent(encoder=own.name)), bundle.probe().x)
+    right = bundle.centers().predict(z) == bundle.probe().y
+    return bundle.add(
+        {ANCHOR: anchor_bytes(z)}, metrics=metrics(bundle.threat, right[:8])
+    ).path  # as if it were calibrated
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from advcal_edge.runtime.backends.graph_scan import Tensor
 from advcal_edge.verify.census.ranges import Range
 
 NOTHING, VALUE, SIZE, CHOICE = 0, 1, 2, 4
@@ -28,6 +29,8 @@ class Fact:
     """Does it consist of integers or booleans?"""
     step: float = 0.0
     """Distance between neighbouring values, if a quantiser with a constant scale made it."""
+    tensor: Tensor | None = None
+    """The constant itself, if the file holds it."""
 
     @property
     def constant(self) -> bool:

@@ -13,7 +13,7 @@ from advcal_edge.runtime.backends.graph_scan import Body, Function, Model, Node,
 from advcal_edge.runtime.engine_file import EngineFile
 from advcal_edge.verify.census.decision import Census, Decision, Family, shortened
 from advcal_edge.verify.census.fact import CHOICE, NOTHING, SIZE, VALUE, Fact, join
-from advcal_edge.verify.census.gain import gain_of
+from advcal_edge.verify.census.gain import attribute, gain_of
 from advcal_edge.verify.census.operators import (
     CHOSEN_BY,
     DECIDES,
@@ -30,7 +30,7 @@ from advcal_edge.verify.census.operators import (
     SIZES,
     STANDARD,
 )
-from advcal_edge.verify.census.ranges import INTEGERS, Range, of_constant, of_output
+from advcal_edge.verify.census.ranges import INTEGERS, Range, of_channels, of_constant, of_output
 from advcal_edge.verify.census.reach import reaching
 from advcal_edge.verify.census.rounding import coarse, step_of, to_discrete
 
@@ -82,6 +82,7 @@ class Flow:
         if key_of(node) in self._functions:
             self._call(node, given, known)
             return NOTHING
+        given = self._scaled(node, given)
         inner, entry = NOTHING, replace(join(given), copy=False, range=None)
         for body in node.graphs:
             inner |= self._walk(body, known, entry)
@@ -133,7 +134,21 @@ class Flow:
         return Fact(range=range_of(node, given), discrete=discrete)
 
     def _constant(self, tensor: Tensor) -> Fact:
-        return Fact(range=of_constant(tensor, self._file), discrete=tensor.type in INTEGERS)
+        return Fact(range=of_constant(tensor, self._file), discrete=tensor.type in INTEGERS, tensor=tensor)
+
+    def _scaled(self, node: Node, given: Sequence[Fact]) -> Sequence[Fact]:
+        """The inputs of a node, its integer weights replaced by the real ones if every channel has its own scale."""
+        place = 3 if node.op.startswith("QLinear") else 0 if node.op == "DequantizeLinear" else None
+        if place is None or len(given) < place + 2:
+            return given
+        weights, scales = given[place].tensor, given[place + 1].tensor
+        if weights is None or scales is None or len(weights.dims) < 2:
+            return given
+        axis = {"QLinearConv": 0, "QLinearMatMul": len(weights.dims) - 1}.get(node.op, int(attribute(node, "axis", 1)))
+        found = of_channels(weights, scales, axis, self._file)
+        if found is None:
+            return given
+        return [*given[:place], Fact(range=found), Fact(range=(1.0, 1.0)), *given[place + 2 :]]
 
 
 def families_of(node: Node, given: Sequence[Fact], every: Fact) -> Iterator[Family]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,18 +45,35 @@ CURVES: Mapping[str, Callable[[float], float]] = {
 
 def of_constant(tensor: Tensor, file: EngineFile) -> Range | None:
     """The range of a constant of the graph in `file`; None if its bytes cannot be found, or are of a rare type."""
+    values = values_of(tensor, file)
+    return None if values is None or not values.size else known((float(values.min()), float(values.max())))
+
+
+def of_channels(weights: Tensor, scales: Tensor, axis: int, file: EngineFile) -> Range | None:
+    """The range of integer weights times the scale of their channel along `axis`; None if there is not one for each.
+
+    The largest integer times the largest scale says too much: a channel without any weight may have any scale.
+    """
+    found, scale = values_of(weights, file), values_of(scales, file)
+    if found is None or scale is None or found.size != math.prod(weights.dims) or not -len(weights.dims) <= axis:
+        return None
+    if axis >= len(weights.dims) or scale.size != weights.dims[axis] or not scale.size:
+        return None
+    rows = np.moveaxis(np.abs(found.astype(np.float64)).reshape(weights.dims), axis, 0).reshape(len(scale), -1)
+    most = float((rows.max(axis=1, initial=0.0) * np.abs(scale.astype(np.float64))).max())
+    return known((-most, most))
+
+
+def values_of(tensor: Tensor, file: EngineFile) -> NDArray[Any] | None:
+    """The values of a constant in a row; None if its bytes cannot be found, or are of a rare type."""
     if tensor.values is not None:
-        return known((min(tensor.values), max(tensor.values))) if tensor.values else None
+        return np.array(tensor.values)
     data = bytes_of(tensor, file)
     if data is None or (tensor.type not in TYPES and tensor.type != BFLOAT16):
         return None
     kind = np.dtype(TYPES.get(tensor.type, "<u2"))
-    if len(data) < kind.itemsize:
-        return None
-    values: NDArray[np.generic] = np.frombuffer(data, kind, len(data) // kind.itemsize)
-    if tensor.type == BFLOAT16:
-        values = (values.astype(np.uint32) << 16).view(np.float32)
-    return known((float(values.min()), float(values.max())))
+    values: NDArray[Any] = np.frombuffer(data, kind, len(data) // kind.itemsize)
+    return (values.astype(np.uint32) << 16).view(np.float32) if tensor.type == BFLOAT16 else values
 
 
 def bytes_of(tensor: Tensor, file: EngineFile) -> memoryview | None:
