@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -172,7 +173,9 @@ def test_an_audit_compares_the_gradient(report: dict[str, Any], bundle: Path, ch
     assert changed(report, bundle, **change)
 
 
-@pytest.mark.parametrize("edit", [pytest.param(coarse_weights, marks=pytest.mark.slow), rounded_input])
+@pytest.mark.parametrize(
+    "edit", [pytest.param(partial(coarse_weights, bits=2), marks=pytest.mark.slow, id="two bits"), rounded_input]
+)
 def test_a_broken_engine_is_rejected_with_a_gradient_from_torch(
     bundle: Path, report: dict[str, Any], edit: Any, tmp_path: Path, capsys: Capture
 ) -> None:
