@@ -77,8 +77,12 @@ def replayed(document: Value, measured: Measured) -> Iterator[Difference]:
     found = [list(met_others(values, measured, shared=shared)) for shared in (True, False)]
     yield from min(found, key=len)
     yield from seen_again(values, measured)
+    # attacks end early where the gradient is dead, and then the check of it fails
+    alive = measured.checks["gradients_alive"].status != "fail"
+    exact = document["expectation"].integer() == 1
     for value, item in zip(values, measured.attacks, strict=True):
-        yield from impossible_cost(value, item, exact=document["expectation"].integer() == 1)
+        blind = item.route in ("black box", "label only")
+        yield from impossible_cost(value, item, exact=exact and (alive or blind))
 
 
 def met_others(values: Sequence[Value], measured: Measured, *, shared: bool) -> Iterator[Difference]:
