@@ -16,6 +16,7 @@ from advcal_edge.documents import parse_json
 from advcal_edge.errors import BundleError
 from advcal_edge.npz import open_npz
 from advcal_edge.report.raised import Raised
+from advcal_edge.report.results import SECOND_LOOK
 from advcal_edge.report.value import Value
 from advcal_edge.retrieval import Rank
 
@@ -79,6 +80,15 @@ class Block:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def fooled(self, engine: str, *, looks: bool = True) -> Bools:
+        """Where (n,) any input in the report of `engine` fools it; without `looks` only those as they were crafted."""
+        flags = np.zeros(len(self), np.bool_)
+        for attempt in self.attempts:
+            counted = looks or attempt.route != SECOND_LOOK
+            if counted and attempt.aimed_at in (None, engine) and engine in attempt.rank:
+                flags |= attempt.rank[engine] > 0
+        return flags
 
     def without_arrays(self) -> Block:
         """Copy without images and embeddings."""

@@ -134,10 +134,7 @@ def met_again(block: Block, look: Attempt) -> Bools:
 
 def foreign_winners(block: Block, engine: str, winners: Winners, threat: ThreatModel) -> Iterator[str]:
     """What is wrong with the inputs that were kept, given which samples are fooled."""
-    fooled = np.zeros(len(block), np.bool_)
-    for attempt in block.attempts:
-        if attempt.aimed_at in (None, engine) and engine in attempt.rank:
-            fooled |= attempt.rank[engine] > 0
+    fooled = block.fooled(engine)
     if not np.array_equal(winners.fooled, fooled):
         yield f"for {int(winners.fooled.sum())} samples; its attacks fool {int(fooled.sum())}"
         return

@@ -13,9 +13,8 @@ from advcal_edge.centers import Centers
 from advcal_edge.errors import BundleError
 from advcal_edge.progress import Progress, silent
 from advcal_edge.report.checks import RULES
-from advcal_edge.report.results import SECOND_LOOK
 from advcal_edge.retrieval import Rank, label_rank
-from advcal_edge.verify.block import Block, Bools
+from advcal_edge.verify.block import Block
 from advcal_edge.verify.checks.comparison import measure_drift
 from advcal_edge.verify.model_set import REFERENCE, ModelSet, embed, predict
 from advcal_edge.verify.samples import Samples
@@ -96,19 +95,10 @@ def other_winners(block: Block, samples: Samples, model: AttackedModel, name: st
     moved = np.abs(stored.x_adv - clean).reshape(len(clean), -1).mean(axis=1)
     if not np.allclose(moved, stored.moved[stored.rows], rtol=1e-4, atol=1e-7):
         yield f"states another change of the inputs that fool {name}"
-    attacked = fooled_by_attacks(block, name)[stored.rows]  # a second look may fool it in its own batches alone
+    attacked = block.fooled(name, looks=False)[stored.rows]  # a second look may fool it in its own batches alone
     right = int(((predict(model, stored.x_adv) == y) & attacked).sum())
     if model.calls == 1 and right > 1:  # one may be a near tie, in a smaller batch
         yield f"holds {right} of {int(attacked.sum())} inputs that do not fool {name}"
-
-
-def fooled_by_attacks(block: Block, engine: str) -> Bools:
-    """Where (n,) an attack that was no second look fooled the engine."""
-    fooled = np.zeros(len(block), np.bool_)
-    for attempt in block.attempts:
-        if attempt.route != SECOND_LOOK and attempt.aimed_at in (None, engine) and engine in attempt.rank:
-            fooled |= attempt.rank[engine] > 0
-    return fooled
 
 
 def other_embeddings(stored: Mapping[str, Floats], z: Mapping[str, Floats], models: ModelSet) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from advcal_edge.runtime.backends.graph_scan import Node
 from advcal_edge.verify.census.fact import Fact
+from advcal_edge.verify.census.gain import attribute
 from advcal_edge.verify.census.ranges import INTEGERS, SMALL_FLOATS
 
 LEVELS = 16
@@ -17,7 +18,7 @@ def to_discrete(node: Node, given: Sequence[Fact]) -> bool:
     """Does a cast give integers or booleans, or floats as coarse as those?"""
     if node.op == "CastLike":
         return len(given) > 1 and given[1].discrete
-    return next(iter(node.numbers.get("to", ())), FLOAT) in INTEGERS | SMALL_FLOATS
+    return attribute(node, "to", FLOAT) in INTEGERS | SMALL_FLOATS
 
 
 def coarse(node: Node, given: Sequence[Fact]) -> bool:
@@ -46,4 +47,4 @@ def step_of(node: Node, given: Sequence[Fact]) -> float:
 
 def levels_of(node: Node) -> float:
     """The number of values that a `FakeQuantize` can give."""
-    return next(iter(node.numbers.get("levels", ())), 256.0)
+    return attribute(node, "levels", 256.0)
