@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,15 @@ class Verification:
         blocks = [index for index in range(wanted) if not self.state.done(index)]
         listed = ", ".join(map(str, blocks[:8])) + (" ..." if len(blocks) > 8 else "")
         return names + ([f"{len(blocks)} of {self.samples.count} blocks ({listed})"] if blocks else [])
+
+    def finished(self) -> Sequence[int]:
+        """Indices of the blocks that reports are made of: of a sequential run those up to the first that is missing."""
+        everything = range(self.samples.count)
+        return (
+            list(takewhile(lambda index: self._stored(index) is not None, everything))
+            if self.sequential
+            else everything
+        )
 
     def report(self, engine: str, *, context: Mapping[str, Any], hashes: Mapping[str, str | None]) -> Report:
         """Collect the blocks into the measurements of one engine.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from advcal_edge.errors import ConfigError, DependencyError, first_line
 from advcal_edge.verify.cluster.pool import Answer, Call
+from advcal_edge.verify.cluster.worker import close
 
 SECONDS = 20  # to find the scheduler
 START = "start them with `dask worker tcp://HOST:8786 --nthreads 1`, with advcal-edge installed"
@@ -18,13 +19,14 @@ class DaskPool:
     """The workers of one scheduler; the parcel is copied to all of them once."""
 
     def __init__(self, client: Any, address: str, parcel: bytes | None) -> None:
-        from distributed import KilledWorker
+        from distributed import KilledWorker, wait
 
         # cancelled: the last worker that held the parcel, or the answer, is gone
         self.lost: tuple[type[BaseException], ...] = (KilledWorker, CancelledError)
         self._client, self._address, self._parcel = client, address, parcel
         self._executor = client.get_executor(pure=False, retries=0)
         self._copies: Any = None
+        self._wait: Any = wait
 
     @property
     def width(self) -> int:
@@ -37,6 +39,13 @@ class DaskPool:
             self._copies = self._client.scatter(self._parcel, broadcast=True, hash=False)
         future: Future[Answer] = self._executor.submit(call, order, self._copies, piece)
         return future
+
+    def close(self) -> None:
+        """Have every worker remove what it keeps of the run, as far as they are idle soon."""
+        there = self._client.scheduler_info(n_workers=-1)["workers"]
+        asked = [self._client.submit(close, workers=[address], pure=False) for address in there]
+        with suppress(TimeoutError):
+            self._wait(asked, timeout=SECONDS)
 
     def describe(self) -> str:
         """How many, and where."""
@@ -66,4 +75,7 @@ def dask_pool(address: str, parcel: bytes | None) -> Iterator[DaskPool]:
         pool = DaskPool(client, address, parcel)
         if not pool.width:
             raise ConfigError(f"the Dask scheduler at `{address}` has no workers", hint=START)
-        yield pool
+        try:
+            yield pool
+        finally:
+            pool.close()

@@ -26,7 +26,7 @@ class Order:
     parcel: str | None = None
     """Hash of the parcel, if the bundle comes in one."""
     engine: str | None = None
-    """Name in the parcel of an engine that the bundle does not list."""
+    """Name in the parcel of the engine to verify, if one was named."""
 
     def to_text(self) -> str:
         """As JSON, so that a worker of another version can read enough of it to refuse."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,39 +28,46 @@ class Unpacked:
 
     bundle: Bundle
     engine: Path | None
-    """The engine that the bundle does not list, if one was sent."""
+    """The engine to verify, if one was named."""
 
 
 def pack(bundle: Bundle, engine: str | None) -> tuple[bytes, str | None]:
-    """A tar of the files that the manifest lists and of `engine` with its weights, and the engine's name in it.
+    """A tar of the files that the manifest lists, but for reports, and the name in it of the engine to verify, if any.
 
-    The name is None if the bundle lists the engine, or none was chosen. Nothing else in the bundle's folder travels.
+    An engine that is not listed travels too, with its weights. Nothing else in the bundle's folder does.
 
     Raises:
         BundleError: a file is missing, or was changed since it was listed.
         EngineError: no such engine, or it cannot be read.
     """
-    files = {f"{BUNDLE}/{name}": bundle.read(name, LISTED_BYTES) for name in bundle.manifest["files"]}
-    files[f"{BUNDLE}/{MANIFEST}"] = json.dumps(bundle.manifest, allow_nan=False).encode()
-    path = None if engine is None else choose_engine(bundle, engine)
-    name = None
-    if path is not None and listed_name(bundle, path) is None:
-        file, named = EngineFile.of(path), path_in_report(bundle, path)
-        # a worker's report names the engine as one here does: by its place in the bundle's folder, or its file's name
-        inner = path.resolve().is_relative_to(bundle.path.resolve())
-        name = f"{BUNDLE if inner else ENGINE}/{named}"
-        files[name] = file.data
-        files |= {f"{Path(name).parent.as_posix()}/{beside}": data for beside, data in file.weights.items()}
-        beside = metadata_path(path)
-        if is_plan(path) and beside.is_file():
-            files[f"{Path(name).parent.as_posix()}/{beside.name}"] = read_bytes(beside, DOCUMENT_BYTES, BundleError)
+    listed = {name: entry for name, entry in bundle.manifest["files"].items() if not name.startswith("reports/")}
+    files = {f"{BUNDLE}/{name}": bundle.read(name, LISTED_BYTES) for name in listed}
+    files[f"{BUNDLE}/{MANIFEST}"] = json.dumps({**bundle.manifest, "files": listed}, allow_nan=False).encode()
+    if engine is None:
+        return archive(files), None
+    path = choose_engine(bundle, engine)
+    if (own := listed_name(bundle, path)) is not None:
+        return archive(files), f"{BUNDLE}/{own}"
+    # a worker names the engine as it is named here: by its place in the bundle's folder, or else by its file's name
+    within = path.resolve().is_relative_to(bundle.path.resolve())
+    name = f"{BUNDLE if within else ENGINE}/{path_in_report(bundle, path)}"
+    folder, file = Path(name).parent.as_posix(), EngineFile.of(path)
+    files |= {name: file.data, **{f"{folder}/{beside}": data for beside, data in file.weights.items()}}
+    metadata = metadata_path(path)
+    if is_plan(path) and metadata.is_file():
+        files[f"{folder}/{metadata.name}"] = read_bytes(metadata, DOCUMENT_BYTES, BundleError)
+    return archive(files), name
+
+
+def archive(files: Mapping[str, bytes]) -> bytes:
+    """A tar of regular files."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for place, data in files.items():
             entry = tarfile.TarInfo(place)
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
-    return buffer.getvalue(), name
+    return buffer.getvalue()
 
 
 def unpack(data: bytes, engine: str | None, folder: Path) -> Unpacked:

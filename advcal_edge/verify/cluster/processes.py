@@ -10,11 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
+from tempfile import TemporaryDirectory
 from threading import Lock
 
 from advcal_edge.verify.cluster.pool import Answer, Call
-
-THREADS = "OMP_NUM_THREADS"
 
 
 class ProcessLostError(Exception):
@@ -117,15 +116,31 @@ class Processes:
 
 @contextmanager
 def processes(count: int) -> Iterator[Processes]:
-    """Processes that share the cores of this machine, until the block ends. What the user set of threads stays."""
-    set_before = os.environ.get(THREADS)
-    if set_before is None:
-        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        os.environ[THREADS] = str(max(1, usable // count))
+    """Processes that share the cores of this machine, until the block ends. What the user set of threads stays.
+
+    Their temporary files lie in one folder that is removed with them, however they end.
+    """
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     pool = Processes(count)
+    with TemporaryDirectory(prefix="advcal-edge.") as folder:
+        threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, usable // count))
+        try:
+            with environment(OMP_NUM_THREADS=threads, TMPDIR=folder):
+                yield pool
+        finally:
+            pool.close()
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Variables for processes that are started inside the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
-        yield pool
+        yield
     finally:
-        pool.close()
-        if set_before is None:
-            os.environ.pop(THREADS, None)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

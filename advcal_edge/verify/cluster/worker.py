@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -31,12 +32,17 @@ class OtherRunError(ConfigError):
     """This worker would not attack the same models in the same way."""
 
 
+def name() -> str:
+    """This process, as an answer tells it."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
 def work(text: str, parcel: bytes | None, piece: Piece) -> dict[str, Any]:
     """Measure one piece of a run. Answers in plain types, so that any version can read the answer of any other.
 
     The answer holds `worker` and either `run` and `content`, or `error` and `hint`.
     """
-    worker = f"process {os.getpid()} on {socket.gethostname()}"
+    worker = name()
     with _one_at_a_time:
         try:
             place = _workplace(text, parcel)
@@ -44,6 +50,17 @@ def work(text: str, parcel: bytes | None, piece: Piece) -> dict[str, Any]:
         except AdvcalError as error:
             other = isinstance(error, OtherRunError)
             return {"worker": worker, "error": error.message, "hint": error.hint, "other_run": other}
+
+
+def close(pause: float = 0.0) -> str:
+    """Remove what this process keeps for its next call; gives its name.
+
+    A pause of some seconds keeps it from taking the call that is meant for another process.
+    """
+    with _one_at_a_time:
+        _leave()
+    time.sleep(pause)
+    return name()
 
 
 @dataclass(slots=True)
@@ -89,6 +106,11 @@ _one_at_a_time = Lock()  # a worker may have several threads, and engines keep n
 _workplaces: list[Workplace] = []
 
 
+def _leave() -> None:
+    while _workplaces:
+        _workplaces.pop().closing.close()
+
+
 def _workplace(text: str, parcel: bytes | None) -> Workplace:
     """The workplace for an order: the one of the last call, or a new one in its place.
 
@@ -99,8 +121,7 @@ def _workplace(text: str, parcel: bytes | None) -> Workplace:
     """
     if _workplaces and _workplaces[0].order == text:
         return _workplaces[0]
-    while _workplaces:
-        _workplaces.pop().closing.close()
+    _leave()
     order = Order.read(text)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="advcal-edge.")))
@@ -135,9 +156,9 @@ def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | Non
     """What differs first between `run.json` of a worker and that of where the run was started; None if nothing does."""
     if found == wanted:
         return None
-    name = next(name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name))
-    mine, asked = found.get(name), wanted.get(name)
+    place = next(key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key))
+    mine, asked = found.get(place), wanted.get(place)
     if isinstance(mine, dict) and isinstance(asked, dict):
         key = next(key for key in sorted({*mine, *asked}) if mine.get(key) != asked.get(key))
-        name, mine, asked = f"{name}.{key}", mine.get(key), asked.get(key)
-    return f"its `{name}` is `{mine}`; expected `{asked}`"
+        place, mine, asked = f"{place}.{key}", mine.get(key), asked.get(key)
+    return f"its `{place}` is `{mine}`; expected `{asked}`"
