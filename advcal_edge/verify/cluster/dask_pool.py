@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from advcal_edge.verify.cluster.pool import Answer, Call
 from advcal_edge.verify.cluster.worker import close
 
 SECONDS = 20  # to find the scheduler
+LEAVING = 3.0  # seconds that workers have to remove what they keep
 START = "start them with `dask worker tcp://HOST:8786 --nthreads 1`, with advcal-edge installed"
 
 
@@ -19,14 +21,14 @@ class DaskPool:
     """The workers of one scheduler; the parcel is copied to all of them once."""
 
     def __init__(self, client: Any, address: str, parcel: bytes | None) -> None:
-        from distributed import KilledWorker, wait
+        from distributed import KilledWorker, TimeoutError as late
 
         # cancelled: the last worker that held the parcel, or the answer, is gone
         self.lost: tuple[type[BaseException], ...] = (KilledWorker, CancelledError)
         self._client, self._address, self._parcel = client, address, parcel
         self._executor = client.get_executor(pure=False, retries=0)
         self._copies: Any = None
-        self._wait: Any = wait
+        self._late: type[Exception] = late
 
     @property
     def width(self) -> int:
@@ -44,8 +46,10 @@ class DaskPool:
         """Have every worker remove what it keeps of the run, as far as they are idle soon."""
         there = self._client.scheduler_info(n_workers=-1)["workers"]
         asked = [self._client.submit(close, workers=[address], pure=False) for address in there]
-        with suppress(TimeoutError):
-            self._wait(asked, timeout=SECONDS)
+        deadline = time.monotonic() + LEAVING
+        for future in asked:
+            with suppress(self._late, *self.lost):
+                future.result(max(0.0, deadline - time.monotonic()))
 
     def describe(self) -> str:
         """How many, and where."""
