@@ -13,13 +13,13 @@ def test_both_tables_are_printed(make_bundle: BundleMaker, capsys: pytest.Captur
     bundle = make_bundle()
     assert main([str(bundle.path), "--samples", "12", "--reference", "onnx", "--workers", "1,2"]) == 0
     out = capsys.readouterr().out
-    assert "| 1 processes |" in out
+    assert "| 1 process |" in out
     assert "| 2 processes |" in out
     assert len([line for line in out.splitlines() if line.startswith("| ")]) == 2 + 2 + len(IMAGINED)
 
 
 def test_the_extrapolation_is_arithmetic() -> None:
-    row = Row("1 processes", 1, 100.0, 1.0, 36.0, 90.0, 8.0, 7.2, "0" * 64)
+    row = Row("1 process", 1, 100.0, 1.0, 36.0, 90.0, 8.0, 7.2, "0" * 64)
     lines = list(paper_table(row, blocks=8, parcel=10**9, state=8 * 10**6))[2:]
     cells = [cell.strip() for cell in lines[1].strip("|").split("|")]
     blocks = ceil(MILLION / 64)

@@ -90,11 +90,10 @@ def test_no_scheduler_is_2(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_scheduler_without_workers_is_2(bundle: Path) -> None:
-    with (
-        distributed.LocalCluster(
-            n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=50
-        ) as empty,
-        pytest.raises(ConfigError, match="has no workers"),
-    ):
+    options = VerifyOptions("fp16", reference="onnx")
+    with distributed.LocalCluster(
+        n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=50
+    ) as empty:
         where = Where.parse(f"dask:{empty.scheduler_address}")
-        verify_spread(bundle, where, VerifyOptions("fp16", reference="onnx"))
+        with pytest.raises(ConfigError, match="has no workers"):
+            verify_spread(bundle, where, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
@@ -21,14 +22,13 @@ class DaskPool:
     """The workers of one scheduler; the parcel is copied to all of them once."""
 
     def __init__(self, client: Any, address: str, parcel: bytes | None) -> None:
-        from distributed import KilledWorker, TimeoutError as late
+        from distributed import KilledWorker
 
         # cancelled: the last worker that held the parcel, or the answer, is gone
         self.lost: tuple[type[BaseException], ...] = (KilledWorker, CancelledError)
         self._client, self._address, self._parcel = client, address, parcel
         self._executor = client.get_executor(pure=False, retries=0)
         self._copies: Any = None
-        self._late: type[Exception] = late
 
     @property
     def width(self) -> int:
@@ -48,7 +48,7 @@ class DaskPool:
         asked = [self._client.submit(close, workers=[address], pure=False) for address in there]
         deadline = time.monotonic() + LEAVING
         for future in asked:
-            with suppress(self._late, *self.lost):
+            with suppress(TimeoutError, asyncio.TimeoutError, *self.lost):  # the same error from Python 3.11 on
                 future.result(max(0.0, deadline - time.monotonic()))
 
     def describe(self) -> str:

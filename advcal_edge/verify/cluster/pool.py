@@ -104,4 +104,9 @@ class Where:
             yield pool
 
     def __str__(self) -> str:
-        return f"{self.address} processes" if not self.far else f"{self.kind}:{self.address}"
+        return f"{self.kind}:{self.address}" if self.far else count_of(int(self.address))
+
+
+def count_of(processes: int) -> str:
+    """A number of processes as text."""
+    return f"{processes} process{'' if processes == 1 else 'es'}"

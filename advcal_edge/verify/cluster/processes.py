@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from threading import Lock
 
-from advcal_edge.verify.cluster.pool import Answer, Call
+from advcal_edge.verify.cluster.pool import Answer, Call, count_of
 
 
 class ProcessLostError(Exception):
@@ -63,7 +63,7 @@ def serve(connection: Connection) -> None:
 class Processes:
     """A number of workers, each with a thread here that waits for it."""
 
-    lost = (ProcessLostError,)
+    lost: tuple[type[BaseException], ...] = (ProcessLostError,)
 
     def __init__(self, count: int) -> None:
         self.width = count
@@ -100,7 +100,7 @@ class Processes:
 
     def describe(self) -> str:
         """How many."""
-        return f"{self.width} processes"
+        return count_of(self.width)
 
     def close(self) -> None:
         """End all processes and threads."""
