@@ -78,7 +78,7 @@ def slurm_array(environment: Environment) -> Place | None:
     told = f"SLURM_ARRAY_TASK_ID={task} of {count} from {least} to {most}"
     index, rest = divmod(task - least, max(step, 1))
     if count < 1 or rest or not 0 <= index < count or least + (count - 1) * max(step, 1) != most:
-        raise ConfigError(f"`--shard auto`: {told} in steps of {step} is no regular array", hint="`--array=1-8`")
+        raise ConfigError(f"`--shard auto`: {told} in steps of {step} is no regular array, like 1-8", hint=HINT)
     return Place("SLURM array", index, count, told)
 
 

@@ -137,7 +137,7 @@ def test_a_dead_process_is_replaced() -> None:
         with pytest.raises(ProcessLostError):
             pool.submit(die, "", 0).result()
         assert pool.submit(die, "", "live").result() == {"worker": "alive"}
-    assert not [child for child in multiprocessing.active_children() if child.name == "advcal-edge worker"]
+    assert not [child for child in multiprocessing.active_children() if child.name == "verification worker"]
 
 
 def test_a_piece_that_kills_every_worker_ends_the_run_and_what_is_done_is_kept(

@@ -15,7 +15,9 @@ from advcal_edge.verify.cluster.worker import close
 
 SECONDS = 20  # to find the scheduler
 LEAVING = 3.0  # seconds that workers have to remove what they keep
-START = "start them with `dask worker tcp://HOST:8786 --nthreads 1`, with advcal-edge installed"
+START = (
+    "start them with `dask worker tcp://HOST:8786 --nthreads 1`, where the same version of this package is installed"
+)
 
 
 class DaskPool:

@@ -26,7 +26,7 @@ class Worker:
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")  # engines and torch have threads, which a fork would break
         self.connection, other = context.Pipe()
-        self.process = context.Process(target=serve, args=(other,), name="advcal-edge worker", daemon=True)
+        self.process = context.Process(target=serve, args=(other,), name="verification worker", daemon=True)
         self.process.start()
         other.close()  # so that the death of the process is the end of the connection
 
