@@ -12,6 +12,7 @@ import typer
 
 from advcal_edge import limits
 from advcal_edge.bundle import Bundle
+from advcal_edge.cli import transfer
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.heartbeat import heartbeat
 from advcal_edge.cli.options import (
@@ -126,6 +127,14 @@ def verify(
             "--cluster", help="Share the run among the workers of a cluster: `dask:tcp://HOST:8786` or `ray:auto`."
         ),
     ] = None,
+    craft: Annotated[
+        Path | None,
+        typer.Option("--craft", help="Craft only, and write the inputs to this suite.npz, for a board without torch."),
+    ] = None,
+    suite: Annotated[
+        Path | None,
+        typer.Option("--suite", help="Judge only: the inputs of this suite.npz, on one engine; no verification."),
+    ] = None,
     state: Annotated[
         Path | None, typer.Option("--state", help="Folder for the progress of runs; default: next to the bundle.")
     ] = None,
@@ -197,6 +206,8 @@ def verify(
         "--check": check is not None,
         "--workers": workers is not None,
         "--cluster": cluster is not None,
+        "--craft": craft is not None,
+        "--suite": suite is not None,
     }
     chosen = [name for name, given in modes.items() if given]
     if len(chosen) > 1:
@@ -210,6 +221,8 @@ def verify(
         raise ConfigError("`--public-key` belongs to `--check`", hint=command("verify", "--check", "REPORT.json"))
     if shard is not None and sarif is not None:
         raise ConfigError("a shard has no verdict to write as SARIF", hint="give `--sarif` with `--merge`")
+    if sarif is not None and (craft is not None or suite is not None):
+        raise ConfigError("a suite has no verdict to write as SARIF", hint="leave out `--sarif`")
     started = time.perf_counter()
     if bundle is None:
         shared = {"weights": weights, "norm": norm, "eps": eps, "samples": samples, "device": device}
@@ -221,6 +234,10 @@ def verify(
         opened = Bundle.open(bundle)
     if shard is not None:
         raise typer.Exit(run_shard(opened, console, options, state, shard))
+    if craft is not None:
+        raise typer.Exit(transfer.craft(opened, console, options, craft))
+    if suite is not None:
+        raise typer.Exit(transfer.judge(opened, console, options, suite))
     where = choose_workers(workers, cluster)
     documents = run_merge(opened, console, consent, state) if merge else run(opened, console, options, state, where)
     verdict = max((document["derived"]["verdict"] for document in documents), key=RANK.index)

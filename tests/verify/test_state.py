@@ -257,7 +257,7 @@ samples = HeldOut.open(
     n,
     ThreatModel("linf", 4 / 255, (0.0, 1.0)),
     0,
-    AnchorFile(CheckedFile.of(folder / "anchor.npz")),
+    anchor=AnchorFile(CheckedFile.of(folder / "anchor.npz")),
 )
 assert len(samples) == n
 steps = dict.fromkeys(("pgd_steps", "apgd_steps", "square_queries", "label_queries"), 2)
