@@ -32,8 +32,9 @@ def craft(bundle: Bundle, console: Console, options: VerifyOptions, path: Path) 
 
 def judge(bundle: Bundle, console: Console, options: VerifyOptions, path: Path) -> int:
     """Have an engine label a suite, and show what that says; returns the exit code."""
-    from advcal_edge.report.table import table
+    from advcal_edge.report.table import one_line, table
     from advcal_edge.report.text import COMPARISONS, comparison_row
+    from advcal_edge.threat import ThreatModel
     from advcal_edge.verify.report import to_bytes
     from advcal_edge.verify.transfer import WITHSTOOD, judge_suite
 
@@ -43,8 +44,10 @@ def judge(bundle: Bundle, console: Console, options: VerifyOptions, path: Path) 
     derived, measured = document["derived"], document["measured"]
     console.say(f"wrote {bundle.path / name}")
     rows = [comparison_row(item) for item in derived["comparisons"]]
+    threat, budget = ThreatModel.from_json(measured["threat"]), measured["suite"]["budget"]
     said = [
-        f"engine  {measured['engine']['sha256'][:8]}  suite {measured['suite']['sha256'][:8]}  n={derived['samples']}",
+        f"engine {measured['engine']['sha256'][:8]}  suite {measured['suite']['sha256'][:8]}  n={derived['samples']}"
+        f"  {threat}  crafted with budget {one_line(dict(budget).get('name'))}",
         table(COMPARISONS, rows),
         f"{derived['verdict'].upper()}  {'; '.join(derived['reasons']) or 'no drop transfers'}",
         f"transfer alone, no verification: {derived['limits']}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.bundle import Bundle
+from advcal_edge.checked_file import CheckedFile
 from advcal_edge.documents import parse_json
-from advcal_edge.errors import ConfigError, InputError
+from advcal_edge.errors import BundleError, ConfigError
 from advcal_edge.limits import SAMPLES_BYTES
-from advcal_edge.npz import open_npz
+from advcal_edge.npz import Npz, open_npz
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import package_version
 from advcal_edge.retrieval import Rank, label_rank
-from advcal_edge.storage import read_bytes, sha256_bytes
 from advcal_edge.verify.crafting import Crafting, attacks_per_block
 from advcal_edge.verify.model_set import REFERENCE, embed
 from advcal_edge.verify.options import VerifyOptions
@@ -67,39 +68,75 @@ class Suite:
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         return buffer.getvalue()
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SuiteFile:
+    """A suite on disk, hashed once; its inputs are read block by block, so that a small board can hold it."""
+
+    file: CheckedFile
+    about: Mapping[str, Any]
+    y: NDArray[np.int64]
+    clean: Rank
+    rank: Mapping[str, Rank]
+    """Per model that inputs were crafted on: rank (n,) of the true label on the reference."""
+
     @classmethod
-    def read(cls, path: Path) -> tuple[Suite, str]:
-        """Read what `to_bytes` wrote, and its sha256: the bytes that are hashed are those that are read.
+    def open(cls, path: Path) -> SuiteFile:
+        """Hash and open what `Suite.to_bytes` wrote.
 
         Raises:
-            InputError: missing, too large, damaged, or of another version.
+            BundleError: missing, too large, damaged, or of another version.
         """
-        data, where = read_bytes(path, SAMPLES_BYTES, InputError), f"`{path}`"
-        with open_npz(io.BytesIO(data), where, SAMPLES_BYTES, InputError, hint=HINT) as file:
-            head = parse_json(str(file.array("head")), f"`head` of {where}", InputError)
+        checked, where = CheckedFile.of(path), f"`{path}`"
+        with reading(checked) as archive:
+            head = parse_json(str(archive.array("head")), f"`head` of {where}", BundleError)
             if not isinstance(head, dict) or head.get("schema") != SCHEMA:
-                raise InputError(f"{where} is no suite of crafted inputs; expected schema `{SCHEMA}`", hint=HINT)
-            names = [name.removeprefix("x/") for name in file.names if name.startswith("x/")]
-            crafted = {name: Crafted(file.array(f"x/{name}"), file.array(f"rank/{name}")) for name in names}
-            suite = cls(head, file.array("y"), file.array("clean"), crafted)
-            suite._check()
-        return suite, sha256_bytes(data)
+                raise BundleError(f"{where} is no suite of crafted inputs; expected schema `{SCHEMA}`", hint=HINT)
+            names = [name.removeprefix("x/") for name in archive.names if name.startswith("x/")]
+            if not names:
+                raise ValueError("it holds no crafted inputs")
+            y, clean = archive.array("y"), archive.array("clean")
+            rank = {name: archive.array(f"rank/{name}") for name in names}
+            for name, labels in {"y": y, "clean": clean, **rank}.items():
+                if labels.dtype.kind not in "iu" or labels.shape != (len(y),) or not labels.size or labels.min() < 0:
+                    raise ValueError(f"`{name}` is {labels.dtype} {labels.shape}; expected {len(y)} numbers from 0 on")
+            for name in names:
+                with archive.stream(f"x/{name}") as (_, shape, dtype):
+                    if dtype != np.float32 or shape[:1] != y.shape:
+                        raise ValueError(f"the inputs of `{name}` are {dtype} {shape}; expected {len(y)} in float32")
+        return cls(checked, head, y, clean, rank)
 
-    def _check(self) -> None:
-        """Check the type and shape of every array.
+    def shapes(self) -> set[tuple[int, ...]]:
+        """Shapes of one input."""
+        with reading(self.file) as archive:
+            found = set()
+            for name in self.rank:
+                with archive.stream(f"x/{name}") as (_, shape, _):
+                    found.add(shape[1:])
+            return found
+
+    def blocks(self, size: int) -> Iterator[dict[str, Floats]]:
+        """The inputs by the model that they were crafted on, `size` samples at a time.
 
         Raises:
-            ValueError: an array has another type or shape, or there are no crafted inputs.
+            BundleError: damaged, or changed since it was hashed.
         """
-        n = len(self.y)
-        if n < 1 or not self.crafted:
-            raise ValueError("it holds no crafted inputs")
-        for name, labels in {"y": self.y, "clean": self.clean, **{k: c.rank for k, c in self.crafted.items()}}.items():
-            if labels.dtype.kind not in "iu" or labels.shape != (n,) or labels.min() < 0:
-                raise ValueError(f"`{name}` is {labels.dtype} {labels.shape}; expected {n} whole numbers from 0 on")
-        for name, one in self.crafted.items():
-            if one.x_adv.dtype != np.float32 or len(one.x_adv) != n or not np.isfinite(one.x_adv).all():
-                raise ValueError(f"the inputs of `{name}` are not {n} finite inputs in float32")
+        with reading(self.file) as archive:
+            rows = [archive.rows(f"x/{name}", size, len(self.y)) for name in self.rank]
+            for parts in zip(*rows, strict=True):
+                yield dict(zip(self.rank, parts, strict=True))
+
+
+@contextmanager
+def reading(file: CheckedFile) -> Iterator[Npz]:
+    """The archive of a suite.
+
+    Raises:
+        BundleError: it cannot be read, is damaged, or was changed since it was hashed.
+    """
+    where = f"`{file.path}`"
+    with file.open() as opened, open_npz(opened, where, SAMPLES_BYTES, BundleError, hint=HINT) as archive:
+        yield archive
 
 
 def craft_suite(bundle: Bundle, options: VerifyOptions, progress: Progress = silent) -> Suite:
@@ -125,7 +162,7 @@ def craft_suite(bundle: Bundle, options: VerifyOptions, progress: Progress = sil
             "bundle": bundle.origin(),
             "data": bundle.manifest["files"]["probe.npz"]["sha256"],
             "models": {name: model.runner.fingerprint for name, model in run.models.all.items()},
-            "tool": package_version("advcal-edge"),
+            "tool": str(package_version("advcal-edge")),
         }
     names = [name for name in parts[0].crafted if all(name in part.crafted for part in parts)]
     crafted = {

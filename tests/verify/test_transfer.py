@@ -108,10 +108,11 @@ def head(**changes: object) -> Callable[[Arrays], Arrays]:
         (head(data="0" * 64), "was crafted for data 000000000000"),
         (head(schema="advcal-edge/suite/0"), "is no suite"),
         (head(threat={"norm": "linf"}), "threat|norm|eps"),
+        (head(budget=["quick"]), "does not say its budget"),
         (lambda arrays: {**arrays, "y": np.roll(arrays["y"], 1)}, "other true labels"),
         (lambda arrays: {**arrays, "clean": arrays["clean"][:-1]}, "no readable archive"),
         (lambda arrays: {**arrays, "x/reference": arrays["x/reference"][..., :-1]}, "another shape"),
-        (lambda arrays: {**arrays, "x/reference": arrays["x/reference"] * np.float32("nan")}, "no readable archive"),
+        (lambda arrays: {**arrays, "x/reference": arrays["x/reference"] * np.float32("nan")}, "outside linf"),
         (lambda arrays: {**arrays, "head": np.array([{}], object)}, "no readable archive"),
     ],
 )
@@ -130,6 +131,8 @@ def test_a_suite_that_is_none_is_refused(
 
 
 def test_modes_exclude_each_other(board: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert judge(board) == 2
+    assert "judges one engine, and none is named" in capsys.readouterr().err
     assert judge(board, "--craft", "suite.npz") == 2
     assert "`--craft` and `--suite` exclude each other" in capsys.readouterr().err
     assert main(["verify", str(board), "--craft", "suite.npz", "--sequential"]) == 2
