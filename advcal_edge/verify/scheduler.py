@@ -74,7 +74,8 @@ def slurm_array(environment: Environment) -> Place | None:
     if "SLURM_ARRAY_TASK_ID" not in environment:
         return None
     names = ("ID", "COUNT", "MIN", "MAX", "STEP")
-    task, count, least, most, step = (number(environment, f"SLURM_ARRAY_TASK_{name}") for name in names)
+    known = {"SLURM_ARRAY_TASK_STEP": "1", **environment}
+    task, count, least, most, step = (number(known, f"SLURM_ARRAY_TASK_{name}") for name in names)
     told = f"SLURM_ARRAY_TASK_ID={task} of {count} from {least} to {most}"
     index, rest = divmod(task - least, max(step, 1))
     if count < 1 or rest or not 0 <= index < count or least + (count - 1) * max(step, 1) != most:

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -59,10 +60,10 @@ def whole(original: Path, tmp_path: Path, options: VerifyOptions = OPTIONS) -> d
 
 
 class Inline:
-    """A pool of this process alone, whose answers a test may change."""
+    """A pool of this process alone, whose answers a test may change; several are there at once, in any order."""
 
     lost = (ProcessLostError,)
-    width = 1
+    width = 3
 
     def __init__(self, parcel: bytes | None, change: Callable[[Any, Answer], Answer]) -> None:
         self.parcel, self.change = parcel, change
@@ -245,6 +246,18 @@ def test_impossible_requests_are_2(
 ) -> None:
     assert main(["verify", str(bundle), *options]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("cluster", "module"), [("dask:tcp://127.0.0.1:1", "distributed"), ("ray:auto", "ray")])
+def test_a_cluster_needs_its_extra(
+    bundle: Path, cluster: str, module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    few = ["--engine", "fp16", "--reference", "onnx", "--sources", "none", "--cluster", cluster]
+    assert main(["verify", str(bundle), *few]) == 2
+    err = capsys.readouterr().err
+    assert f"needs the package `{module}`, which is not installed" in err
+    assert f"pip install 'advcal-edge[{cluster.partition(':')[0]}]'" in err
 
 
 def test_the_bundle_is_as_before(bundle: Path) -> None:

@@ -32,6 +32,7 @@ POD = {"JOB_COMPLETION_INDEX": "4"}
         ("auto", slurm(0, 8, 0, 7), Shard(1, 8), "SLURM array"),
         ("auto", slurm(14, 4, 10, 16, 2), Shard(3, 4), "SLURM array"),
         ("auto/8", slurm(8, 8, 1, 8), Shard(8, 8), "SLURM array"),
+        ("auto", {k: v for k, v in slurm(3, 8, 1, 8).items() if "STEP" not in k}, Shard(3, 8), "SLURM array"),
         ("auto", TORCHRUN, Shard(3, 4), "torchrun"),
         ("auto/5", POD, Shard(5, 5), "Kubernetes indexed job"),
         ("auto", {**POD, "JOB_COMPLETIONS": "9"}, Shard(5, 9), "Kubernetes indexed job"),
