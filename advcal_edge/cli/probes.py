@@ -125,6 +125,22 @@ def signature() -> str:
     return f"cryptography {cryptography.__version__}: ECDSA signs and verifies"
 
 
+def dask_client() -> str:
+    """Load the client of a Dask cluster; none is looked for."""
+    import distributed
+
+    expect(callable(distributed.Client), "there is no client")
+    return f"distributed {distributed.__version__}: client loads"
+
+
+def ray_client() -> str:
+    """Load the client of a Ray cluster; none is looked for."""
+    import ray
+
+    expect(callable(ray.remote), "there is no client")
+    return f"ray {ray.__version__}: client loads"
+
+
 def toml_reader() -> str:
     """Read a configuration."""
     toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -238,6 +254,8 @@ PROBES: Mapping[str, Callable[[], str]] = {
     "exporter": onnx_export,
     "html": html_report,
     "signature": signature,
+    "dask": dask_client,
+    "ray": ray_client,
     "tensorrt": tensorrt_build,
     "rtx": rtx_build,
     "plans": any_build,
@@ -250,6 +268,8 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "export": ("torch", "exporter"),
     "report": ("html",),
     "attest": ("signature",),
+    "dask": ("dask",),
+    "ray": ("ray",),
     "trt": ("tensorrt",),
     "rtx": ("rtx",),
 }

@@ -12,6 +12,7 @@ import typer
 
 from advcal_edge import limits
 from advcal_edge.bundle import Bundle
+from advcal_edge.cli import transfer
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.heartbeat import heartbeat
 from advcal_edge.cli.options import (
@@ -48,6 +49,7 @@ from advcal_edge.stats import MARGIN
 
 if TYPE_CHECKING:
     from advcal_edge.verify import Verification, VerifyOptions
+    from advcal_edge.verify.cluster.pool import Where
     from advcal_edge.verify.run import Watch, Written
 
 RANK = ("pass", "inconclusive", "fail")
@@ -109,9 +111,30 @@ def verify(
         bool, typer.Option("--cross-check", help="Also run the engine in polygraphy, and stop if the two disagree.")
     ] = False,
     shard: Annotated[
-        str | None, typer.Option("--shard", help="Do part i of n, like `2/8`; `--merge` then decides.")
+        str | None,
+        typer.Option(
+            "--shard",
+            help="Do part i of n, like `2/8`; `auto` asks SLURM, torchrun or Kubernetes; `--merge` then decides.",
+        ),
     ] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Merge the shards of a run and decide.")] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Number of processes of this machine that share the run.")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster", help="Share the run among the workers of a cluster: `dask:tcp://HOST:8786` or `ray:auto`."
+        ),
+    ] = None,
+    craft: Annotated[
+        Path | None,
+        typer.Option("--craft", help="Craft only, and write the inputs to this suite.npz, for a board without torch."),
+    ] = None,
+    suite: Annotated[
+        Path | None,
+        typer.Option("--suite", help="Judge only: the inputs of this suite.npz, on one engine; no verification."),
+    ] = None,
     state: Annotated[
         Path | None, typer.Option("--state", help="Folder for the progress of runs; default: next to the bundle.")
     ] = None,
@@ -177,7 +200,15 @@ def verify(
         sequential=sequential,
         per_class_margin=per_class_margin,
     )
-    modes = {"--shard": shard is not None, "--merge": merge, "--check": check is not None}
+    modes = {
+        "--shard": shard is not None,
+        "--merge": merge,
+        "--check": check is not None,
+        "--workers": workers is not None,
+        "--cluster": cluster is not None,
+        "--craft": craft is not None,
+        "--suite": suite is not None,
+    }
     chosen = [name for name, given in modes.items() if given]
     if len(chosen) > 1:
         raise ConfigError(f"{' and '.join(f'`{name}`' for name in chosen)} exclude each other", hint="use one of them")
@@ -190,6 +221,8 @@ def verify(
         raise ConfigError("`--public-key` belongs to `--check`", hint=command("verify", "--check", "REPORT.json"))
     if shard is not None and sarif is not None:
         raise ConfigError("a shard has no verdict to write as SARIF", hint="give `--sarif` with `--merge`")
+    if sarif is not None and (craft is not None or suite is not None):
+        raise ConfigError("a suite has no verdict to write as SARIF", hint="leave out `--sarif`")
     started = time.perf_counter()
     if bundle is None:
         shared = {"weights": weights, "norm": norm, "eps": eps, "samples": samples, "device": device}
@@ -201,7 +234,12 @@ def verify(
         opened = Bundle.open(bundle)
     if shard is not None:
         raise typer.Exit(run_shard(opened, console, options, state, shard))
-    documents = run_merge(opened, console, consent, state) if merge else run(opened, console, options, state)
+    if craft is not None:
+        raise typer.Exit(transfer.craft(opened, console, options, craft))
+    if suite is not None:
+        raise typer.Exit(transfer.judge(opened, console, options, suite))
+    where = choose_workers(workers, cluster)
+    documents = run_merge(opened, console, consent, state) if merge else run(opened, console, options, state, where)
     verdict = max((document["derived"]["verdict"] for document in documents), key=RANK.index)
     console.document({"verdict": verdict, "seconds": time.perf_counter() - started, "engines": documents})
     if sarif is not None:
@@ -216,13 +254,33 @@ def verify(
     raise typer.Exit(0 if verdict == "pass" else 1)
 
 
-def run(bundle: Bundle, console: Console, options: VerifyOptions, state: Path | None = None) -> list[dict[str, Any]]:
-    """Verify and show one report per engine; `demo` uses this too."""
+def choose_workers(workers: int | None, cluster: str | None) -> Where | None:
+    """Who does the work, if it is not this process alone.
+
+    Raises:
+        ConfigError: an unknown kind of cluster, or no address.
+    """
+    from advcal_edge.verify.cluster.pool import Where
+
+    if cluster is not None:
+        return Where.parse(cluster)
+    return None if workers in (None, 1) else Where.here(workers or 1)
+
+
+def run(
+    bundle: Bundle, console: Console, options: VerifyOptions, state: Path | None = None, where: Where | None = None
+) -> list[dict[str, Any]]:
+    """Verify, alone or with workers, and show one report per engine; `demo` uses this too."""
     from advcal_edge.verify.run import verify
 
     documents: list[dict[str, Any]] = []
     with heartbeat(console):
-        verify(bundle, options, state=state, watch=watch(bundle, console, documents))
+        if where is None:
+            verify(bundle, options, state=state, watch=watch(bundle, console, documents))
+        else:
+            from advcal_edge.verify.cluster.spread import verify_spread
+
+            verify_spread(bundle, where, options, state=state, watch=watch(bundle, console, documents))
     return documents
 
 
@@ -245,11 +303,14 @@ def suggest_more(bundle: Bundle, console: Console, documents: list[dict[str, Any
 
 def run_shard(bundle: Bundle, console: Console, options: VerifyOptions, state: Path | None, text: str) -> int:
     """Do one part of a run and show what is missing; returns the exit code."""
-    from advcal_edge.verify import Shard
     from advcal_edge.verify.run import verify_shard
+    from advcal_edge.verify.scheduler import find_shard
 
+    part, source = find_shard(text)
+    if source is not None:
+        console.say(f"shard {part}, from {source}")
     with heartbeat(console):
-        result = verify_shard(bundle, Shard.parse(text), options, state=state, watch=watch(bundle, console, []))
+        result = verify_shard(bundle, part, options, state=state, watch=watch(bundle, console, []))
     console.say(f"shard {result.shard} is done, in {result.state}")
     console.say(f"missing: {'; '.join(result.missing)}" if result.missing else "all shards are done")
     console.document(result.to_json())
@@ -285,6 +346,7 @@ def watch(bundle: Bundle, console: Console, documents: list[dict[str, Any]]) -> 
         lambda run, options: announce(bundle, console, options, run),
         lambda standings: console.note("; ".join(filter(None, map(str, standings)))),
         written=show,
+        said=console.say,
     )
 
 

@@ -36,14 +36,15 @@ def recheck(run: Verification, progress: Progress = silent) -> None:
     Raises:
         BundleError: a block that these models did not give.
     """
-    for done, (index, samples) in enumerate(run.samples.blocks(range(run.samples.count)), 1):
+    finished = run.finished()
+    for done, (index, samples) in enumerate(run.samples.blocks(finished), 1):
         block = run.block(index)
         for words in disagreements(block, samples, run.models):
             raise BundleError(
                 f"block {index} of `{run.state.folder}` {words}; the models of this run say otherwise",
                 hint=f"remove `{run.state.folder}` and run its shards again: somebody else's results are in it",
             )
-        progress("check", done, run.samples.count)
+        progress("check", done, len(finished))
 
 
 def disagreements(block: Block, samples: Samples, models: ModelSet) -> Iterator[str]:

@@ -71,6 +71,8 @@ class Watch:
     """Called on each report before it is written; returns the report to write."""
     written: Callable[[Written], None] = lambda written: None
     """Called for each report in its bundle."""
+    said: Callable[[str], None] = lambda line: None
+    """Called with a line about workers: which there are, and which were lost."""
 
 
 UNWATCHED = Watch()
@@ -193,8 +195,12 @@ def whole_run(options: VerifyOptions, samples: int) -> int:
 
 
 @contextmanager
-def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Verification]:
+def open_run(
+    bundle: Bundle, options: VerifyOptions, root: Path, *, request: Mapping[str, Any] | None = None
+) -> Iterator[Verification]:
     """Load and check all models of a verification; its state lies below `root`.
+
+    `request` are the options by which the run is known, if it was started elsewhere and `options` are those for here.
 
     Raises:
         ConfigError: settings that cannot be honoured.
@@ -216,7 +222,7 @@ def open_run(bundle: Bundle, options: VerifyOptions, root: Path) -> Iterator[Ver
     with TemporaryDirectory(prefix="advcal-edge.") as workshop:
         models = choose_models(bundle, options, held_out, Path(workshop))
         run = {
-            "request": replace(options, samples=whole_run(options, len(held_out))).to_json(),
+            "request": request or replace(options, samples=whole_run(options, len(held_out))).to_json(),
             "models": {name: model.runner.fingerprint for name, model in models.all.items()},
             "gradients": {name: model.info["gradient"] for name, model in models.engines.items()},
             "budget": budget.to_json(),

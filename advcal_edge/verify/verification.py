@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ from advcal_edge.verify.results import (
     measure_neighbours,
     measure_retrieval,
 )
-from advcal_edge.verify.samples import BLOCK, HeldOut
+from advcal_edge.verify.samples import BLOCK, HeldOut, Samples
 from advcal_edge.verify.shard import WHOLE, Shard
 from advcal_edge.verify.standing import Part, Standing
 from advcal_edge.verify.state import State
@@ -106,13 +107,8 @@ class Verification:
         if shard.first:
             self._check_engines(progress)
         mine = shard.blocks(self.samples.count)
-        standings, waiting = self._standings(), set[int]()
-        for index in mine:
-            block = self._stored(index)
-            if block is None or (self.sequential and waiting):  # looks follow the order of the samples
-                waiting.add(index)
-            else:
-                self._add(standings, block)
+        standings = self.standings()
+        waiting = self.waiting(mine, standings)
         stand([*standings.values()])
         each = attacks_per_block(self.models, self.samples, self.budget)
         done = each * (len(mine) - len(waiting))
@@ -125,10 +121,59 @@ class Verification:
         for index, samples in self.samples.blocks(waiting):
             if self.sequential and all(standing.settled for standing in standings.values()):
                 break
-            block = attack_block(self.models, samples, self.budget, self.modality, tick)
-            self.state.keep(index, block)
-            self._add(standings, block)
+            self.keep(index, self.attack(samples, tick), standings)
             stand([*standings.values()])
+
+    def attack(self, samples: Samples, tick: Callable[[], None] = lambda: None) -> Block:
+        """Attack one block of the samples; nothing is kept.
+
+        Raises:
+            EngineError: a reference that returns NaN.
+        """
+        return attack_block(self.models, samples, self.budget, self.modality, tick)
+
+    def measure(self, name: str) -> dict[str, Any]:
+        """The note on the reference, or on one engine alone with its checks; nothing is kept."""
+        if name == REFERENCE:
+            curve = draw_curve(self.models.reference, self.samples)
+            note: dict[str, Any] = {"curve": None if curve is None else curve.to_json()}
+            if self.calibration is not None:
+                note["attacked"] = attack_as_stated(self.models.reference, self.samples, self.calibration)
+            return note
+        started = time.perf_counter()
+        measured = check_engine(
+            self.models.engines[name], self.samples, self.models.reference, self.modality.input
+        ).to_json()
+        return {**measured, "seconds": time.perf_counter() - started, "used": self._used}
+
+    def unmeasured(self) -> list[str]:
+        """Names of the reference and of the engines on which no note is there, or one on fewer samples."""
+        names = [] if self.state.note(REFERENCE) is not None else [REFERENCE]
+        return names + [name for name in self.models.engines if (self.state.note(name) or {}).get("used") != self._used]
+
+    def waiting(self, mine: Iterable[int], standings: Mapping[str, Standing]) -> set[int]:
+        """Those of the blocks `mine` that are yet to be attacked; the others are counted.
+
+        Raises:
+            BundleError: a block that is damaged, or that this run did not write.
+        """
+        waiting = set[int]()
+        for index in mine:
+            block = self._stored(index)
+            if block is None or (self.sequential and waiting):  # looks follow the order of the samples
+                waiting.add(index)
+            else:
+                self._add(standings, block)
+        return waiting
+
+    def keep(self, index: int, block: Block, standings: Mapping[str, Standing]) -> None:
+        """Write a block that is done, and count it.
+
+        Raises:
+            BundleError: the state cannot be written.
+        """
+        self.state.keep(index, block)
+        self._add(standings, block)
 
     def missing(self) -> list[str]:
         """Work that no shard has done yet, as text; empty when reports can be made."""
@@ -137,6 +182,15 @@ class Verification:
         blocks = [index for index in range(wanted) if not self.state.done(index)]
         listed = ", ".join(map(str, blocks[:8])) + (" ..." if len(blocks) > 8 else "")
         return names + ([f"{len(blocks)} of {self.samples.count} blocks ({listed})"] if blocks else [])
+
+    def finished(self) -> Sequence[int]:
+        """Indices of the blocks that reports are made of: of a sequential run those up to the first that is missing."""
+        everything = range(self.samples.count)
+        return (
+            list(takewhile(lambda index: self._stored(index) is not None, everything))
+            if self.sequential
+            else everything
+        )
 
     def report(self, engine: str, *, context: Mapping[str, Any], hashes: Mapping[str, str | None]) -> Report:
         """Collect the blocks into the measurements of one engine.
@@ -195,20 +249,19 @@ class Verification:
             measured["raised"] = raised.to_json()
         return Report(measured)
 
+    @property
+    def _used(self) -> int:
+        """Samples that checks may use; of a sequential run that is extended, they may want more."""
+        return min(len(self.samples), COUNT)
+
     def _check_engines(self, progress: Progress) -> None:
-        if self.state.note(REFERENCE) is None:
-            curve = draw_curve(self.models.reference, self.samples)
-            note: dict[str, Any] = {"curve": None if curve is None else curve.to_json()}
-            if self.calibration is not None:
-                note["attacked"] = attack_as_stated(self.models.reference, self.samples, self.calibration)
-            self.state.write(REFERENCE, note)
+        waiting = self.unmeasured()
+        if REFERENCE in waiting:
+            self.state.write(REFERENCE, self.measure(REFERENCE))
         progress("check", 0, len(self.models.engines))
-        for done, (name, model) in enumerate(self.models.engines.items(), 1):
-            used = min(len(self.samples), COUNT)  # of a sequential run that is extended, checks may want more
-            if (self.state.note(name) or {}).get("used") != used:
-                started = time.perf_counter()
-                measured = check_engine(model, self.samples, self.models.reference, self.modality.input)
-                self.state.write(name, {**measured.to_json(), "seconds": time.perf_counter() - started, "used": used})
+        for done, name in enumerate(self.models.engines, 1):
+            if name in waiting:
+                self.state.write(name, self.measure(name))
             progress("check", done, len(self.models.engines))
 
     def block(self, index: int) -> Block:
@@ -229,10 +282,15 @@ class Verification:
         if block is not None and self.sequential and len(block) != size_of(index, self.samples):
             return None  # the last one of a run that was shorter
         if block is not None:
-            self._check(index, block)
+            self.check(index, block)
         return block
 
-    def _check(self, index: int, block: Block) -> None:
+    def check(self, index: int, block: Block) -> None:
+        """Refuse a block that cannot come from this run.
+
+        Raises:
+            BundleError: other samples, models or attacks than those of the run, or results that it cannot have.
+        """
         where = f"`{self.state.folder}`"
         check_fit(block, index, self.models, self.samples, self.modality.input.shape, where)
         for words in unsound(block, self.models, self.samples, self.budget, self.modality):
@@ -241,7 +299,8 @@ class Verification:
                 hint=f"remove {where} and run again: something else wrote into it",
             )
 
-    def _standings(self) -> dict[str, Standing]:
+    def standings(self) -> dict[str, Standing]:
+        """Where each engine stands before any block is counted."""
         standings = {
             name: Standing(name, self.margin, self.sequential, self.levels.get(name, LEVEL))
             for name in self.models.engines
