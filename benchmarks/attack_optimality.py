@@ -123,7 +123,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--norms", nargs="+", choices=list(NORMS), default=list(NORMS))
     parser.add_argument("--libraries", nargs="+", choices=[OURS, *libraries.DISTRIBUTIONS], help="default all")
     parser.add_argument("--attacks", nargs="+", default=[], help="only attacks whose names begin so")
-    parser.add_argument("--eps", type=parse_eps, help="default the bundle's, or linf 4/255, and in l2 the same energy")
+    parser.add_argument("--eps", type=parse_eps, help="in linf, default the bundle's or 4/255; in l2 the same energy")
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument(

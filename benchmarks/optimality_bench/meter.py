@@ -85,6 +85,6 @@ class CountBackward(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None]:
-        """The gradient itself."""
+        """The gradient itself, in the order of memory that libraries expect who call `view` on it."""
         ctx.watch.backwards += len(slopes[0])
-        return slopes[0], None
+        return slopes[0].contiguous(), None

@@ -18,7 +18,7 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.torch_runner import TorchRunner
 from advcal_edge.centers import class_means
 from advcal_edge.runtime.sensors import preprocess, read_frame
-from advcal_edge.threat import ThreatModel
+from advcal_edge.threat import Norm, ThreatModel
 from optimality_bench.meter import Meter
 
 MODELS = ("frozen", "calibrated", "lite0")
@@ -50,7 +50,7 @@ def available(name: str, bundle: Path | None) -> bool:
     return name == "frozen" or bundle is not None
 
 
-def target(name: str, norm: str, bundle: Path | None, eps: float | None, samples: int, batch: int) -> Target:
+def target(name: str, norm: Norm, bundle: Path | None, eps: float | None, samples: int, batch: int) -> Target:
     """One of `MODELS`, its samples, and its ball: linf 4/255 or the bundle's, in l2 the one of the same energy."""
     linf = Bundle.open(bundle).threat if name == "calibrated" and bundle else ThreatModel("linf", 4 / 255, (0.0, 1.0))
     if name == "lite0":
@@ -58,8 +58,8 @@ def target(name: str, norm: str, bundle: Path | None, eps: float | None, samples
     else:
         bench = load(bundle if name == "calibrated" else None, samples, linf, batch)
         told = f"bindlite image, {name}, Fashion-MNIST"
-    ball = linf.with_norm(norm, tuple(bench.x.shape[1:]))  # type: ignore[arg-type]
-    return metered(name, bench, ball if eps is None else ball.with_eps(eps), told)
+    ball = (linf if eps is None else linf.with_eps(eps)).with_norm(norm, tuple(bench.x.shape[1:]))
+    return metered(name, bench, ball, told)
 
 
 def metered(name: str, bench: Bench, ball: ThreatModel, description: str) -> Target:

@@ -44,7 +44,7 @@ class Sides(nn.Module):
 
 
 def sides(norm: Norm = "linf") -> tuple[Target, Tensor]:
-    """Twelve inputs at known linf distances from the plane, from 0.0105 to 0.1205; the clean label of the last is wrong."""
+    """Twelve inputs at linf distances of 0.0105 to 0.1205 from the plane; the clean label of the last is wrong."""
     module = Sides()
     far = torch.linspace(0.0105, 0.1205, SAMPLES)
     along = torch.rand(SAMPLES, 3 * SIDE * SIDE // 2, generator=torch.Generator().manual_seed(0)) * 0.6 - 0.3
