@@ -1,18 +1,15 @@
 """How close each attack comes to the best of all: `python benchmarks/attack_optimality.py --bundle BUNDLE`.
 
 The measure of AttackBench (arXiv 2404.19460): our attacks and those of AutoAttack, adv-lib, torchattacks, foolbox and
-ART run on the same samples of three models in two norms. Bisection of the radius gives the distance of the nearest
-adversarial input that each has found for each sample; the best of a sample is the smallest distance over all of them.
-Local optimality is one for an attack that comes as near on every sample, zero for one that finds nothing. A wrapper of
-the model counts forward and backward passes, and sees every input, the same for all libraries.
+ART run on the same samples of three models in two norms. Bisection of the radius gives the smallest radius within which
+each succeeds on each sample, its distance; the best of a sample is the smallest distance over all of them. Local
+optimality is one for an attack that comes as near on every sample, zero for one that finds nothing. A wrapper of the
+model counts forward and backward passes, and sees every input, the same for all libraries.
 
 Each (model, norm) has a file `MODEL-NORM.json` in `--out`, with a line for each attack, library and seed, written as
 soon as it is measured: run the command again after a stop, and it goes on. `--estimate` says what the rest costs at
 most; `--table` prints what has been measured so far as Markdown. Programs that run at once must take different models
 or norms. `--again LIBRARY` measures a library once more, for example ours after a change.
-
-Attacks that stop at the first success and others that go on differ in how near an input they meet inside the radius, by
-less than its last halving: more `--rounds` make that small.
 """
 
 from __future__ import annotations
@@ -127,7 +124,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument(
-        "--rounds", type=int, default=5, help="bisections of the radius: distances to 1 / 2^rounds of it"
+        "--rounds",
+        type=int,
+        choices=range(1, 11),
+        default=5,
+        metavar="N",
+        help="bisections of the radius: distances to 1 / 2^rounds of it",
     )
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)

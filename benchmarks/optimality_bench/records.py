@@ -12,9 +12,6 @@ import numpy as np
 from advcal_edge.storage import write_atomic
 from optimality_bench.measure import Distances
 
-UNITS = 10_000
-"""Distances are stored in this part of the radius."""
-
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -37,7 +34,7 @@ class Records:
         Raises:
             SystemExit: it was measured with other settings.
         """
-        self.path, self.settings = path, settings
+        self.path, self.settings, self.levels = path, settings, 2 ** settings["rounds"]
         self.found: dict[Key, dict[str, Any]] = {}
         if path.exists():
             held = json.loads(path.read_text(encoding="utf-8"))
@@ -57,15 +54,15 @@ class Records:
         return key not in self.found or self.found[key]["version"] != version
 
     def add(self, key: Key, distances: Distances, eps: float, figures: dict[str, Any]) -> None:
-        """Write one record; `distances` (n,) become whole units of `eps`, None where they are larger than that."""
-        units = [None if d > eps else round(d / eps * UNITS) for d in distances.tolist()]
+        """Write one record; `distances` (n,) become steps of the grid below `eps`, None where they are larger."""
+        steps = [None if d > eps else round(d / eps * self.levels) for d in distances.tolist()]
         named = {"attack": key.attack, "library": key.library, "seed": key.seed}
-        self.found[key] = {**named, **figures, "distances": units}
+        self.found[key] = {**named, **figures, "distances": steps}
         lines = ",\n".join(f"  {json.dumps(one)}" for one in self.found.values())
         head = f'{{\n "settings": {json.dumps(self.settings)},\n "records": [\n{lines}\n ]\n}}\n'
         write_atomic(self.path, head.encode())
 
     def distances(self, key: Key) -> Distances:
-        """Distances (n,) in units of the radius, `inf` where nothing was found."""
-        units = [np.inf if d is None else d / UNITS for d in self.found[key]["distances"]]
-        return np.asarray(units, dtype=np.float64)
+        """Distances (n,) as parts of the radius, `inf` where nothing was found."""
+        parts = [np.inf if d is None else d / self.levels for d in self.found[key]["distances"]]
+        return np.asarray(parts, dtype=np.float64)

@@ -1,4 +1,9 @@
-"""From an attack within one radius to the distance of each sample: bisection of the radius, as in AttackBench."""
+"""From an attack within one radius to the distance of each sample: bisection of the radius, as in AttackBench.
+
+The distance of a sample is the smallest radius of the grid within which the attack has asked the model about an
+adversarial input, or has returned one. How far that input lies inside the ball does not count: that tells how an attack
+uses the ball and whether it goes on after a success, and in l2 it differs more between libraries than their strength.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,7 @@ Run = Callable[[Tensor, Tensor, ThreatModel], Tensor]
 """From one batch x (n, ...), its classes (n,) and a ball to x_adv (n, ...)."""
 
 ROUNDING = 1e-4
-"""A distance may exceed the radius by this part of it."""
+"""The distance of an input may exceed the radius by this part of it."""
 
 
 @dataclass(slots=True)
@@ -53,10 +58,9 @@ class Search:
         forwards, backwards = self.forwards, self.backwards
         low = np.zeros(len(self.distances), dtype=np.int64)
         for _ in range(rounds):
-            part = np.minimum(self.distances / self.threat.eps, 2.0)
-            high = np.ceil(part * levels - ROUNDING * levels).astype(np.int64)
+            high = np.rint(np.minimum(self.distances / self.threat.eps, 2) * levels).astype(np.int64)
             middle = (low + high) // 2
-            still = (part > 0) & (part <= 1) & (high - low > 1)
+            still = (high <= levels) & (high - low > 1)
             for level in np.unique(middle[still]):
                 ball = self.threat.with_eps(self.threat.eps * int(level) / levels)
                 group = np.flatnonzero(still & (middle == level))
@@ -88,9 +92,8 @@ class Search:
             self.backwards += watch.backwards
             with torch.no_grad():
                 watch.see(x_adv, labels := self.meter.labels(self.meter(x_adv)))
-            nearest = watch.nearest.double().numpy()
-            nearest[(nearest > ball.eps) & (nearest <= ball.eps * (1 + ROUNDING))] = ball.eps
-            self.distances[part] = np.minimum(self.distances[part], nearest)
+            reached = watch.nearest.numpy() <= ball.eps * (1 + ROUNDING)
+            self.distances[part] = np.where(reached, np.minimum(self.distances[part], ball.eps), self.distances[part])
             stand.append((labels == y).numpy())
         return np.concatenate(stand) if stand else np.zeros(0, dtype=np.bool_)
 

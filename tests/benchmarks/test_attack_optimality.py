@@ -182,7 +182,7 @@ def straight(goal: Target) -> Run:
     return lambda x, y, ball: x - ball.radius * goal.meter.module.normal.reshape(1, 3, SIDE, SIDE)
 
 
-@pytest.mark.parametrize("rounds", [0, 1, 3, 6])
+@pytest.mark.parametrize("rounds", [1, 3, 6])
 def test_bisection_finds_each_distance(rounds: int) -> None:
     goal, far = sides()
     bench = goal.bench
@@ -216,8 +216,42 @@ def test_our_attacks_find_the_plane(norm: Norm) -> None:
     reached = exact[:-1] < ball.eps * 0.99
     assert reached.any()
     over = (found.distances[:-1] - exact[:-1])[reached]
-    assert (over > -1e-5).all()
-    assert (over <= ball.eps / 16).all()
+    assert ((over > -1e-5) & (over <= ball.eps / 16)).all()
+
+
+def test_the_place_inside_the_ball_does_not_count() -> None:
+    goal, far = sides()
+    bench = goal.bench
+    half = goal.meter.module.normal.reshape(1, 3, SIDE, SIDE) / 2
+
+    def weak(x: Tensor, y: Tensor, ball: ThreatModel) -> Tensor:
+        return x - ball.radius * half
+
+    def found(run: Run) -> Any:
+        return Search(run, goal.meter, bench.x, bench.y, LINF, bench.batch, 0).bisect(6)
+
+    # it moves half as far, so it needs twice the radius: nothing is given for an input that lies in the middle
+    expected = 2 * far.double().numpy()[:-1]
+    reached = expected < EPS
+    over = (found(weak).distances[:-1] - expected)[reached]
+    assert ((over >= -1e-6) & (over <= EPS / 64 + 1e-6)).all()
+
+
+def test_an_input_that_was_asked_about_counts_though_it_is_not_returned() -> None:
+    goal, _ = sides()
+    bench = goal.bench
+    strong = straight(goal)
+
+    def forgetful(x: Tensor, y: Tensor, ball: ThreatModel) -> Tensor:
+        goal.meter(strong(x, y, ball))
+        return x
+
+    seen, returned = (
+        Search(run, goal.meter, bench.x, bench.y, LINF, bench.batch, 0).bisect(3) for run in (forgetful, strong)
+    )
+    np.testing.assert_array_equal(seen.distances, returned.distances)
+    assert seen.left == 11 / 12 > returned.left
+    assert (seen.forwards, seen.backwards) == (1, 0)
 
 
 # Records, and how a run goes on.
@@ -260,10 +294,10 @@ def test_a_stopped_run_loses_nothing_and_goes_on(tmp_path: Path) -> None:
 
 
 def test_distances_survive_the_file(tmp_path: Path) -> None:
-    records, key = Records(tmp_path / "a.json", {"n": 4}), Key("PGD-20", OURS, 0)
+    records, key = Records(tmp_path / "a.json", {"n": 4, "rounds": 3}), Key("PGD-20", OURS, 0)
     records.add(key, np.array([0.0, 0.05, 0.1, np.inf]), EPS, {"version": "1"})
     np.testing.assert_array_equal(Records.read(records.path).distances(key), [0.0, 0.5, 1.0, np.inf])
-    assert json.loads(records.path.read_text())["records"][0]["distances"] == [0, 5000, 10000, None]
+    assert json.loads(records.path.read_text())["records"][0]["distances"] == [0, 4, 8, None]
 
 
 def test_other_settings_are_not_mixed(tmp_path: Path) -> None:
