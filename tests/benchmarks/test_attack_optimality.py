@@ -12,6 +12,7 @@ import torch
 from attack_bench import Bench, bench_of
 from attack_contests import OURS, contests
 from attack_optimality import main, measure, ours, parse, settings, theirs
+from attacks import passes
 from optimality_bench.measure import area, best_of, lead, local_optimality, robust_accuracy
 from optimality_bench.meter import Meter
 from optimality_bench.records import Key, Records
@@ -337,5 +338,6 @@ def test_another_library_runs_through_the_same_meter() -> None:
     craft = contests("linf", 2)["PGD-20"].others["foolbox"]
     found = Search(theirs(craft, goal), goal.meter, bench.x, bench.y, LINF, bench.batch, 0).bisect(2)
     assert found.forwards >= found.backwards == 20
+    assert passes(bench, PGD(steps=20), craft) > 2  # on most samples ours stops early
     assert np.isfinite(found.distances).any()
     assert isinstance(goal.meter, Meter)
