@@ -75,6 +75,7 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Processes]:
         ) from error
     try:
         yield found
+        distributed.barrier()  # one that leaves while others still talk to it may abort as it ends
     finally:
         distributed.destroy_process_group()
 

@@ -236,6 +236,7 @@ def test_without_a_device_a_plan_says_so(copy: Path, capsys: Capture) -> None:
     assert "no CUDA device can be used here" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_trt_builds_inspects_and_keeps_timings(gpu: HostGpu, copy: Path, capsys: Capture) -> None:
     asked = ["export", str(copy), "--trt", "--precision", "fp16,int8", "--batch", "1,2,4", "--json"]
     assert main(asked) == 0

@@ -84,7 +84,10 @@ def row(bundle: Bundle, **changes: Any) -> dict[str, Any]:
     return {"metrics": metrics}
 
 
-@pytest.mark.parametrize("options", [(), ("--norm", "l2"), ("--eps", "32/255"), ("--eps", "1/255")], ids=str)
+FURTHER = [pytest.param(options, marks=pytest.mark.slow) for options in (("--norm", "l2"), ("--eps", "1/255"))]
+
+
+@pytest.mark.parametrize("options", [(), ("--eps", "32/255"), *FURTHER], ids=str)
 def test_raised_figures_are_seen_at_any_threat_model(tiny: Bundle, options: tuple[str, ...], capsys: Capture) -> None:
     honest = verify(tiny, capsys, *options)[1]
     assert check(honest, "figures_reproduced")["status"] == "pass"
