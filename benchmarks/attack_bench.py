@@ -25,6 +25,7 @@ from advcal_edge.centers import Centers
 from advcal_edge.encoders.bindlite import Bindlite
 from advcal_edge.report.table import percent, percent_interval
 from advcal_edge.runtime.sensors import preprocess
+from advcal_edge.spec import TensorSpec
 from advcal_edge.stats import wilson
 from advcal_edge.threat import ThreatModel
 
@@ -70,6 +71,11 @@ class Bench:
         """Some of the samples."""
         return replace(self, x=self.x[rows], y=self.y[rows])
 
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.model.centers.labels)
+
     def right(self, x: Tensor) -> Masks:
         """Where the label is right."""
         with torch.no_grad():
@@ -100,13 +106,18 @@ def load(path: Path | None, samples: int, threat: ThreatModel, batch: int) -> Be
     else:
         bundle = Bundle.open(path)
         module, modality, centers = module_from_bundle(bundle), bundle.modality, bundle.centers()
-    module = module.eval().requires_grad_(False)
     data = fashion_mnist("test")
     rows = np.random.default_rng(0).permutation(len(data.labels))[:samples]
     x = torch.from_numpy(preprocess(modality, [data.frames[i] for i in rows]))
-    model = TorchRunner(module, modality.input).attacked(centers)
-    scores = Scores(module, centers).eval()
-    return Bench(model, scores, x, torch.from_numpy(data.labels[rows]), threat, batch)
+    return bench_of(module, modality.input, centers, x, torch.from_numpy(data.labels[rows]), threat, batch)
+
+
+def bench_of(
+    module: nn.Module, spec: TensorSpec, centers: Centers, x: Tensor, y: Tensor, threat: ThreatModel, batch: int
+) -> Bench:
+    """A module from x to unit-norm embeddings, as our attacks see it and as other libraries do."""
+    module = module.eval().requires_grad_(False)
+    return Bench(TorchRunner(module, spec).attacked(centers), Scores(module, centers).eval(), x, y, threat, batch)
 
 
 def timed(run: Callable[[], T]) -> tuple[T, float]:

@@ -1,6 +1,8 @@
-"""The attacks of torchattacks, foolbox and ART behind one signature, for `benchmarks/attacks.py`.
+"""The attacks of other libraries behind one signature, for `benchmarks/attacks.py` and `attack_optimality.py`.
 
-Each takes a module from x (n, c, h, w) in [0, 1] to scores, x, y and the radius, and returns x_adv for one batch.
+Each takes a module from x (n, c, h, w) in [0, 1] to scores, x, y and the radius, and returns x_adv for one batch. The
+seed is that of torch's global stream: what the caller gave to `torch.manual_seed`. AutoAttack and adv-lib are in
+`attack_originals.py`.
 """
 
 from __future__ import annotations
@@ -15,8 +17,17 @@ import torch
 from torch import Tensor, nn
 
 Craft = Callable[[nn.Module, Tensor, Tensor, float], Tensor]
-DISTRIBUTIONS = {"torchattacks": "torchattacks", "foolbox": "foolbox", "art": "adversarial-robustness-toolbox"}
+DISTRIBUTIONS = {
+    "autoattack": "pyautoattack",
+    "adv-lib": "adv-lib",
+    "torchattacks": "torchattacks",
+    "foolbox": "foolbox",
+    "art": "adversarial-robustness-toolbox",
+}
+MODULES = {"autoattack": "pyautoattack", "adv-lib": "adv_lib"}
 INSTALL = {
+    "autoattack": "pip install --no-deps pyautoattack",
+    "adv-lib": "pip install --no-deps adv-lib",  # it declares torchvision and visdom, see `attack_originals.adv_lib`
     "torchattacks": "pip install --no-deps torchattacks",  # it declares torchvision and an old requests, unused
     "foolbox": "pip install foolbox",
     "art": "pip install adversarial-robustness-toolbox",
@@ -26,7 +37,7 @@ INSTALL = {
 def load(library: str) -> str | None:
     """The installed version, or None where the library cannot be imported."""
     try:
-        importlib.import_module(library)
+        importlib.import_module(MODULES.get(library, library))
     except ImportError:
         return None
     return version(DISTRIBUTIONS[library])
@@ -46,7 +57,19 @@ def torchattacks_apgd(steps: int, loss: str, norm: str) -> Craft:
     def craft(scores: nn.Module, x: Tensor, y: Tensor, radius: float) -> Tensor:
         import torchattacks
 
-        return torchattacks.APGD(scores, norm=NAMES[norm], eps=radius, steps=steps, loss=loss)(x, y)
+        seed = torch.initial_seed()
+        return torchattacks.APGD(scores, norm=NAMES[norm], eps=radius, steps=steps, loss=loss, seed=seed)(x, y)
+
+    return craft
+
+
+def torchattacks_targeted(steps: int, targets: int, norm: str) -> Craft:
+    def craft(scores: nn.Module, x: Tensor, y: Tensor, radius: float) -> Tensor:
+        import torchattacks
+
+        seed = torch.initial_seed()
+        attack = torchattacks.APGDT(scores, norm=NAMES[norm], eps=radius, steps=steps, n_classes=targets + 1, seed=seed)
+        return attack(x, y)
 
     return craft
 
@@ -55,7 +78,8 @@ def torchattacks_square(queries: int, norm: str) -> Craft:
     def craft(scores: nn.Module, x: Tensor, y: Tensor, radius: float) -> Tensor:
         import torchattacks
 
-        return torchattacks.Square(scores, norm=NAMES[norm], eps=radius, n_queries=queries)(x, y)
+        seed = torch.initial_seed()
+        return torchattacks.Square(scores, norm=NAMES[norm], eps=radius, n_queries=queries, seed=seed)(x, y)
 
     return craft
 
@@ -144,4 +168,4 @@ def art_crafted(make: Callable[[Any], Any], scores: nn.Module, x: Tensor, y: Ten
 
 
 NAMES: Mapping[str, str] = {"linf": "Linf", "l2": "L2"}
-NORMS: Mapping[str, float] = {"linf": np.inf, "l2": 2}
+NORMS: Mapping[str, float] = {"linf": float("inf"), "l2": 2}

@@ -1,4 +1,4 @@
-"""Our attacks against those of torchattacks, foolbox and ART: `python benchmarks/attacks.py`.
+"""Our attacks against those of AutoAttack, adv-lib, torchattacks, foolbox and ART: `python benchmarks/attacks.py`.
 
 On one torch model, the same samples, radius, steps and step sizes: accuracy that is left and seconds, one line for each
 attack and library; then the throughput of PGD, what `select="last"` costs over a loop written by hand, and the standard
@@ -6,8 +6,10 @@ set of `verify` against AutoAttack. Prints aligned tables and writes `benchmarks
 
 Seconds are processor seconds of this process, since machines are shared; each includes the judging of what was crafted.
 
-A library that is missing leaves its lines out, with the command that installs it. torchattacks must come in by
-`pip install --no-deps torchattacks`: it declares torchvision, which it does not import, and which brings its own torch.
+A library that is missing leaves its lines out, with the command that installs it. torchattacks and adv-lib must come in
+by `pip install --no-deps`: they declare torchvision, which brings its own torch, and which their attacks do not call.
+
+How close each attack comes to the best of all of them, and for how many queries, is measured by `attack_optimality.py`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ import attack_libraries as libraries
 import numpy as np
 import torch
 from attack_bench import Bench, Masks, line, load, ratio, record, timed
+from attack_contests import OURS, STEP, STEPS, contests
+from optimality_bench.targets import metered
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -35,37 +39,17 @@ from advcal_edge.report.table import percent, table
 from advcal_edge.storage import write_atomic
 from advcal_edge.threat import ThreatModel, parse_eps
 
-STEPS, STEP, QUERIES = 20, 1 / 8, 300
 HEADER = ["", "library", "accuracy %", "95 %", "seconds"]
 PARTS = ("compare", "speed", "autoattack")
-
-
-def comparisons(norm: str) -> list[tuple[str, Attack, dict[str, libraries.Craft]]]:
-    """Name, ours, and the same by library."""
-    pgd = {
-        "torchattacks": libraries.torchattacks_pgd(STEPS, STEP, norm),
-        "foolbox": libraries.foolbox_pgd(STEPS, STEP, norm),
-        "art": libraries.art_pgd(STEPS, STEP, norm),
-    }
-    square = {"torchattacks": libraries.torchattacks_square(QUERIES, norm)}
-    if norm == "linf":  # in l2 the one of ART 1.20.1 divides by the length it should multiply with, and by zero
-        square["art"] = libraries.art_square(QUERIES, norm)
-    found: list[tuple[str, Attack, dict[str, libraries.Craft]]] = [(f"PGD-{STEPS}", PGD(steps=STEPS, step=STEP), pgd)]
-    for loss in ("ce", "dlr"):
-        others = {
-            "torchattacks": libraries.torchattacks_apgd(STEPS, loss, norm),
-            "art": libraries.art_apgd(STEPS, loss, norm),
-        }
-        found.append((f"APGD-{STEPS} {loss}", APGD(steps=STEPS, loss=loss), others))
-    return [*found, (f"Square {QUERIES}", Square(queries=QUERIES), square)]
 
 
 def compare(bench: Bench, present: Sequence[str], repeats: int) -> dict[str, Any]:
     """Every attack in every library; medians of seconds over `repeats` interleaved runs."""
     clean, found = bench.right(bench.x), {}
-    for name, attack, others in comparisons(bench.threat.norm):
-        runs: dict[str, Callable[[], Masks]] = {"advcal-edge": partial(bench.ours, attack)}
-        runs |= {library: partial(bench.theirs, craft) for library, craft in others.items() if library in present}
+    for name, contest in contests(bench.threat.norm, bench.classes).items():
+        runs: dict[str, Callable[[], Masks]] = {OURS: partial(bench.ours, contest.ours)}
+        others = {library: craft for library, craft in contest.others.items() if library in present}
+        runs |= {library: partial(bench.theirs, craft) for library, craft in others.items()}
         seconds: dict[str, list[float]] = {library: [] for library in runs}
         for _ in range(repeats):
             for library, run in runs.items():
@@ -109,8 +93,25 @@ def speed(bench: Bench, present: Sequence[str], pairs: int) -> dict[str, Any]:
         for factor in (1, 2):
             ball = replace(bench, threat=bench.threat.with_eps(factor * bench.threat.eps))
             ours = partial(ball.ours, PGD(steps=STEPS, step=STEP))
-            found[f"throughput {ball.threat}"] = ratio(ours, partial(ball.theirs, craft), pairs)
+            timed_ratio = ratio(ours, partial(ball.theirs, craft), pairs)
+            found[f"throughput {ball.threat}"] = {
+                **timed_ratio,
+                "passes": passes(ball, PGD(steps=STEPS, step=STEP), craft),
+            }
     return found
+
+
+def passes(bench: Bench, attack: Attack, craft: libraries.Craft) -> float:
+    """Passes through the model, forward and backward, of another library over ours: what their seconds can differ by.
+
+    On a sample that withstands, both make all of them.
+    """
+    goal, counts = metered("", bench, bench.threat, ""), []
+    for run in (partial(goal.bench.theirs, craft), partial(goal.bench.ours, attack)):
+        with goal.meter.watched(bench.x, bench.y, bench.threat) as watch:
+            run()
+        counts.append(watch.forwards + watch.backwards)
+    return counts[0] / counts[1]
 
 
 STANDARD: Sequence[Attack] = (PGD(steps=20), APGD(steps=50), APGD(steps=50, loss="margin"), Square(queries=1000))
@@ -131,11 +132,11 @@ def against_autoattack(bench: Bench) -> dict[str, Any]:
     """Accuracy and seconds of the standard set of `verify`, of that and targets, and of AutoAttack."""
     left, seconds = timed(lambda: worst_case(bench, bench.right(bench.x), STANDARD))
     fewer, more = timed(lambda: worst_case(bench, left, [TARGETED]))
-    craft = libraries.torchattacks_autoattack(int(bench.scores(bench.x[:1]).shape[1]), bench.threat.norm)
+    craft = libraries.torchattacks_autoattack(bench.classes, bench.threat.norm)
     theirs, taken = timed(lambda: bench.right(bench.x) & bench.theirs(craft))
     return {
-        "PGD-20, APGD-50 ce + margin, Square 1000": {"library": "advcal-edge", **record(left, seconds)},
-        "the same and TargetedAPGD-10 x 9 margin": {"library": "advcal-edge", **record(fewer, seconds + more)},
+        "PGD-20, APGD-50 ce + margin, Square 1000": {"library": OURS, **record(left, seconds)},
+        "the same and TargetedAPGD-10 x 9 margin": {"library": OURS, **record(fewer, seconds + more)},
         "AutoAttack standard": {"library": "torchattacks", **record(theirs, taken)},
     }
 
@@ -181,7 +182,8 @@ def main() -> None:
         for name, one in result["speed"].items():
             if name != "n":
                 spread = f"{one['smallest']:.3f} to {one['largest']:.3f} in {one['pairs']} pairs"
-                print(f"{name}: {one['ratio']:.3f} ({spread}, n = {result['speed']['n']})", flush=True)
+                limit = f", passes {one['passes']:.3f}" if "passes" in one else ""
+                print(f"{name}: {one['ratio']:.3f} ({spread}, n = {result['speed']['n']}){limit}", flush=True)
         print()
     if "autoattack" in args.parts and "torchattacks" in present:
         part = bench.take(slice(args.autoattack_samples))
