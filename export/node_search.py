@@ -28,8 +28,9 @@ from advcal_edge.export.parity import GraphSearch, Search, Unchanged, attempt
 from advcal_edge.export.result import ExportedGraph, ExportResult
 from advcal_edge.report.nodes import NodeRanking
 from advcal_edge.verify.models import open_reference
+from advcal_edge.verify.outcome import write_report
 from advcal_edge.verify.report import Report
-from advcal_edge.verify.run import verify, write_report
+from advcal_edge.verify.run import verify
 
 DROPS = 4
 """The longest prefix from which single products are left out again; each costs a verification."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from advcal_edge.bundle import Bundle
-from advcal_edge.cli import calibrate, export, verify
+from advcal_edge.cli import calibrate, export, verification
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import MODALITIES, Json, Seed
 from advcal_edge.commands import command
@@ -41,7 +41,7 @@ def demo(
     bundle = calibration.bundle
     export.run(bundle, console.step("2 export"), ExportOptions())
     bundle = Bundle.open(bundle.path)
-    reports = verify.run(bundle, console.step("3 verify"), VerifyOptions(samples=SAMPLES, seed=seed))
+    reports = verification.run(bundle, console.step("3 verify"), VerifyOptions(samples=SAMPLES, seed=seed))
     bundle = Bundle.open(bundle.path)
     console.result(summary_table(reports))
     chosen = smallest_passing(reports)
@@ -51,7 +51,7 @@ def demo(
     verdict = (
         chosen["derived"]["verdict"]
         if chosen
-        else max((report["derived"]["verdict"] for report in reports), key=verify.RANK.index)
+        else max((report["derived"]["verdict"] for report in reports), key=verification.RANK.index)
     )
     document = {
         "modality": modality,

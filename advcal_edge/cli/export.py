@@ -144,7 +144,7 @@ def export(
 
 def run(bundle: Bundle, console: Console, options: ExportOptions) -> ExportResult:
     """Export and show the files written; `demo` uses this too."""
-    from advcal_edge.cli.verify import watch as watch_verification
+    from advcal_edge.cli.verification import watch as watch_verification
     from advcal_edge.export.run import Watch, export
 
     def show_graphs(result: ExportResult) -> None:

@@ -12,37 +12,22 @@ from typing import Any
 from advcal_edge.anchor import AnchorFile
 from advcal_edge.bundle import Bundle
 from advcal_edge.consent import NOTHING, Consent
-from advcal_edge.errors import BundleError, ConfigError, DependencyError
+from advcal_edge.errors import BundleError, ConfigError
 from advcal_edge.manifest import MANIFEST
-from advcal_edge.precision import BACKWARD_GRAPH
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import package_version
 from advcal_edge.report.calibration import stated_figures
-from advcal_edge.report.consistency import contradictions
-from advcal_edge.report.measured import Measured
-from advcal_edge.report.value import Value, shown
-from advcal_edge.runtime.engine import listed_digest
-from advcal_edge.runtime.tested import TORCH, module_digest
-from advcal_edge.threat import ThreatModel
 from advcal_edge.verify.elsewhere import calibration_inputs
-from advcal_edge.verify.history import levels_left, report_folder, with_history
+from advcal_edge.verify.history import levels_left
 from advcal_edge.verify.options import VerifyOptions
+from advcal_edge.verify.outcome import Written, check_consistent, make_reports, write_report
 from advcal_edge.verify.plan import choose_models
 from advcal_edge.verify.recheck import recheck
-from advcal_edge.verify.report import Report, to_bytes
+from advcal_edge.verify.report import Report
 from advcal_edge.verify.samples import BLOCK, HeldOut
 from advcal_edge.verify.shard import Shard
 from advcal_edge.verify.state import State
 from advcal_edge.verify.verification import Stand, Verification
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A report in its bundle: the document, the files, and the package that is missing if there is no HTML page."""
-
-    document: Mapping[str, Any]
-    files: tuple[Path, ...]
-    lacking: DependencyError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,81 +236,3 @@ def finish(bundle: Bundle, run: Verification, watch: Watch = UNWATCHED) -> list[
     else:
         run.state.clear()
     return reports
-
-
-def check_consistent(report: Report, state: State) -> None:
-    """Refuse a report that contradicts itself, as one does that was made of notes written by hand.
-
-    Raises:
-        BundleError: the first contradiction.
-    """
-    document = Value(report.measured, "measured")
-    for value, expected in contradictions(document, Measured.read(document)):
-        raise BundleError(
-            f"the results in `{state.folder}` contradict each other: `{value.path}` is {shown(value.value)}; expected"
-            f" {expected}",
-            hint=f"remove `{state.folder}` and run again: something else wrote into it",
-        )
-
-
-def make_reports(bundle: Bundle, run: Verification) -> list[Report]:
-    """One report per engine, with the results of its rebuilds."""
-    about = context(bundle)
-    made = {
-        name: with_history(bundle, run.report(name, context=about, hashes=hashes(bundle, model.info)))
-        for name, model in run.models.engines.items()
-    }
-    builds = run.models.builds
-    if not builds:
-        return list(made.values())
-    return [made[name].with_rebuilds([made[other] for other in others]) for name, others in builds.items()]
-
-
-def write_report(bundle: Bundle, report: Report) -> Written:
-    """Write report.json, and report.html where Jinja is installed, into the bundle."""
-    from advcal_edge.report.html import render_html
-
-    document = report.to_json()
-    folder = report_folder(bundle, str(report.engine["sha256"]), ThreatModel.from_json(report.measured["threat"]))
-    files = {f"{folder}/report.json": to_bytes(document)}
-    lacking = None
-    try:
-        files[f"{folder}/report.html"] = render_html(document).encode()
-    except DependencyError as error:
-        lacking = error
-    bundle.add(files)
-    return Written(document, tuple(bundle.path / name for name in files), lacking)
-
-
-def context(bundle: Bundle) -> dict[str, Any]:
-    """Where the engine comes from, according to the manifest."""
-    manifest = bundle.manifest
-    names = ("tool", "encoder", "modality", "threat", "adapter", "data")
-    kept = {name: manifest.get(name) for name in names}
-    if bundle.comparison is not None:
-        kept["comparison"] = bundle.comparison
-    listed = {
-        name: entry["sha256"]
-        for name, entry in manifest["files"].items()
-        if not name.startswith(("reports/", "engines/"))
-    }
-    return {**kept, "hashes": listed}
-
-
-def hashes(bundle: Bundle, engine: Mapping[str, Any]) -> dict[str, str | None]:
-    """Hashes of the files that were tested."""
-    files = bundle.manifest["files"]
-    plan = engine.get("plan", {})
-    gradient = plan.get("backward_sha256")
-    if engine.get("gradient_from") == TORCH:
-        gradient = module_digest(bundle)
-    elif gradient is None and bundle.has(BACKWARD_GRAPH):
-        gradient = listed_digest(bundle, BACKWARD_GRAPH)
-    return {
-        "engine": engine["sha256"],
-        "graph": plan.get("graph_sha256", engine["sha256"]),
-        "gradient": gradient,
-        "bundle": bundle.origin(),
-        "data": files["probe.npz"]["sha256"],
-        "centers": files["centers.safetensors"]["sha256"],
-    }

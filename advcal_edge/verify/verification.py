@@ -8,37 +8,25 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
-import numpy as np
-
-from advcal_edge.attacks import AttackedModel
 from advcal_edge.errors import BundleError, ConfigError, InputError
 from advcal_edge.progress import Progress, silent
-from advcal_edge.provenance import environment
-from advcal_edge.report.raised import NOTHING_RAISED
-from advcal_edge.report.results import Drift
-from advcal_edge.report.value import Value
-from advcal_edge.sequential import LOOK
 from advcal_edge.spec import Modality
 from advcal_edge.stats import LEVEL
-from advcal_edge.storage import canonical, sha256_bytes
-from advcal_edge.verify.block import FIRST, Attempt, Block
+from advcal_edge.verify.block import Block
 from advcal_edge.verify.bookkeeping import unsound
 from advcal_edge.verify.budget import Budget
 from advcal_edge.verify.calibrated import attack_as_stated
 from advcal_edge.verify.crafting import attack_block, attacks_per_block
 from advcal_edge.verify.elsewhere import COUNT
-from advcal_edge.verify.engine_checks import EngineChecks, check_engine, draw_curve, read_curve
-from advcal_edge.verify.model_set import ENGINE, REFERENCE, ModelSet
-from advcal_edge.verify.report import Report
+from advcal_edge.verify.engine_checks import EngineChecks, check_engine, draw_curve
+from advcal_edge.verify.fit import check_fit, size_of
+from advcal_edge.verify.model_set import REFERENCE, ModelSet
 from advcal_edge.verify.results import (
-    check_rounding,
-    gallery,
     gather_attacks,
     gather_clean,
-    measure_neighbours,
     measure_retrieval,
 )
-from advcal_edge.verify.samples import BLOCK, HeldOut, Samples
+from advcal_edge.verify.samples import HeldOut, Samples
 from advcal_edge.verify.shard import WHOLE, Shard
 from advcal_edge.verify.standing import Part, Standing
 from advcal_edge.verify.state import State
@@ -192,63 +180,6 @@ class Verification:
             else everything
         )
 
-    def report(self, engine: str, *, context: Mapping[str, Any], hashes: Mapping[str, str | None]) -> Report:
-        """Collect the blocks into the measurements of one engine.
-
-        Raises:
-            ConfigError: the run is not complete.
-            BundleError: the state is damaged.
-        """
-        if self.missing():
-            raise ConfigError(f"the run is not complete: {'; '.join(self.missing())} missing")
-        model, centers = self.models.engines[engine], self.models.reference.centers
-        blocks = [block.without_arrays() for block in self._blocks()]  # inputs are read again when needed
-        others = self.models.others(engine)
-        own = EngineChecks.from_json(self.state.note(engine) or {})
-        reference = read_curve(Value(self.state.note(REFERENCE) or {}, "reference"))
-        checks = [*own.checks, check_rounding(blocks, engine, self.modality)]
-        first = repr(self.budget.first(self.samples.threat.norm))
-        retrieval = measure_retrieval(self._blocks, engine, self.samples.partner, first)
-        drift = Drift(*np.concatenate([block.drift[engine] for block in blocks], axis=1))
-        distances = [block.anchored for block in blocks if block.anchored is not None]
-        about = environment()
-        measured: dict[str, Any] = {
-            "engine": dict(model.info),
-            "reference": dict(self.models.reference.info),
-            "sources": [source(name, self.models.sources[name]) for name in others],
-            "threat": self.samples.threat.to_json(),
-            "budget": self.budget.to_json(),
-            "seed": self.samples.seed,
-            "margin": self.margin,
-            "expectation": model.calls,  # calls averaged per query; 1 for a deterministic engine
-            "labels": list(centers.labels),
-            "truth": np.concatenate([block.y for block in blocks]).tolist(),
-            "clean": {name: rank.tolist() for name, rank in gather_clean(blocks, engine, others).items()},
-            "attacks": [item.to_json() for item in gather_attacks(blocks, engine, others)],
-            "drift": drift.to_json(),
-            "neighbours": measure_neighbours(self._blocks, engine).tolist(),
-            "anchor": np.concatenate(distances).tolist() if len(distances) == len(blocks) else None,
-            "calibration": self._calibration(),
-            "checks": {check.name: dict(check.raw) for check in checks},
-            "hashes": {**hashes, "environment": sha256_bytes(canonical(about))},
-            "gallery": gallery(model, self.modality, self._blocks(), engine),
-            "context": dict(context),
-            "environment": dict(about),
-            "seconds": round(sum(block.seconds for block in blocks) + own.seconds, 2),
-        }
-        if self.sequential:
-            measured["sequential"] = {"every": LOOK, "at_most": len(self.samples)}
-        if self.class_margin is not None:
-            measured["per_class_margin"] = self.class_margin
-        if reference is not None and own.curve is not None:
-            measured["curve"] = {REFERENCE: reference.to_json(), ENGINE: own.curve.to_json()}
-        if retrieval is not None:
-            measured["retrieval"] = retrieval.to_json()
-        raised = sum((block.raised.get(engine, NOTHING_RAISED) for block in blocks), own.raised)
-        if raised.calls:
-            measured["raised"] = raised.to_json()
-        return Report(measured)
-
     @property
     def _used(self) -> int:
         """Samples that checks may use; of a sequential run that is extended, they may want more."""
@@ -316,85 +247,15 @@ class Verification:
             retrieval = measure_retrieval(lambda: iter([block]), name, self.samples.partner, first)
             standing.add(Part(gather_clean([block], name, ()), gather_attacks([block], name, ()), retrieval))
 
-    def _calibration(self) -> dict[str, Any] | None:
-        if self.calibration is None:
-            return None
-        return {**self.calibration, "attacked": (self.state.note(REFERENCE) or {}).get("attacked")}
+    def blocks(self) -> Iterator[Block]:
+        """Those that reports are made of, read one by one.
 
-    def _blocks(self) -> Iterator[Block]:
+        Raises:
+            BundleError: damaged, or written by something else than this run.
+        """
         for index in range(self.samples.count):
             block = self._stored(index)
             if block is not None:
                 yield block
             elif self.sequential:
                 return
-
-
-def source(name: str, model: AttackedModel) -> dict[str, Any]:
-    """The report's entry for a model whose inputs were tried."""
-    return {"name": name, "kind": model.info.get("kind", "engine"), "fingerprint": model.runner.fingerprint}
-
-
-Shape = tuple[int, ...]
-
-
-def check_fit(block: Block, index: int, models: ModelSet, samples: HeldOut, shape: Shape, where: str) -> None:
-    """Refuse a valid block that cannot come from this run; `shape` is that of one input.
-
-    Raises:
-        BundleError: other samples, models or attacks than those of the run; the message begins with `where`.
-    """
-    for misfit in misfits(block, index, models, samples, shape):
-        raise BundleError(
-            f"block {index} of {where} {misfit}; expected one of this run",
-            hint=f"remove {where} and run again: other samples, engines or sources took part",
-        )
-
-
-def misfits(block: Block, index: int, models: ModelSet, samples: HeldOut, shape: Shape) -> Iterator[str]:
-    """Describe what does not fit."""
-    classes = len(models.reference.centers.labels)
-    n = size_of(index, samples)
-    if (block.first, len(block)) != (index * BLOCK, n):
-        yield f"holds {len(block)} samples from {block.first} on, not {n} from {index * BLOCK} on"
-        return
-    everything, engines = set(models.all), set(models.engines)
-    missing = (everything - block.rank.keys()) | (engines - block.drift.keys()) | (engines - block.winners.keys())
-    if missing:
-        yield f"knows nothing of {', '.join(sorted(missing))}"
-    ranks = [block.y, *block.rank.values(), *(rank for attempt in block.attempts for rank in attempt.rank.values())]
-    if any(rank.size and not 0 <= rank.min() <= rank.max() < classes for rank in ranks):
-        yield f"has labels or ranks beyond {classes} classes"
-    for attempt in block.attempts:
-        if unheard := judges_of(attempt, models) - attempt.rank.keys():
-            yield f"has an attack by {attempt.crafted_on} that {', '.join(sorted(unheard))} did not judge"
-    if any(winners.rows.size and winners.clean.shape[1:] != shape for winners in block.winners.values()):
-        yield f"has pictures of another shape than {shape}"
-    if (block.anchored is None) is not (samples.read_anchor is None):
-        yield f"has {'no' if block.anchored is None else 'a'} distance of the reference from stored embeddings"
-    width = models.reference.centers.dim
-    kept = dict.fromkeys(embeddings_of(models, samples), (n, width))
-    if {name: z.shape for name, z in block.embeddings.items()} != kept:
-        yield f"has other embeddings than {', '.join(kept) or 'none'}"
-
-
-def size_of(index: int, samples: HeldOut) -> int:
-    """Number of samples of a block."""
-    return min(BLOCK, len(samples) - index * BLOCK)
-
-
-def judges_of(attempt: Attempt, models: ModelSet) -> set[str]:
-    """Names of the models that must have judged an attack for the reports that include it."""
-    side = set(models.engines) if attempt.aimed_at is None else {attempt.aimed_at}
-    return {REFERENCE, *side, *(models.sources if attempt.route == FIRST else ())}
-
-
-def embeddings_of(models: ModelSet, samples: HeldOut) -> list[str]:
-    """Names of the embeddings that a block keeps, see `Block`."""
-    names = [f"clean@{judge}" for judge in models.judges]
-    if samples.partner is None or len(samples.partner) < 2:
-        return names
-    for side in models.judges:
-        if models.all[side].gradient is not None:
-            names += [f"{side}@{judge}" for judge in (models.judges if side == REFERENCE else (REFERENCE, side))]
-    return names

@@ -9,7 +9,8 @@ from time import perf_counter
 from advcal_edge.bundle import Bundle
 from advcal_edge.precision import PRECISIONS
 from advcal_edge.verify.options import VerifyOptions
-from advcal_edge.verify.run import make_reports, open_run
+from advcal_edge.verify.outcome import make_reports
+from advcal_edge.verify.run import open_run
 from gpu_bench.plans import TITLES
 from gpu_bench.rows import Cell, Row, Spread
 from gpu_bench.settings import Settings

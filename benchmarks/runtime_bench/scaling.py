@@ -18,7 +18,8 @@ from gpu_bench.rows import Spread
 from advcal_edge.bundle import Bundle
 from advcal_edge.verify import Budget
 from advcal_edge.verify.options import VerifyOptions
-from advcal_edge.verify.run import make_reports, open_run
+from advcal_edge.verify.outcome import make_reports
+from advcal_edge.verify.run import open_run
 from runtime_bench.rows import Goal, Row
 
 # one step each: what is measured is all that is around them

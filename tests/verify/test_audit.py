@@ -30,7 +30,7 @@ from advcal_edge.spec import thermal
 from advcal_edge.storage import canonical, sha256_file
 from advcal_edge.verify.audit import audit
 from advcal_edge.verify.findings import Finding
-from advcal_edge.verify.run import hashes
+from advcal_edge.verify.outcome import hashes
 
 N = 12  # samples of the tiny bundle
 ENGINE, BACKWARD = "onnx/forward.int8.onnx", "onnx/vjp.fp32.onnx"
