@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from small_encoder import REGISTRY, settings_of
+from small_encoder import REGISTRY, ConfigMaker, settings_of
 from tiny_study import write_study
 
 from advcal_edge import registry
 from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.config import resolve
-
-ConfigMaker = Callable[..., CalibrateConfig]
 
 
 @pytest.fixture(autouse=True)

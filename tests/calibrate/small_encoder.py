@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advcal_edge.calibrate.config import CalibrateConfig
 from advcal_edge.centers import Centers
 from advcal_edge.config import Layer
 from advcal_edge.encoders.base import Encoder
@@ -24,6 +25,8 @@ from advcal_edge.storage import sha256_bytes
 LABELS = ("cat", "dog", "owl")
 DIM = 6
 REGISTRY = {"small": "small_encoder:Small.load"}
+ConfigMaker = Callable[..., CalibrateConfig]
+"""From sections of settings to a configuration, see `conftest.make_config`."""
 
 
 class SmallTrunk(nn.Module):

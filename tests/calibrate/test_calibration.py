@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ConfigMaker
 from safetensors import safe_open
-from small_encoder import Small, make_centers
+from small_encoder import ConfigMaker, Small, make_centers
 
 from advcal_edge.anchor import ANCHOR, AnchorFile, distances
 from advcal_edge.bundle import Bundle

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ConfigMaker
-from small_encoder import DIM, Small, make_frames
+from small_encoder import DIM, ConfigMaker, Small, make_frames
 from torch import nn
 
 from advcal_edge.bundle import Bundle

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ConfigMaker
-from small_encoder import Small, write_folder
+from small_encoder import ConfigMaker, Small, write_folder
 
 from advcal_edge.calibrate.adapters import AdaptedModule
 from advcal_edge.calibrate.data.folder import load_folder

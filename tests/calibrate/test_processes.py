@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ConfigMaker
-from small_encoder import settings_of
+from small_encoder import ConfigMaker, settings_of
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.calibrate.config import CalibrateConfig

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ConfigMaker
 from hypothesis import given, strategies as st
-from small_encoder import DIM, Small, make_centers, make_frames
+from small_encoder import DIM, ConfigMaker, Small, make_centers, make_frames
 from torch import Tensor
 
 from advcal_edge.calibrate.adapters import AdaptedModule, attach_adapter, embed_all, trainable

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import pytest
 from classifier import NAMES, WEIGHTS, forward, logits, renamed
-from conftest import draw, write_frames
 from hostile import resealed
+from labelled_frames import draw, write_frames
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from tiny import Linear, make_centers
