@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from advcal_edge import documents
+from advcal_edge.declarations import Setting
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import unknown
 
@@ -108,7 +109,7 @@ def _typed(kind: type, values: Mapping[str, Any], origin: str, prefix: str) -> d
 
 def _coerce(hint: Any, value: Any, where: str) -> Any:
     """`value` as the type `hint`; text is parsed, numbers are never rounded."""
-    if get_origin(hint) in (Union, types.UnionType):
+    if hint != Setting and get_origin(hint) in (Union, types.UnionType):
         if value is None or value == "none":
             return None
         (hint,) = (kind for kind in get_args(hint) if kind is not type(None))
@@ -172,12 +173,27 @@ def _read_str(value: Any) -> str:
     return str(value)
 
 
-_READERS: Mapping[Any, Any] = {bool: _read_bool, int: _read_int, float: _read_float, str: _read_str}
+def parse_setting(text: str) -> Setting:
+    """A setting of a sensor: a number like `0.01` or `1/5000`, else the text itself."""
+    try:
+        return read_number(text)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        return text
+
+
+def _read_setting(value: Any) -> Setting:
+    return parse_setting(value) if isinstance(value, str) else _read_float(value)
+
+
+_READERS: Mapping[Any, Any] = {
+    bool: _read_bool, int: _read_int, float: _read_float, str: _read_str, Setting: _read_setting
+}  # fmt: skip
 _EXPECTED: Mapping[Any, str] = {
     bool: "`true` or `false`",
     int: "a whole number",
     float: "a number like `0.5` or `4/255`",
     str: "text",
+    Setting: "a number like `0.5` or `4/255`, or text",
 }
 
 

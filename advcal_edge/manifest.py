@@ -134,7 +134,7 @@ FIELDS: Mapping[str, Shape] = {
         },
         "preprocess": TEXT,
         "bit_depth": COUNT,
-        "settings": Each(NUMBER),
+        "settings": Each(Rule("a finite number or text", lambda value: isinstance(value, str) or is_number(value))),
     },
     "threat?": THREAT,
     "adapter?": {

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge import limits
+from advcal_edge.declarations import DECLARATIONS, Setting, defaults, read_setting
 from advcal_edge.errors import BundleError, ConfigError, InputError
 
 FLOAT32, BITS = np.dtype(np.float32), np.dtype(np.uint32)
@@ -95,24 +96,42 @@ class Modality:
     input: TensorSpec
     preprocess: str
     bit_depth: int  # number of distinct sensor values: 2 ** bit_depth over the bounds
-    settings: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """Parameters of the sensor for preprocessing: rates, scales, clips per recording. Stored in the manifest."""
+    settings: Mapping[str, Setting] = field(default_factory=dict, hash=False)
+    """Parameters of the sensor for preprocessing: units, rates, clips per recording. Stored in the manifest."""
 
-    def with_settings(self, changes: Mapping[str, float]) -> Modality:
+    def number(self, name: str, otherwise: float | None = None) -> float:
+        """A setting as a number, by its name if it has one; of one that is not there the default.
+
+        Raises:
+            KeyError: there is none.
+        """
+        if name not in DECLARATIONS:
+            return float(self.settings[name] if otherwise is None else self.settings.get(name, otherwise))
+        return DECLARATIONS[name].number(self.settings.get(name, DECLARATIONS[name].default))
+
+    def text(self, name: str) -> str:
+        """A setting as text; of one that is not there the default.
+
+        Raises:
+            KeyError: there is none.
+        """
+        value = self.settings.get(name)
+        return str(DECLARATIONS[name].default if value is None else value)
+
+    def with_settings(self, changes: Mapping[str, Setting]) -> Modality:
         """The same sensor with some of its settings changed.
 
         Raises:
-            ConfigError: a setting this modality does not have, or a value that is not a finite number.
+            ConfigError: a setting this modality does not have, or a value that it cannot have.
         """
-        for name, value in changes.items():
+        for name in changes:
             if name not in self.settings:
                 raise ConfigError(
                     f"the modality `{self.name}` has no setting `{name}`;"
                     f" expected one of: {', '.join(f'`{known}`' for known in self.settings) or 'none'}"
                 )
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise ConfigError(f"`input.{name}` is {value!r}; expected a finite number")
-        return replace(self, settings={**self.settings, **{name: float(value) for name, value in changes.items()}})
+        checked = {name: read_setting(name, value) for name, value in changes.items()}
+        return replace(self, settings={**self.settings, **checked})
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for the manifest."""
@@ -147,13 +166,15 @@ class Modality:
             limits.INPUT_VALUES.check(
                 math.prod(spec.shape), f"modality in the manifest: shape {spec.shape}", BundleError
             )
-            settings = {str(name): float(value) for name, value in data["settings"].items()}
-            if not all(math.isfinite(value) for value in settings.values()):
-                raise ValueError(f"settings {settings}")
+            settings = {str(name): read_setting(str(name), value) for name, value in data["settings"].items()}
+            if settings != data["settings"]:
+                raise ValueError(f"settings {data['settings']}; expected {settings}")
             depth = int(data["bit_depth"])
             if not 1 <= depth <= DEEPEST:
                 raise ValueError(f"bit_depth {depth}; expected 1 to {DEEPEST}")
             return cls(str(data["name"]), spec, str(data["preprocess"]), depth, settings)
+        except ConfigError as error:
+            raise BundleError(f"modality in the manifest: {error.message}", hint=error.hint) from error
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise BundleError(f"modality in the manifest is malformed: {error!r}") from error
 
@@ -161,7 +182,7 @@ class Modality:
 def image(size: int) -> Modality:
     """RGB frames (n, 3, size, size) in [0, 1], eight bits per channel."""
     spec = TensorSpec("x", (3, size, size), "float32", "chw", (0.0, 1.0), "pixel intensity")
-    return Modality("image", spec, "image", 8)
+    return Modality("image", spec, "image", 8, defaults("significant_bits", "byte_order", "assume_units"))
 
 
 def video(size: int, frames: int) -> Modality:
@@ -176,7 +197,11 @@ def video(size: int, frames: int) -> Modality:
 def thermal(size: int) -> Modality:
     """Thermal frames (n, 1, size, size): counts or degrees, windowed to [0, 1] by the camera's gain control."""
     spec = TensorSpec("x", (1, size, size), "float32", "chw", (0.0, 1.0), "windowed temperature")
-    return Modality("thermal", spec, "thermal", 8)
+    names = ("kelvin_per_count", "kelvin_offset", "significant_bits", "byte_order", "invalid", "assume_units")
+    return Modality("thermal", spec, "thermal", 8, defaults(*names))
+
+
+DEPTH_UNITS = ("depth_scale", "byte_order", "invalid", "assume_units")
 
 
 def depth(size: int) -> Modality:
@@ -186,14 +211,14 @@ def depth(size: int) -> Modality:
     raw frames already are disparities, in pixels (floats) or in 1/256 pixel (uint16).
     """
     spec = TensorSpec("x", (1, size, size), "float32", "chw", (0.0, 1.0), "share of the largest disparity")
-    settings = {"baseline_m": 0.075, "focal_px": 519.0, "max_disparity_px": 77.85, "raw_disparity": 0.0}
-    return Modality("depth", spec, "depth", 16, settings)
+    geometry = {"baseline_m": 0.075, "focal_px": 519.0, "max_disparity_px": 77.85, "raw_disparity": 0.0}
+    return Modality("depth", spec, "depth", 16, {**geometry, **defaults(*DEPTH_UNITS)})
 
 
 def ranging(size: int) -> Modality:
     """Distance (n, 1, size, size) in [0, 1], as a share of `far_m` metres: depth for encoders trained on distances."""
     spec = TensorSpec("x", (1, size, size), "float32", "chw", (0.0, 1.0), "share of the farthest distance")
-    return Modality("depth", spec, "range", 16, {"far_m": 10.0})
+    return Modality("depth", spec, "range", 16, {"far_m": 10.0, **defaults(*DEPTH_UNITS)})
 
 
 def audio(mels: int, frames: int) -> Modality:
@@ -213,7 +238,8 @@ def imu(samples: int, rate: float) -> Modality:
     """
     spec = TensorSpec("x", (6, samples), "float32", "ct", (-1.0, 1.0), "fraction of full scale")
     full_scale = {"accel_full_scale": 16 * 9.80665, "gyro_full_scale": math.radians(2000)}
-    return Modality("imu", spec, "imu", 16, {"rate": rate, **full_scale, "clips": 1.0, "file_rate": 0.0})
+    units = defaults("accel_unit", "gyro_unit", "time_unit", "columns", "assume_units")
+    return Modality("imu", spec, "imu", 16, {"rate": rate, **full_scale, "clips": 1.0, "file_rate": 0.0, **units})
 
 
 def event(size: int) -> Modality:
@@ -222,13 +248,14 @@ def event(size: int) -> Modality:
     Green is their sum. `sensor_height` and `sensor_width` of 0 are taken from the events.
     """
     spec = TensorSpec("x", (3, size, size), "float32", "chw", (0.0, 1.0), "event density")
-    return Modality("event", spec, "event", 8, {"sensor_height": 0.0, "sensor_width": 0.0})
+    units = defaults("columns", "time_unit", "assume_units")
+    return Modality("event", spec, "event", 8, {"sensor_height": 0.0, "sensor_width": 0.0, **units})
 
 
 def point(points: int) -> Modality:
     """Point clouds (n, points, 3): a farthest-point sample, centred, scaled into the unit sphere."""
     spec = TensorSpec("x", (points, 3), "float32", "pc", (-1.0, 1.0), "radius of the cloud")
-    return Modality("point", spec, "point", 16)
+    return Modality("point", spec, "point", 16, defaults("columns", "invalid", "assume_units"))
 
 
 MODALITIES = ("image", "video", "thermal", "depth", "audio", "imu", "event", "point")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from advcal_edge.declarations import Setting
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import unknown
 from advcal_edge.spec import MODALITIES, TensorSpec
@@ -265,8 +266,8 @@ class CalibrateConfig:
     """Random seed."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:1`: where the encoder computes."""
-    input: Mapping[str, float] = field(default_factory=dict)
-    """Sensor settings for preprocessing, like `input.rate` or `input.baseline_m`."""
+    input: Mapping[str, Setting] = field(default_factory=dict)
+    """Sensor settings for preprocessing, like `input.rate` or `input.depth_scale`."""
     data: DataConfig = field(default_factory=DataConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)

@@ -158,7 +158,7 @@ class Embedder:
         """
         from advcal_edge.runtime.sensors import preprocess, preprocess_clips
 
-        if self.modality.settings.get("clips", 1) <= 1:
+        if self.modality.number("clips", 1) <= 1:
             return self(preprocess(self.modality, frames))
         means = [self(preprocess_clips(self.modality, frame)).mean(axis=0) for frame in frames]
         z = np.stack(means) if means else np.empty((0, self.centers.dim), np.float32)

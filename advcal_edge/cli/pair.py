@@ -15,7 +15,8 @@ from advcal_edge.cli.centers import read_lines
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import MODALITIES
 from advcal_edge.commands import command
-from advcal_edge.config import parse_settings, read_number
+from advcal_edge.config import parse_setting, parse_settings
+from advcal_edge.declarations import Setting
 from advcal_edge.errors import ConfigError
 
 Data = Annotated[
@@ -146,11 +147,11 @@ class Pair:
             yield "`--data`"
 
 
-def sensor_settings(items: list[str]) -> dict[str, float]:
+def sensor_settings(items: list[str]) -> dict[str, Setting]:
     """`input.rate=200` as a setting of the sensor.
 
     Raises:
-        ConfigError: another section, or no number.
+        ConfigError: another section.
     """
     values = parse_settings(items).values
     chosen = values.get("input", {})
@@ -159,7 +160,4 @@ def sensor_settings(items: list[str]) -> dict[str, float]:
             f"`--set {items[0]}`: two models have no settings but those of their sensor, `input...`",
             hint="like `--set input.rate=200`",
         )
-    try:
-        return {name: read_number(str(text)) for name, text in chosen.items()}
-    except (ValueError, ZeroDivisionError, OverflowError) as error:
-        raise ConfigError(f"`--set {items[0]}` is no number", hint="like `--set input.rate=200`") from error
+    return {name: parse_setting(str(text)) for name, text in chosen.items()}

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.centers import Centers
+from advcal_edge.declarations import Setting
 from advcal_edge.errors import AdvcalError, ConfigError, InputError
 from advcal_edge.registry import find_encoder, find_text_tower, is_built_in
 from advcal_edge.spec import Modality
@@ -164,7 +165,7 @@ def notes_of(encoder: Encoder) -> tuple[str, ...]:
     return tuple(note for note in found if isinstance(note, str)) if isinstance(found, (list, tuple)) else ()
 
 
-def fit_sensor(encoder: Encoder, settings: Mapping[str, float]) -> Encoder:
+def fit_sensor(encoder: Encoder, settings: Mapping[str, Setting]) -> Encoder:
     """The same encoder for a sensor with other settings; its input normalisation is adapted.
 
     Raises:

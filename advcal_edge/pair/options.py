@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from advcal_edge.declarations import Setting
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import choose
 from advcal_edge.spec import MODALITIES
@@ -40,7 +41,7 @@ class PairOptions:
     """Graph (x, v) -> (z, J^T v) of the reference, by which reference and candidates are attacked."""
     weights: Path | None = None
     """Checkpoint of an encoder."""
-    settings: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, Setting] = field(default_factory=dict)
     """Sensor settings for preprocessing, like `rate` or `baseline_m`."""
     norm: str | None = None
     """`linf` or `l2`; None for linf."""

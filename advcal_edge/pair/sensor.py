@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from advcal_edge import spec
+from advcal_edge.declarations import Setting
 from advcal_edge.errors import ConfigError, EngineError
 from advcal_edge.runtime.backends import TensorSignature
 from advcal_edge.spec import Modality
@@ -26,7 +27,7 @@ SIZED: Mapping[str, tuple[str, Callable[[Shape], Modality]]] = {
 """The input of each modality, and the modality with an input of that shape."""
 
 
-def modality_for(name: str, tensor: TensorSignature, settings: Mapping[str, float], path: Path) -> Modality:
+def modality_for(name: str, tensor: TensorSignature, settings: Mapping[str, Setting], path: Path) -> Modality:
     """The modality whose input is the declared one; images may have their channels last.
 
     Raises:
@@ -55,7 +56,7 @@ def modality_for(name: str, tensor: TensorSignature, settings: Mapping[str, floa
     )
 
 
-def _with_settings(modality: Modality, settings: Mapping[str, float]) -> Modality:
+def _with_settings(modality: Modality, settings: Mapping[str, Setting]) -> Modality:
     found = modality.with_settings(settings)
     if found.settings.get("rate") == 0:
         raise ConfigError(

@@ -47,7 +47,7 @@ def preprocess_clips(modality: Modality, frame: Frame) -> NDArray[np.float32]:
         DependencyError: the library that reads this sensor is not installed.
     """
     sensor = choose_sensor(modality)
-    clips = max(1, round(modality.settings.get("clips", 1)))
+    clips = max(1, round(modality.number("clips", 1)))
     return sensor.tensors(sensor.check(frame, "frame", modality), modality, clips)
 
 

@@ -124,13 +124,13 @@ def _settings(modality: Modality) -> tuple[float, float, bool]:
         raise ConfigError(
             f"an audio encoder takes {modality.input.shape}; expected (1, mels, frames), three mels or more"
         )
-    rate = modality.settings["rate"]
-    seconds = modality.settings.get("seconds", (frames - 1) * SHIFT + WINDOW)
+    rate = modality.number("rate")
+    seconds = modality.number("seconds", (frames - 1) * SHIFT + WINDOW)
     if not RATES[0] <= rate <= RATES[1]:
         raise ConfigError(f"`input.rate` is {rate:g}; expected {RATES[0]:g} to {RATES[1]:g} Hz")
     if not WINDOW <= seconds <= 3600:
         raise ConfigError(f"`input.seconds` is {seconds:g}; expected the length of a clip, {WINDOW:g} to 3600")
-    return rate, seconds, modality.settings.get("repeat", 0.0) != 0
+    return rate, seconds, modality.number("repeat", 0.0) != 0
 
 
 class _Audio:

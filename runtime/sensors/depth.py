@@ -88,7 +88,7 @@ def _check_values(returned: Array, where: str, *, disparity: bool) -> None:
 
 
 def _setting(modality: Modality, name: str) -> float:
-    value = modality.settings[name]
+    value = modality.number(name)
     if not value > 0:
         raise ConfigError(f"`input.{name}` is {value:g}; expected a positive number")
     return value
@@ -126,7 +126,7 @@ class _Depth:
         return snap(np.where(returned, share, nothing), modality)[None, None]
 
     def _takes_disparity(self, modality: Modality) -> bool:
-        return self.inverse and modality.settings["raw_disparity"] != 0
+        return self.inverse and modality.number("raw_disparity") != 0
 
 
 DEPTH = _Depth(inverse=True)

@@ -106,7 +106,7 @@ def _coordinates(values: Array, name: str, size: int, where: str) -> Array:
 
 
 def _sensor(modality: Modality) -> tuple[int, int]:
-    height, width = modality.settings["sensor_height"], modality.settings["sensor_width"]
+    height, width = modality.number("sensor_height"), modality.number("sensor_width")
     most = limits.EVENT_PIXELS.value
     if not all(0 <= side <= 2**16 and side % 1 == 0 for side in (height, width)) or height * width > most:
         raise ConfigError(

@@ -80,7 +80,7 @@ def check_imu(frame: object, where: str, modality: Modality) -> Recording:
 def imu_tensors(recording: Recording, modality: Modality, clips: int) -> NDArray[np.float32]:
     """A checked recording as (clips, 6, samples) within [-1, 1], on the 16-bit grid."""
     axes, samples = modality.input.shape
-    rate = modality.settings["rate"]
+    rate = modality.number("rate")
     if not RATES[0] <= rate <= RATES[1]:
         raise ConfigError(f"`input.rate` is {rate:g}; expected {RATES[0]:g} to {RATES[1]:g} Hz")
     shares = np.clip(recording.values / _full_scale(modality), -1, 1)
@@ -93,7 +93,7 @@ def imu_tensors(recording: Recording, modality: Modality, clips: int) -> NDArray
 
 def _full_scale(modality: Modality) -> NDArray[np.float64]:
     """Full scale of each axis, (6, 1), in m/s2 and rad/s."""
-    accel, gyro = modality.settings["accel_full_scale"], modality.settings["gyro_full_scale"]
+    accel, gyro = modality.number("accel_full_scale"), modality.number("gyro_full_scale")
     if not (accel > 0 and gyro > 0):
         raise ConfigError(
             f"`input.accel_full_scale` is {accel:g}, `input.gyro_full_scale` {gyro:g}; expected positive m/s2 and rad/s"
@@ -107,7 +107,7 @@ class _Imu:
     frame_axes = 2
 
     def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
-        return read_motion(path, modality.settings.get("file_rate", 0.0))
+        return read_motion(path, modality.number("file_rate", 0.0))
 
     def check(self, frame: object, where: str, modality: Modality) -> Frame:
         return check_imu(frame, where, modality)

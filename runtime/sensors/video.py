@@ -95,7 +95,7 @@ def _stack(frames: list[object] | tuple[object, ...], where: str) -> Array:
 
 
 def _settings(modality: Modality) -> tuple[float, int]:
-    seconds, clips = modality.settings["seconds"], modality.settings["clips"]
+    seconds, clips = modality.number("seconds"), modality.number("clips")
     if not 0 <= seconds <= 86400:
         raise ConfigError(f"`input.seconds` is {seconds:g}; expected a length, or 0 for the whole recording")
     if not 1 <= clips <= 100:

@@ -46,6 +46,8 @@ def test_values_of_another_type(whole: Bundle) -> None:
         for value in wrong_types(look(manifest, place)):
             if value is None and place == ("data", "license"):
                 continue  # not every data set says
+            if value == 0.5 and place[-1] == "kelvin_per_count":
+                continue  # the name of a number, or a number
             if value == {} and place[-1] in ("before", "after", "recall", "clean", "forward"):
                 continue  # nothing was measured: an honest bundle may say so
             words = refusal(whole, poisoned(manifest, place, value))

@@ -113,10 +113,10 @@ def trunk_config(modality: Modality) -> TrunkConfig:
     """The published trunk of `modality`, with its statistics converted to the units of the sensor's settings."""
     config = HUGE[modality.name]
     if modality.name == "depth":
-        unit = DISPARITY / modality.settings["max_disparity_px"]
+        unit = DISPARITY / modality.number("max_disparity_px")
         return replace(config, mean=tuple(unit * m for m in config.mean), std=tuple(unit * s for s in config.std))
     if modality.name == "imu":
-        scales = (modality.settings["accel_full_scale"],) * 3 + (modality.settings["gyro_full_scale"],) * 3
+        scales = (modality.number("accel_full_scale"),) * 3 + (modality.number("gyro_full_scale"),) * 3
         return replace(config, std=tuple(1 / scale for scale in scales))
     return config
 
