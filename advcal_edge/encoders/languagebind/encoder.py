@@ -233,4 +233,4 @@ def audio(mels: int, frames: int, rate: float) -> Modality:
 def depth(size: int, far: float) -> Modality:
     """Distance (n, 1, size, size) as a share of `far_m` metres, at which it is clipped."""
     tensor = TensorSpec("x", (1, size, size), "float32", "chw", (0.0, 1.0), "share of the farthest distance")
-    return Modality("depth", tensor, "range", 16, {"far_m": far})
+    return replace(spec.ranging(size), input=tensor).with_settings({"far_m": far})
