@@ -1,4 +1,4 @@
-"""What users declared of a sensor, as the sensors use it; `advcal_edge/declarations.py` has the properties themselves."""
+"""What users declared of a sensor, as the sensors use it; the properties are in `advcal_edge/declarations.py`."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def _check_values(
 def _check_extremes(returned: Array, where: str, modality: Modality, *, disparity: bool) -> None:
     if not disparity and modality.text("depth_scale") == "sunrgbd":
         raise InputError(
-            f"{where} is {returned.dtype}; expected the rotated counts of 16 bits that `input.depth_scale=sunrgbd` names",
+            f"{where} is {returned.dtype}; expected the 16-bit counts that `input.depth_scale=sunrgbd` names",
             hint=f"{declare('depth_scale', 'm')} or {declare('depth_scale', 'mm')} for floats",
         )
     values = returned.astype(np.float64) if disparity else to_metres(returned, modality)
@@ -185,7 +185,7 @@ def _scales(middle: np.generic) -> str:
         if MIDDLE_M[0] <= count * scale <= MIDDLE_M[1]:
             ways.append(f"`{name}` {count * scale:.3g} m")
     return (
-        f"{declare('depth_scale', 'mm')} for most cameras, or another of the scales, or metres a count; the median is as"
+        f"{declare('depth_scale', 'mm')} for most cameras, or another scale, or metres a count; the median is as"
         f" {', '.join(ways) or 'none of the named scales a distance of 2 cm to 100 m'}"
     )
 

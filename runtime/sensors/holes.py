@@ -1,4 +1,4 @@
-"""Holes of frames: values that mean that nothing was measured, and rows of telemetry, as `input.invalid` declares them."""
+"""Holes of frames, as `input.invalid` declares them: values of pixels that measured nothing, and rows of telemetry."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def find_holes(plane: Array, invalid: Invalid) -> NDArray[np.bool_]:
 
 
 def fill_holes(plane: Array, holes: NDArray[np.bool_]) -> Array:
-    """A plane (h, w) with the value of the nearest measured pixel in each hole: no edge appears that was not measured."""
+    """A plane (h, w) with the value of the nearest measured pixel in each hole: no edge appears beyond those measured."""
     if not holes.any() or holes.all():
         return plane
     _, labels = cv2.distanceTransformWithLabels(

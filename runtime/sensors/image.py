@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 
 from advcal_edge.errors import InputError
 from advcal_edge.runtime.sensors.declared import (
-    ACCEPT, as_declared, declare, is_accepted, other_order, significant_bits,
+    ACCEPT,
+    as_declared,
+    declare,
+    is_accepted,
+    other_order,
+    significant_bits,
 )  # fmt: skip
 from advcal_edge.runtime.sensors.files.image_file import read_picture
 from advcal_edge.runtime.sensors.frame import Array, Frame, check_extent, describe, fit

@@ -14,7 +14,7 @@ from advcal_edge.runtime.sensors.frame import Array
 FEWEST, MOST = 256, 2**16
 
 NOISE = 0.3
-"""Difference of neighbours, as a share of that of any two pixels, from which on neighbours tell little of each other."""
+"""Difference of neighbours, as a share of that of any two pixels, from which on a frame may be no scene."""
 
 CLEARER = 4.0
 """How many times smoother the other byte order must be; noise is as rough in both."""

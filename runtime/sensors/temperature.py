@@ -63,7 +63,8 @@ def _check_degrees(degrees: Array, where: str, modality: Modality) -> None:
         broken = not (np.isfinite(low) and np.isfinite(high))
         holes = declare("invalid", "nan,inf") + " makes holes of them"
         raise InputError(
-            f"{where} spans [{low:g}, {high:g}] degrees; expected finite values within [{DEGREES[0]:g}, {DEGREES[1]:g}]",
+            f"{where} spans [{low:g}, {high:g}] degrees; expected finite values within"
+            f" [{DEGREES[0]:g}, {DEGREES[1]:g}]",
             hint=holes if broken else "counts are integers: give them as they come from the camera, uint16 or int16",
         )
     if is_accepted(modality):
@@ -93,9 +94,10 @@ def _check_storage(plane: Array, where: str, modality: Modality) -> None:
     rows = telemetry_rows(plane, LARGEST_STEP * 0.01 / scale if scale else LARGEST_STEP)
     if rows:
         edge = "last" if rows < 0 else "first"
-        count = f"row differs" if abs(rows) == 1 else f"{abs(rows)} rows differ"
+        count = "row differs" if abs(rows) == 1 else f"{abs(rows)} rows differ"
         raise InputError(
-            f"{where} has {len(plane)} rows, of which the {edge} {count} like noise from the rest; expected no telemetry",
+            f"{where} has {len(plane)} rows, of which the {edge} {count} like noise from the rest;"
+            " expected no telemetry",
             hint=f"{declare('invalid', f'rows:{rows}')} cuts it off; {ACCEPT}",
         )
 
@@ -136,6 +138,6 @@ def _ways(counts: Array, modality: Modality) -> str:
     swapped = float(np.median(swap_bytes(counts))) * current[0] + current[1]
     if USUAL[0] <= swapped <= USUAL[1]:
         ways.insert(0, f"{declare('byte_order', other_order(modality))} makes it {swapped:.0f} K")
-    if 0 <= int(counts.min()) and int(counts.max()) <= 255:
+    if int(counts.min()) >= 0 and int(counts.max()) <= 255:
         ways.insert(0, f"{declare('significant_bits', 8)} takes it for grey levels of 8 bits")
     return "; ".join([*ways[:4], f"{declare('kelvin_per_count', 'raw')} if counts have no known unit"])

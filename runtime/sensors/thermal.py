@@ -65,7 +65,8 @@ def check_thermal(frame: object, where: str, modality: Modality) -> Array:
     bits = significant_bits(modality)
     if bits and plane.dtype.kind in "iu" and plane.dtype.itemsize == 2 and int(plane.max()) >= 2**bits:
         raise InputError(
-            f"{where} has counts up to {plane.max()}; expected at most {2**bits - 1} with {bits} significant bits declared",
+            f"{where} has counts up to {plane.max()}; expected at most {2**bits - 1}"
+            f" with {bits} significant bits declared",
             hint=f"{declare('significant_bits', int(plane.max()).bit_length())} is the least that holds them",
         )
     if not _is_grey_level(plane, modality):
@@ -185,9 +186,12 @@ def _take_out(maker: str, path: str | os.PathLike[str]) -> str:
     if maker == "FLIR":
         return (
             f"`exiftool -b -RawThermalImage {name} > raw.png` takes them out;"
-            f" declare {declare('kelvin_per_count', 'raw')}, and {declare('byte_order', 'swapped')} if it is refused without"
+            f" declare {declare('kelvin_per_count', 'raw')}, and"
+            f" {declare('byte_order', 'swapped')} if it is refused without"
         )
-    return f"`dji_irp -s {name} -a measure -o celsius.raw` of DJI's thermal SDK takes them out; {ACCEPT}, as grey levels"
+    return (
+        f"`dji_irp -s {name} -a measure -o celsius.raw` of DJI's thermal SDK takes them out; {ACCEPT}, as grey levels"
+    )
 
 
 THERMAL = _Thermal()

@@ -13,7 +13,17 @@ from advcal_edge.runtime.sensors.files.opencv import cv2, decode_page
 from advcal_edge.runtime.sensors.files.orientation import turn_upright
 from advcal_edge.runtime.sensors.files.sensor_file import AGAIN, quoted
 from advcal_edge.runtime.sensors.files.tiff import (
-    BLACK_IS_ZERO, CMYK, FLOAT, PALETTE, RGB, SIGNED, UNSIGNED, WHITE_IS_ZERO, YCBCR, Page, Tiff,
+    BLACK_IS_ZERO,
+    CMYK,
+    FLOAT,
+    PALETTE,
+    RGB,
+    SIGNED,
+    UNSIGNED,
+    WHITE_IS_ZERO,
+    YCBCR,
+    Page,
+    Tiff,
 )  # fmt: skip
 from advcal_edge.runtime.sensors.frame import Array
 
@@ -30,7 +40,15 @@ PACKED = (10, 12, 14)
 COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946)
 """None, CCITT, LZW, JPEG, deflate and PackBits: those in OpenCV's libtiff."""
 
-SPLIT = "import sys, cv2; [cv2.imwrite(f'page{k}.tiff', p) for k, p in enumerate(cv2.imreadmulti(sys.argv[1], flags=-1)[1])]"
+SPLIT = (
+    "import sys, cv2;"
+    " [cv2.imwrite(f'page{k}.tiff', page) for k, page in enumerate(cv2.imreadmulti(sys.argv[1], flags=-1)[1])]"
+)
+SPLIT_OTHER = (
+    "import sys, numpy, tifffile;"
+    " [numpy.save(f'page{k}.npy', page) for k, page in enumerate(tifffile.imread(sys.argv[1]))]"
+)
+"""Of stacks behind one directory, and of what OpenCV cannot read."""
 
 
 def choose_page(tiff: Tiff, path: Path) -> Page:
@@ -47,15 +65,16 @@ def choose_page(tiff: Tiff, path: Path) -> Page:
         )
     count = max(len(pages), pages[0].stack)
     if count > 1:
+        way = SPLIT if len(pages) > 1 and _is_plain(pages[0]) and pages[0].compression in COMPRESSIONS else SPLIT_OTHER
         raise InputError(
             f"`{path}` is a stack of {count} pages; expected one frame",
-            hint=f'`python3 -c "{SPLIT}" {quoted(path)}` writes each page to a file of its own',
+            hint=f'`python3 -c "{way}" {quoted(path)}` writes each page to a file of its own',
         )
     return pages[0]
 
 
 def decode_tiff(data: bytes, tiff: Tiff, path: Path) -> tuple[Array | None, list[str], int]:
-    """The picture as RGB, or None; the output of its decoder; and the full scale of its values, 0 for that of their type.
+    """The picture as RGB, or None; the output of its decoder; the full scale of its values, 0 for that of their type.
 
     Raises:
         InputError: several pages, or stored in a way that nothing here reads.
@@ -136,8 +155,10 @@ def _decode_other(data: bytes, page: Page, path: Path) -> Array:
 def _describe(page: Page) -> str:
     """How its values are stored, in words."""
     kinds = {UNSIGNED: "unsigned", SIGNED: "signed", FLOAT: "float"}
-    names = {1: "no compression", 5: "LZW", 7: "JPEG", 8: "deflate", 34887: "LERC", 34925: "LZMA", 50000: "ZSTD", 50001: "WebP",
-             52546: "JPEG XL", 34712: "JPEG 2000"}  # fmt: skip
+    names = {
+        1: "no compression", 5: "LZW", 7: "JPEG", 8: "deflate", 34712: "JPEG 2000", 34887: "LERC", 34925: "LZMA",
+        50000: "ZSTD", 50001: "WebP", 52546: "JPEG XL",
+    }  # fmt: skip
     colours = {PALETTE: " with a palette", CMYK: " in CMYK", YCBCR: " in YCbCr", 8: " in CIE Lab"}
     return (
         f"{page.samples} {'separate planes' if page.planar else 'channels' if page.samples > 1 else 'channel'} of"

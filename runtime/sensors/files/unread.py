@@ -20,12 +20,14 @@ class Format:
 
 FORMATS = (
     Format("a JPEG XL picture", (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"), "`djxl {} frame.png` converts it"),
-    Format("a JPEG 2000 picture", (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"), "`opj_decompress -i {} -o frame.png` converts it"),
+    Format("a JPEG 2000 picture", (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
+           "`opj_decompress -i {} -o frame.png` converts it"),
     Format("an OpenEXR picture", (b"\x76\x2f\x31\x01",), "`oiiotool {} -o frame.tiff` writes its floats as a tiff"),
     Format("a FLIR recording (SEQ, CSQ or FFF)", (b"FFF\0", b"AFF\0"),
-           "`exiftool -b -RawThermalImage {} > raw.png` takes out the first frame's counts; declare `input.byte_order=swapped`"
-           " and `input.kelvin_per_count=raw` for them"),
-    Format("a Canon raw file (CR2 or CR3)", (b"II*\0\x10\0\0\0CR", b"\0\0\0\x18ftypcrx "), "`dcraw_emu -T -4 {}` of LibRaw develops it"),
+           "`exiftool -b -RawThermalImage {} > raw.png` takes out the first frame's counts; declare"
+           " `input.kelvin_per_count=raw` for them, and `input.byte_order=swapped` if they are refused without"),
+    Format("a Canon raw file (CR2 or CR3)", (b"II*\0\x10\0\0\0CR", b"\0\0\0\x18ftypcrx "),
+           "`dcraw_emu -T -4 {}` of LibRaw develops it"),
     Format("a Radiance picture (HDR)", (b"#?RADIANCE", b"#?RGBE"), "`ffmpeg -i {} frame.png` converts it"),
     Format("a Photoshop file", (b"8BPS",), "`ffmpeg -i {} frame.png` converts it"),
     Format("a bitmap, or PAM, of Netpbm", (b"P1", b"P4", b"P7"), "`ffmpeg -i {} frame.png` converts it"),
