@@ -58,7 +58,7 @@ def find_holes(plane: Array, invalid: Invalid) -> NDArray[np.bool_]:
 
 
 def fill_holes(plane: Array, holes: NDArray[np.bool_]) -> Array:
-    """A plane (h, w) with the value of the nearest measured pixel in each hole: no edge appears beyond those measured."""
+    """A plane (h, w) with the value of the nearest measured pixel in each hole, so that no hole has an edge."""
     if not holes.any() or holes.all():
         return plane
     _, labels = cv2.distanceTransformWithLabels(

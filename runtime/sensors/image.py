@@ -88,7 +88,7 @@ def _check_bits(colours: Array, where: str, modality: Modality) -> None:
     narrow = 0 if bits else narrow_range(colours.max(axis=2))
     if narrow:
         raise InputError(
-            f"{where} is {describe(colours)} with values up to {top}, as of a camera of {narrow} bits;"
+            f"{where} is {colours.dtype} with values up to {top}, as of a camera of {narrow} bits;"
             " expected all 16 bits in use",
             hint=f"{declare('significant_bits', narrow)} for such a camera, or {declare('significant_bits', 16)}"
             " if the frame is dark",

@@ -126,7 +126,7 @@ def _check_counts(plane: Array, measured: Array, where: str, modality: Modality)
 def _ways(counts: Array, modality: Modality) -> str:
     """The declarations that would make a usual scene of these counts."""
     current = modality.number("kelvin_per_count"), modality.number("kelvin_offset")
-    middle, ways = float(np.median(counts)), []
+    middle, ways, more = float(np.median(counts)), list[str](), list[str]()
     for name, scale in SCALES:
         for offset in (0.0, CELSIUS):
             kelvin = middle * scale + offset
@@ -134,7 +134,8 @@ def _ways(counts: Array, modality: Modality) -> str:
                 continue
             parts = [declare("kelvin_per_count", name)] if scale != current[0] else []
             parts += [declare("kelvin_offset", f"{offset:g}")] if offset != current[1] else []
-            ways.append(f"{' '.join(parts)} makes it {kelvin:.0f} K")
+            (ways if len(parts) == 1 else more).append(f"{' with '.join(parts)} makes it {kelvin:.0f} K")
+    ways = ways or more
     swapped = float(np.median(swap_bytes(counts))) * current[0] + current[1]
     if USUAL[0] <= swapped <= USUAL[1]:
         ways.insert(0, f"{declare('byte_order', other_order(modality))} makes it {swapped:.0f} K")

@@ -1,4 +1,4 @@
-"""Directories of a TIFF or BigTIFF file: its pages, and how the values of each are stored (TIFF 6.0, libtiff's BigTIFF).
+"""Directories of a TIFF or BigTIFF file: its pages, and how the values of each are stored (TIFF 6.0, BigTIFF).
 
 Sizes that are stated twice or in another type are refused: a decoder might read them in another way.
 """
