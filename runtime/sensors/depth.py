@@ -134,7 +134,8 @@ def _check_values(
         )
     if counts and seems_swapped(plane, returned):
         raise InputError(
-            f"{where} has neighbours that differ like noise, and alike ones once the bytes of each count are swapped",
+            f"{where} has neighbours that differ like noise; expected alike ones, as once the bytes of each"
+            " count are swapped",
             hint=f"{declare('byte_order', other_order(modality))} reads it so; {ACCEPT}",
         )
     if disparity:

@@ -82,7 +82,8 @@ def _check_bits(colours: Array, where: str, modality: Modality) -> None:
     middle = colours[:, :, colours.shape[2] // 2]
     if seems_swapped(middle):
         raise InputError(
-            f"{where} has neighbours that differ like noise, and alike ones once the bytes of each value are swapped",
+            f"{where} has neighbours that differ like noise; expected alike ones, as once the bytes of each"
+            " value are swapped",
             hint=f"{declare('byte_order', other_order(modality))} reads it so; {ACCEPT}",
         )
     narrow = 0 if bits else narrow_range(colours.max(axis=2))

@@ -16,13 +16,16 @@ FEWEST, MOST = 256, 2**16
 NOISE = 0.3
 """Difference of neighbours, as a share of that of any two pixels, from which on a frame may be no scene."""
 
-CLEARER = 4.0
+CLEARER = 2.5
 """How many times smoother the other byte order must be; noise is as rough in both."""
+
+PURE, TEXTURE = 0.85, 0.65
+"""A frame of fine texture: noise in one order, and neighbours that still tell of each other in the other."""
 
 NARROW = (8, 12)
 """Bits of cameras whose values are often stored in 16."""
 
-ALIKE = 0.5
+ALIKE = 0.8
 """The same share, below which a frame shows a scene."""
 
 PILED = 0.0005
@@ -42,16 +45,22 @@ def seems_swapped(plane: Array, measured: NDArray[np.bool_] | None = None) -> bo
     if plane.dtype.itemsize != 2 or plane.dtype.kind not in "iu":
         return False
     plane, measured = excerpt(plane, measured)
-    rough = roughness(plane, measured)
-    return rough > NOISE and roughness(swap_bytes(plane), measured) * CLEARER < rough
+    empty = (plane == 0) | (plane == plane.dtype.type(-1 if plane.dtype.kind == "i" else 2**16 - 1))
+    measured = ~empty if measured is None else measured & ~empty
+    rough, other = roughness(plane, measured), roughness(swap_bytes(plane), measured)
+    return (rough > NOISE and other * CLEARER < rough) or (rough > PURE and other < TEXTURE)
 
 
 def roughness(plane: Array, measured: NDArray[np.bool_] | None = None) -> float:
     """Mean difference of neighbours along rows over that of any two pixels: 1 for noise, 0 for a frame of few pixels.
 
-    The latter is Gini's mean difference, 2 / (n (n - 1)) sum((2 i - n - 1) x_i) over sorted values.
+    The brightest and darkest 2 % count as less: dead pixels are no texture. Any two differ by Gini's
+    mean difference, 2 / (n (n - 1)) sum((2 i - n - 1) x_i) over sorted values.
     """
     values = plane.astype(np.float64)
+    values = values.clip(
+        *np.percentile(values if measured is None or not measured.any() else values[measured], (2, 98))
+    )
     apart = np.abs(np.diff(values, axis=1))
     if measured is not None:
         apart, values = apart[measured[:, 1:] & measured[:, :-1]], values[measured]

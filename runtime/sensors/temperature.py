@@ -23,7 +23,7 @@ MIDDLE = (203.15, 700.0)
 MOST = (150.0, 1500.0)
 """Kelvin of the 5th and the 95th percentile."""
 
-IMPOSSIBLE = 100.0
+IMPOSSIBLE = 150.0
 """Kelvin. No scene is as cold: a hole."""
 
 USUAL = (240.0, 400.0)
@@ -87,7 +87,8 @@ def _check_degrees(degrees: Array, where: str, modality: Modality) -> None:
 def _check_storage(plane: Array, where: str, modality: Modality) -> None:
     if seems_swapped(plane):
         raise InputError(
-            f"{where} has neighbours that differ like noise, and alike ones once the bytes of each count are swapped",
+            f"{where} has neighbours that differ like noise; expected alike ones, as once the bytes of each"
+            " count are swapped",
             hint=f"{declare('byte_order', other_order(modality))} reads it so; {ACCEPT}",
         )
     scale = modality.number("kelvin_per_count")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import shlex
 import struct
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from refusal import assert_helpful, refused
+from refusal import assert_helpful, refused, taken_or_refused
 
 from advcal_edge.errors import DependencyError, InputError
 from advcal_edge.runtime.sensors import preprocess, read_frame
@@ -106,13 +110,18 @@ def test_a_thumbnail_before_the_picture_is_passed_over(tmp_path: Path) -> None:
 # --- other containers
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "I;16", "I", "F"])
-@pytest.mark.parametrize("kind", ["TIFF", "PNG", "GIF"])
+MODES = {
+    "TIFF": ("1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "I;16", "I", "F"),
+    "PNG": ("1", "L", "P", "RGB", "RGBA", "LA", "I;16"),
+    "GIF": ("1", "L", "P", "RGB"),
+}
+"""What Pillow writes as it is."""
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(kind, mode) for kind, modes in MODES.items() for mode in modes])
 def test_modes_of_pillow_come_back(kind: str, mode: str, tmp_path: Path) -> None:
     grey = mode in ("1", "LA", "I;16", "I", "F")
     picture = Image.fromarray(colours()[..., 0] if grey else colours()).convert(mode)
-    if (kind != "TIFF" and mode in ("CMYK", "YCbCr", "F", "I")) or (kind == "GIF" and mode in ("LA", "RGBA", "I;16")):
-        pytest.skip("Pillow does not write it as it is")
     data = saved(picture, kind)
     found = read(data, tmp_path)
     if found.ndim == 3 and found.shape[2] == 4:
@@ -313,17 +322,13 @@ def test_white_may_be_zero(tmp_path: Path) -> None:
 
 def test_a_tiff_that_needs_tifffile_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tiff(DEEP[..., 0].astype("u4"))
-    monkeypatch.setitem(__import__("sys").modules, "tifffile", None)
+    monkeypatch.setitem(sys.modules, "tifffile", None)
     with pytest.raises(DependencyError, match=r"1 channel of 32 bits, unsigned, no compression,.*tifffile") as refusal:
         read(data, tmp_path)
     assert "advcal-edge[tiff]" in str(refusal.value.hint)
 
 
 def test_a_stack_of_pages_is_split_by_the_command_in_the_hint(tmp_path: Path) -> None:
-    import shlex
-    import subprocess
-    import sys
-
     pages = [np.full((6, 8), value, np.uint16) for value in (29000, 29500, 30000)]
     (tmp_path / "s.tiff").write_bytes(tiff(np.stack(pages), photometric="minisblack"))
     with refused("stack of 3 pages") as refusal:
@@ -399,13 +404,11 @@ def test_a_damaged_file_is_right_or_refused(
     for place, bit in flips:
         data[int(place * len(data))] ^= 1 << bit
     cut = data[: max(1, int(keep * len(data)))]
-    try:
+    found = None
+    with suppress(DependencyError), taken_or_refused():  # a flip may ask for a compression that only an extra reads
         found = read(bytes(cut), tmp_path)
-    except (InputError, DependencyError) as error:
-        assert error.hint
-        return
-    if not flips:
-        assert len(cut) == len(data) or name in ("ppm", "pgm"), "a cut file was read"
+    if found is not None and not flips:
+        assert len(cut) == len(data), "a cut file was read"
         assert np.array_equal(found, read(SEEDS[name], tmp_path))
 
 
