@@ -97,7 +97,7 @@ def measure_metres(frame: Array, modality: Modality) -> NDArray[np.float64]:
 def has_return(plane: Array, modality: Modality) -> NDArray[np.bool_]:
     """Pixels of a plane (h, w) in which light returned."""
     returned = np.isfinite(plane) & (plane != 0) & ~find_holes(plane, parse_invalid(modality.text("invalid")))
-    return returned & (plane != FULL) if plane.dtype.kind == "u" else returned
+    return np.asarray(returned & (plane != FULL) if plane.dtype.kind == "u" else returned)
 
 
 def to_metres(plane: Array, modality: Modality) -> NDArray[np.float64]:

@@ -61,6 +61,15 @@ def fill_holes(plane: Array, holes: NDArray[np.bool_]) -> Array:
     """A plane (h, w) with the value of the nearest measured pixel in each hole, so that no hole has an edge."""
     if not holes.any() or holes.all():
         return plane
+    # the measured pixel nearest to a hole is in the box around all holes, or right beside it
+    rows, columns = (np.flatnonzero(holes.any(axis=axis)) for axis in (1, 0))
+    box = slice(max(0, rows[0] - 1), rows[-1] + 2), slice(max(0, columns[0] - 1), columns[-1] + 2)
+    filled = plane.copy()
+    filled[box] = _fill(plane[box], holes[box])
+    return filled
+
+
+def _fill(plane: Array, holes: NDArray[np.bool_]) -> Array:
     _, labels = cv2.distanceTransformWithLabels(
         holes.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )

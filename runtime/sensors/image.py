@@ -86,7 +86,7 @@ def _check_bits(colours: Array, where: str, modality: Modality) -> None:
             " value are swapped",
             hint=f"{declare('byte_order', other_order(modality))} reads it so; {ACCEPT}",
         )
-    narrow = 0 if bits else narrow_range(colours.max(axis=2))
+    narrow = 0 if bits else narrow_range(colours)
     if narrow:
         raise InputError(
             f"{where} is {colours.dtype} with values up to {top}, as of a camera of {narrow} bits;"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from advcal_edge.runtime.sensors.frame import Array
 
-FEWEST, MOST = 256, 2**16
+FEWEST, MOST = 256, 2**14
 
 NOISE = 0.3
 """Difference of neighbours, as a share of that of any two pixels, from which on a frame may be no scene."""
@@ -72,26 +72,26 @@ def roughness(plane: Array, measured: NDArray[np.bool_] | None = None) -> float:
     return float(apart.mean()) / any_two if any_two > 0 else 0.0
 
 
-def narrow_range(plane: Array) -> int:
-    """Bits that a plane (h, w) of 16 bits fills as a camera of fewer bits would; 0 if it may use all of them.
+def narrow_range(frame: Array) -> int:
+    """Bits that a frame (h, w, c) of 16 bits fills as a camera of fewer bits would; 0 if it may use all of them.
 
     Two signs of a narrower range count: pixels pile up at exactly its largest value, as saturated ones do; or nothing
     is above it, the brightest hundredth reaches its upper half, and neighbours are alike, so that it is no black frame.
     Values that are multiples of 16 or of 257 were moved up to fill 16 bits: that frame is dark.
     """
-    top = int(plane.max())
+    top = int(frame.max())
     bits = top.bit_length()
-    if bits > 15 or plane.size < FEWEST:
+    if bits > 15 or frame.shape[0] * frame.shape[1] < FEWEST:
         return 0
+    plane = excerpt(frame)[0].max(axis=2)
     # a saturated camera, of any width
     if bits >= 8 and top == 2**bits - 1 and np.count_nonzero(plane == top) >= max(4, PILED * plane.size):
         return bits
     width = next((bits_ for bits_ in NARROW if bits <= bits_), 0)
     if not width or not (plane & 15).any() or not (plane % 257).any():
         return 0
-    part, _ = excerpt(plane)
-    bright = float(np.percentile(part, 99))
-    return width if bright >= 2 ** (width - 1) and roughness(part) < ALIKE else 0
+    bright = float(np.percentile(plane, 99))
+    return width if bright >= 2 ** (width - 1) and roughness(plane) < ALIKE else 0
 
 
 def telemetry_rows(plane: Array, floor: float) -> int:
@@ -104,7 +104,7 @@ def telemetry_rows(plane: Array, floor: float) -> int:
     if plane.shape[0] < 4 * edge or plane.shape[1] < 16:
         return 0
     inner = plane[edge:-edge]
-    inside = _apart(inner[:: max(1, len(inner) // 64)])
+    inside = _apart(inner[:: max(1, len(inner) // 32)])
     usual = max(floor, 4 * float(np.percentile(inside, 99.5)))
     if _is_noisy(inside, usual).any():
         return 0
@@ -124,5 +124,5 @@ def _is_noisy(apart: NDArray[np.float64], usual: float) -> NDArray[np.bool_]:
 
 def excerpt(plane: Array, measured: NDArray[np.bool_] | None = None) -> tuple[Array, NDArray[np.bool_] | None]:
     """Every k-th row of a large frame, whole, so that neighbours along rows stay neighbours."""
-    step = max(1, plane.size // MOST)
+    step = max(1, plane.shape[0] * plane.shape[1] // MOST)
     return plane[::step], None if measured is None else measured[::step]

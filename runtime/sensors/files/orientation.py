@@ -27,7 +27,7 @@ def read_orientation(exif: bytes | None, xmp: bytes | None) -> int:
     found = _exif_orientation(exif.removeprefix(_PREFIX)) if exif else None
     if found is None and xmp and (stated := _XMP.search(xmp)):
         found = int(stated[1])
-    return found if found in range(1, 9) else UPRIGHT
+    return found if found is not None and 1 <= found <= 8 else UPRIGHT
 
 
 def _exif_orientation(exif: bytes) -> int | None:
