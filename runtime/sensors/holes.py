@@ -49,7 +49,10 @@ def find_holes(plane: Array, invalid: Invalid) -> NDArray[np.bool_]:
     """Pixels that hold one of the declared values."""
     holes = np.zeros(plane.shape, bool)
     for value in invalid.values:
-        holes |= plane == plane.dtype.type(value) if plane.dtype.kind == "f" else plane == value
+        with np.errstate(over="ignore"):
+            stored = np.float64(value).astype(plane.dtype) if plane.dtype.kind == "f" else value
+        if np.isfinite(stored):  # half floats hold no 65535
+            holes |= plane == stored
     if plane.dtype.kind == "f" and invalid.nan:
         holes |= np.isnan(plane)
     if plane.dtype.kind == "f" and invalid.infinite:

@@ -32,6 +32,9 @@ EXPECTED = "one channel (h, w): uint8 after gain control, uint16 or int16 counts
 KELVIN_PER_COUNT = 0.01
 """The usual scale of radiometric cores with 14- or 16-bit output in their high-resolution mode."""
 
+KELVIN_FROM = 200.0
+"""A float frame with a larger median and values at or below 0 is in kelvin: no scene in Celsius has both."""
+
 PERCENTILES = (0.5, 99.5)
 """Percentiles of the window: dead pixels and a sun glint must not determine the contrast of the whole frame."""
 
@@ -96,6 +99,9 @@ def measure_degrees(frame: Array, modality: Modality) -> tuple[NDArray[np.float3
     plane = _plane(frame, modality)
     holes = find_holes(plane, parse_invalid(modality.text("invalid")))
     if plane.dtype.kind == "f":
+        frozen = ~holes & (plane <= 0)
+        if frozen.any() and not is_accepted(modality) and np.median(plane[~holes]) > KELVIN_FROM:
+            holes = holes | grow(frozen)  # these are kelvin, and that is 0 K
         return plane.astype(np.float32, copy=False), holes
     scale = modality.number("kelvin_per_count")
     kelvin = plane.astype(np.float32) * np.float32(scale or KELVIN_PER_COUNT)

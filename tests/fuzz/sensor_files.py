@@ -56,7 +56,7 @@ def _pictures(folder: Path, rng: np.random.Generator) -> None:
     cv2.imwrite(str(folder / "celsius.tiff"), (kelvin / 100 - 273.15).astype(np.float32))
     np.save(folder / "celsius.npy", (kelvin / 100 - 273.15).astype(np.float32))
     cv2.imwrite(str(folder / "celsius.pfm"), (kelvin / 100 - 273.15).astype(np.float32))
-    np.savez_compressed(folder / "celsius.npz", frame=kelvin - 273.15)
+    np.savez_compressed(folder / "celsius.npz", frame=kelvin / 100 - 273.15)
     metres = np.linspace(0.5, 4, 24 * 32, dtype=np.float32).reshape(24, 32)
     np.save(folder / "metres.npy", metres)
     cv2.imwrite(str(folder / "metres.tiff"), metres)

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 from refusal import assert_helpful, refused, taken_or_refused
 
 from advcal_edge.errors import DependencyError, InputError
@@ -89,6 +89,17 @@ def test_a_turned_png_keeps_sixteen_bits_and_alpha(tmp_path: Path) -> None:
     found = read(data, tmp_path)
     assert found.dtype == np.uint16
     assert np.array_equal(found, np.rot90(rgba, -1))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_orientation_as_imagemagick_kept_it_in_text(packed: bool, tmp_path: Path) -> None:
+    exif = b"Exif\0\0II*\0\x08\0\0\0\1\0" + struct.pack("<HHIHH", ORIENTATION, 3, 1, 8, 0) + bytes(4)
+    text = f"\nexif\n{len(exif):8}\n{exif.hex()}\n"
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Raw profile type exif", text, zip=packed)
+    data = saved(Image.fromarray(colours()), "PNG", pnginfo=info)
+    assert np.array_equal(read(data, tmp_path), upright(data))
+    assert read(data, tmp_path).shape == (WIDTH, HEIGHT, 3)
 
 
 @FILES
@@ -203,6 +214,14 @@ def test_an_npz_holds_one_array(tmp_path: Path) -> None:
         read_frame(tmp_path / "two.npz", thermal(8))
 
 
+def test_an_npy_file_of_two_arrays_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "two.npy").open("wb") as file:
+        for _ in range(2):
+            np.save(file, colours())
+    with refused("more arrays"):
+        read_frame(tmp_path / "two.npy", image(8))
+
+
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF", "TIFF"])
 def test_several_pictures_in_a_file_are_refused(kind: str, tmp_path: Path) -> None:
     first, second = Image.fromarray(colours(seed=0)), Image.fromarray(colours(seed=1))
@@ -211,9 +230,10 @@ def test_several_pictures_in_a_file_are_refused(kind: str, tmp_path: Path) -> No
     assert "to a file of its own" in str(refusal.value.hint)
 
 
-def test_pictures_one_after_another_are_a_film(tmp_path: Path) -> None:
-    data = cv2.imencode(".jpg", colours())[1].tobytes()
-    with refused("film of several pictures"):
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_pictures_one_after_another_are_a_film(suffix: str, tmp_path: Path) -> None:
+    data = cv2.imencode(suffix, colours())[1].tobytes()
+    with refused("film of (several|2) pictures"):
         read(data + data, tmp_path)
     assert read(data + b"a trailer of a telephone", tmp_path).shape == (HEIGHT, WIDTH, 3)
 

@@ -138,7 +138,7 @@ def read_npy(file: BinaryIO, path: Path) -> Array:
     """The array in an open .npy file, positioned at the start.
 
     Raises:
-        InputError: a header that numpy did not write, an array of Python objects, or one larger than the file.
+        InputError: a header that numpy did not write, an array of Python objects, or one of another size than the file.
     """
     try:
         shape, dtype, turned = read_header(file)
@@ -146,6 +146,8 @@ def read_npy(file: BinaryIO, path: Path) -> Array:
         left = os.fstat(file.fileno()).st_size - file.tell()
         if needed > left:
             raise ValueError(f"it claims {dtype} {shape}, {needed:,} bytes, and has {left:,} of them")
+        if needed < left:
+            raise ValueError(f"after its array {dtype} {shape} come {left - needed:,} bytes: more arrays?")
         data = np.fromfile(file, np.uint8, needed)
         if len(data) != needed:
             raise ValueError("it became shorter while it was read")
@@ -153,5 +155,5 @@ def read_npy(file: BinaryIO, path: Path) -> Array:
     except (TypeError, ValueError, MemoryError) as error:
         raise InputError(
             f"`{path}` is no readable .npy array: {error}",
-            hint=f"write it with `numpy.save`; if that wrote it, {AGAIN}",
+            hint=f"write it with `numpy.save`, one array to a file; if that wrote it, {AGAIN}",
         ) from error

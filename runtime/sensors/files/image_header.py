@@ -108,4 +108,5 @@ def _read_webp(data: bytes) -> ImageHeader:
     else:
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
     turn = read_orientation(exif, xmp)
+    frames = max(2, frames) if data.startswith(b"RIFF", length + 8) else frames  # another picture follows
     return ImageHeader("webp", width, height, 4, len(data) >= length + 8, turn, frames)

@@ -11,6 +11,9 @@ MOST_CHUNKS = 2**18
 """One of the largest images, in the usual chunks of 8 KiB, has a quarter of them."""
 
 XMP = b"XML:com.adobe.xmp"
+RAW_EXIF = b"Raw profile type exif\0"
+"""Keyword under which ImageMagick kept EXIF before there was a chunk for it: in hexadecimal, after three lines."""
+
 LARGEST_TEXT = 2**22
 
 
@@ -47,10 +50,14 @@ def read_png(data: bytes) -> Png:
             png.exif = png.exif or data[start : start + length]
         elif kind == b"iTXt" and data.startswith(XMP, start):
             png.xmp = png.xmp or _text(data[start : start + length])
+        elif kind in (b"tEXt", b"zTXt") and data.startswith(RAW_EXIF, start):
+            png.exif = png.exif or _raw_exif(kind, data[start + len(RAW_EXIF) : start + length])
         elif kind == b"acTL" and length >= 4:
             (png.frames,) = struct.unpack_from(">I", data, start)
         elif kind == b"IEND":
             png.complete = True
+            if data.startswith(MAGIC, at):  # another picture follows
+                png.frames = max(2, png.frames)
             return png
     return png
 
@@ -60,7 +67,20 @@ def _text(chunk: bytes) -> bytes:
     _, _, rest = chunk.partition(b"\0")
     packed, words = rest[:1] == b"\1", rest[2:].split(b"\0", 2)
     text = words[2] if len(words) == 3 else b""
+    return _unpack(text) if packed else text
+
+
+def _raw_exif(kind: bytes, content: bytes) -> bytes:
+    """The EXIF in what follows a keyword; a zTXt has a byte on its compression first."""
+    lines = (_unpack(content[1:]) if kind == b"zTXt" else content).split(b"\n")[3:]
     try:
-        return zlib.decompressobj().decompress(text, LARGEST_TEXT) if packed else text
+        return bytes.fromhex(b"".join(lines).decode("ascii"))
+    except ValueError:
+        return b""
+
+
+def _unpack(text: bytes) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(text, LARGEST_TEXT)
     except zlib.error:
         return b""
