@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from pathlib import Path
 
@@ -117,7 +118,7 @@ def _to_rgb(frame: Array) -> Array:
     return np.ascontiguousarray(frame[:, :, [2, 1, 0, 3][: frame.shape[2]]])
 
 
-def _decode_other(data: bytes, page: Page, path: Path) -> Array:
+def _decode_other(data: bytes, page: Page, path: Path) -> Array | None:
     try:
         import tifffile
     except ModuleNotFoundError as error:
@@ -127,6 +128,7 @@ def _decode_other(data: bytes, page: Page, path: Path) -> Array:
             purpose=f"`{path}`, a tiff of {_describe(page)},",
             hint="pip install 'advcal-edge[tiff]'; or write it anew without compression, as 8 or 16 bits, or float32",
         ) from error
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # it tells of every damaged tag
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -137,9 +139,12 @@ def _decode_other(data: bytes, page: Page, path: Path) -> Array:
         raise InputError(
             f"`{path}` is a tiff of {_describe(page)} that does not decode: {first_line(error)[:200]}", hint=AGAIN
         ) from error
+    if values.ndim not in (2, 3) or values.size == 0:
+        return None
     if page.planar and values.ndim == 3:
         values = np.moveaxis(values, 0, -1)
-    if page.photometric == PALETTE and values.ndim == 2:
+    if page.photometric == PALETTE and values.ndim == 2 and values.dtype.kind in "bu":
+        values = values.astype(np.uint16)
         table = getattr(stored, "colormap", None)
         if table is None or values.max() >= table.shape[1]:
             raise InputError(f"`{path}` is a tiff with a palette that lacks colours it uses", hint=AGAIN)
