@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -389,7 +390,11 @@ def seeds() -> dict[str, bytes]:
     picture, grey = Image.fromarray(colours()), Image.fromarray(colours()[..., 0])
     exif = Image.Exif()
     exif[ORIENTATION] = 6
-    return {
+    others = {}
+    if find_spec("tifffile"):
+        others["planes"] = tiff(np.moveaxis(DEEP, 2, 0), photometric="rgb", planarconfig="separate")
+        others["half"] = tiff(DEEP[..., 0].astype("f2"))
+    return others | {
         "jpeg": saved(picture, "JPEG", exif=exif),
         "progressive": saved(picture, "JPEG", progressive=True),
         "png": saved(picture, "PNG", exif=exif),
