@@ -34,7 +34,7 @@ def test_every_example_has_a_readme_and_a_test_here() -> None:
 
 def test_embeds_frames_and_insists_on_verification(make_bundle: BundleMaker, tmp_path: Path) -> None:
     frame = tmp_path / "frame.npy"
-    np.save(frame, np.arange(100, dtype=np.uint16).reshape(10, 10))
+    np.save(frame, np.arange(29000, 29100, dtype=np.uint16).reshape(10, 10))
     bundle = str(make_bundle().path)
     refused = run("01_embed", bundle, str(frame))
     assert refused.returncode

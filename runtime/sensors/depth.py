@@ -7,10 +7,11 @@ ImageBind (Girdhar et al., arXiv 2305.05665), after Omnivore (Girdhar et al., ar
 `RANGE` gives the share of the farthest distance, clip(z / far_m, 0, 1), which LanguageBind takes (Zhu et al.,
 arXiv 2310.01852); with 10 m, eps 4/255 is 16 cm at any distance.
 
-Raw frames hold metres (floats) or millimetres (uint16). With `raw_disparity` 1 they hold disparities in pixels (floats)
-or in 1/256 pixel (uint16, as in KITTI). 0, NaN and infinity mean that no light returned: such pixels have disparity
-0, infinitely far, and for `RANGE` the nearest distance, as in LanguageBind's training. Frames are resized by nearest
-neighbour: an average over an edge or a hole would be a surface that does not exist.
+Raw frames hold metres (floats), or counts (uint16) of `input.depth_scale` metres, which has no default: cameras differ.
+With `raw_disparity` 1 they hold disparities in pixels (floats) or in 1/256 pixel (uint16, as in KITTI). 0, NaN,
+infinity, the largest count 65535 and what `input.invalid` declares mean that no light returned: such pixels have
+disparity 0, infinitely far, and for `RANGE` the nearest distance, as in LanguageBind's training. Frames are resized by
+nearest neighbour: an average over an edge or a hole would be a surface that does not exist.
 """
 
 from __future__ import annotations
@@ -23,44 +24,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.errors import ConfigError, InputError
+from advcal_edge.runtime.sensors.declared import as_declared
+from advcal_edge.runtime.sensors.distance import FULL, check_distances, has_return, to_metres
 from advcal_edge.runtime.sensors.files.image_file import decode_file
 from advcal_edge.runtime.sensors.frame import Array, Frame, check_extent, describe
 from advcal_edge.runtime.sensors.grid import snap
+from advcal_edge.runtime.sensors.holes import cut_rows, parse_invalid
 from advcal_edge.spec import Modality
 
 GIVE = "give the camera's 16-bit stream: a numpy array, or one frame in a png, tiff or npy file"
-EXPECTED = "one channel (h, w): uint16 millimetres, or float32 metres"
-
-FARTHEST_M = 1000.0
-"""The maximum range of a robot's depth sensor: larger numbers are millimetres, or not distances."""
-
-WIDEST_PX = 16384.0
-"""A disparity cannot be wider than the frame."""
+EXPECTED = "one channel (h, w): uint16 counts, or float32 metres"
 
 NEAREST_M = 0.01
 """The lower end of distance in LanguageBind."""
 
+DISPARITY_COUNTS = 256
+"""Counts of a pixel of disparity, as in KITTI."""
 
-def check_depth(frame: object, where: str, *, disparity: bool) -> Array:
+
+def check_depth(frame: object, where: str, modality: Modality, *, disparity: bool) -> Array:
     """Return `frame` if it is a depth frame.
 
     Raises:
-        InputError: not an array, another shape or dtype, negative or implausible values, or no return in any pixel.
+        InputError: not an array, another shape or dtype, counts without a scale, values that contradict it, or no
+            return in any pixel.
     """
     frame = check_extent(frame, EXPECTED, where, GIVE)
-    floats = frame.dtype.kind == "f" and frame.dtype.itemsize in (4, 8)
-    if not (floats or (frame.dtype.kind == "u" and frame.dtype.itemsize == 2)):
-        hint = "`frame.astype('uint16')` if these are millimetres" if frame.dtype.kind in "iu" else GIVE
-        if frame.dtype.itemsize == 1:
-            hint = "eight bits are a picture of depth; record the camera's 16-bit stream"
-        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
+    if (frame.dtype.kind, frame.dtype.itemsize) not in {("u", 2), ("f", 2), ("f", 4), ("f", 8)}:
+        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=_retype(frame))
     if frame.ndim == 3 and frame.shape[2] != 1:
         hint = "colours of depth cannot be undone; record the camera's 16-bit stream"
         raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
-    returned = frame[np.isfinite(frame) & (frame != 0)]
-    if returned.size == 0:
+    plane = _plane(frame, modality)
+    returned = has_return(plane, modality)
+    if not returned.any():
         raise InputError(f"{where} has no return in any pixel; expected at least one distance", hint="covered lens?")
-    _check_values(returned, where, disparity=disparity)
+    check_distances(plane, returned, where, modality, disparity=disparity)
     return frame
 
 
@@ -73,18 +72,27 @@ def pick_nearest(frame: Array, height: int, width: int) -> Array:
     return picked
 
 
-def _check_values(returned: Array, where: str, *, disparity: bool) -> None:
-    if returned.dtype.kind == "u":
-        return
-    low, high = float(returned.min()), float(returned.max())
-    largest, unit = (WIDEST_PX, "pixels") if disparity else (FARTHEST_M, "metres")
-    if low < 0 or high > largest:
-        raise InputError(
-            f"{where} spans [{low:g}, {high:g}] {unit}; expected (0, {largest:g}]",
-            hint="millimetres are read from uint16: `frame.astype('uint16')`"
-            if low >= 0 and not disparity
-            else "a pixel without a return is 0 or NaN, not a negative or a huge number",
-        )
+def measure_metres(frame: Array, modality: Modality) -> NDArray[np.float64]:
+    """Distances (h, w) of a checked frame, NaN where nothing returned."""
+    plane = _plane(frame, modality)
+    return np.where(has_return(plane, modality), to_metres(plane, modality), np.nan)
+
+
+def _plane(frame: Array, modality: Modality) -> Array:
+    """The only channel (h, w) in the declared byte order, without rows of telemetry."""
+    plane = cut_rows(frame.reshape(frame.shape[:2]), parse_invalid(modality.text("invalid")))
+    return as_declared(plane, modality)
+
+
+def _retype(frame: Array) -> str:
+    """How to give a frame of another type without losing what it holds."""
+    if frame.dtype.itemsize == 1:
+        return "eight bits are a picture of depth; record the camera's 16-bit stream"
+    if frame.dtype.kind in "iu" and int(frame.min()) >= 0 and int(frame.max()) <= FULL:
+        return "its counts fit into 16 bits: `frame.astype('uint16')` keeps them"
+    if frame.dtype.kind in "iu":
+        return "give metres: the counts times their scale, as float32, with 0 or NaN where nothing returned"
+    return GIVE
 
 
 def _setting(modality: Modality, name: str) -> float:
@@ -105,28 +113,33 @@ class _Depth:
         return decode_file(path)
 
     def check(self, frame: object, where: str, modality: Modality) -> Frame:
-        return check_depth(frame, where, disparity=self._takes_disparity(modality))
+        return check_depth(frame, where, modality, disparity=self._takes_disparity(modality))
 
     def tensors(self, frame: Frame, modality: Modality, clips: int) -> NDArray[np.float32]:
         _, height, width = modality.input.shape
-        frame = cast(Array, frame)
-        raw = pick_nearest(frame.reshape(frame.shape[:2]), height, width)
-        returned = np.isfinite(raw) & (raw != 0)
-        values = np.where(returned, raw, 1).astype(np.float64)
+        raw = pick_nearest(_plane(cast(Array, frame), modality), height, width)
+        returned = has_return(raw, modality)
+        raw = np.where(returned, raw, raw.dtype.type(1))
         if self._takes_disparity(modality):
-            share = values / (256 if raw.dtype.kind == "u" else 1) / _setting(modality, "max_disparity_px")
+            pixels = raw.astype(np.float64) / (DISPARITY_COUNTS if raw.dtype.kind == "u" else 1)
+            share = pixels / _setting(modality, "max_disparity_px")
         elif self.inverse:
-            metres = values / (1000 if raw.dtype.kind == "u" else 1)
             focal = _setting(modality, "baseline_m") * _setting(modality, "focal_px")
-            share = focal / metres / _setting(modality, "max_disparity_px")
+            share = focal / to_metres(raw, modality) / _setting(modality, "max_disparity_px")
         else:
-            metres = np.maximum(values / (1000 if raw.dtype.kind == "u" else 1), NEAREST_M)
-            share = metres / _setting(modality, "far_m")
+            share = np.maximum(to_metres(raw, modality), NEAREST_M) / _setting(modality, "far_m")
         nothing = 0.0 if self.inverse else NEAREST_M / _setting(modality, "far_m")
         return snap(np.where(returned, share, nothing), modality)[None, None]
 
     def _takes_disparity(self, modality: Modality) -> bool:
-        return self.inverse and modality.number("raw_disparity") != 0
+        takes = self.inverse and modality.number("raw_disparity") != 0
+        if takes and modality.text("depth_scale"):
+            raise ConfigError(
+                f"`input.depth_scale` is {modality.text('depth_scale')} and `input.raw_disparity` is 1;"
+                " expected one of the two",
+                hint="frames hold distances, or disparities; the latter are in pixels, or in 1/256 pixel of 16 bits",
+            )
+        return takes
 
 
 DEPTH = _Depth(inverse=True)

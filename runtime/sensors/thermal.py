@@ -1,24 +1,39 @@
-"""Thermal frames to tensors, through the linear gain control (AGC) that thermal cameras apply."""
+"""Thermal frames to tensors, through the linear gain control (AGC) that thermal cameras apply.
+
+Counts are 0.01 K each from 0 K unless `input.kelvin_per_count` and `input.kelvin_offset` declare something else; counts
+of no known unit (`raw`) get their contrast as at 0.01 K. What `input.invalid` declares, and what is colder than
+anything, are holes: they take no part in the gain control and are filled with the nearest measured pixel, so that they
+make no contrast. Pixels beside the latter are holes too, since a warped frame mixes them. Frames of 8 bits, and those
+that declare 8 significant bits, went through a gain control already.
+"""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.sensors.files.image_file import decode_file
+from advcal_edge.runtime.sensors.declared import ACCEPT, as_declared, declare, is_accepted, significant_bits
+from advcal_edge.runtime.sensors.files.image_file import read_picture
 from advcal_edge.runtime.sensors.files.opencv import cv2
+from advcal_edge.runtime.sensors.files.sensor_file import quoted
 from advcal_edge.runtime.sensors.frame import Array, Frame, check_extent, describe, fit
+from advcal_edge.runtime.sensors.holes import cut_rows, fill_holes, find_holes, grow, parse_invalid
+from advcal_edge.runtime.sensors.temperature import IMPOSSIBLE, check_temperatures
 from advcal_edge.spec import Modality
 
 GIVE = "give the camera's grey or radiometric frame: a numpy array, or one frame in a png, tiff or npy file"
-EXPECTED = "one channel (h, w): uint8 after gain control, uint16 counts, or float degrees"
+EXPECTED = "one channel (h, w): uint8 after gain control, uint16 or int16 counts, or float degrees"
 
 KELVIN_PER_COUNT = 0.01
 """The usual scale of radiometric cores with 14- or 16-bit output in their high-resolution mode."""
+
+KELVIN_FROM = 200.0
+"""A float frame with a larger median and values at or below 0 is in kelvin: no scene in Celsius has both."""
 
 PERCENTILES = (0.5, 99.5)
 """Percentiles of the window: dead pixels and a sun glint must not determine the contrast of the whole frame."""
@@ -29,57 +44,112 @@ MINIMUM_SPAN = 5.0
 TINT = 8
 """Levels between the planes of a grey picture, in all but a thousandth of its pixels; a palette has a hundred."""
 
-PLAUSIBLE = (-273.15, 10_000.0)
-"""Kelvin or degrees Celsius: values outside are not temperatures in either unit."""
 
-
-def check_thermal(frame: object, where: str) -> Array:
+def check_thermal(frame: object, where: str, modality: Modality) -> Array:
     """Return `frame` if it is a thermal frame.
 
     Raises:
-        InputError: not an array, another shape or dtype, false colours, NaN, or values that are not temperatures.
+        InputError: not an array, another shape or dtype, false colours, or values that contradict their unit.
     """
     frame = check_extent(frame, EXPECTED, where, GIVE)
-    if frame.dtype.kind not in "uf" or (frame.dtype.kind == "u" and frame.dtype.itemsize > 2):
-        hint = "counts are unsigned: `frame.astype('uint16')`" if frame.dtype.kind in "iu" else GIVE
-        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
+    if not _is_readable(frame.dtype):
+        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=_retype(frame))
     if frame.ndim == 3 and frame.shape[2] != 1 and not _is_grey(frame):
         raise InputError(
             f"{where} is {describe(frame)}; expected {EXPECTED}",
             hint="a palette of false colours cannot be undone; record the camera's grey or radiometric stream",
         )
-    if frame.dtype.kind == "f":
-        low, high = float(frame.min()), float(frame.max())  # NaN propagates through both
-        if not (PLAUSIBLE[0] <= low and high <= PLAUSIBLE[1]):
-            raise InputError(
-                f"{where} spans [{low:g}, {high:g}] degrees; expected finite values within"
-                f" [{PLAUSIBLE[0]:g}, {PLAUSIBLE[1]:g}]",
-                hint="for dead pixels `frame[~numpy.isfinite(frame)] = numpy.nanmedian(frame)`; raw counts are uint16",
-            )
+    plane = _plane(frame, modality)
+    if plane.size == 0:
+        raise InputError(
+            f"{where} is {describe(frame)}; expected more rows than the {modality.text('invalid')} that are cut off",
+            hint=f"{declare('invalid', 'rows:-2')} cuts two rows off at the bottom",
+        )
+    bits = significant_bits(modality)
+    if bits and plane.dtype.kind in "iu" and plane.dtype.itemsize == 2 and int(plane.max()) >= 2**bits:
+        raise InputError(
+            f"{where} has counts up to {plane.max()}; expected at most {2**bits - 1}"
+            f" with {bits} significant bits declared",
+            hint=f"{declare('significant_bits', int(plane.max()).bit_length())} is the least that holds them",
+        )
+    if not _is_grey_level(plane, modality):
+        check_temperatures(plane, where, modality)
     return frame
 
 
-def thermal_tensor(frame: Array, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def thermal_tensor(frame: Array, modality: Modality) -> NDArray[np.float32]:
     """A checked frame as (1, h, w) in [0, 1], every value k / 255: cameras stream the windowed frame at eight bits."""
-    _, height, width = shape
-    plane = frame.reshape(*frame.shape[:2], -1)[:, :, 0]
-    if plane.dtype.itemsize == 1:
-        grey = fit(plane.astype(np.uint8, copy=False), height, width)
+    _, height, width = modality.input.shape
+    plane = _plane(frame, modality)
+    if _is_grey_level(plane, modality):
+        levels = plane.astype(np.uint8, copy=False)
+        grey = fit(fill_holes(levels, find_holes(levels, parse_invalid(modality.text("invalid")))), height, width)
     else:
-        scale = KELVIN_PER_COUNT if plane.dtype.kind == "u" else 1.0
-        grey = np.rint(255 * fit(agc_window(plane * np.float32(scale)), height, width))
+        degrees, holes = measure_degrees(frame, modality)
+        grey = np.rint(255 * fit(agc_window(fill_holes(degrees, holes), holes), height, width))
     x: NDArray[np.float32] = np.divide(grey, 255, dtype=np.float32)[None]
     return x
 
 
-def agc_window(kelvin: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Map temperatures (h, w) linearly to [0, 1] between the percentiles, over `MINIMUM_SPAN` kelvin or more."""
+def measure_degrees(frame: Array, modality: Modality) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Temperatures (h, w) of a checked frame, and its holes; kelvin, or the unit of a float frame.
+
+    Counts of no known unit (`raw`) are multiplied by 0.01.
+    """
+    plane = _plane(frame, modality)
+    holes = find_holes(plane, parse_invalid(modality.text("invalid")))
+    if plane.dtype.kind == "f":
+        frozen = ~holes & (plane <= 0)
+        if frozen.any() and not is_accepted(modality) and np.median(plane[~holes]) > KELVIN_FROM:
+            holes = holes | grow(frozen)  # these are kelvin, and that is 0 K
+        return plane.astype(np.float32, copy=False), holes
+    scale = modality.number("kelvin_per_count")
+    kelvin = plane.astype(np.float32) * np.float32(scale or KELVIN_PER_COUNT)
+    if scale:
+        kelvin += np.float32(modality.number("kelvin_offset"))
+        cold = kelvin <= (0 if is_accepted(modality) else IMPOSSIBLE)
+        holes = holes | grow(cold) if cold.any() else holes
+    return kelvin, np.zeros_like(holes) if holes.all() else holes
+
+
+def agc_window(kelvin: NDArray[np.float32], holes: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+    """Map temperatures (h, w) linearly to [0, 1] between the percentiles, over `MINIMUM_SPAN` kelvin or more.
+
+    Holes do not count for the percentiles.
+    """
     kelvin = kelvin.astype(np.float32, copy=False)
-    low, high = np.percentile(kelvin, PERCENTILES)
+    low, high = np.percentile(kelvin if holes is None or not holes.any() else kelvin[~holes], PERCENTILES)
     span = max(high - low, MINIMUM_SPAN)
     start = (low + high - span) / 2  # a window wider than the scene is centred on the scene
     window: NDArray[np.float32] = np.clip((kelvin - np.float32(start)) / np.float32(span), 0, 1)
     return window
+
+
+def _plane(frame: Array, modality: Modality) -> Array:
+    """The only channel (h, w) in the declared byte order, without rows of telemetry."""
+    plane = frame.reshape(*frame.shape[:2], -1)[:, :, 0]
+    return as_declared(cut_rows(plane, parse_invalid(modality.text("invalid"))), modality)
+
+
+def _is_grey_level(plane: Array, modality: Modality) -> bool:
+    """Did the frame go through a gain control in the camera?"""
+    return plane.dtype.itemsize == 1 or (plane.dtype.kind in "iu" and significant_bits(modality) == 8)
+
+
+def _is_readable(dtype: np.dtype[np.generic]) -> bool:
+    return (dtype.kind, dtype.itemsize) in {("u", 1), ("u", 2), ("i", 2), ("f", 2), ("f", 4), ("f", 8)}
+
+
+def _retype(frame: Array) -> str:
+    """How to give a frame of another type without losing what it holds."""
+    if frame.dtype.kind not in "iu":
+        return GIVE
+    low, high = int(frame.min()), int(frame.max())
+    if low >= 0 and high < 2**16:
+        return "its counts fit into 16 bits: `frame.astype('uint16')` keeps them"
+    if low >= -(2**15) and high < 2**15:
+        return "its counts fit into 16 bits: `frame.astype('int16')` keeps them and their sign"
+    return "give degrees: the counts times their scale, as float32"
 
 
 def _is_grey(frame: Array) -> bool:
@@ -101,13 +171,33 @@ class _Thermal:
     frame_axes = 3
 
     def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
-        return decode_file(path)
+        picture = read_picture(path)
+        if picture.radiometric and not is_accepted(modality):
+            raise InputError(
+                f"`{os.fspath(path)}` is a {picture.radiometric} radiometric JPEG: its temperatures are stored beside"
+                " the picture, which shows them in colours or grey levels; expected the temperatures",
+                hint=_take_out(picture.radiometric, path),
+            )
+        return picture.values
 
     def check(self, frame: object, where: str, modality: Modality) -> Frame:
-        return check_thermal(frame, where)
+        return check_thermal(frame, where, modality)
 
     def tensors(self, frame: Frame, modality: Modality, clips: int) -> NDArray[np.float32]:
-        return thermal_tensor(cast(Array, frame), modality.input.shape)[None]
+        return thermal_tensor(cast(Array, frame), modality)[None]
+
+
+def _take_out(maker: str, path: str | os.PathLike[str]) -> str:
+    name = quoted(Path(path))
+    if maker == "FLIR":
+        return (
+            f"`exiftool -b -RawThermalImage {name} > raw.png` takes them out;"
+            f" declare {declare('kelvin_per_count', 'raw')}, and"
+            f" {declare('byte_order', 'swapped')} if it is refused without"
+        )
+    return (
+        f"`dji_irp -s {name} -a measure -o celsius.raw` of DJI's thermal SDK takes them out; {ACCEPT}, as grey levels"
+    )
 
 
 THERMAL = _Thermal()

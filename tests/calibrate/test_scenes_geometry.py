@@ -46,8 +46,8 @@ def test_the_object_is_at_the_same_place_for_thermal_depth_and_colour(name: str)
     masks = [object_mask(scene, 64) for scene in drawn]
     changed: dict[str, list[float]] = {"thermal": [], "depth": []}
     for scene, mask in zip(drawn, masks, strict=True):
-        for modality, step in (("thermal", 30), ("depth", 60)):
-            pair = (values(which, modality).astype(int) for which in (scene, without_object(scene)))
+        for modality, step in (("thermal", 30), ("depth", 0.06)):
+            pair = (values(which, modality).astype(float) for which in (scene, without_object(scene)))
             changed[modality].append(overlap(np.abs(np.subtract(*pair)) > step, mask))
     assert np.median(changed["thermal"]) > 0.7
     assert np.median(changed["depth"]) > 0.6
@@ -64,10 +64,10 @@ def test_the_object_stands_before_the_ground_behind_it() -> None:
 
 def test_depth_noise_is_small_near_and_some_pixels_give_no_answer() -> None:
     scene = draw_scene("person", 3)
-    measured, exact = values(scene, "depth"), distance_metres(scene, 128)[::2, ::2] * 1000
-    answered = (measured > 0) & (exact < 5000)
-    assert np.abs(measured - exact)[answered].max() < 250
-    assert 0 < (measured == 0)[(exact > 0) & (exact < 5000)].mean() < 0.05
+    measured, exact = values(scene, "depth"), distance_metres(scene, 128)[::2, ::2]
+    answered = (measured > 0) & (exact < 5)
+    assert np.abs(measured - exact)[answered].max() < 0.25
+    assert 0 < (measured == 0)[(exact > 0) & (exact < 5)].mean() < 0.05
 
 
 def test_the_first_frame_of_the_video_is_the_image_and_later_ones_move() -> None:

@@ -23,8 +23,8 @@ def frames(tmp_path: Path) -> list[str]:
     """Two thermal frames, one as png and one as an array."""
     rng = np.random.default_rng(0)
     png, npy = tmp_path / "one.png", tmp_path / "two.npy"
-    cv2.imwrite(str(png), rng.integers(0, 65536, (12, 10), dtype=np.uint16))
-    np.save(npy, rng.integers(0, 65536, (8, 8), dtype=np.uint16))
+    cv2.imwrite(str(png), rng.integers(28000, 31000, (12, 10), dtype=np.uint16))
+    np.save(npy, rng.integers(28000, 31000, (8, 8), dtype=np.uint16))
     return [str(png), str(npy)]
 
 

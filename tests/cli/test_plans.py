@@ -287,7 +287,7 @@ def test_code_in_a_plan_takes_consent(gpu: HostGpu, tmp_path: Path, capsys: Capt
     bundle = write_bundle(tmp_path / "B", Linear.random(thermal(8)), ("fp32",), {}, gradient=True)
     engine = add_plan(bundle, "forward.fp32", "here", code="rm")
     add_plan(Bundle.open(bundle.path), "vjp.fp32", "there", code="rm -r")
-    np.save(tmp_path / "x.npy", np.zeros((8, 8), np.uint16))
+    np.save(tmp_path / "x.npy", np.full((8, 8), 29000, np.uint16))
     embed = ["embed", str(bundle.path), str(tmp_path / "x.npy"), "--engine", engine]
     bench = ["bench", str(bundle.path), "--engine", engine, "--batch", "1", "--seconds", "0"]
     verify = ["verify", str(bundle.path), "--engine", engine, "--reference", "onnx", "--samples", "8"]

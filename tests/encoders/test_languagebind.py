@@ -154,7 +154,7 @@ def test_another_weight_is_another_fingerprint(tmp_path: Path) -> None:
     [
         ("image", np.full((40, 60, 3), 90, np.uint8)),
         ("video", np.full((9, 40, 60, 3), 90, np.uint8)),
-        ("thermal", np.arange(2400, dtype=np.uint16).reshape(40, 60)),
+        ("thermal", np.arange(28000, 30400, dtype=np.uint16).reshape(40, 60)),
         ("depth", np.full((40, 60), 2.0, np.float32)),
         ("audio", Recording(np.sin(np.arange(4000, dtype=np.float32)), 16000.0)),
     ],

@@ -12,9 +12,9 @@ from fuzz import ROOT
 GOLDEN = ROOT / "tests" / "runtime" / "golden"
 BY_MODALITY = {
     "image": ("rgb.png", "grey16.png", "rgba.png", "rgb.jpg", "rgb.bmp", "rgb.webp", "lossless.webp", "rgb.tiff",
-              "rgb.npy"),
+              "rgb.npy", "rgb.gif", "rgb.ppm"),
     "video": ("video.avi", "video.mp4", "video.npy"),
-    "thermal": ("counts.png", "celsius.tiff", "celsius.npy"),
+    "thermal": ("counts.png", "celsius.tiff", "celsius.npy", "celsius.pfm", "celsius.npz"),
     "depth": ("depth.png", "metres.npy", "metres.tiff"),
     "range": ("depth.png", "metres.npy"),
     "audio": ("audio_chirp.wav", "float.wav", "sound.flac"),
@@ -44,7 +44,7 @@ def _pictures(folder: Path, rng: np.random.Generator) -> None:
     import cv2
 
     rgb = cv2.GaussianBlur(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8), (0, 0), 2)
-    for name in ("rgb.png", "rgb.jpg", "rgb.bmp", "rgb.tiff"):
+    for name in ("rgb.png", "rgb.jpg", "rgb.bmp", "rgb.tiff", "rgb.gif", "rgb.ppm"):
         cv2.imwrite(str(folder / name), rgb)
     cv2.imwrite(str(folder / "rgb.webp"), rgb, [cv2.IMWRITE_WEBP_QUALITY, 80])
     cv2.imwrite(str(folder / "lossless.webp"), rgb, [cv2.IMWRITE_WEBP_QUALITY, 101])
@@ -55,6 +55,8 @@ def _pictures(folder: Path, rng: np.random.Generator) -> None:
     cv2.imwrite(str(folder / "counts.png"), kelvin.astype(np.uint16))
     cv2.imwrite(str(folder / "celsius.tiff"), (kelvin / 100 - 273.15).astype(np.float32))
     np.save(folder / "celsius.npy", (kelvin / 100 - 273.15).astype(np.float32))
+    cv2.imwrite(str(folder / "celsius.pfm"), (kelvin / 100 - 273.15).astype(np.float32))
+    np.savez_compressed(folder / "celsius.npz", frame=kelvin / 100 - 273.15)
     metres = np.linspace(0.5, 4, 24 * 32, dtype=np.float32).reshape(24, 32)
     np.save(folder / "metres.npy", metres)
     cv2.imwrite(str(folder / "metres.tiff"), metres)

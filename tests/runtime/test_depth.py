@@ -23,6 +23,15 @@ ARRAYS = settings(deadline=None, max_examples=80)
 SIDES = st.integers(1, 70)
 
 
+def mm(modality: Modality) -> Modality:
+    return modality.with_settings({"depth_scale": "mm"})
+
+
+def anything(modality: Modality) -> Modality:
+    """Arrays of tests are no scenes."""
+    return modality.with_settings({"assume_units": "yes"})
+
+
 def assert_legal(modality: Modality, x: NDArray[np.float32]) -> None:
     modality.input.check(x)
     levels = np.rint((x.astype(np.float64) - modality.input.bounds[0]) / modality.input.width * 65535)
@@ -43,7 +52,7 @@ def room() -> NDArray[np.uint16]:
     return scene.astype(np.uint16)
 
 
-@pytest.mark.parametrize("modality", [depth(16), ranging(16)], ids=["disparity", "distance"])
+@pytest.mark.parametrize("modality", [mm(depth(16)), mm(ranging(16))], ids=["disparity", "distance"])
 def test_golden_file(modality: Modality) -> None:
     """`depth.png` is `room()`; `depth.npz` holds what both sensors made of it, on x86-64, as 16-bit levels."""
     frame = read_frame(GOLDEN / "depth.png", modality)
@@ -63,29 +72,29 @@ def test_any_depth_frame_becomes_a_legal_sample_on_the_grid(data: st.DataObject,
         | hnp.arrays(st.sampled_from(["float32", "float64"]), shape, elements=metres)
     )
     frame[0, 0] = 1
-    assert_legal(depth(size), preprocess(depth(size).with_settings({"raw_disparity": raw}), [frame]))
-    assert_legal(ranging(size), preprocess(ranging(size), [frame]))
+    assert_legal(depth(size), preprocess(anything(depth(size)).with_settings({"raw_disparity": raw}), [frame]))
+    assert_legal(ranging(size), preprocess(anything(ranging(size)), [frame]))
 
 
 @ARRAYS
 @given(metres=hnp.arrays("float64", 64, elements=st.floats(0.01, 900)))
 def test_disparity_falls_and_distance_grows_with_distance(metres: NDArray[np.float64]) -> None:
     frame = np.sort(metres).reshape(8, 8)
-    assert (np.diff(preprocess(depth(8), [frame]).ravel()) <= 0).all()
-    assert (np.diff(preprocess(ranging(8), [frame]).ravel()) >= 0).all()
+    assert (np.diff(preprocess(anything(depth(8)), [frame]).ravel()) <= 0).all()
+    assert (np.diff(preprocess(anything(ranging(8)), [frame]).ravel()) >= 0).all()
 
 
 @ARRAYS
 @given(metres=hnp.arrays("float32", (6, 6), elements=st.floats(0, 50, width=32)))
 def test_disparity_is_baseline_times_focal_length_over_distance(metres: NDArray[np.float32]) -> None:
     metres[0, 0] = 2
-    x = preprocess(depth(6), [metres])[0, 0]
+    x = preprocess(anything(depth(6)), [metres])[0, 0]
     reference = [[expected_share(float(value)) for value in row] for row in metres]
     assert np.abs(x - reference).max() <= 0.51 / 65535 + 1e-7
 
 
 def test_millimetres_and_metres_of_one_scene_agree() -> None:
-    assert np.array_equal(preprocess(depth(16), [room()]), preprocess(depth(16), [room() / 1000]))
+    assert np.array_equal(preprocess(mm(depth(16)), [room()]), preprocess(depth(16), [room() / 1000]))
 
 
 def test_raw_disparities_are_pixels_or_256ths_of_a_pixel() -> None:
@@ -113,26 +122,26 @@ def test_resizing_invents_no_distance(height: int, width: int, size: int, seed: 
     frame[height // 2, width // 2] = 500
     levels = {
         0.0,
-        *preprocess(depth(1), [np.array([[500]], np.uint16), np.array([[5000]], np.uint16)]).ravel().tolist(),
+        *preprocess(mm(depth(1)), [np.array([[500]], np.uint16), np.array([[5000]], np.uint16)]).ravel().tolist(),
     }
-    assert set(preprocess(depth(size), [frame]).ravel().tolist()) <= levels
+    assert set(preprocess(mm(depth(size)), [frame]).ravel().tolist()) <= levels
 
 
 def test_the_centre_of_a_wide_frame_is_kept() -> None:
     frame = np.full((20, 60), 5000, np.uint16)
     frame[:, 20:40] = 500
-    assert preprocess(depth(10), [frame]).min() == 1.0
+    assert preprocess(mm(depth(10)), [frame]).min() == 1.0
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff", ".npy"])
-def test_files_of_sixteen_bits_are_millimetres(suffix: str, tmp_path: Path) -> None:
+def test_files_of_sixteen_bits_are_the_counts_of_the_camera(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"room{suffix}"
     if suffix == ".npy":
         np.save(path, room())
     else:
         cv2.imwrite(str(path), room())
-    assert np.array_equal(read_frame(path, depth(8)), room())
-    assert preprocess_clips(depth(8), read_frame(path, depth(8))).shape == (1, 1, 8, 8)
+    assert np.array_equal(read_frame(path, mm(depth(8))), room())
+    assert preprocess_clips(mm(depth(8)), read_frame(path, mm(depth(8)))).shape == (1, 1, 8, 8)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +156,7 @@ def test_files_of_sixteen_bits_are_millimetres(suffix: str, tmp_path: Path) -> N
         (np.zeros((8, 8), np.uint16), "no return in any pixel", ""),
         (np.full((8, 8), np.nan, np.float32), "no return in any pixel", ""),
         (np.full((8, 8), -1.0, np.float32), r"spans \[-1, -1\] metres", ""),
-        (np.full((8, 8), 2500.0, np.float32), "2500", "uint16"),
+        (np.full((8, 8), 2500.0, np.float32), "2500", "depth_scale=mm"),
     ],
 )
 def test_what_is_no_depth_is_refused(frame: NDArray[Any], found: str, hint: str, tmp_path: Path) -> None:
@@ -161,4 +170,4 @@ def test_what_is_no_depth_is_refused(frame: NDArray[Any], found: str, hint: str,
 @pytest.mark.parametrize("name", ["baseline_m", "focal_px", "max_disparity_px"])
 def test_a_camera_without_a_baseline_is_a_mistake_in_the_settings(name: str) -> None:
     with pytest.raises(ConfigError, match=name):
-        preprocess(depth(8).with_settings({name: 0}), [room()])
+        preprocess(mm(depth(8)).with_settings({name: 0}), [room()])

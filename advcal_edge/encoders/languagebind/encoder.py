@@ -18,7 +18,7 @@ from advcal_edge.encoders.languagebind.configuration import (
 )
 from advcal_edge.encoders.weights_folder import open_place
 from advcal_edge.errors import ConfigError, DependencyError, InputError
-from advcal_edge.spec import Modality, TensorSpec
+from advcal_edge.spec import Modality
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -232,5 +232,4 @@ def audio(mels: int, frames: int, rate: float) -> Modality:
 
 def depth(size: int, far: float) -> Modality:
     """Distance (n, 1, size, size) as a share of `far_m` metres, at which it is clipped."""
-    tensor = TensorSpec("x", (1, size, size), "float32", "chw", (0.0, 1.0), "share of the farthest distance")
-    return Modality("depth", tensor, "range", 16, {"far_m": far})
+    return spec.ranging(size).with_settings({"far_m": far})

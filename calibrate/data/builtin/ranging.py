@@ -25,16 +25,16 @@ POINT_NOISE = 0.004
 """Deviation of a distance, as a share of it."""
 
 
-def depth_millimetres(scene: Scene, size: int = 64) -> NDArray[np.uint16]:
-    """Distances along the axis (size, size) in millimetres, with noise that grows with the distance.
+def depth_metres(scene: Scene, size: int = 64) -> NDArray[np.float64]:
+    """Distances along the axis (size, size) in metres, with noise that grows with the distance.
 
-    0 where nothing is measured, as in the sky.
+    Whole millimetres, as such cameras measure; 0 where nothing is measured, as in the sky.
     """
     metres = distance_metres(scene, SUPERSAMPLING * size)[::SUPERSAMPLING, ::SUPERSAMPLING]
     noise = scene.stream(DEPTH_STREAM)
     measured = metres + DEPTH_NOISE * metres**2 * noise.standard_normal(metres.shape)
     lost = (metres <= 0) | (metres >= FAR) | (noise.random(metres.shape) < LOST)
-    return np.where(lost, 0, np.clip(np.rint(1000 * measured), 1, 2**16 - 1)).astype(np.uint16)
+    return np.where(lost, 0, np.clip(np.rint(1000 * measured), 1, 2**16 - 1) / 1000)
 
 
 def distance_metres(scene: Scene, side: int) -> Map:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from advcal_edge.calibrate.data.builtin.objects import OBJECT_NAMES
-from advcal_edge.calibrate.data.builtin.ranging import depth_millimetres, point_cloud
+from advcal_edge.calibrate.data.builtin.ranging import depth_metres, point_cloud
 from advcal_edge.calibrate.data.builtin.scene import Scene, draw_scenes, labels_of
 from advcal_edge.calibrate.data.builtin.sound import sound
 from advcal_edge.calibrate.data.builtin.thermal import thermal_counts
@@ -18,7 +18,7 @@ SENSORS: Mapping[str, Callable[[Scene, int], Frame]] = {
     "thermal": thermal_counts,
     "image": image,
     "video": video,
-    "depth": depth_millimetres,
+    "depth": depth_metres,
     "event": event_stream,
     "point": point_cloud,
     "audio": sound,
@@ -37,8 +37,8 @@ def scenes(seed: int, n: int) -> Sequence[Scene]:
 def render(scene: Scene, modality: str, size: int = 64) -> Frame:
     """The raw frame of the scene from the sensor of `modality`; `size` is the side of images and event sensors.
 
-    thermal uint16 (h, w) counts; image uint8 (h, w, 3); video Recording of uint8 (t, h, w, 3); depth uint16 (h, w)
-    millimetres; event float64 (n, 4) of seconds, x, y, polarity; point float32 (p, 3) metres; audio Recording of
+    thermal uint16 (h, w) counts; image uint8 (h, w, 3); video Recording of uint8 (t, h, w, 3); depth float64 (h, w)
+    metres; event float64 (n, 4) of seconds, x, y, polarity; point float32 (p, 3) metres; audio Recording of
     float32 (n,).
 
     Raises:

@@ -1,6 +1,6 @@
 """The thermal camera: from temperatures to the counts of an uncooled long-wave sensor.
 
-Radiance, optics, noise and 14-bit counts.
+Radiance, optics, noise and counts of 16 bits.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ PLANCK_KELVIN = 1370.0
 NOISE = 0.05
 """Noise-equivalent temperature difference in kelvin, the usual data-sheet value of uncooled sensors."""
 
-OFFSET_CELSIUS = -60.0
-"""Temperature of count 0; fourteen bits then reach 103.8 degrees Celsius."""
+OFFSET_CELSIUS = -273.15
+"""Temperature of count 0: counts are of kelvin, as radiometric cameras send them."""
 
-MAX_COUNT = 2**14 - 1
+MAX_COUNT = 2**16 - 1
 
 
 def thermal_counts(scene: Scene, size: int = 64) -> NDArray[np.uint16]:
-    """Raw 14-bit counts (size, size); 10 mK per count, count 0 at -60 degrees Celsius."""
+    """Raw counts (size, size); 10 mK per count, count 0 at 0 K."""
     canvas = _temperatures(scene.background, SUPERSAMPLING * size)
     paint_scene(canvas, scene, lambda part, _: None if part.detail else (part.celsius, part.emissivity))
     noise = np.random.default_rng()

@@ -2,7 +2,8 @@
 
 A decoder trusts the header: a file of 40 bytes can claim gigabytes, and a truncated one decodes to half an image.
 Headers that a decoder could read differently, with gaps between segments or a size given twice, are rejected.
-Layouts follow the PNG, JFIF, BMP (BITMAPINFOHEADER), WebP and TIFF 6.0 specifications.
+Layouts follow the PNG, JFIF, BMP (BITMAPINFOHEADER), WebP, GIF, AVIF, Netpbm and TIFF 6.0 specifications; those with
+parts of their own have a file of their own here.
 """
 
 from __future__ import annotations
@@ -10,8 +11,14 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-MOST_CHUNKS = 2**18
-"""Of a png; one of the largest images, in the usual chunks of 8 KiB, has a quarter of them."""
+from advcal_edge.runtime.sensors.files import gif, netpbm, png
+from advcal_edge.runtime.sensors.files.avif import is_avif, read_avif
+from advcal_edge.runtime.sensors.files.gif import read_gif
+from advcal_edge.runtime.sensors.files.jpeg import read_jpeg
+from advcal_edge.runtime.sensors.files.netpbm import Netpbm, read_netpbm
+from advcal_edge.runtime.sensors.files.orientation import UPRIGHT, read_orientation
+from advcal_edge.runtime.sensors.files.png import read_png
+from advcal_edge.runtime.sensors.files.tiff import Tiff, read_tiff
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,103 +30,83 @@ class ImageHeader:
     height: int
     depth: int
     complete: bool
+    orientation: int = UPRIGHT
+    """How the camera was held, of formats whose decoder leaves the picture as stored."""
+    frames: int = 1
+    radiometric: str = ""
+    """Maker of a camera that stores temperatures beside its picture."""
+    tiff: Tiff | None = None
+    netpbm: Netpbm | None = None
 
 
 def read_image_header(data: bytes) -> ImageHeader | None:
-    """The header of a png, jpeg, bmp, webp or tiff file; None if it is none of them or its header is broken."""
+    """The header of a file of one of the formats that are read; None if it is none of them or its header is broken."""
     try:
-        if data.startswith(b"\x89PNG\r\n\x1a\n"):
-            return ImageHeader("png", *_png_size(data), depth=8, complete=_png_is_whole(data))
-        if data.startswith(b"\xff\xd8\xff"):
-            whole = data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")  # a thumbnail has its own end marker
-            return ImageHeader("jpeg", *_jpeg_size(data), depth=4, complete=whole)
-        if data.startswith(b"BM"):
-            length, header = struct.unpack_from("<I8xI", data, 2)
-            width, height = struct.unpack_from("<ii", data, 18)
-            if header < 40:
-                raise ValueError("a header of OS/2, whose sizes have 16 bits")
-            return ImageHeader(
-                "bmp", abs(width), abs(height), 4, complete=len(data) >= length
-            )  # negative: top row first
-        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-            (length,) = struct.unpack_from("<I", data, 4)
-            return ImageHeader("webp", *_webp_size(data), depth=4, complete=len(data) >= length + 8)
-        if data[:4] in (b"II*\0", b"MM\0*"):
-            return ImageHeader("tiff", *_tiff_size(data), complete=True)  # its decoder rejects missing strips
-    except (struct.error, IndexError, KeyError, ValueError):
+        return _read(data)
+    except (struct.error, IndexError, KeyError, ValueError, OverflowError):
         return None
+
+
+def _read(data: bytes) -> ImageHeader | None:
+    if data.startswith(png.MAGIC):
+        p = read_png(data)
+        turn = read_orientation(p.exif, p.xmp)
+        return ImageHeader("png", p.width, p.height, 8, p.complete, turn, p.frames)
+    if data.startswith(b"\xff\xd8\xff"):
+        j = read_jpeg(data)
+        turn, frames = read_orientation(j.exif, j.xmp), 2 if j.followed else 1
+        return ImageHeader("jpeg", j.width, j.height, 4, j.complete, turn, frames, j.radiometric)
+    if data.startswith(b"BM"):
+        return _read_bmp(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return _read_webp(data)
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        t = read_tiff(data)
+        page = (t.whole or t.pages)[0]
+        return ImageHeader("tiff", page.width, page.height, page.depth, t.complete, tiff=t)
+    if data.startswith(gif.MAGIC):
+        g = read_gif(data)
+        return ImageHeader("gif", g.width, g.height, 4, g.complete, frames=max(1, g.frames))
+    if data.startswith(netpbm.MAGIC):
+        n = read_netpbm(data)
+        depth = n.channels * (4 if n.kind == "pfm" else 2)
+        return ImageHeader(n.kind, n.width, n.height, depth, len(data) >= n.start + n.needed, netpbm=n)
+    if is_avif(data):
+        a = read_avif(data)
+        return ImageHeader("avif", a.width, a.height, 8, a.complete, a.orientation, 2 if a.moving else 1)
     return None
 
 
-def _png_size(data: bytes) -> tuple[int, int]:
-    width, height = struct.unpack_from(">II", data, 16)
-    if data[8:16] != b"\0\0\0\x0dIHDR":
-        raise ValueError("the header is not the first chunk")
-    return width, height
+def _read_bmp(data: bytes) -> ImageHeader:
+    length, start, header = struct.unpack_from("<I4xII", data, 2)
+    width, height = struct.unpack_from("<ii", data, 18)
+    bits, packing = struct.unpack_from("<HI", data, 28)
+    if header < 40:
+        raise ValueError("a header of OS/2, whose sizes have 16 bits")
+    width, height = abs(width), abs(height)  # a negative height: top row first
+    needed = start + (width * bits + 31) // 32 * 4 * height if packing in (0, 3) else 0
+    return ImageHeader("bmp", width, height, 4, complete=len(data) >= max(length, needed))
 
 
-def _png_is_whole(data: bytes) -> bool:
-    """Is every chunk up to the last inside the file? A decoder allocates the memory that a chunk claims."""
-    at = 8
-    for _ in range(MOST_CHUNKS):
-        if at + 12 > len(data):
-            return False
-        length, kind = struct.unpack_from(">I4s", data, at)
-        at += 12 + length
-        if at > len(data):
-            return False
-        if kind == b"IEND":
-            return True
-    return False
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    at = 2
-    while True:
-        lead, marker, length = struct.unpack_from(">BBH", data, at)
-        if lead != 0xFF or marker < 0xC0 or 0xD0 <= marker <= 0xDA or length < 2:
-            raise ValueError("what follows is no segment")
-        if marker == 0xFF:  # padding
-            at += 1
-        elif marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame, not a table
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            return width, height
-        else:
-            at += 2 + length
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    chunk = data[12:16]
+def _read_webp(data: bytes) -> ImageHeader:
+    (length,) = struct.unpack_from("<I", data, 4)
+    chunk, frames, exif, xmp = data[12:16], 1, None, None
     if chunk == b"VP8X":
-        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-    if chunk == b"VP8L":
+        width, height = int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+        at, stop, moving = 12, min(len(data), length + 8), 0
+        while at + 8 <= stop:
+            kind, size = struct.unpack_from("<4sI", data, at)
+            body = data[at + 8 : at + 8 + size]
+            at += 8 + size + size % 2
+            moving += kind == b"ANMF"
+            exif = exif or body if kind == b"EXIF" else exif
+            xmp = xmp or body if kind == b"XMP " else xmp
+        frames = max(1, moving)
+    elif chunk == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    width, height = struct.unpack_from("<HH", data, 26)
-    return width & 0x3FFF, height & 0x3FFF
-
-
-WIDTH, HEIGHT, BITS, SAMPLES = 256, 257, 258, 277
-"""Tags of a tiff."""
-
-
-def _tiff_size(data: bytes) -> tuple[int, int, int]:
-    """Width, height, and bytes of a pixel."""
-    order = "<" if data[:2] == b"II" else ">"
-    (directory,) = struct.unpack_from(order + "I", data, 4)
-    (entries,) = struct.unpack_from(order + "H", data, directory)
-    tags: dict[int, int] = {BITS: 1, SAMPLES: 1}
-    seen: set[int] = set()
-    for at in range(directory + 2, directory + 2 + 12 * entries, 12):
-        tag, kind, count = struct.unpack_from(order + "HHI", data, at)
-        if tag not in (WIDTH, HEIGHT, BITS, SAMPLES):
-            continue
-        if kind not in (3, 4) or tag in seen:
-            raise ValueError("a size of another type, or two")
-        seen.add(tag)
-        form = f"{order}{min(count, 8)}{'H' if kind == 3 else 'I'}"
-        if struct.calcsize(form) > 4:
-            (at,) = struct.unpack_from(order + "8xI", data, at)
-            at -= 8
-        tags[tag] = max(struct.unpack_from(form, data, at + 8))
-    return tags[WIDTH], tags[HEIGHT], max(1, tags[BITS] // 8) * max(1, tags[SAMPLES])
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    else:
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    turn = read_orientation(exif, xmp)
+    frames = max(2, frames) if data.startswith(b"RIFF", length + 8) else frames  # another picture follows
+    return ImageHeader("webp", width, height, 4, len(data) >= length + 8, turn, frames)

@@ -20,7 +20,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2  # after its settings
 
-__all__ = ["cv2", "decode_picture", "hear_decoders"]
+__all__ = ["cv2", "decode_page", "decode_picture", "hear_decoders"]
 
 Hearing = Callable[[], AbstractContextManager[list[str]]]
 _hearing: Hearing = cast(Hearing, lambda: nullcontext([]))
@@ -40,3 +40,13 @@ def decode_picture(data: bytes) -> tuple[NDArray[Any] | None, list[str]]:
         except (cv2.error, MemoryError):
             picture = None
     return picture, said
+
+
+def decode_page(data: bytes, page: int, flags: int) -> tuple[NDArray[Any] | None, list[str]]:
+    """The same of one page of a tiff; `flags` say whether values stay as stored or become colours of eight bits."""
+    with _hearing() as said:
+        try:
+            _, pages = cv2.imdecodemulti(np.frombuffer(data, np.uint8), flags, None, (page, page + 1))
+        except (cv2.error, MemoryError):
+            pages = ()
+    return (pages[0] if len(pages) == 1 else None), said
