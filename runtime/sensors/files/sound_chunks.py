@@ -1,0 +1,170 @@
+"""Sound files made of chunks (WAV, RF64, W64, AIFF, CAF) and AU: how much sound they hold, and how much they claim.
+
+libsndfile reads what is left of a truncated file as if it were complete, and leaves out what a header does not claim.
+Recorders write a size first and mend it when they stop: one that was killed leaves 0 or all ones there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+PLAIN = (1, 3, 6, 7)
+"""Tags of WAV formats in which a block is one sample of all channels: integers, floats, A-law, mu-law."""
+
+OPEN_SIZES = 0x7FFFF000
+"""Sizes of 32 bits from here on are what programs write that cannot go back: no sound of that size is read here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """How a format writes its chunks."""
+
+    name: str
+    first: int
+    """Where the first chunk begins."""
+    data: bytes
+    """Identifier of the chunk with the samples."""
+    order: Literal["little", "big"] = "little"
+    id_bytes: int = 4
+    size_bytes: int = 4
+    pad: int = 2
+    """Chunks begin at multiples of this."""
+    counted: int = 0
+    """Bytes of its own head that a chunk's size counts."""
+
+
+WAV = Container("WAV", 12, b"data")
+RF64 = Container("RF64", 12, b"data")
+CONTAINERS: tuple[tuple[bytes, Container], ...] = (
+    (rb"RIFF....WAVE", WAV),
+    (rb"(?:RF64|BW64)....WAVE", RF64),
+    (rb"RIFX....WAVE", Container("RIFX", 12, b"data", "big")),
+    (rb"riff\x2e\x91\xcf\x11", Container("W64", 40, b"data", id_bytes=16, size_bytes=8, pad=8, counted=24)),
+    (rb"FORM....AIF[FC]", Container("AIFF", 12, b"SSND", "big")),
+    (rb"caff\0\x01", Container("CAF", 8, b"data", "big", size_bytes=8, pad=1)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where the samples of a sound file are."""
+
+    start: int
+    size: int
+    """Bytes of samples: what the header claims, or up to the end of the file if it claims nothing."""
+    claims: bool = True
+    """False if the header does not say how many there are: the recorder was killed, or could not go back."""
+    missing: int = 0
+    """Bytes that the header claims beyond the end of the file."""
+    surplus: int = 0
+    """Bytes behind the samples that are no chunk: more sound, most likely."""
+    block: int = 0
+    """Bytes of one sample of all channels; 0 if the codec packs several, or if they are not known."""
+    sizes: tuple[tuple[int, int, int], ...] = ()
+    """The sizes that a WAV file should claim: place, width, value."""
+
+
+def find_container(head: bytes) -> Container | None:
+    """The format of a file that begins with `head`, if it is made of chunks."""
+    return next((container for start, container in CONTAINERS if re.match(start, head, re.DOTALL)), None)
+
+
+def measure_chunks(file: BinaryIO, container: Container) -> Extent | None:
+    """Where the samples are, or None if there is no chunk of samples."""
+    size = file.seek(0, os.SEEK_END)
+    block, wide, found = 0, 0, None
+    for name, start, length in _walk(file, container, container.first, size):
+        if name == b"ds64":
+            file.seek(start)
+            wide = int.from_bytes(file.read(16)[8:16], "little")
+        if name[:4] == b"fmt " and container.name != "CAF":
+            block = _read_block(file, start, container)
+        if name[: len(container.data)] == container.data:
+            found = (start, length)
+            break
+    if found is None:
+        return None
+    start, length = found
+    left = size - start
+    if container is RF64 and length >= OPEN_SIZES:
+        length = wide
+    unknown = length >= OPEN_SIZES if container.size_bytes == 4 else length >= 1 << 62
+    if length <= 0 and left > 0 and not _are_chunks(file, container, start, size):
+        unknown = True
+    if unknown and left > 0:
+        whole = left // block * block if block else left
+        sizes = ((4, 4, size - 8), (start - 4, 4, whole)) if container is WAV else ()
+        return Extent(start, whole, claims=False, block=block, sizes=sizes)
+    if length > left:
+        return Extent(start, left, missing=length - left, block=block)
+    end = start + length
+    surplus = 0 if _are_chunks(file, container, end, size) else size - end
+    outer = _outer_missing(file, container, size)
+    return Extent(start, length, missing=outer, surplus=surplus, block=block)
+
+
+def measure_au(file: BinaryIO) -> Extent:
+    """Where the samples of an AU file are: its header has their place and their size, or all ones."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(4)
+    start, length = (int.from_bytes(file.read(4), "big") for _ in range(2))
+    left = max(0, size - start)
+    if length == 0xFFFFFFFF:
+        return Extent(start, left, claims=False)
+    return Extent(start, min(length, left), missing=max(0, length - left), surplus=max(0, left - length))
+
+
+def _walk(file: BinaryIO, container: Container, place: int, size: int) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and length of each chunk from `place` on, as claimed."""
+    head = container.id_bytes + container.size_bytes
+    while place + head <= size:
+        file.seek(place)
+        name = file.read(container.id_bytes)
+        length = int.from_bytes(file.read(container.size_bytes), container.order) - container.counted
+        yield name, place + head, length
+        if length < 0:
+            return
+        place += head + length
+        place += -place % container.pad
+
+
+def _are_chunks(file: BinaryIO, container: Container, place: int, size: int) -> bool:
+    """Is what lies from `place` to the end whole chunks, tags or padding, rather than samples?"""
+    if size - place < 8:
+        return True
+    file.seek(place)
+    rest = file.read(min(size - place, 2**16))
+    if not rest.strip(b"\0") and len(rest) == size - place:
+        return True
+    if size - place == 128 and rest.startswith(b"TAG"):
+        return True
+    place += -place % container.pad
+    end = place
+    for name, start, length in _walk(file, container, place, size):
+        if length < 0 or not re.fullmatch(rb"[ -~]{4}", name[:4]) or name[: len(container.data)] == container.data:
+            return False
+        end = start + length
+    return end <= size and size - end < 8
+
+
+def _read_block(file: BinaryIO, start: int, container: Container) -> int:
+    file.seek(start)
+    format_ = file.read(26)
+    tag, block = (int.from_bytes(format_[at : at + 2], container.order) for at in (0, 12))
+    if tag == 0xFFFE:
+        tag = int.from_bytes(format_[24:26], container.order)
+    return block if tag in PLAIN else 0
+
+
+def _outer_missing(file: BinaryIO, container: Container, size: int) -> int:
+    """Bytes that the whole claims beyond the end; some programs count its head of 8 bytes too."""
+    if container.size_bytes != 4 or container is RF64:
+        return 0
+    file.seek(4)
+    claimed = int.from_bytes(file.read(4), container.order)
+    return 0 if claimed >= OPEN_SIZES else max(0, claimed - size)
+
