@@ -29,7 +29,7 @@ def read_animation(path: Path) -> tuple[list[Array], NDArray[np.float64]]:
     decoded, animation = False, cv2.Animation()
     if whole:
         try:
-            decoded, animation = cv2.imdecodeanimation(np.frombuffer(data, np.uint8))
+            decoded, animation = cv2.imdecodeanimation(np.frombuffer(data, np.uint8)[None])  # one row
         except (cv2.error, MemoryError):
             decoded = False
     pictures = list(animation.frames) if decoded else []

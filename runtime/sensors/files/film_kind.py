@@ -66,8 +66,8 @@ _STARTS: tuple[tuple[bytes, FilmKind], ...] = (
 CODECS: dict[str, str] = {
     "av01": "AV1", "V_AV1": "AV1", "avc1": "H.264", "V_MPEG4/ISO/AVC": "H.264", "hvc1": "H.265", "hev1": "H.265",
     "V_MPEGH/ISO/HEVC": "H.265", "vvc1": "H.266", "V_VP8": "VP8", "vp08": "VP8", "V_VP9": "VP9", "vp09": "VP9",
-    "apch": "ProRes", "apcn": "ProRes", "apcs": "ProRes", "ap4h": "ProRes", "CFHD": "CineForm", "encv": "encrypted video",
-    "braw": "Blackmagic raw", "V_THEORA": "Theora", "M8RG": "MagicYUV", "dvhe": "Dolby Vision", "mp4a": "AAC sound",
+    "apch": "ProRes", "apcn": "ProRes", "apcs": "ProRes", "ap4h": "ProRes", "CFHD": "CineForm", "M8RG": "MagicYUV",
+    "encv": "encrypted film", "braw": "Blackmagic raw", "V_THEORA": "Theora", "dvhe": "Dolby Vision", "mp4a": "AAC",
 }  # fmt: skip
 """Codecs by the mark that names them in MP4 or Matroska; sound comes last."""
 
@@ -120,19 +120,20 @@ def read_framing(file: BinaryIO, kind: FilmKind) -> Framing:
 
 def _read_boxes(file: BinaryIO, size: int) -> Framing:
     """Boxes of ISO/IEC 14496-12: a size of 32 bits, or 1 and one of 64 bits, or 0 for the rest of the file."""
-    place, kinds = 0, set()
+    place, kinds, last = 0, set[bytes](), b""
     while place + 8 <= size and len(kinds) < 32:
         file.seek(place)
         head = file.read(16)
         length = int.from_bytes(head[:4], "big")
-        kinds.add(head[4:8])
+        last = head[4:8]
+        kinds.add(last)
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
         if length < 8:
             break  # the last box, or none: then the decoder judges
         place += length
     missing = max(0, place - size)
-    return Framing(missing, missing > 0 and b"moof" in kinds, b"moov" in kinds)
+    return Framing(missing, missing > 0 and b"moof" in kinds, b"moov" in kinds and not (missing and last == b"moov"))
 
 
 def _read_ebml(file: BinaryIO, size: int) -> Framing:

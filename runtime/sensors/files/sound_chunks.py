@@ -18,6 +18,9 @@ PLAIN = (1, 3, 6, 7)
 OPEN_SIZES = 0x7FFFF000
 """Sizes of 32 bits from here on are what programs write that cannot go back: no sound of that size is read here."""
 
+MOST = 2**16
+"""Chunks that are looked at; files have five, and an index of cues has one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Container:
@@ -121,7 +124,9 @@ def measure_au(file: BinaryIO) -> Extent:
 def _walk(file: BinaryIO, container: Container, place: int, size: int) -> Iterator[tuple[bytes, int, int]]:
     """Name, start and length of each chunk from `place` on, as claimed."""
     head = container.id_bytes + container.size_bytes
-    while place + head <= size:
+    for _ in range(MOST):
+        if place + head > size:
+            return
         file.seek(place)
         name = file.read(container.id_bytes)
         length = int.from_bytes(file.read(container.size_bytes), container.order) - container.counted
@@ -167,4 +172,3 @@ def _outer_missing(file: BinaryIO, container: Container, size: int) -> int:
     file.seek(4)
     claimed = int.from_bytes(file.read(4), container.order)
     return 0 if claimed >= OPEN_SIZES else max(0, claimed - size)
-

@@ -56,8 +56,6 @@ LOSSY = ("Vorbis", "Opus", "MP3")
 UNKNOWN = 2**62
 """libsndfile says this or more where a file does not say how many samples it has."""
 
-BLOCK = 2**20
-
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
@@ -116,18 +114,10 @@ def read_sound(path: str | os.PathLike[str]) -> Recording:
 def _read(path: Path, sound: Any, expected: _Expected) -> NDArray[np.float32]:
     """All channels (c, t) of an open file, if they are as many as expected."""
     claimed, channels = sound.frames, sound.channels
-    dtype = "int32" if expected.md5 else "float32"
-    where = f"`{path}`, of {channels} channels,"
-    if claimed < UNKNOWN:
-        limits.SOUND_SAMPLES.check(claimed * channels, where, InputError)
-        values = sound.read(claimed, dtype=dtype, always_2d=True)
-    else:
-        blocks = [sound.read(BLOCK, dtype=dtype, always_2d=True)]
-        while len(blocks[-1]) == BLOCK:
-            limits.SOUND_SAMPLES.check(BLOCK * (len(blocks) + 1) * channels, where, InputError)
-            blocks.append(sound.read(BLOCK, dtype=dtype, always_2d=True))
-        values = np.concatenate(blocks)
-        claimed = len(values)
+    if claimed >= UNKNOWN:
+        raise _unfinished(path, expected.name)
+    limits.SOUND_SAMPLES.check(claimed * channels, f"`{path}`, of {channels} channels,", InputError)
+    values = sound.read(dtype="int32" if expected.md5 else "float32", always_2d=True)
     wanted = claimed if expected.samples is None else expected.samples
     if len(values) != claimed or abs(len(values) - wanted) > expected.slack:
         raise InputError(
@@ -138,7 +128,7 @@ def _read(path: Path, sound: Any, expected: _Expected) -> NDArray[np.float32]:
         bits, md5 = expected.md5
         if flac_md5(values, bits) != md5:
             raise InputError(
-                f"`{path}` (FLAC) does not hold the {wanted} samples of its signature: it is corrupt, or holds more than"
+                f"`{path}` (FLAC) does not hold the {wanted} samples of its signature: it is corrupt, or has more than"
                 " its header claims",
                 hint=_whole(path),
             )
@@ -163,11 +153,12 @@ def _check_extent(path: Path, name: str, extent: Extent | None) -> _Expected:
             hint=_all(path, name),
         )
     if not extent.claims and not extent.sizes and name not in ("AU", "CAF"):
-        raise InputError(
-            f"`{path}` ({name}) does not say how much sound it holds: the recorder did not finish it",
-            hint=_all(path, name),
-        )
+        raise _unfinished(path, name)
     return _Expected(name, extent.size // extent.block if extent.block else None)
+
+
+def _unfinished(path: Path, name: str) -> InputError:
+    return InputError(f"`{path}` ({name}) does not say how much sound it holds", hint=_all(path, name))
 
 
 def _mended(file: BinaryIO, extent: Extent) -> BinaryIO:

@@ -22,6 +22,9 @@ OGG_CODECS = {
     b"\x80theora": "Theora",
 }
 
+MOST = 2**20
+"""Pages or frames that are looked at; longer recordings are beyond the limit on samples."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:
@@ -40,7 +43,9 @@ def check_ogg(file: BinaryIO) -> Stream:
     """Walk the pages: each is whole, there is one stream, and the last page says that it is the last."""
     size = file.seek(0, os.SEEK_END)
     place, codec, begun, flags = 0, "", False, 0
-    while place < size:
+    for _ in range(MOST):
+        if place >= size:
+            break
         file.seek(place)
         head = file.read(27 + 255)
         segments = head[26] if len(head) > 26 else 0
@@ -54,6 +59,8 @@ def check_ogg(file: BinaryIO) -> Stream:
             codec = next((name for mark, name in OGG_CODECS.items() if body.startswith(mark)), "an unknown codec")
         begun = True
         place += 27 + segments + sum(head[27 : 27 + segments])
+    if place < size:
+        return Stream(codec, f"it has more than {MOST:,} pages")
     if place > size:
         return Stream(codec, f"its last page lacks {place - size:,} bytes")
     return Stream(codec, "" if flags & 4 else "its last page does not end the recording")
@@ -81,7 +88,9 @@ def check_mpeg_audio(file: BinaryIO) -> Stream:
     size = file.seek(0, os.SEEK_END)
     place = _skip_tag(file, 0)
     frames, claimed, samples, rate = 0, 0, 0, 0
-    while place + 4 <= size:
+    for _ in range(MOST):
+        if place + 4 > size:
+            break
         file.seek(place)
         head = file.read(4)
         found = _frame(head)
@@ -139,7 +148,7 @@ def _claimed_frames(frame: bytes) -> int:
 
 
 def flac_samples(head: bytes) -> tuple[int, int, bytes]:
-    """What a FLAC file claims: samples of each channel (0: unknown), their bits, and the MD5 of all (zeros: unknown)."""
+    """Samples of each channel (0: unknown), bits of one, and MD5 of all (zeros: unknown), as a FLAC file claims."""
     packed = int.from_bytes(head[18:26], "big")
     return packed & (1 << 36) - 1, (packed >> 36 & 31) + 1, head[26:42]
 
