@@ -149,7 +149,7 @@ def stale(data: bytes, kind: str) -> bytes:
         "CAF": (b"data", 4, 8, "big"),
         "W64": (b"data\xf3\xac\xd3\x11", 16, 8, "little"),
         "RF64": (b"ds64", 16, 8, "little"),
-        "MP3": (b"Info", 8, 4, "big"),
+        "MP3": (b"Xing", 8, 4, "big"),
     }[kind]
     at = data.find(mark) + before
     size = int.from_bytes(data[at : at + width], order)  # type: ignore[arg-type]
