@@ -40,6 +40,7 @@ def read_animation(path: Path) -> tuple[list[Array], NDArray[np.float64]]:
             hint=AGAIN,
         )
     durations = np.array(animation.durations, np.float64) / 1000
+    durations[durations <= 0.01] = 0.1  # as browsers show them
     return [cv2.cvtColor(picture[..., :3], cv2.COLOR_BGR2RGB) for picture in pictures], np.r_[
         0, durations.cumsum()[:-1]
     ]

@@ -19,16 +19,8 @@ from numpy.typing import NDArray
 from advcal_edge import limits
 from advcal_edge.errors import InputError
 from advcal_edge.runtime.sensors.files.animation import read_animation
-from advcal_edge.runtime.sensors.files.film_kind import (
-    FORMATS,
-    TIFF,
-    WEBP,
-    FilmKind,
-    Framing,
-    identify_film,
-    name_codec,
-    read_framing,
-)
+from advcal_edge.runtime.sensors.files.film_framing import Framing, read_framing
+from advcal_edge.runtime.sensors.files.film_kind import FORMATS, TIFF, WEBP, FilmKind, identify_film, name_codec
 from advcal_edge.runtime.sensors.files.opencv import cv2
 from advcal_edge.runtime.sensors.files.sensor_file import MAGIC_BYTES, open_sensor_file, quoted
 from advcal_edge.runtime.sensors.frame import Array
@@ -68,7 +60,7 @@ def measure_film(path: Path) -> Claims:
             raise InputError(f"`{path}` claims {width:g} x {height:g} pixels", hint=_converted(path))
         limits.FILM_PIXELS.check(width * height, f"`{path}`, {width:g} x {height:g},", InputError)
         frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        if kind.counts:
+        if kind.claims == "frames":
             limits.FILM_FRAMES.check(frames, f"`{path}`", InputError)
         elif not 0 < frames < limits.FILM_FRAMES.value:
             frames = 0  # a guess, and a wild one
@@ -123,18 +115,24 @@ def _mend_stamps(stamps: NDArray[np.float64], kind: FilmKind) -> NDArray[np.floa
 
 
 def _check_length(path: Path, claims: Claims, times: NDArray[np.float64]) -> None:
-    decoded, claimed = len(times), claims.frames
-    if claims.kind.counts or np.isnan(times).any() or claims.rate == 0:
+    decoded, claimed, framing = len(times), claims.frames, claims.framing
+    if claims.kind.claims == "frames":
+        if framing.shown < math.inf and claims.rate:
+            claimed = min(claimed, int(framing.shown * claims.rate))
         if decoded >= claimed - max(1, int(LOST * claimed)):
             return
         found = f"claims {claimed} frames and {decoded} decode"
-    else:
+    elif claims.kind.claims == "duration" and claims.rate and not framing.sound:
         duration, reached = claimed / claims.rate, 0.0
-        if decoded > 1:
+        if decoded > 1 and not np.isnan(times).any():
             reached = float(times[-1] - times[0]) * decoded / (decoded - 1)
         if decoded and reached >= CUT * duration - 1:
             return
         found = f"claims {duration:.3f} s and {reached:.3f} s decode, {decoded} frames"
+    elif decoded:
+        return
+    else:
+        found = "is a film of which nothing decodes"
     codec = codec_of(path) if decoded == 0 else ""
     what = f": its codec is unknown here ({codec})" if codec else ": it is truncated or corrupt"
     raise InputError(
