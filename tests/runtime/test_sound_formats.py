@@ -236,6 +236,20 @@ def test_formats_that_are_not_read_are_named(head: bytes, named: str, tmp_path: 
     assert "sound.flac` converts it" in str(refusal.value.hint)
 
 
+@pytest.mark.parametrize(("tag", "named"), [(0x161, "WMA in WAV"), (0x1234, "codec 0x1234 in WAV")])
+def test_the_codec_of_a_wav_that_is_not_read_is_named(tag: int, named: str, tmp_path: Path) -> None:
+    data = bytearray(encoded("WAV", "PCM_16"))
+    data[20:22] = struct.pack("<H", tag)
+    with refused(named):
+        read(bytes(data), tmp_path)
+
+
+def test_speech_in_ogg_is_named(tmp_path: Path) -> None:
+    page = b"OggS\0\x06" + bytes(20) + b"\x01\x50" + b"Speex   " + bytes(72)
+    with refused("Speex"):
+        read(page, tmp_path)
+
+
 def test_bare_samples_are_told_how_to_be_read(tmp_path: Path) -> None:
     with refused("none of the formats wav, flac") as refusal:
         read(np.arange(4000, dtype="<i2").tobytes(), tmp_path)

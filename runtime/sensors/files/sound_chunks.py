@@ -15,6 +15,10 @@ from typing import BinaryIO, Literal
 PLAIN = (1, 3, 6, 7)
 """Tags of WAV formats in which a block is one sample of all channels: integers, floats, A-law, mu-law."""
 
+TAGS = {2: "MS ADPCM", 0x11: "IMA ADPCM", 0x31: "GSM 6.10", 0x40: "G.721", 0x50: "MPEG layer II", 0x55: "MP3",
+        0x92: "AC-3", 0xFF: "AAC", 0x160: "WMA", 0x161: "WMA", 0x162: "WMA", 0x2001: "DTS", 0x706D: "AAC"}  # fmt: skip
+"""Names of other tags."""
+
 OPEN_SIZES = 0x7FFFF000
 """Sizes of 32 bits from here on are what programs write that cannot go back: no sound of that size is read here."""
 
@@ -67,6 +71,8 @@ class Extent:
     """Bytes behind the samples that are no chunk: more sound, most likely."""
     block: int = 0
     """Bytes of one sample of all channels; 0 if the codec packs several, or if they are not known."""
+    codec: str = ""
+    """The codec of a WAV that packs its samples."""
     sizes: tuple[tuple[int, int, int], ...] = ()
     """The sizes that a WAV file should claim: place, width, value."""
 
@@ -79,13 +85,13 @@ def find_container(head: bytes) -> Container | None:
 def measure_chunks(file: BinaryIO, container: Container) -> Extent | None:
     """Where the samples are, or None if there is no chunk of samples."""
     size = file.seek(0, os.SEEK_END)
-    block, wide, found = 0, 0, None
+    block, codec, wide, found = 0, "", 0, None
     for name, start, length in _walk(file, container, container.first, size):
         if name == b"ds64":
             file.seek(start)
             wide = int.from_bytes(file.read(16)[8:16], "little")
         if name[:4] == b"fmt " and container.name != "CAF":
-            block = _read_block(file, start, container)
+            block, codec = _read_format(file, start, container)
         if name[: len(container.data)] == container.data:
             found = (start, length)
             break
@@ -101,13 +107,13 @@ def measure_chunks(file: BinaryIO, container: Container) -> Extent | None:
     if unknown and left > 0:
         whole = left // block * block if block else left
         sizes = ((4, 4, size - 8), (start - 4, 4, whole)) if container is WAV else ()
-        return Extent(start, whole, claims=False, block=block, sizes=sizes)
+        return Extent(start, whole, claims=False, block=block, codec=codec, sizes=sizes)
     if length > left:
-        return Extent(start, left, missing=length - left, block=block)
+        return Extent(start, left, missing=length - left, block=block, codec=codec)
     end = start + length
     surplus = 0 if _are_chunks(file, container, end, size) else size - end
     outer = _outer_missing(file, container, size)
-    return Extent(start, length, missing=outer, surplus=surplus, block=block)
+    return Extent(start, length, missing=outer, surplus=surplus, block=block, codec=codec)
 
 
 def measure_au(file: BinaryIO) -> Extent:
@@ -156,13 +162,13 @@ def _are_chunks(file: BinaryIO, container: Container, place: int, size: int) -> 
     return end <= size and size - end < 8
 
 
-def _read_block(file: BinaryIO, start: int, container: Container) -> int:
+def _read_format(file: BinaryIO, start: int, container: Container) -> tuple[int, str]:
     file.seek(start)
     format_ = file.read(26)
     tag, block = (int.from_bytes(format_[at : at + 2], container.order) for at in (0, 12))
     if tag == 0xFFFE:
         tag = int.from_bytes(format_[24:26], container.order)
-    return block if tag in PLAIN else 0
+    return (block, "") if tag in PLAIN else (0, TAGS.get(tag, f"codec {tag:#06x}"))
 
 
 def _outer_missing(file: BinaryIO, container: Container, size: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -108,7 +109,10 @@ def read_sound(path: str | os.PathLike[str]) -> Recording:
                 return Recording(_read(path, sound, expected), float(sound.samplerate))
         except (soundfile.SoundFileError, OSError, ValueError, MemoryError) as error:
             reason = getattr(error, "error_string", None) or error  # without the name of the file object
-            raise InputError(f"`{path}` is a truncated or corrupt sound file: {reason}", hint=AGAIN) from error
+            raise InputError(
+                f"`{path}` ({expected.name}) is truncated or corrupt, or its codec is unknown here: {reason}",
+                hint=_whole(path),
+            ) from error
 
 
 def _read(path: Path, sound: Any, expected: _Expected) -> NDArray[np.float32]:
@@ -132,7 +136,7 @@ def _read(path: Path, sound: Any, expected: _Expected) -> NDArray[np.float32]:
                 " its header claims",
                 hint=_whole(path),
             )
-        values = (values / 2.0**31).astype(np.float32)
+        values = values.astype(np.float32) * np.float32(2.0**-31)
     if expected.name in LOSSY:
         np.clip(values, -1, 1, out=values)
     return np.ascontiguousarray(values.T)
@@ -154,6 +158,7 @@ def _check_extent(path: Path, name: str, extent: Extent | None) -> _Expected:
         )
     if not extent.claims and not extent.sizes and name not in ("AU", "CAF"):
         raise _unfinished(path, name)
+    name = f"{extent.codec} in {name}" if extent.codec else name
     return _Expected(name, extent.size // extent.block if extent.block else None)
 
 
@@ -164,10 +169,13 @@ def _unfinished(path: Path, name: str) -> InputError:
 def _mended(file: BinaryIO, extent: Extent) -> BinaryIO:
     """The bytes of a file whose recorder was killed, with the sizes that it would have written."""
     file.seek(0)
-    data = bytearray(file.read())
+    copy = io.BytesIO()
+    shutil.copyfileobj(file, copy)
     for place, width, size in extent.sizes:
-        data[place : place + width] = size.to_bytes(width, "little")
-    return io.BytesIO(data)
+        copy.seek(place)
+        copy.write(size.to_bytes(width, "little"))
+    copy.seek(0)
+    return copy
 
 
 def _whole(path: Path) -> str:

@@ -25,6 +25,9 @@ OGG_CODECS = {
 MOST = 2**20
 """Pages or frames that are looked at; longer recordings are beyond the limit on samples."""
 
+ROWS = 2**18
+"""Samples that are hashed at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:
@@ -63,6 +66,8 @@ def check_ogg(file: BinaryIO) -> Stream:
         return Stream(codec, f"it has more than {MOST:,} pages")
     if place > size:
         return Stream(codec, f"its last page lacks {place - size:,} bytes")
+    if codec not in ("Vorbis", "Opus", "FLAC"):
+        return Stream(codec, "expected Vorbis, Opus or FLAC")
     return Stream(codec, "" if flags & 4 else "its last page does not end the recording")
 
 
@@ -155,6 +160,9 @@ def flac_samples(head: bytes) -> tuple[int, int, bytes]:
 
 def flac_md5(values: NDArray[Any], bits: int) -> bytes:
     """The MD5 of samples (t, c), int32 with full scale at 2^31, as FLAC takes it: of the bytes they need."""
-    counts = (values >> (32 - bits)).astype("<i4")
-    parts = np.ascontiguousarray(counts).view(np.uint8).reshape(*counts.shape, 4)[..., : -(-bits // 8)]
-    return hashlib.md5(np.ascontiguousarray(parts).tobytes(), usedforsecurity=False).digest()
+    digest = hashlib.md5(usedforsecurity=False)
+    for start in range(0, len(values), ROWS):
+        counts = (values[start : start + ROWS] >> (32 - bits)).astype("<i4")
+        parts = np.ascontiguousarray(counts).view(np.uint8).reshape(-1, 4)[:, : -(-bits // 8)]
+        digest.update(np.ascontiguousarray(parts).tobytes())
+    return digest.digest()
