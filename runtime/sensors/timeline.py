@@ -9,11 +9,13 @@ rate every step has its own frame.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.errors import InputError
+from advcal_edge.runtime.sensors.files.sensor_file import quoted
 
 FASTEST = 1e5
 """Hertz: cameras for crash tests; stamps of most containers end at 1000."""
@@ -56,8 +58,8 @@ class Timeline:
         return np.searchsorted(self.steps, steps, side="right") - 1
 
 
-def lay_out(stamps: NDArray[np.float64], claimed: float, longest: float, where: str, *, assume: bool) -> Timeline:
-    """The timeline of two or more frames with `stamps` in seconds, in a film that claims a rate.
+def lay_out(stamps: NDArray[np.float64], claimed: float, longest: float, film: Path, *, assume: bool) -> Timeline:
+    """The timeline of two or more frames with `stamps` in seconds, in a file that claims a rate.
 
     `longest` is the time in seconds for which a film may show one picture without it being a pause of the recorder;
     0 stands for half of the film. With `assume` pauses are taken as they are, and stamps that cannot be are replaced by
@@ -71,16 +73,16 @@ def lay_out(stamps: NDArray[np.float64], claimed: float, longest: float, where: 
     repeated = np.count_nonzero(between == 0)
     if not stamps[-1] < LONGEST or not between.min() >= 0 or repeated > REPEATED * len(between):
         if not (assume and 0 < claimed <= FASTEST):
-            raise _impossible(stamps, between, where)
+            raise _impossible(stamps, between, film)
         return Timeline.steady(len(stamps), claimed)
     typical = float(np.median(between[between > 0]))
     at = int(np.argmax(between))
     pause = float(between[at])
     if not assume and pause > max(PAUSE * typical, longest or stamps[-1] / 2):
         raise InputError(
-            f"{where} pauses for {pause:.3f} s after frame {at}, at {stamps[at]:.3f} s: {pause / typical:,.0f} times"
+            f"`{film}` pauses for {pause:.3f} s after frame {at}, at {stamps[at]:.3f} s: {pause / typical:,.0f} times"
             f" the usual {1000 * typical:.0f} ms; expected a recording without gaps",
-            hint=f"`ffmpeg -i FILM -to {stamps[at]:.3f} -c:v libx264 film.mp4` keeps what is before it; or let clips"
+            hint=f"`ffmpeg -i {quoted(film)} -to {stamps[at]:.3f} -c:v libx264 film.mp4` keeps what is before it; or let clips"
             " show the last picture before it for so long: `--set input.assume_units=yes`, at calibration",
         )
     for rate in _steady_rates(stamps, between, typical, claimed):
@@ -93,9 +95,9 @@ def lay_out(stamps: NDArray[np.float64], claimed: float, longest: float, where: 
     return Timeline(rate, np.rint(stamps * rate).astype(np.int64))
 
 
-def _impossible(stamps: NDArray[np.float64], between: NDArray[np.float64], where: str) -> InputError:
+def _impossible(stamps: NDArray[np.float64], between: NDArray[np.float64], film: Path) -> InputError:
     hint = (
-        "`ffmpeg -i FILM -c:v libx264 film.mp4` writes it anew with time stamps that rise; or take its frames at the"
+        f"`ffmpeg -i {quoted(film)} -c:v libx264 film.mp4` writes it anew with time stamps that rise; or take its frames at the"
         " rate it claims: `--set input.assume_units=yes`, at calibration"
     )
     fall = np.flatnonzero(~(between >= 0))
@@ -109,7 +111,7 @@ def _impossible(stamps: NDArray[np.float64], between: NDArray[np.float64], where
         found = f"spans {stamps[-1] / 86400:,.0f} days"
     else:
         found = f"has {np.count_nonzero(between == 0)} of {len(stamps)} frames at the same time as the frame before"
-    return InputError(f"{where} {found}; expected time stamps that rise", hint=hint)
+    return InputError(f"`{film}` {found}; expected time stamps that rise", hint=hint)
 
 
 def _steady_rates(

@@ -84,7 +84,7 @@ def test_steps_are_those_of_the_fps_filter(between: list[float]) -> None:
     """`fps` of FFmpeg, rounding to the nearest step, is what resamples films everywhere else."""
     av = pytest.importorskip("av")
     stamps = np.rint(np.r_[0, np.cumsum(between)] * 1000).astype(int)
-    timeline = lay_out(stamps / 1000, 0.0, 2.0, "film", assume=False)
+    timeline = lay_out(stamps / 1000, 0.0, 2.0, Path("film"), assume=False)
     rate = Fraction(timeline.rate).limit_denominator(1000)
     graph = av.filter.Graph()
     source = graph.add_buffer(width=16, height=16, format=av.VideoFormat("gray"), time_base=MS)

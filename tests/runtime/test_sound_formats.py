@@ -277,6 +277,29 @@ def test_damaged_sound_is_read_or_refused(
         SMALL.input.check(preprocess(SMALL, [read(data[: int(keep * len(data))], tmp_path_factory.getbasetemp())]))
 
 
+UNSURE = {"AU": "length", "AIFF": "rate", "CAF": "rate"}
+"""Where a header says something only once, so that no reader can tell that it is wrong."""
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    form=st.sampled_from([form for form in FORMATS if UNSURE.get(form[0]) != "length"]),
+    place=st.one_of(st.integers(0, 200), st.integers(0, 30_000)),
+    bit=st.integers(0, 7),
+)
+def test_a_wrong_bit_never_gives_another_length_or_rate(
+    form: tuple[str, str], place: int, bit: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    data = encoded(*form)
+    whole = read(data, tmp_path_factory.getbasetemp())
+    try:
+        found = read(flip(data, {place: bit}), tmp_path_factory.getbasetemp())
+    except InputError:
+        return
+    assert found.values.shape == whole.values.shape
+    assert found.rate == whole.rate or form[0] in UNSURE or "ADPCM" in form[1]
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     form=st.sampled_from(INTEGERS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ CLAIMS = st.sampled_from([0.0, 1.0, 25.0, 29.97, 30.0, 1000.0])
 
 
 def laid_out(stamps: Any, claimed: float = 30.0, longest: float = 2.0, assume: bool = False) -> Timeline:
-    return lay_out(np.asarray(stamps, np.float64), claimed, longest, "film", assume=assume)
+    return lay_out(np.asarray(stamps, np.float64), claimed, longest, Path("film"), assume=assume)
 
 
 @given(

@@ -10,20 +10,18 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
-PLAIN = (1, 3, 6, 7)
-"""Tags of WAV formats in which a block is one sample of all channels: integers, floats, A-law, mu-law."""
-
-TAGS = {2: "MS ADPCM", 0x11: "IMA ADPCM", 0x31: "GSM 6.10", 0x40: "G.721", 0x50: "MPEG layer II", 0x55: "MP3",
-        0x92: "AC-3", 0xFF: "AAC", 0x160: "WMA", 0x161: "WMA", 0x162: "WMA", 0x2001: "DTS", 0x706D: "AAC"}  # fmt: skip
-"""Names of other tags."""
+from advcal_edge.runtime.sensors.files.sound_header import UNSAID, Header, Order, read_header
 
 OPEN_SIZES = 0x7FFFF000
 """Sizes of 32 bits from here on are what programs write that cannot go back: no sound of that size is read here."""
 
 MOST = 2**16
 """Chunks that are looked at; files have five, and an index of cues has one."""
+
+KEPT = 64
+"""Chunks whose first bytes are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,7 @@ class Container:
     """Where the first chunk begins."""
     data: bytes
     """Identifier of the chunk with the samples."""
-    order: Literal["little", "big"] = "little"
+    order: Order = "little"
     id_bytes: int = 4
     size_bytes: int = 4
     pad: int = 2
@@ -69,10 +67,7 @@ class Extent:
     """Bytes that the header claims beyond the end of the file."""
     surplus: int = 0
     """Bytes behind the samples that are no chunk: more sound, most likely."""
-    block: int = 0
-    """Bytes of one sample of all channels; 0 if the codec packs several, or if they are not known."""
-    codec: str = ""
-    """The codec of a WAV that packs its samples."""
+    header: Header = UNSAID
     sizes: tuple[tuple[int, int, int], ...] = ()
     """The sizes that a WAV file should claim: place, width, value."""
 
@@ -85,35 +80,33 @@ def find_container(head: bytes) -> Container | None:
 def measure_chunks(file: BinaryIO, container: Container) -> Extent | None:
     """Where the samples are, or None if there is no chunk of samples."""
     size = file.seek(0, os.SEEK_END)
-    block, codec, wide, found = 0, "", 0, None
+    chunks: dict[bytes, bytes] = {}
+    found: tuple[int, int] | None = None
     for name, start, length in _walk(file, container, container.first, size):
-        if name == b"ds64":
-            file.seek(start)
-            wide = int.from_bytes(file.read(16)[8:16], "little")
-        if name[:4] == b"fmt " and container.name != "CAF":
-            block, codec = _read_format(file, start, container)
-        if name[: len(container.data)] == container.data:
+        if found is None and name[: len(container.data)] == container.data:
             found = (start, length)
-            break
+        elif name[:4] not in chunks and len(chunks) < KEPT:
+            file.seek(start)
+            chunks[name[:4]] = file.read(max(0, min(length, 64)))
     if found is None:
         return None
+    header = read_header(chunks, container.order)
     start, length = found
     left = size - start
     if container is RF64 and length >= OPEN_SIZES:
-        length = wide
+        length = int.from_bytes(chunks.get(b"ds64", b"")[8:16], "little")
     unknown = length >= OPEN_SIZES if container.size_bytes == 4 else length >= 1 << 62
     if length <= 0 and left > 0 and not _are_chunks(file, container, start, size):
         unknown = True
     if unknown and left > 0:
-        whole = left // block * block if block else left
+        whole = left // header.block * header.block if header.block else left
         sizes = ((4, 4, size - 8), (start - 4, 4, whole)) if container is WAV else ()
-        return Extent(start, whole, claims=False, block=block, codec=codec, sizes=sizes)
+        return Extent(start, whole, claims=False, header=header, sizes=sizes)
     if length > left:
-        return Extent(start, left, missing=length - left, block=block, codec=codec)
+        return Extent(start, left, missing=length - left, header=header)
     end = start + length
     surplus = 0 if _are_chunks(file, container, end, size) else size - end
-    outer = _outer_missing(file, container, size)
-    return Extent(start, length, missing=outer, surplus=surplus, block=block, codec=codec)
+    return Extent(start, length, missing=_outer_missing(file, container, size), surplus=surplus, header=header)
 
 
 def measure_au(file: BinaryIO) -> Extent:
@@ -160,15 +153,6 @@ def _are_chunks(file: BinaryIO, container: Container, place: int, size: int) -> 
             return False
         end = start + length
     return end <= size and size - end < 8
-
-
-def _read_format(file: BinaryIO, start: int, container: Container) -> tuple[int, str]:
-    file.seek(start)
-    format_ = file.read(26)
-    tag, block = (int.from_bytes(format_[at : at + 2], container.order) for at in (0, 12))
-    if tag == 0xFFFE:
-        tag = int.from_bytes(format_[24:26], container.order)
-    return (block, "") if tag in PLAIN else (0, TAGS.get(tag, f"codec {tag:#06x}"))
 
 
 def _outer_missing(file: BinaryIO, container: Container, size: int) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from advcal_edge import limits
 from advcal_edge.errors import DependencyError, InputError
+from advcal_edge.runtime.sensors.files.opencv import hearing
 from advcal_edge.runtime.sensors.files.sensor_file import AGAIN, MAGIC_BYTES, open_sensor_file, quoted
 from advcal_edge.runtime.sensors.files.sound_chunks import Extent, find_container, measure_au, measure_chunks
 from advcal_edge.runtime.sensors.files.sound_stream import (
@@ -105,7 +106,7 @@ def read_sound(path: str | os.PathLike[str]) -> Recording:
         soundfile = _load_soundfile()
         os.lseek(file.fileno(), 0, os.SEEK_SET)  # seeking in `file` would only move within its read buffer
         try:
-            with soundfile.SoundFile(source or file.fileno(), closefd=False) as sound:
+            with hearing(), soundfile.SoundFile(source or file.fileno(), closefd=False) as sound:
                 return Recording(_read(path, sound, expected), float(sound.samplerate))
         except (soundfile.SoundFileError, OSError, ValueError, MemoryError) as error:
             reason = getattr(error, "error_string", None) or error  # without the name of the file object
@@ -123,6 +124,8 @@ def _read(path: Path, sound: Any, expected: _Expected) -> NDArray[np.float32]:
     limits.SOUND_SAMPLES.check(claimed * channels, f"`{path}`, of {channels} channels,", InputError)
     values = sound.read(dtype="int32" if expected.md5 else "float32", always_2d=True)
     wanted = claimed if expected.samples is None else expected.samples
+    if not len(values):
+        raise InputError(f"`{path}` ({expected.name}) holds no sound that decodes", hint=_whole(path))
     if len(values) != claimed or abs(len(values) - wanted) > expected.slack:
         raise InputError(
             f"`{path}` ({expected.name}) gives {len(values)} samples; expected {wanted} by its header",
@@ -158,8 +161,17 @@ def _check_extent(path: Path, name: str, extent: Extent | None) -> _Expected:
         )
     if not extent.claims and not extent.sizes and name not in ("AU", "CAF"):
         raise _unfinished(path, name)
-    name = f"{extent.codec} in {name}" if extent.codec else name
-    return _Expected(name, extent.size // extent.block if extent.block else None)
+    header = extent.header
+    if header.fault:
+        raise InputError(f"`{path}` ({name}) has a header that contradicts itself: {header.fault}", hint=AGAIN)
+    samples = header.samples
+    if header.block:
+        samples = max(0, extent.size - header.lead) // header.block
+        if header.samples not in (None, samples):
+            raise InputError(
+                f"`{path}` ({name}) claims {header.samples} samples and holds {samples}", hint=_all(path, name)
+            )
+    return _Expected(f"{header.codec} in {name}" if header.codec else name, samples)
 
 
 def _unfinished(path: Path, name: str) -> InputError:
