@@ -82,8 +82,8 @@ def lay_out(stamps: NDArray[np.float64], claimed: float, longest: float, film: P
         raise InputError(
             f"`{film}` pauses for {pause:.3f} s after frame {at}, at {stamps[at]:.3f} s: {pause / typical:,.0f} times"
             f" the usual {1000 * typical:.0f} ms; expected a recording without gaps",
-            hint=f"`ffmpeg -i {quoted(film)} -to {stamps[at]:.3f} -c:v libx264 film.mp4` keeps what is before it; or let clips"
-            " show the last picture before it for so long: `--set input.assume_units=yes`, at calibration",
+            hint=f"`ffmpeg -i {quoted(film)} -to {stamps[at]:.3f} -c:v libx264 film.mp4` keeps what is before it; or"
+            " let clips show the last picture before it for so long: `--set input.assume_units=yes`, at calibration",
         )
     for rate in _steady_rates(stamps, between, typical, claimed):
         places = stamps * rate
@@ -97,8 +97,8 @@ def lay_out(stamps: NDArray[np.float64], claimed: float, longest: float, film: P
 
 def _impossible(stamps: NDArray[np.float64], between: NDArray[np.float64], film: Path) -> InputError:
     hint = (
-        f"`ffmpeg -i {quoted(film)} -c:v libx264 film.mp4` writes it anew with time stamps that rise; or take its frames at the"
-        " rate it claims: `--set input.assume_units=yes`, at calibration"
+        f"`ffmpeg -i {quoted(film)} -c:v libx264 film.mp4` writes it anew with time stamps that rise; or take its"
+        " frames at the rate it claims: `--set input.assume_units=yes`, at calibration"
     )
     fall = np.flatnonzero(~(between >= 0))
     if len(fall):

@@ -135,6 +135,32 @@ def test_wav_of_a_killed_recorder_is_read_to_its_end(size: int, subtype: str, tm
         np.testing.assert_array_equal(read(bytes(data[:-1]), tmp_path).values, whole[:, :-1])
 
 
+@pytest.mark.parametrize(("kind", "place", "width"), [("AU", b".snd", 4), ("CAF", b"data", 8), ("W64", b"data\xf3", 8)])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+def test_other_formats_may_leave_their_length_open(
+    kind: str, place: bytes, width: int, subtype: str, tmp_path: Path
+) -> None:
+    data = bytearray(encoded(kind, subtype))
+    whole = read(bytes(data), tmp_path).values
+    at = data.find(place) + {"AU": 8, "CAF": 4, "W64": 16}[kind]
+    data[at : at + width] = (bytes if kind == "W64" else b"\xff".__mul__)(width)
+    frame = int(subtype[4:]) // 4
+    for lost in (0, 100):
+        del data[len(data) - lost * frame :]
+        np.testing.assert_array_equal(read(bytes(data), tmp_path).values, whole[:, : LENGTH - lost])
+
+
+def test_rf64_and_aiff_of_killed_recorders_are_refused(tmp_path: Path) -> None:
+    wide, apple = bytearray(encoded("RF64", "PCM_16")), bytearray(encoded("AIFF", "PCM_16"))
+    wide[20:44] = bytes(24)
+    at = apple.find(b"SSND") + 4
+    apple[4:8] = apple[at : at + 4] = bytes(4)
+    for data in (wide, apple):
+        with refused("does not say how much sound it holds") as refusal:
+            read(bytes(data), tmp_path)
+        assert "keeps all of it" in str(refusal.value.hint)
+
+
 def stale(data: bytes, kind: str) -> bytes:
     """A header that claims a quarter of the samples, as recorders leave it that write it now and then."""
     changed = bytearray(data)
@@ -277,7 +303,7 @@ def test_damaged_sound_is_read_or_refused(
         SMALL.input.check(preprocess(SMALL, [read(data[: int(keep * len(data))], tmp_path_factory.getbasetemp())]))
 
 
-UNSURE = {"AU": "length", "AIFF": "rate", "CAF": "rate"}
+UNSURE = {"AU": "length", "AIFF": "rate", "CAF": "rate", "FLAC": "rate"}
 """Where a header says something only once, so that no reader can tell that it is wrong."""
 
 

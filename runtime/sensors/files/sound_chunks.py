@@ -68,8 +68,8 @@ class Extent:
     surplus: int = 0
     """Bytes behind the samples that are no chunk: more sound, most likely."""
     header: Header = UNSAID
-    sizes: tuple[tuple[int, int, int], ...] = ()
-    """The sizes that a WAV file should claim: place, width, value."""
+    sizes: tuple[tuple[int, bytes], ...] = ()
+    """What the header should say of its size, and where, in formats that killed recorders leave open."""
 
 
 def find_container(head: bytes) -> Container | None:
@@ -99,9 +99,8 @@ def measure_chunks(file: BinaryIO, container: Container) -> Extent | None:
     if length <= 0 and left > 0 and not _are_chunks(file, container, start, size):
         unknown = True
     if unknown and left > 0:
-        whole = left // header.block * header.block if header.block else left
-        sizes = ((4, 4, size - 8), (start - 4, 4, whole)) if container is WAV else ()
-        return Extent(start, whole, claims=False, header=header, sizes=sizes)
+        whole = header.lead + (left - header.lead) // header.block * header.block if header.block else left
+        return Extent(start, whole, claims=False, header=header, sizes=_sizes(container, start, whole, size))
     if length > left:
         return Extent(start, left, missing=length - left, header=header)
     end = start + length
@@ -153,6 +152,15 @@ def _are_chunks(file: BinaryIO, container: Container, place: int, size: int) -> 
             return False
         end = start + length
     return end <= size and size - end < 8
+
+
+def _sizes(container: Container, start: int, length: int, size: int) -> tuple[tuple[int, bytes], ...]:
+    outer = {"WAV": (4, size - 8), "W64": (16, size), "CAF": None}.get(container.name, ())
+    if outer == ():
+        return ()
+    inner = (start - container.size_bytes, length + container.counted)
+    both = [inner] if outer is None else [outer, inner]
+    return tuple((place, value.to_bytes(container.size_bytes, container.order)) for place, value in both)
 
 
 def _outer_missing(file: BinaryIO, container: Container, size: int) -> int:

@@ -74,7 +74,7 @@ class _Expected:
 def read_sound(path: str | os.PathLike[str]) -> Recording:
     """The channels (c, t) in a sound file, float32 with full scale at 1, and their rate.
 
-    A WAV file whose recorder was killed before it wrote the sizes is read to its end.
+    A WAV, W64, CAF or AU file whose recorder was killed before it wrote the sizes is read to its end.
 
     Raises:
         InputError: missing, of another format, too long, truncated, corrupt, or longer than its header claims.
@@ -159,7 +159,7 @@ def _check_extent(path: Path, name: str, extent: Extent | None) -> _Expected:
             " chunk; expected a header that claims what the file holds",
             hint=_all(path, name),
         )
-    if not extent.claims and not extent.sizes and name not in ("AU", "CAF"):
+    if not extent.claims and not extent.sizes and name != "AU":
         raise _unfinished(path, name)
     header = extent.header
     if header.fault:
@@ -183,9 +183,9 @@ def _mended(file: BinaryIO, extent: Extent) -> BinaryIO:
     file.seek(0)
     copy = io.BytesIO()
     shutil.copyfileobj(file, copy)
-    for place, width, size in extent.sizes:
+    for place, size in extent.sizes:
         copy.seek(place)
-        copy.write(size.to_bytes(width, "little"))
+        copy.write(size)
     copy.seek(0)
     return copy
 
