@@ -155,11 +155,10 @@ def _are_chunks(file: BinaryIO, container: Container, place: int, size: int) -> 
 
 
 def _sizes(container: Container, start: int, length: int, size: int) -> tuple[tuple[int, bytes], ...]:
-    outer = {"WAV": (4, size - 8), "W64": (16, size), "CAF": None}.get(container.name, ())
-    if outer == ():
+    outer = {"WAV": [(4, size - 8)], "W64": [(16, size)], "CAF": []}.get(container.name)
+    if outer is None:
         return ()
-    inner = (start - container.size_bytes, length + container.counted)
-    both = [inner] if outer is None else [outer, inner]
+    both = [*outer, (start - container.size_bytes, length + container.counted)]
     return tuple((place, value.to_bytes(container.size_bytes, container.order)) for place, value in both)
 
 
