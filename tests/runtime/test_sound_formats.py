@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io.wavfile
 import soundfile
 from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from refusal import refused, taken_or_refused
 
 from advcal_edge.errors import InputError
 from advcal_edge.runtime.sensors import Recording, preprocess, read_frame
+from advcal_edge.runtime.sensors.files.sound_file import read_sound
 from advcal_edge.runtime.sensors.files.sound_stream import flac_md5, flac_samples
 from advcal_edge.spec import audio
 
@@ -97,6 +100,33 @@ def test_wav_of_the_standard_library(width: int, tmp_path: Path) -> None:
     assert isinstance(frame, Recording)
     assert frame.rate == 22050
     np.testing.assert_array_equal(frame.values, (counts / 2.0 ** (8 * width - 1)).astype(np.float32).T)
+
+
+def test_the_wav_files_of_scipy_are_read_as_scipy_does() -> None:
+    """Files of many encoders, some of them broken on purpose, in the tests that scipy installs."""
+    read_as_scipy, refusals = 0, 0
+    for path in sorted((Path(scipy.io.__file__).parent / "tests" / "data").glob("*.wav")):
+        try:
+            found = read_sound(path)
+        except InputError:
+            refusals += 1
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                rate, values = scipy.io.wavfile.read(path)
+            except ValueError:  # A-law and mu-law
+                continue
+        if values.dtype.kind != "f":
+            middle = 128 if values.dtype.kind == "u" else 0
+            values = (values.astype(np.float64) - middle) / 2.0 ** (8 * values.dtype.itemsize - 1)
+        assert found.rate == rate
+        np.testing.assert_allclose(found.values.T, values.reshape(len(values), -1), atol=1e-7, err_msg=path.name)
+        read_as_scipy += 1
+    if not read_as_scipy:
+        pytest.skip("scipy was installed without its tests")
+    assert read_as_scipy > 12
+    assert refusals > 4
 
 
 @pytest.mark.parametrize(("kind", "subtype"), FORMATS)

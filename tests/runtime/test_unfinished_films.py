@@ -63,6 +63,27 @@ def test_an_avi_that_miscounts_gives_all_its_frames(claimed: int, avi: Callable[
     assert clips_of(avi(claimed), ends).tolist() == [[0, FRAMES - 1]]
 
 
+def test_an_avi_shows_the_frame_before_those_that_its_camera_dropped(avi: Callable[..., Path]) -> None:
+    """Frames 10 to 19 are chunks of no bytes, as capture programs write them to keep time."""
+    path = avi()
+    data = path.read_bytes()
+    movie, index = data.find(b"movi"), data.find(b"idx1")
+    body, entries, place = b"", b"", movie + 4
+    for number in range(FRAMES):
+        length = int.from_bytes(data[place + 4 : place + 8], "little")
+        picture = b"" if 10 <= number < 20 else data[place + 8 : place + 8 + length]
+        entries += b"00dc" + struct.pack("<3I", 16, 4 + len(body), len(picture))
+        body += b"00dc" + struct.pack("<I", len(picture)) + picture + bytes(len(picture) % 2)
+        place += 8 + length + length % 2
+    assert place <= index
+    data = data[: movie - 4] + struct.pack("<I", 4 + len(body)) + b"movi" + body
+    data += b"idx1" + struct.pack("<I", len(entries)) + entries
+    path.write_bytes(data[:4] + struct.pack("<I", len(data) - 8) + data[8:])
+    expected = choose_frames(FRAMES, 30, 1, 3, 4)
+    expected[(expected >= 10) & (expected < 20)] = 9
+    assert np.array_equal(clips_of(path, one_second()), expected)
+
+
 @pytest.mark.parametrize("unfinished", [b"\0\0\0\0", b"\xff\xff\xff\xff"])
 def test_an_avi_of_a_killed_recorder_is_read_to_its_end(unfinished: bytes, avi: Callable[..., Path]) -> None:
     assert np.array_equal(clips_of(avi(0, unfinished), one_second()), choose_frames(FRAMES, 30, 1, 3, 4))

@@ -117,6 +117,7 @@ def _mend_stamps(stamps: NDArray[np.float64], kind: FilmKind) -> NDArray[np.floa
 def _check_length(path: Path, claims: Claims, times: NDArray[np.float64]) -> None:
     decoded, claimed, framing = len(times), claims.frames, claims.framing
     if claims.kind.claims == "frames":
+        claimed -= min(claimed, framing.dropped)
         if framing.shown < math.inf and claims.rate:
             claimed = min(claimed, int(framing.shown * claims.rate))
         if decoded >= claimed - max(1, int(LOST * claimed)):

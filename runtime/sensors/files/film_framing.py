@@ -8,13 +8,15 @@ import re
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import numpy as np
+
 from advcal_edge.runtime.sensors.files.film_kind import AVI, MATROSKA, MP4, WEBM, FilmKind
 
 UNFINISHED = (0, 0xFFFFFFFF)
 """Sizes that recorders write first, and mend when they stop."""
 
 LARGEST = 2**24
-"""Bytes of the index of an MP4 that are looked at; the edit list is near its start."""
+"""Bytes of an index that are looked at: the edit list of an MP4 is near its start, an AVI of a day has 2.6 million."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Framing:
     """A recorder never wrote the sizes or the count: it was killed, or it was broadcasting."""
     index: bool = True
     """False for an MP4 without `moov`, of which nothing can be decoded."""
+    dropped: int = 0
+    """Frames of an AVI that its camera dropped: it counts them, and holds nothing in their place."""
     shown: float = math.inf
     """Seconds of an MP4 that its edit list shows: a film that was cut without being encoded anew holds more."""
     sound: bool = False
@@ -41,7 +45,8 @@ def read_framing(file: BinaryIO, kind: FilmKind) -> Framing:
         head = file.read(52)
         claimed, frames = int.from_bytes(head[4:8], "little"), int.from_bytes(head[48:52], "little")
         unfinished = claimed in UNFINISHED or (head[24:28] == b"avih" and frames == 0)
-        return Framing(0 if unfinished else max(0, claimed + 8 - size), unfinished)
+        missing = 0 if unfinished else max(0, claimed + 8 - size)
+        return Framing(missing, unfinished, dropped=_count_dropped(file, size))
     if kind in (MATROSKA, WEBM):
         return _read_ebml(file, size)
     if kind is MP4:
@@ -50,6 +55,19 @@ def read_framing(file: BinaryIO, kind: FilmKind) -> Framing:
         file.seek(max(0, size - 512))
         return Framing(0 if file.read().rstrip(b"\0").endswith(kind.end) else 1)
     return Framing()
+
+
+def _count_dropped(file: BinaryIO, size: int) -> int:
+    """Entries of `idx1`, the index of an AVI, for pictures of no bytes: name, flags, place and size of each."""
+    file.seek(max(0, size - LARGEST))
+    tail = file.read()
+    at = tail.rfind(b"idx1")
+    if at < 0:
+        return 0
+    length = min(int.from_bytes(tail[at + 4 : at + 8], "little"), len(tail) - at - 8)
+    entries = np.frombuffer(tail[at + 8 : at + 8 + length // 16 * 16], "<u4").reshape(-1, 4)
+    pictures = np.isin(entries[:, 0] >> 16, [int.from_bytes(kind, "little") for kind in (b"dc", b"db")])
+    return int(np.count_nonzero(pictures & (entries[:, 3] == 0)))
 
 
 def _read_boxes(file: BinaryIO, size: int) -> Framing:
