@@ -89,7 +89,7 @@ def _read_boxes(file: BinaryIO, size: int) -> Framing:
         place += length
     missing = max(0, place - size)
     index = b"moov" in kinds and not (missing and last == b"moov")
-    return Framing(missing, missing > 0 and b"moof" in kinds, index, _read_edits(movie))
+    return Framing(missing, missing > 0 and b"moof" in kinds, index, shown=_read_edits(movie))
 
 
 def _read_edits(movie: bytes) -> float:
