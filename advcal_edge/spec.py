@@ -188,10 +188,13 @@ def image(size: int) -> Modality:
 def video(size: int, frames: int) -> Modality:
     """Clips (n, 3, frames, size, size) in [0, 1]; a recording gives `clips` of `seconds` each, evenly spaced.
 
-    With `seconds` 0 the clip is the whole recording.
+    With `seconds` 0 the clip is the whole recording. `file_rate` is the rate of films without time stamps, 0 if all
+    have them.
     """
     spec = TensorSpec("x", (3, frames, size, size), "float32", "cthw", (0.0, 1.0), "pixel intensity")
-    return Modality("video", spec, "video", 8, {"clips": 5.0, "seconds": 2.0})
+    return Modality(
+        "video", spec, "video", 8, {"clips": 5.0, "seconds": 2.0, "file_rate": 0.0, **defaults("assume_units")}
+    )
 
 
 def thermal(size: int) -> Modality:

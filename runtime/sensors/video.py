@@ -2,11 +2,14 @@
 
 Pixel intensity in [0, 1], eight bits per channel; eps 4/255 is four steps of a pixel, independently in each frame.
 Positions of clips and frames follow ImageBind's loader: pytorchvideo's constant clips, with frames sampled uniformly
-from the first to the last; a `seconds` of 0 makes the whole recording one clip, as in LanguageBind. Differences:
-frames are cropped only at their centre, while ImageBind averages three crops from side to side, and resized in uint8
-by averaging areas, so that clean samples are on the grid of the camera, while theirs are bilinear floats. At rates like
-29.97 Hz a clip has the whole number of frames nearest to `seconds`; theirs alternates between one more and one less.
-A recording shorter than its clips repeats its only clip. An array without a rate is one clip of any duration.
+from the first to the last; a `seconds` of 0 makes the whole recording one clip, as in LanguageBind. Time is that of the
+stamps in the film, not that of the rate it claims: of a variable rate, the frames that are on screen at equal steps are
+taken (`timeline`). Differences: frames are cropped only at their centre, while ImageBind averages three crops from side
+to side, and resized in uint8 by averaging areas, so that clean samples are on the grid of the camera, while theirs are
+bilinear floats. At rates like 29.97 Hz a clip has the whole number of frames nearest to `seconds`; theirs alternates
+between one more and one less. A recording shorter than its clips repeats its only clip. An array without a rate is one
+clip of any duration; a bare stream of a codec, whose frames have no time, needs `file_rate`, unless the clip is the
+whole recording.
 """
 
 from __future__ import annotations
@@ -21,11 +24,12 @@ from numpy.typing import NDArray
 
 from advcal_edge import limits
 from advcal_edge.errors import ConfigError, InputError
-from advcal_edge.runtime.sensors.files.film import measure_film, read_film
+from advcal_edge.runtime.sensors.files.film import Claims, measure_film, scan_film
 from advcal_edge.runtime.sensors.files.image_file import decode_file
 from advcal_edge.runtime.sensors.files.sensor_file import NPY, read_magic
 from advcal_edge.runtime.sensors.frame import NOTHING, Array, Frame, Recording, describe, fit
 from advcal_edge.runtime.sensors.grid import snap
+from advcal_edge.runtime.sensors.timeline import FASTEST, Timeline, lay_out
 from advcal_edge.spec import Modality
 
 EXPECTED = "uint8 RGB (t, h, w, 3) of at least two frames, or a recording of them"
@@ -36,10 +40,10 @@ class Excerpt(Recording):
     """The frames of a film that its clips need, at the encoder's size; a whole film would not fit into memory."""
 
     indices: NDArray[np.intp]
-    """Their positions in the film."""
+    """Their positions in the film, in steps of its rate."""
 
     frames: int
-    """Number of frames in the film."""
+    """Length of the film in steps; at a steady rate the number of its frames."""
 
 
 def check_video(frame: object, where: str) -> Recording:
@@ -103,6 +107,30 @@ def _settings(modality: Modality) -> tuple[float, int]:
     return seconds, round(clips)
 
 
+def _file_rate(modality: Modality) -> float:
+    rate = modality.number("file_rate", 0.0)
+    if not 0 <= rate <= FASTEST:
+        raise ConfigError(
+            f"`input.file_rate` is {rate:g}; expected frames a second, or 0 if all films have time stamps"
+        )
+    return rate
+
+
+def _lay_out(path: Path, modality: Modality, claims: Claims, times: NDArray[np.float64]) -> Timeline:
+    """The frames of a film by their stamps; those of a film without stamps by the rate that is declared or claimed."""
+    seconds, _ = _settings(modality)
+    if not np.isnan(times).any():
+        return lay_out(times, claims.rate, seconds, path, assume=modality.text("assume_units") == "yes")
+    rate = _file_rate(modality) or (claims.rate if claims.kind.has_stamps else 0.0)
+    if seconds and not 0 < rate <= FASTEST:
+        raise InputError(
+            f"`{path}` ({claims.kind.name}) has frames without time; expected time stamps, or a rate",
+            hint="say its rate: `--set input.file_rate=30`, at calibration; or `--set input.seconds=0` for one clip of"
+            " the whole film",
+        )
+    return Timeline.steady(len(times), rate if rate <= FASTEST else 0.0)
+
+
 class _Video:
     """Implements `Sensor`."""
 
@@ -110,23 +138,33 @@ class _Video:
 
     def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
         path = Path(path)
+        rate = _file_rate(modality)
         if read_magic(path, limits.FILM_BYTES).startswith(NPY):
-            return decode_file(path)
+            values = decode_file(path)
+            return Recording(values, rate) if rate else values
         _, each, height, width = modality.input.shape
         seconds, clips = _settings(modality)
-        frames, rate = measure_film(path)
-        if frames < 2:
-            raise InputError(f"`{path}` has {frames} frames; expected two or more", hint="one frame is an image")
+        claims = measure_film(path)
 
-        def decode(frames: int) -> tuple[dict[int, Array], int]:
-            chosen = [choose_frames(frames, rate, seconds, count, each).ravel() for count in (1, clips)]
-            return read_film(path, np.concatenate(chosen).tolist(), frames, lambda x: fit(x, height, width))
+        def choose(timeline: Timeline) -> NDArray[np.intp]:
+            chosen = [choose_frames(timeline.length, timeline.rate, seconds, count, each) for count in (1, clips)]
+            return np.unique(np.concatenate([steps.ravel() for steps in chosen]))
 
-        kept, decoded = decode(frames)
-        if decoded > frames:  # the file claims fewer frames than it has
-            kept, frames = decode(decoded)
-        indices = np.array(sorted(kept), np.intp)
-        return Excerpt(np.stack([kept[index] for index in indices.tolist()]), rate, indices, frames)
+        def scan(wanted: NDArray[np.intp]) -> tuple[dict[int, Array], NDArray[np.float64]]:
+            return scan_film(path, claims, wanted.tolist(), lambda frame: fit(frame, height, width))
+
+        guess = Timeline.steady(claims.frames, claims.rate)  # most films are as they claim: then one pass is enough
+        kept, times = scan(guess.shown(choose(guess)) if claims.frames > 1 else np.empty(0, np.intp))
+        if len(times) < 2:
+            raise InputError(f"`{path}` has {len(times)} frames; expected two or more", hint="one frame is an image")
+        timeline = _lay_out(path, modality, claims, times)
+        steps = choose(timeline)
+        shown = timeline.shown(steps)
+        missing = shown[~np.isin(shown, list(kept))]
+        if missing.size:
+            kept |= scan(missing)[0]
+        values = np.stack([kept[index] for index in shown.tolist()])
+        return Excerpt(values, timeline.rate, steps, timeline.length)
 
     def check(self, frame: object, where: str, modality: Modality) -> Frame:
         return check_video(frame, where)

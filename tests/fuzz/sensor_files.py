@@ -13,11 +13,12 @@ GOLDEN = ROOT / "tests" / "runtime" / "golden"
 BY_MODALITY = {
     "image": ("rgb.png", "grey16.png", "rgba.png", "rgb.jpg", "rgb.bmp", "rgb.webp", "lossless.webp", "rgb.tiff",
               "rgb.npy", "rgb.gif", "rgb.ppm"),
-    "video": ("video.avi", "video.mp4", "video.npy"),
+    "video": ("video.avi", "video.mp4", "video.npy", "video.webm", "video.ts", "video.gif", "video.webp", "killed.avi"),
     "thermal": ("counts.png", "celsius.tiff", "celsius.npy", "celsius.pfm", "celsius.npz"),
     "depth": ("depth.png", "metres.npy", "metres.tiff"),
     "range": ("depth.png", "metres.npy"),
-    "audio": ("audio_chirp.wav", "float.wav", "sound.flac"),
+    "audio": ("audio_chirp.wav", "float.wav", "sound.flac", "sound.ogg", "sound.opus", "sound.mp3", "sound.aiff",
+              "sound.au", "sound.caf", "sound.w64", "sound.rf64", "packed.wav", "killed.wav"),
     "imu": ("imu_shake.csv", "bare.csv", "motion.npy"),
     "event": ("event.npy", "group.h5", "table.h5", "table.npz", "columns.npz", "atis.bin"),
     "point": ("point.pcd", "point.ply", "ascii.ply", "ascii.pcd", "packed.pcd", "cloud.npy", "mesh.off", "mesh.obj",
@@ -68,6 +69,14 @@ def _sounds(folder: Path, rng: np.random.Generator) -> None:
     sound = np.clip(rng.standard_normal((8000, 2)) * 0.2, -1, 1)
     soundfile.write(folder / "sound.flac", sound, 16000)
     soundfile.write(folder / "float.wav", sound, 22050, subtype="FLOAT")
+    soundfile.write(folder / "sound.opus", sound, 16000, format="OGG", subtype="OPUS")
+    for suffix in ("ogg", "mp3", "aiff", "au", "caf", "w64", "rf64"):
+        soundfile.write(folder / f"sound.{suffix}", sound, 16000)
+    soundfile.write(folder / "packed.wav", sound, 16000, subtype="MS_ADPCM")
+    killed = bytearray((folder / "float.wav").read_bytes())
+    at = killed.find(b"data") + 4
+    killed[4:8] = killed[at : at + 4] = bytes(4)
+    (folder / "killed.wav").write_bytes(killed)
 
 
 def _motions(folder: Path, rng: np.random.Generator) -> None:
@@ -133,8 +142,16 @@ def _films(folder: Path, rng: np.random.Generator) -> None:
     import cv2
 
     frames = rng.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
-    film = cv2.VideoWriter(str(folder / "video.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 8.0, (32, 32))
-    for frame in frames:
-        film.write(frame)
-    film.release()
+    for name, codec in (("video.mp4", "mp4v"), ("video.webm", "VP80"), ("video.ts", "mp4v"), ("killed.avi", "MJPG")):
+        film = cv2.VideoWriter(str(folder / name), cv2.VideoWriter.fourcc(*codec), 25.0, (32, 32))
+        for frame in frames:
+            film.write(frame)
+        film.release()
+    killed = bytearray((folder / "killed.avi").read_bytes())
+    killed[4:8] = killed[48:52] = bytes(4)
+    (folder / "killed.avi").write_bytes(killed)
+    animation = cv2.Animation()
+    animation.frames, animation.durations = list(frames), [40] * len(frames)
+    for suffix in ("gif", "webp"):
+        cv2.imwriteanimation(str(folder / f"video.{suffix}"), animation)
     np.save(folder / "video.npy", frames)

@@ -259,7 +259,7 @@ def test_the_extra_that_reads_sound_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_is_no_sound_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"not a sound at all" * 20)
-    with refused("neither a WAV nor a FLAC"):
+    with refused("none of the formats wav, flac"):
         read_frame(tmp_path / "a.wav", SMALL)
     with refused("cannot read"):
         read_frame(tmp_path / "missing.wav", SMALL)

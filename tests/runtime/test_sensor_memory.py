@@ -251,7 +251,7 @@ def csv_of_commas(path: Path) -> None:
 def wav_of_many_samples(path: Path) -> None:
     soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 16000), 16000, format="WAV")
     data = bytearray(path.read_bytes())
-    data[4:8] = data[40:44] = struct.pack("<I", 2**32 - 1)
+    data[4:8] = data[40:44] = struct.pack("<I", 2**30)
     path.write_bytes(data)
 
 

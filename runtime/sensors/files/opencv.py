@@ -1,8 +1,8 @@
 """OpenCV, configured so that its decoders print nothing about broken files.
 
 OpenCV and FFmpeg read their log levels from the environment, once: a program that wants their messages sets the two
-variables itself. libpng and libjpeg have no such setting and write to file descriptor 2; a program that owns its
-stderr can pass `hear_decoders` a context manager that captures their output.
+variables itself. libpng, libjpeg and libmpg123 have no such setting and write to file descriptor 2; a program that owns
+its stderr can pass `hear_decoders` a context manager that captures their output.
 """
 
 from __future__ import annotations
@@ -20,16 +20,21 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2  # after its settings
 
-__all__ = ["cv2", "decode_page", "decode_picture", "hear_decoders"]
+__all__ = ["cv2", "decode_page", "decode_picture", "hear_decoders", "hearing"]
 
 Hearing = Callable[[], AbstractContextManager[list[str]]]
 _hearing: Hearing = cast(Hearing, lambda: nullcontext([]))
 
 
-def hear_decoders(hearing: Hearing) -> None:
-    """Decode every image inside `hearing()`, which yields a list and fills it with lines when it ends."""
+def hear_decoders(how: Hearing) -> None:
+    """Decode every image and sound inside `how()`, which yields a list and fills it with lines when it ends."""
     global _hearing
-    _hearing = hearing
+    _hearing = how
+
+
+def hearing() -> AbstractContextManager[list[str]]:
+    """Where a decoder runs that writes to file descriptor 2."""
+    return _hearing()
 
 
 def decode_picture(data: bytes) -> tuple[NDArray[Any] | None, list[str]]:
