@@ -106,19 +106,20 @@ class _Point:
     def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
         path, names = Path(path), declared_columns(modality)
         magic, surface = read_magic(path), max(SURFACE, modality.input.shape[0])
+        assume = modality.text("assume_units") == "yes"
         if magic.startswith(NPY):
             return decode_file(path)
         if magic.startswith((b"ply\n", b"ply\r\n")):
             return as_cloud(read_ply(path))
         if magic.startswith(LAS):
-            return as_cloud(read_las(path))
+            return as_cloud(read_las(path, assume))
         if is_pcd(path, magic):
             return as_cloud(read_pcd(path))
         if magic.startswith(KEYWORD):
             return as_cloud(read_off(path).sample(surface))
         if is_obj(path, magic):
             return as_cloud(read_obj(path).sample(surface))
-        assume, foreign = modality.text("assume_units") == "yes", recognise(magic)
+        foreign = recognise(magic)
         if foreign is None and path.suffix.lower() == SUFFIX:
             return as_cloud(read_lidar_bin(path, names, assume))
         if foreign is None and is_point_text(path, magic):

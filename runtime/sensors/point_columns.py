@@ -19,11 +19,16 @@ from advcal_edge.spec import Modality
 EXPECTED = "points (p, 3 to 32): x, y, z, then what else the sensor gives"
 COLUMNS = 32
 
-DECLARE = "say what the columns are, `-` for those to leave out: `--set input.columns=x,y,z,-`, in the order of the file"
+DECLARE = (
+    "say what the columns are, `-` for those to leave out: `--set input.columns=x,y,z,-`, in the order of the file"
+)
 """How to say which columns are x, y and z."""
 
 FEW = 24
 """A column that rises by chance does so less often."""
+
+HEAD = 256
+"""Rows that are looked at first."""
 
 EPOCH = 9e8
 """Seconds since 1970 in 1998: what rises beyond this is a clock."""
@@ -98,15 +103,17 @@ def check_axes(cloud: NDArray[np.float64], width: int, where: str) -> None:
     Raises:
         InputError: a column that counts rows, or rises like a clock; or before other columns one of whole numbers.
     """
+    if len(cloud) < FEW:
+        return
     rising = [_rises(cloud[:, axis]) for axis in range(3)]
     for axis, column in enumerate(cloud.T):
+        alone = width > 3 and rising.count(True) == 1
         what = ""
-        steps = np.diff(column[:FEW]) if len(column) >= FEW else np.zeros(1)
-        if (steps == 1).all() and (np.diff(column) == 1).all() and column[0] % 1 == 0:
+        if rising[axis] and column[0] % 1 == 0 and (np.diff(column) == 1).all():
             what = f"counts rows, from {column[0]:g}"
         elif rising[axis] and column[0] > EPOCH:
             what = f"rises from {column[0]:.17g} like stamps of a clock"
-        elif width > 3 and rising[axis] and not any(rising[other] for other in range(3) if other != axis):
+        elif rising[axis] and alone:
             what = f"rises from row to row, from {column[0]:g} to {column[-1]:g}, like time"
         elif width > 3 and axis == 0 and _numbers_lasers(column) and not _is_whole(cloud[:, 1:]):
             what = f"holds whole numbers from {column.min():g} to {column.max():g}, like those of a laser or a class"
@@ -141,16 +148,18 @@ def _misfit(frame: object, where: str) -> InputError:
 
 def _rises(column: NDArray[np.float64]) -> bool:
     """Does it never fall, and rise often?"""
-    if len(column) < FEW or not np.isfinite(column).all():
-        return False
-    steps = np.diff(column)
-    return bool((steps >= 0).all() and (steps > 0).sum() >= FEW)
+    for part in (column[:HEAD], column):  # nearly all fall within the first rows
+        with np.errstate(over="ignore", invalid="ignore"):
+            steps = np.diff(part)
+        if not (np.isfinite(part).all() and (steps >= 0).all()):
+            return False
+    return bool((steps > 0).sum() >= FEW - 1)
 
 
 def _numbers_lasers(column: NDArray[np.float64]) -> bool:
     """Whole numbers from a small range, several of them."""
     return bool(
-        len(column) >= FEW
+        _is_whole(column[:HEAD])
         and _is_whole(column)
         and column.min() >= 0
         and column.max() < MOST_LASERS

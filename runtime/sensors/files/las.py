@@ -24,6 +24,9 @@ COMPRESSED = 0x80
 SMALLEST = {0: 20, 1: 28, 2: 26, 3: 34, 4: 57, 5: 63, 6: 30, 7: 36, 8: 38, 9: 59, 10: 67}
 """Bytes of a point of each format."""
 
+RECORD = 54
+"""Bytes of the header of a record between the header of the file and its points."""
+
 PART = 2**18
 """Points that are unpacked at a time."""
 
@@ -38,12 +41,20 @@ class _Header:
     points: int
     scale: NDArray[np.float64]
     offset: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
     end: int
     """Where the points end by the header: the size of the file, or where waveforms or long records begin."""
 
+    @property
+    def slack(self) -> NDArray[np.float64]:
+        """How far points may leave the box by rounding; writers compute it before or after that."""
+        slack: NDArray[np.float64] = 2 * self.scale + 1e-6 * (self.high - self.low)
+        return slack
 
-def read_las(path: Path) -> NDArray[np.float64]:
-    """The points (p, 3) of a file, in its units.
+
+def read_las(path: Path, assume: bool = False) -> NDArray[np.float64]:
+    """The points (p, 3) of a file, in its units; `assume` believes them where they leave the box of the header.
 
     Raises:
         InputError: the file is broken, truncated, or holds other points than its header claims.
@@ -57,14 +68,25 @@ def read_las(path: Path) -> NDArray[np.float64]:
         counts = _unpack(data, header) if header.compressed else _read(data, header)
         with np.errstate(over="ignore", invalid="ignore"):
             points: NDArray[np.float64] = counts * header.scale + header.offset
-        return points
     except (ValueError, MemoryError, struct.error) as error:
         raise InputError(f"`{path}` is no readable .las or .laz file: {error}", hint=AGAIN) from error
+    low, high = points.min(axis=0), points.max(axis=0)
+    if (
+        not assume
+        and (header.low < header.high).all()
+        and not ((low >= header.low - header.slack).all() and (high <= header.high + header.slack).all())
+    ):
+        raise InputError(
+            f"`{path}` holds points from {low.tolist()} to {high.tolist()}; its header says from {header.low.tolist()}"
+            f" to {header.high.tolist()}",
+            hint=f"{AGAIN}; if only its header is out of date: `--set input.assume_units=yes`",
+        )
+    return points
 
 
 def _read_header(data: bytes) -> _Header:
     major, minor = data[24:26]
-    size, start, _, kind, length, points = struct.unpack_from("<HIIBHI", data, 94)
+    size, start, records, kind, length, points = struct.unpack_from("<HIIBHI", data, 94)
     scale, offset = np.frombuffer(data, "<f8", 6, 131).reshape(2, 3)
     if (major, minor) not in [(1, version) for version in range(5)] or size < 227:
         raise ValueError(f"its version is {major}.{minor} with a header of {size} bytes; expected 1.0 to 1.4")
@@ -75,14 +97,15 @@ def _read_header(data: bytes) -> _Header:
         raise ValueError(f"its scale is {scale.tolist()} and its offset {offset.tolist()}")
     end = len(data)
     if minor >= 4:
-        waveforms, records, count, points_of_14 = struct.unpack_from("<QQIQ", data, 227)
+        waveforms, later, count, points_of_14 = struct.unpack_from("<QQIQ", data, 227)
         points = points_of_14 or points
-        end = min([end, *(place for place, used in ((waveforms, format_ in (4, 5, 9, 10)), (records, count)) if used)])
+        end = min([end, *(place for place, used in ((waveforms, format_ in (4, 5, 9, 10)), (later, count)) if used)])
     elif minor == 3 and format_ in (4, 5):
         end = min(end, struct.unpack_from("<Q", data, 227)[0] or end)
-    if not size <= start <= end or points == 0:
-        raise ValueError(f"it claims {points} points from byte {start} of {len(data)}")
-    return _Header(bool(kind & COMPRESSED), start, length, points, scale, offset, end)
+    if not size + RECORD * records <= start <= end or points == 0:
+        raise ValueError(f"it claims {points} points from byte {start} of {len(data)}, after {records} records")
+    high, low = np.frombuffer(data, "<f8", 6, 179).reshape(3, 2).T
+    return _Header(bool(kind & COMPRESSED), start, length, points, scale, offset, low, high, end)
 
 
 def _read(data: bytes, header: _Header) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
-"""Points from text (xyz, pts, csv, asc): a line each of x, y, z and what else there is, with blanks, commas or semicolons.
+"""Points from text (xyz, pts, csv, asc): a line each of x, y, z and what else there is.
 
-So are ModelNet's resampled form (x, y, z and the normal) and ShapeNet's parts (the part too). Comments may come first,
-then a line of names, or the number of points alone, as in .pts.
+Between the numbers are blanks, commas or semicolons. So are ModelNet's resampled form (x, y, z and the normal) and
+ShapeNet's parts (the part too). Comments may come first, then a line of names, or the number of points alone (.pts).
 """
 
 from __future__ import annotations
