@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -116,7 +117,8 @@ def test_bad_files_are_skipped_and_listed(
 
 
 def test_settings_of_the_sensor_hold_for_these_files(make_bundle: BundleMaker, tmp_path: Path, capsys: Capture) -> None:
-    bundle, file = make_bundle(Linear.random(point(64))), tmp_path / "cloud.npy"
+    sensor = replace(point(64), input=replace(point(64).input, bounds=(-1.0, 2.0)))  # a linear map of 0 has no norm
+    bundle, file = make_bundle(Linear.random(sensor)), tmp_path / "cloud.npy"
     cloud = np.random.default_rng(0).normal(size=(300, 3)) * [1, 2, 3]
     np.save(file, np.column_stack([np.arange(300), cloud[:, ::-1]]))
     embedder = Embedder.load(bundle.path)
