@@ -115,15 +115,15 @@ def test_text_with_and_without_names(header: str, between: str, tmp_path: Path) 
 
 
 def test_names_in_text_decide(tmp_path: Path) -> None:
-    table = np.column_stack([np.arange(960), CLOUD[:, ::-1]])
+    table: NDArray[np.float64] = np.column_stack([np.arange(960), np.round(CLOUD[:, ::-1].astype(np.float64), 4)])
     for names in ("stamp,z,y,x", '"stamp","Points_m_XYZ:2","Points_m_XYZ:1","Points_m_XYZ:0"'):
         np.savetxt(tmp_path / "cloud.csv", table, delimiter=",", header=names, comments="", fmt="%.9g")
-        assert np.array_equal(read_frame(tmp_path / "cloud.csv", POINT), CLOUD)
+        assert np.array_equal(read_frame(tmp_path / "cloud.csv", POINT), table[:, :0:-1])
     np.savetxt(tmp_path / "cloud.csv", table, delimiter=",", header="a,b,c,d", comments="", fmt="%.9g")
     with refused("expected numbers, or names of columns with x, y and z") as refusal:
         read_frame(tmp_path / "cloud.csv", POINT)
     assert "--set input.columns=" in (refusal.value.hint or "")
-    assert np.array_equal(read_frame(tmp_path / "cloud.csv", declared("t,z,y,x")), CLOUD)
+    assert np.array_equal(read_frame(tmp_path / "cloud.csv", declared("t,z,y,x")), table[:, :0:-1])
     with refused("has 4 columns; expected x,y,z,-,-"):
         read_frame(tmp_path / "cloud.csv", declared("x,y,z,-,-"))
     np.savetxt(tmp_path / "cloud.csv", table, delimiter=",", fmt="%.9g")
@@ -181,11 +181,10 @@ def write_las(path: Path, points: NDArray[np.float64], kind: int = 3, version: s
 @pytest.mark.parametrize("suffix", ["las", "laz"])
 @pytest.mark.parametrize(("kind", "version"), [(0, "1.2"), (3, "1.2"), (1, "1.3"), (6, "1.4"), (8, "1.4")])
 def test_las_agrees_with_laspy(kind: int, version: str, suffix: str, tmp_path: Path) -> None:
-    points = scan() + [500_000, 5_400_000, 300]
+    points = scan() + np.array([500_000, 5_400_000, 300])
     path = tmp_path / f"cloud.{suffix}"
     if suffix == "laz":
         pytest.importorskip("lazrs", reason="what compresses .laz files, extra `las`, is not installed")
-    assert np.array_equal(read_frame(path, POINT), write_las(path, points, kind, version)) if path.exists() else True
     expected = write_las(path, points, kind, version)
     assert np.array_equal(read_frame(path, POINT), expected)
     assert np.abs(expected - points).max() < 0.01

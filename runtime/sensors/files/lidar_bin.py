@@ -22,8 +22,8 @@ LAYOUTS = {4: ("x", "y", "z", "intensity"), 5: ("x", "y", "z", "intensity", "rin
 """Columns of KITTI and of nuScenes."""
 
 WIDTHS = range(3, 11)
-FARTHEST = 1e4
-"""Metres: no lidar sees farther."""
+FARTHEST, FARTHEST_DECLARED = 1e4, 1e7
+"""No lidar sees farther than 10 km: in metres, as those sets have, and in millimetres where columns are declared."""
 
 NEAREST = 1e-4
 """Half of the coordinates are larger; integers read as floats are not."""
@@ -60,7 +60,7 @@ def read_lidar_bin(path: Path, columns: Sequence[str], assume: bool) -> NDArray[
     values = np.frombuffer(data, "<f4")
     limits.POINTS.check(len(values) // 3, f"`{path}`", InputError)
     if columns:
-        found = contradiction(values, columns)
+        found = contradiction(values, columns, FARTHEST_DECLARED)
         if found and (len(values) % len(columns) or not assume):
             raise InputError(
                 f"`{path}` is no scan of the declared columns {','.join(columns)}: {found}",
@@ -73,7 +73,7 @@ def read_lidar_bin(path: Path, columns: Sequence[str], assume: bool) -> NDArray[
     return np.stack([rows[:, names.index(axis)] for axis in "xyz"], axis=1)
 
 
-def contradiction(values: NDArray[np.float32], names: Sequence[str]) -> str:
+def contradiction(values: NDArray[np.float32], names: Sequence[str], farthest: float = FARTHEST) -> str:
     """What speaks against reading values as rows of these columns; empty if nothing does."""
     if len(values) % len(names):
         return f"its {len(values)} values are no whole number of rows of {len(names)}"
@@ -82,8 +82,8 @@ def contradiction(values: NDArray[np.float32], names: Sequence[str]) -> str:
         finite = np.isfinite(column)
         low, high = (float(column[finite].min()), float(column[finite].max())) if finite.any() else (0.0, 0.0)
         if name in ("x", "y", "z"):
-            if max(-low, high) > FARTHEST:
-                return f"{name} reaches out to {max(-low, high):g} m"
+            if max(-low, high) > farthest:
+                return f"{name} reaches out to {max(-low, high):g}; expected {farthest:g} at most"
         elif name in INTENSITIES and not (finite.all() and low >= 0 and high <= BRIGHTEST):
             return f"{name} spans [{low:g}, {high:g}]; expected [0, 1] or [0, 255]"
         elif name in RINGS and not (finite.all() and low >= 0 and high < MOST_RINGS and (column % 1 == 0).all()):
