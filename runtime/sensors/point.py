@@ -62,7 +62,7 @@ def check_cloud(frame: object, where: str, modality: Modality) -> Cloud:
         axes = frame.ndim - (frame.dtype.names is None)
         limits.POINTS.check(math.prod(frame.shape[:axes]), where, InputError)
     cloud = find_axes(frame, modality, where)
-    kept = cloud[~find_holes(cloud, invalid)]
+    kept = as_cloud(cloud[~find_holes(cloud, invalid)])
     if len(kept) < FEWEST:
         raise InputError(
             f"{where} holds {len(kept)} points of {len(cloud)} that are no holes; expected at least {FEWEST}",

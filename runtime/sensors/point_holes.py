@@ -53,7 +53,7 @@ def find_holes(cloud: NDArray[np.float64], invalid: Invalid) -> NDArray[np.bool_
     A point is one if any coordinate is not finite or has a declared value; of 0, if all three have it.
     """
     cloud = np.asarray(cloud)
-    holes = ~np.isfinite(cloud).all(axis=1)
+    holes: NDArray[np.bool_] = np.logical_not(np.isfinite(cloud).all(axis=1))
     for value in invalid.values:
         if np.isfinite(value):
             holes |= (cloud == np.float64(value)).any(axis=1) | (cloud == np.float32(value)).any(axis=1)
