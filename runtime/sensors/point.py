@@ -65,7 +65,7 @@ def check_cloud(frame: object, where: str, modality: Modality) -> Cloud:
     kept = as_cloud(cloud[~find_holes(cloud, invalid)])
     if len(kept) < FEWEST:
         raise InputError(
-            f"{where} holds {len(kept)} points of {len(cloud)} that are no holes; expected at least {FEWEST}",
+            f"{where} holds {len(kept)} points apart from {len(cloud) - len(kept)} holes; expected at least {FEWEST}",
             hint="too little came back: is the scanner covered, or the scene out of its range? If points exactly at the"
             " origin are points, `--set input.invalid=nan` keeps them",
         )

@@ -34,6 +34,8 @@ EPOCH = 9e8
 """Seconds since 1970 in 1998: what rises beyond this is a clock."""
 
 MOST_LASERS = 1024
+ALIKE = 1e-3
+"""How much, of the radius, normalised clouds may differ in it, and their centroids from the origin."""
 
 
 class Cloud(np.ndarray[tuple[int, int], np.dtype[np.float64]]):
@@ -89,6 +91,11 @@ def find_axes(frame: object, modality: Modality, where: str) -> Cloud:
         )
     if not 3 <= width <= COLUMNS:
         raise _misfit(frame, where)
+    if frame.ndim == 3 and _is_stack(frame):
+        raise InputError(
+            f"{where} is {describe(frame)}, {len(frame)} clouds of the same radius about the origin; expected one cloud",
+            hint="give clouds one by one: `list(clouds)`, or a file each",
+        )
     if len(names) == width:
         return as_cloud(frame[..., axes_of(names)])
     cloud = as_cloud(frame[..., :3])
@@ -122,6 +129,16 @@ def check_axes(cloud: NDArray[np.float64], width: int, where: str) -> None:
                 f"column {axis + 1} of {where} {what}; expected the coordinate {'xyz'[axis]} of {len(cloud)} points",
                 hint=f"{DECLARE}; coordinates all the same: `--set input.assume_units=yes`",
             )
+
+
+def _is_stack(clouds: Array) -> bool:
+    """Are these several normalised clouds (n, p, 3), as data sets store them, and no organised one (h, w, 3)?"""
+    points = np.asarray(clouds[..., :3], np.float64)
+    if min(points.shape[:2]) < 2 or not np.isfinite(points).all():
+        return False
+    radii = np.sqrt((points**2).sum(axis=2)).max(axis=1)
+    middles = np.abs(points.mean(axis=1)).max()
+    return bool(radii.min() > 0 and np.ptp(radii) < ALIKE * radii.max() and middles < ALIKE * radii.max())
 
 
 def _by_fields(frame: Array, where: str) -> Cloud:

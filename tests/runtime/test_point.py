@@ -239,14 +239,14 @@ def test_broken_lzf_raises_a_value_error(data: bytes, size: int) -> None:
 @pytest.mark.parametrize(
     ("cloud", "found"),
     [
-        (np.zeros((0, 3)), "0 points of 0 that are no holes"),
-        (torus(15), "15 points of 15"),
-        (np.full((99, 3), np.nan), "0 points of 99"),
+        (np.zeros((0, 3)), "0 points apart from 0 holes"),
+        (torus(15), "15 points apart from 0 holes"),
+        (np.full((99, 3), np.nan), "0 points apart from 99 holes"),
         (np.full((99, 3), 7.0), "99 points in one place"),
         (np.zeros((99, 2)), r"\(99, 2\)"),
         (torus().T, r"float32 \(3, 300\)"),
         (np.zeros((64, 64), np.uint8), r"uint8 \(64, 64\)"),
-        (np.zeros((9, 9, 3)), "0 points of 81"),
+        (np.zeros((9, 9, 3)), "0 points apart from 81 holes"),
         (np.ones((9, 9, 3), np.uint8), r"uint8 \(9, 9, 3\)"),
         (np.ones((3, 90, 90)), r"\(3, 90, 90\)"),
         (torus().astype(np.complex64), "complex64"),

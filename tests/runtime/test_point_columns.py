@@ -109,6 +109,15 @@ def test_tables_and_organised_clouds_of_drivers() -> None:
         x_of(np.zeros(99, [("u", "f4"), ("v", "f4")]))
 
 
+def test_a_stack_of_clouds_is_not_one() -> None:
+    clouds = np.stack([scan(seed=seed) for seed in range(4)])
+    clouds -= clouds.mean(axis=1, keepdims=True)
+    clouds /= np.linalg.norm(clouds, axis=2).max(axis=1)[:, None, None]
+    with refused("4 clouds of the same radius"):
+        x_of(clouds)
+    assert len(preprocess(POINT, list(clouds))) == 4
+
+
 @pytest.mark.parametrize("holes", [2, 20, 5000])
 @pytest.mark.parametrize("invalid", ["", "origin", "0"])
 def test_points_at_the_origin_are_holes(holes: int, invalid: str) -> None:
