@@ -93,7 +93,7 @@ def find_axes(frame: object, modality: Modality, where: str) -> Cloud:
         raise _misfit(frame, where)
     if frame.ndim == 3 and _is_stack(frame):
         raise InputError(
-            f"{where} is {describe(frame)}, {len(frame)} clouds of the same radius about the origin; expected one cloud",
+            f"{where} is {describe(frame)}, {len(frame)} clouds of the same radius about the origin; expected one",
             hint="give clouds one by one: `list(clouds)`, or a file each",
         )
     if len(names) == width:

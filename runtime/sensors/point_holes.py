@@ -53,13 +53,14 @@ def find_holes(cloud: NDArray[np.float64], invalid: Invalid) -> NDArray[np.bool_
     A point is one if any coordinate is not finite or has a declared value; of 0, if all three have it.
     """
     cloud = np.asarray(cloud)
-    holes: NDArray[np.bool_] = np.logical_not(np.isfinite(cloud).all(axis=1))
+    x, y, z = cloud.T  # by column: reductions over three values are ten times as slow
+    holes: NDArray[np.bool_] = np.logical_not(np.isfinite(x) & np.isfinite(y) & np.isfinite(z))
     for value in invalid.values:
         if np.isfinite(value):
             holes |= (cloud == np.float64(value)).any(axis=1) | (cloud == np.float32(value)).any(axis=1)
     if invalid.told and not invalid.origin:
         return holes
-    at_origin = ~cloud.any(axis=1)
+    at_origin: NDArray[np.bool_] = (x == 0) & (y == 0) & (z == 0)
     if invalid.origin or _is_crowded(cloud[~(at_origin | holes)], int(at_origin.sum())):
         holes |= at_origin
     return holes
