@@ -38,7 +38,7 @@ class Declaration:
             ConfigError: none that this property can have.
         """
         if isinstance(value, float | int) and not isinstance(value, bool) and (self.pattern or self.words):
-            value = f"{value:g}"
+            value = str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
         if isinstance(value, str):
             if value == self.default or value in self.words or value in self.names:
                 return value
@@ -65,7 +65,7 @@ class Declaration:
         return self.names[value] if isinstance(value, str) else value
 
 
-NUMBERS = r"-?[0-9.]+(e-?[0-9]+)?|nan|inf|-inf"
+NUMBERS = r"-?[0-9.]+(e[+-]?[0-9]+)?|nan|inf|-inf"
 
 DECLARATIONS: Mapping[str, Declaration] = {
     "depth_scale": Declaration(

@@ -159,6 +159,7 @@ FIELDS: Mapping[str, Shape] = {
         "held_out_sha256": DIGEST,
         "layout?": TEXT,
         "copies?": COUNT,
+        "left_out?": Each(COUNT),
     },
     "config?": PLAIN,
     "seed?": COUNT,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
 from advcal_edge.commands import command
+from advcal_edge.declarations import Setting
 from advcal_edge.errors import EngineError, InputError
 from advcal_edge.runtime.backends import OpenOptions
 from advcal_edge.runtime.engine import choose_engine, read_engine
@@ -108,6 +109,14 @@ class Embedder:
         embedder = cls(runner, modality, centers, verified)
         embedder._try_out()
         return embedder
+
+    def with_settings(self, changes: Mapping[str, Setting]) -> Embedder:
+        """The same engine for another sensor of this kind, like `{"depth_scale": "tum"}`; shares the engine.
+
+        Raises:
+            ConfigError: a setting that this sensor does not have, or a value that it cannot have.
+        """
+        return replace(self, modality=self.modality.with_settings(changes))
 
     @property
     def spec(self) -> TensorSpec:

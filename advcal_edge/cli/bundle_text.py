@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from advcal_edge.declarations import DECLARATIONS
 from advcal_edge.report.table import percent, printable, table
 
 
@@ -59,6 +60,8 @@ def facts(data: Mapping[str, Any]) -> str:
         "encoder": inline(data["encoder"]),
         "would load": would_load(data["wants"]),
         "modality": modality and f"{modality['name']}  {inline(modality['input'])}",
+        "sensor": modality and inline(unequal(modality["settings"], declared=False)),
+        "declared": modality and declarations(modality["settings"]),
         "threat": inline(data["threat"]),
         "adapter": inline(data["adapter"]),
         "centers": centers
@@ -67,6 +70,19 @@ def facts(data: Mapping[str, Any]) -> str:
     }
     width = max(map(len, lines))
     return "\n".join(f"{name.ljust(width)}  {printable(text)}" for name, text in lines.items() if text)
+
+
+def unequal(settings: Mapping[str, Any], *, declared: bool) -> dict[str, Any]:
+    """Settings of a sensor: declared ones that are not as by default, or all others."""
+    if not declared:
+        return {name: value for name, value in settings.items() if name not in DECLARATIONS}
+    return {n: value for n, value in settings.items() if n in DECLARATIONS and value != DECLARATIONS[n].default}
+
+
+def declarations(settings: Mapping[str, Any]) -> str:
+    """What was declared of a sensor; empty if nothing can be."""
+    found = unequal(settings, declared=True)
+    return inline(found) or ("nothing: units are the usual ones" if DECLARATIONS.keys() & settings.keys() else "")
 
 
 def would_load(wants: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.decoders import keep_decoders_quiet
-from advcal_edge.cli.options import MODALITIES, Json, terms
+from advcal_edge.cli.options import MODALITIES, AssumeUnits, Json, terms
 from advcal_edge.columns import HEADINGS
 from advcal_edge.commands import command
 from advcal_edge.config import Layer, parse_settings, read_toml
@@ -67,6 +67,7 @@ def calibrate(
         typer.Option("--pairs", help="Sensor of the files in the csv column `pair`, or beside LLVIP; for retrieval."),
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip unreadable files and count them.")] = False,
+    assume_units: AssumeUnits = False,
     adapter: Annotated[
         str | None,
         typer.Option(
@@ -120,6 +121,7 @@ def calibrate(
         "out": out,
         "seed": seed,
         "device": device,
+        "input": {"assume_units": "yes" if assume_units else None},
         "data": {"path": data, "layout": layout, "pairs": pairs, "skip_bad": skip_bad or None},
         "adapter": {"kind": adapter},
         "objective": {"attacked": objective},
@@ -182,6 +184,9 @@ def run(
     skipped, copies = section["skipped"], section.get("copies", 0)
     if skipped:
         console.say(f"skipped {skipped} unreadable {'file' if skipped == 1 else 'files'}")
+    if left_out := section.get("left_out"):
+        names = ", ".join(f"{count} {'' if name == 'others' else 'of '}`{name}`" for name, count in left_out.items())
+        console.say(f"left out {sum(left_out.values())} of `{section['source']}` that are no frames: {names}")
     if copies:
         console.say(f"left out {copies} training {'frame' if copies == 1 else 'frames'} equal to one held out")
     remember(result.bundle, console)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -12,6 +13,7 @@ from advcal_edge.cli.console import Console
 from advcal_edge.cli.decoders import keep_decoders_quiet
 from advcal_edge.cli.options import (
     AllowPlanCode,
+    AssumeUnits,
     BundlePath,
     Json,
     Layout,
@@ -22,15 +24,14 @@ from advcal_edge.cli.options import (
     interface_arguments,
 )
 from advcal_edge.commands import command
-from advcal_edge.errors import ConfigError
+from advcal_edge.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from advcal_edge.runtime import Match
+    from advcal_edge.runtime import Embedder, Match
     from advcal_edge.runtime.sensors import Frame
-    from advcal_edge.spec import Modality
 
 FILES_AT_ONCE, BYTES_AT_ONCE = 64, 256 * 2**20  # limits the raw frames in memory, for any number of files
 
@@ -54,12 +55,24 @@ def embed(
     output: Output = None,
     layout: Layout = None,
     scale: Scale = 1.0,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Embed the files that can be read, list the others, and exit with 1.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the sensor, like `input.depth_scale=tum`."),
+    ] = None,
+    assume_units: AssumeUnits = False,
     allow_plan_code: AllowPlanCode = False,
     json_output: Json = False,
 ) -> None:
-    """Embed files and show their best labels; the score is a softmax over the bundle's labels."""
+    """Embed files and show their best labels; the score is a softmax over the bundle's labels.
+
+    Settings hold for these files alone; those of the bundle stay as they are.
+    """
     import numpy as np
 
+    from advcal_edge.cli.sensor_settings import read_sensor_settings
     from advcal_edge.report.table import table
     from advcal_edge.runtime import Embedder
     from advcal_edge.runtime.interface import Interface
@@ -69,6 +82,7 @@ def embed(
     console, interface = Console(json_output=json_output), Interface(output, layout, scale)
     if public_key is not None and not require_verified:
         raise ConfigError("`--public-key` alone demands nothing", hint="`--require-verified --public-key KEY.pub.pem`")
+    declared = read_sensor_settings(settings or [], assume_units=assume_units)
     embedder = Embedder.load(
         bundle,
         engine,
@@ -76,7 +90,7 @@ def embed(
         public_key=public_key,
         allow_plan_code=allow_plan_code,
         interface=interface,
-    )
+    ).with_settings(declared)
     console.say(
         f"embed  {len(files)} file{'s' * (len(files) > 1)}  {embedder.modality.name}"
         f"  {embedder.precision} on {embedder.fingerprint}"
@@ -84,28 +98,48 @@ def embed(
     )
     for line in bridged_line(embedder.runner):
         console.say(line)
-    parts: list[NDArray[np.float32]] = []
-    for frames in batches(files, embedder.modality):
-        parts.append(embedder.embed_frames(frames))
-        console.progress("embed", sum(map(len, parts)), len(files))
+    if declared:
+        console.say(f"for these files: {', '.join(f'input.{name}={value}' for name, value in declared.items())}")
+    good: list[Path] = []
+    bad: list[tuple[Path, InputError]] = []
+    parts = [np.empty((0, embedder.centers.dim), np.float32)]
+    for read, z, failures in embed_files(files, embedder):
+        good += read
+        parts.append(z)
+        bad += failures
+        if bad and not skip_bad:
+            break
+        console.progress("embed", len(good) + len(bad), len(files))
     z = np.concatenate(parts)
     matches = embedder.match(z, top)
-    if out is not None:
-        write_atomic(out, archive(z, files, embedder.labels, matches))
-    console.result(table(("file", "label", "score"), list(rows(files, matches))))
+    whole = skip_bad or not bad
+    if out is not None and good and whole:
+        write_atomic(out, archive(z, good, embedder.labels, matches))
+    if good:
+        console.result(table(("file", "label", "score"), list(rows(good, matches))))
+    if not whole:  # what was embedded before is shown; neither a document nor a file is made of a part
+        raise bad[0][1]
     console.document(
         {
             "engine": {"fingerprint": embedder.fingerprint, "sha256": embedder.runner.sha256},
             "verified": embedder.verified,
+            "settings": declared,
             "results": [
                 {"file": str(file), "matches": [{"label": m.label, "score": m.score} for m in best]}
-                for file, best in zip(files, matches, strict=True)
+                for file, best in zip(good, matches, strict=True)
             ],
-            "out": None if out is None else str(out),
+            "skipped": [{"file": str(file), "error": why.message, "hint": why.hint} for file, why in bad],
+            "out": None if out is None or not good else str(out),
         }
     )
-    if out is not None:
+    if out is not None and good:
         console.say(f"wrote {out}: z {z.shape}, paths, labels")
+    for file, why in bad:
+        console.say(f"skipped {file}: {why.message}")
+        console.say(f"  hint: {why.hint}")
+    if bad:
+        console.say(f"skipped {len(bad)} of {len(files)} files")
+        raise typer.Exit(1)
     if not embedder.verified:
         given = interface_arguments(interface)
         console.next(command("verify", bundle, "--engine", embedder.runner.path, *given))
@@ -118,24 +152,47 @@ def rows(files: Sequence[Path], matches: Sequence[Sequence[Match]]) -> Iterator[
             yield str(file) if rank == 0 else "", match.label, f"{match.score:.3f}"
 
 
-def batches(files: list[Path], modality: Modality) -> Iterator[list[Frame]]:
-    """Read frames in the order of their files, as many at a time as fit into memory.
+Embedded: TypeAlias = "tuple[list[Path], NDArray[np.float32], list[tuple[Path, InputError]]]"
+"""Files of a batch, their embeddings (n, d), and those that cannot be embedded, with the reason."""
+
+
+def embed_files(files: Sequence[Path], embedder: Embedder) -> Iterator[Embedded]:
+    """Read and embed files in their order, as many at a time as fit into memory.
 
     Raises:
-        InputError: a file is not a frame of this modality; the message names it.
+        EngineError: the engine fails.
         DependencyError: the library that reads its format is not installed.
     """
     from advcal_edge.runtime.sensors import Recording, read_frame
 
-    batch: list[Frame] = []
+    batch: list[tuple[Path, Frame]] = []
     held = 0
     for index, file in enumerate(files, 1):
-        frame = read_frame(file, modality)
-        batch.append(frame)
-        held += frame.values.nbytes if isinstance(frame, Recording) else frame.nbytes
-        if len(batch) == FILES_AT_ONCE or held > BYTES_AT_ONCE or index == len(files):
-            yield batch
+        bad: list[tuple[Path, InputError]] = []
+        try:
+            frame = read_frame(file, embedder.modality)
+        except InputError as error:
+            bad.append((file, error))
+        else:
+            batch.append((file, frame))
+            held += frame.values.nbytes if isinstance(frame, Recording) else frame.nbytes
+        if bad or len(batch) == FILES_AT_ONCE or held > BYTES_AT_ONCE or index == len(files):
+            good, z, failures = embed_batch(batch, embedder)
+            yield good, z, failures + bad
             batch, held = [], 0
+
+
+def embed_batch(batch: Sequence[tuple[Path, Frame]], embedder: Embedder) -> Embedded:
+    """Embed frames together; one by one if a frame is refused, to find which."""
+    import numpy as np
+
+    try:
+        return [file for file, _ in batch], embedder.embed_frames([frame for _, frame in batch]), []
+    except InputError as error:
+        if len(batch) == 1:
+            return [], np.empty((0, embedder.centers.dim), np.float32), [(batch[0][0], error)]
+    good, z, bad = zip(*(embed_batch([one], embedder) for one in batch), strict=True)
+    return list(chain(*good)), np.concatenate(z), list(chain(*bad))
 
 
 def archive(z: NDArray[np.float32], files: list[Path], labels: tuple[str, ...], matches: list[list[Match]]) -> bytes:

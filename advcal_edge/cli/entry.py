@@ -1,6 +1,7 @@
 """Entry point that maps a command line to an exit code: 0 done, 1 failed or inconclusive, 2 broken input or usage.
 
-An export that lacks something that was requested is 1 too. 130 on Ctrl-C, 143 on SIGTERM, 129 on SIGHUP.
+An export that lacks something that was requested is 1 too, and so are files that `embed --skip-bad` left out.
+130 on Ctrl-C, 143 on SIGTERM, 129 on SIGHUP.
 """
 
 from __future__ import annotations

@@ -25,6 +25,10 @@ AllowPlanCode = Annotated[
     bool,
     typer.Option("--allow-plan-code", help="Allow plans that contain code, which runs when they are loaded."),
 ]
+AssumeUnits = Annotated[
+    bool,
+    typer.Option("--assume-units", help="Read data that contradict their unit all the same: `input.assume_units=yes`."),
+]
 
 Output = Annotated[
     str | None,

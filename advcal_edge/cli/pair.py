@@ -14,9 +14,8 @@ from advcal_edge.cli.calibrate import remember
 from advcal_edge.cli.centers import read_lines
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.options import MODALITIES
+from advcal_edge.cli.sensor_settings import read_sensor_settings
 from advcal_edge.commands import command
-from advcal_edge.config import parse_setting, parse_settings
-from advcal_edge.declarations import Setting
 from advcal_edge.errors import ConfigError
 
 Data = Annotated[
@@ -120,7 +119,7 @@ class Pair:
             self.centers,
             None if self.labels is None else read_lines(self.labels),
             self.gradient_graph,
-            settings=sensor_settings(self.settings or []),
+            settings=read_sensor_settings(self.settings or [], assume_units=False),
             skip_bad=self.skip_bad,
             **shared,
         )
@@ -145,19 +144,3 @@ class Pair:
             yield "`--reference`"
         if self.data is None:
             yield "`--data`"
-
-
-def sensor_settings(items: list[str]) -> dict[str, Setting]:
-    """`input.rate=200` as a setting of the sensor.
-
-    Raises:
-        ConfigError: another section.
-    """
-    values = parse_settings(items).values
-    chosen = values.get("input", {})
-    if set(values) - {"input"} or not isinstance(chosen, Mapping):
-        raise ConfigError(
-            f"`--set {items[0]}`: two models have no settings but those of their sensor, `input...`",
-            hint="like `--set input.rate=200`",
-        )
-    return {name: parse_setting(str(text)) for name, text in chosen.items()}

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
-import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from advcal_edge import limits
+from advcal_edge.calibrate.data.class_folders import ClassFolders, list_class_folders, short_list
 from advcal_edge.calibrate.data.classes import check_classes
 from advcal_edge.calibrate.data.layouts import suited
 from advcal_edge.calibrate.data.readable import frame_digests, unreadable
 from advcal_edge.calibrate.data.samples import FrameFiles, Samples
+from advcal_edge.calibrate.data.storage_kinds import check_one_kind, kind_of
 from advcal_edge.errors import InputError
 from advcal_edge.runtime.sensors import Frame, read_frame
+from advcal_edge.runtime.sensors.sensor import choose_sensor
 from advcal_edge.spec import Modality
 from advcal_edge.storage import read_bytes
 
@@ -38,6 +40,8 @@ class Loaded:
     samples: Samples
     digests: tuple[str, ...]
     skipped: int
+    left_out: Mapping[str, int]
+    """How often each name was left out that is none of a frame, like `Thumbs.db`."""
 
 
 def load_folder(
@@ -50,18 +54,29 @@ def load_folder(
 ) -> Loaded:
     """Read a folder of class folders, or the frames in a csv file; classes keep the order of `known`.
 
+    Folders within that of a class belong to the class; what is hidden or of a file manager is left out and counted.
+
     Every file is read once to check that it is a frame of this modality, then stays on disk until it is needed.
     `pairs` is the sensor of the files in the csv's column `pair`.
 
     Raises:
         InputError: no samples, a class without center or without samples, a single class, a frame without its pair,
-            or, unless `skip_bad`, files that are not frames of this modality.
+            a frame in no class, files that store their values in different ways, or, unless `skip_bad`, files that are
+            not frames of this modality.
     """
-    entries = _from_manifest(path, pairs) if path.suffix.lower() == ".csv" else _from_folders(path, pairs)
-    names = _classes(entries, known, path, modality)
+    folders: ClassFolders | None = None
+    if path.suffix.lower() == ".csv":
+        entries = _from_manifest(path, pairs)
+    else:
+        folders = _from_folders(path, pairs)
+        entries = {label: [Entry(file, label) for file in files] for label, files in folders.files.items()}
+    names = _classes(entries, folders, known, path, modality)
+    sensor, kinds = choose_sensor(modality), dict[Path, str | None]()
 
     def read(entry: Entry) -> Frame:
-        frame = read_frame(entry.path, modality)
+        raw = sensor.read(entry.path, modality)
+        kinds[entry.path] = kind_of(raw, modality)
+        frame = sensor.check(raw, f"`{entry.path}`", modality)
         if pairs is not None and entry.pair is not None:
             read_frame(entry.pair, pairs)
         return frame
@@ -78,6 +93,11 @@ def load_folder(
             digests.append(found)
     if bad and not skip_bad:
         raise unreadable(bad, len(every), path)
+    by_kind: dict[str, list[Path]] = {}
+    for entry in good:
+        if kind := kinds[entry.path]:
+            by_kind.setdefault(kind, []).append(entry.path)
+    check_one_kind(by_kind, modality, path)
     labels = np.array([names.index(entry.label) for entry in good], dtype=np.int64)
     emptied = [name for index, name in enumerate(names) if index not in labels]
     if emptied:
@@ -89,52 +109,46 @@ def load_folder(
     partners = None if pairs is None else FrameFiles(tuple(entry.pair for entry in good if entry.pair), pairs)
     partner = None if pairs is None else pairs.name
     samples = Samples(frames, labels, names, str(path), "NOASSERTION", partners, partner)
-    return Loaded(samples, tuple(digests), len(bad))
+    return Loaded(samples, tuple(digests), len(bad), {} if folders is None else short_list(folders.left_out))
 
 
 def _classes(
-    entries: dict[str, list[Entry]], known: Sequence[str] | None, path: Path, modality: Modality
+    entries: dict[str, list[Entry]],
+    folders: ClassFolders | None,
+    known: Sequence[str] | None,
+    path: Path,
+    modality: Modality,
 ) -> tuple[str, ...]:
     """`check_classes`; if the folder is a public data set as it was published, the hint says how to read it."""
     try:
-        return check_classes({label: len(files) for label, files in entries.items()}, known, path)
+        if folders is not None and known is None:
+            folders.check_parts(known)
+        names = check_classes({label: len(files) for label, files in entries.items()}, known, path)
     except InputError as error:
         layout = suited(path, modality.name)
-        if layout is None:
-            raise
-        raise InputError(error.message, hint=f"this looks like {layout.title}: `--layout {layout.name}`") from error
+        if layout is not None:
+            hint = f"this looks like {layout.title}: `--layout {layout.name}`"
+            raise InputError(error.message, hint=hint) from error
+        if folders is not None:
+            folders.check_parts(known)
+        raise
+    if folders is not None:
+        folders.check_beside()
+    return names
 
 
-def _from_folders(path: Path, pairs: Modality | None) -> dict[str, list[Entry]]:
-    try:
-        if not path.is_dir():
-            raise InputError(
-                f"`--data {path}` is no folder and no csv file; expected a folder with one folder a class",
-                hint="make it DIR/LABEL/FILE, or give a csv file with the columns path and label",
-            )
-        if pairs is not None:
-            raise InputError(
-                f"`--data {path}` is a folder, which cannot say what is paired; expected a csv file",
-                hint="a csv file with the columns path, label and pair",
-            )
-        folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-        entries: dict[str, list[Entry]] = {}
-        listed = 0
-        for folder in folders:
-            entries[folder.name] = []
-            for file in folder.iterdir():
-                if file.name.startswith(".") or file.is_dir():
-                    continue
-                listed += 1
-                limits.LISTED_FILES.check(listed, f"`{path}`", InputError)
-                entries[folder.name].append(Entry(file, folder.name))
-            entries[folder.name].sort(key=lambda entry: entry.path)
-        return entries
-    except OSError as error:
+def _from_folders(path: Path, pairs: Modality | None) -> ClassFolders:
+    if not path.is_dir():
         raise InputError(
-            f"cannot read `{error.filename or path}`: {error.strerror or error}",
-            hint=f"`ls -ld {shlex.quote(str(error.filename or path))}` shows who may",
-        ) from error
+            f"`--data {path}` is no folder and no csv file; expected a folder with one folder a class",
+            hint="make it DIR/LABEL/FILE, or give a csv file with the columns path and label",
+        )
+    if pairs is not None:
+        raise InputError(
+            f"`--data {path}` is a folder, which cannot say what is paired; expected a csv file",
+            hint="a csv file with the columns path, label and pair",
+        )
+    return list_class_folders(path)
 
 
 def _from_manifest(path: Path, pairs: Modality | None) -> dict[str, list[Entry]]:

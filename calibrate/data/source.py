@@ -89,6 +89,7 @@ def load_dataset(config: CalibrateConfig, encoder: Encoder, known: tuple[str, ..
         loaded = load_folder(Path(config.data.path), modality, known, pairs, skip_bad=config.data.skip_bad)
         train, held_out = split(loaded.samples, config.data.held_out, 0, digests=loaded.digests)
         skipped = loaded.skipped
+        published = {"left_out": dict(loaded.left_out)} if loaded.left_out else {}
     else:
         train, held_out = builtin_samples(
             encoder,

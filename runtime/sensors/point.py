@@ -3,43 +3,43 @@
 Farthest points are sampled first and normalised after, as UniBind and Point-Bind do with ModelNet: the centroid of the
 sample is the origin and its farthest point is on the sphere. Bounds [-1, 1], in radii of the cloud; eps 4/255 of that
 width is 0.031 radii per coordinate: 1.6 cm on a chair of 1 m. Clouds beyond `POOL` points, or twice the sample, are
-first thinned at random, with a fixed seed. Points with NaN or infinite coordinates are missing returns and dropped; too
-few points are repeated in turn. Of a mesh, `SURFACE` points of its surface are the cloud.
+first thinned at random, with a fixed seed. Holes are dropped, see `point_holes.py`; too few points are repeated in
+turn. Of a mesh, `SURFACE` points of its surface are the cloud. The unit of the coordinates does not matter.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge import limits
 from advcal_edge.errors import InputError
+from advcal_edge.runtime.sensors.files.foreign_points import recognise
 from advcal_edge.runtime.sensors.files.image_file import decode_file
+from advcal_edge.runtime.sensors.files.las import MAGIC as LAS, read_las
+from advcal_edge.runtime.sensors.files.lidar_bin import SUFFIX, read_lidar_bin
 from advcal_edge.runtime.sensors.files.obj import is_obj, read_obj
 from advcal_edge.runtime.sensors.files.off import KEYWORD, read_off
-from advcal_edge.runtime.sensors.files.pcd import read_pcd
+from advcal_edge.runtime.sensors.files.pcd import is_pcd, read_pcd
 from advcal_edge.runtime.sensors.files.ply import read_ply
 from advcal_edge.runtime.sensors.files.point_text import is_point_text, read_point_text
 from advcal_edge.runtime.sensors.files.sensor_file import NPY, read_magic
 from advcal_edge.runtime.sensors.files.text_table import ANEW
-from advcal_edge.runtime.sensors.frame import Array, Frame, describe
+from advcal_edge.runtime.sensors.frame import Frame
 from advcal_edge.runtime.sensors.grid import snap
+from advcal_edge.runtime.sensors.point_columns import Cloud, as_cloud, check_axes, declared_columns, find_axes
+from advcal_edge.runtime.sensors.point_holes import declared_holes, find_holes
 from advcal_edge.spec import Modality
 
-EXPECTED = "points (p, 3 to 16): x, y, z, then what else the sensor gives"
-
-FORMATS = "ply, pcd, npy or text, or of a mesh, off or obj"
-
-GIVE = f"give the cloud as (p, 3) numbers, one point a row: a numpy array, or a file ({FORMATS})"
+FORMATS = "ply, pcd, las, laz, npy, text or .bin of KITTI and nuScenes, or of a mesh, off or obj"
 
 FEWEST = 16
 """Fewer points do not define a shape."""
 
-COLUMNS = 16
 FARTHEST = 1e9
 SMALLEST_RADIUS = 1e-9
 
@@ -50,36 +50,37 @@ SURFACE = 10_000
 """Points on a mesh, or as many as the encoder takes if those are more; ModelNet's resampled form has this many."""
 
 
-def check_cloud(frame: object, where: str) -> Array:
-    """The points (p, 3) with finite coordinates, float64.
+def check_cloud(frame: object, where: str, modality: Modality) -> Cloud:
+    """The points (p, 3) with coordinates, float64; holes are left out.
 
     Raises:
         InputError: not a cloud, too few or too many points, all in one place, or coordinates that are not lengths.
+        ConfigError: `input.columns` or `input.invalid` are not what a cloud can have.
     """
-    if not isinstance(frame, np.ndarray) or frame.ndim != 2 or frame.dtype.kind not in "iuf":
-        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=GIVE)
-    if not 3 <= frame.shape[1] <= COLUMNS:
-        hint = "points come one a row: `cloud.T`" if 3 <= frame.shape[0] <= COLUMNS else GIVE
-        raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
-    limits.POINTS.check(len(frame), where, InputError)
-    cloud = frame[:, :3].astype(np.float64)
-    cloud = cloud[np.isfinite(cloud).all(axis=1)]
-    if len(cloud) < FEWEST:
+    invalid = declared_holes(modality)
+    if isinstance(frame, np.ndarray):
+        axes = frame.ndim - (frame.dtype.names is None)
+        limits.POINTS.check(math.prod(frame.shape[:axes]), where, InputError)
+    cloud = find_axes(frame, modality, where)
+    kept = as_cloud(cloud[~find_holes(cloud, invalid)])
+    if len(kept) < FEWEST:
         raise InputError(
-            f"{where} holds {len(cloud)} finite points of {len(frame)}; expected at least {FEWEST}",
-            hint="too little came back: is the scanner covered, or the scene out of its range?",
+            f"{where} holds {len(kept)} points apart from {len(cloud) - len(kept)} holes; expected at least {FEWEST}",
+            hint="too little came back: is the scanner covered, or the scene out of its range? If points exactly at the"
+            " origin are points, `--set input.invalid=nan` keeps them",
         )
-    if np.abs(cloud).max() > FARTHEST:
+    if np.abs(kept).max() > FARTHEST:
         raise InputError(
-            f"{where} reaches out to {np.abs(cloud).max():g}; expected coordinates up to {FARTHEST:g}",
-            hint="drop points without a return: `cloud[numpy.abs(cloud).max(axis=1) < 1000]` keeps 1 km of metres",
+            f"{where} reaches out to {np.abs(kept).max():g}; expected coordinates up to {FARTHEST:g}",
+            hint="a value that stands for no return is declared by `--set input.invalid=VALUE`, columns that are no"
+            " coordinates by `--set input.columns=x,y,z,-`",
         )
-    if np.ptp(cloud, axis=0).max() < SMALLEST_RADIUS:
+    if np.ptp(kept, axis=0).max() < SMALLEST_RADIUS:
         raise InputError(
-            f"{where} holds {len(cloud)} points in one place; expected a cloud with an extent",
+            f"{where} holds {len(kept)} points in one place; expected a cloud with an extent",
             hint="the scanner gave one value for all; is it running, and are the columns x, y and z?",
         )
-    return cloud
+    return kept
 
 
 def normalise(cloud: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -103,28 +104,39 @@ class _Point:
     frame_axes = 2
 
     def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
-        path = Path(path)
-        magic = read_magic(path)
+        path, names = Path(path), declared_columns(modality)
+        magic, surface = read_magic(path), max(SURFACE, modality.input.shape[0])
+        assume = modality.text("assume_units") == "yes"
         if magic.startswith(NPY):
             return decode_file(path)
         if magic.startswith((b"ply\n", b"ply\r\n")):
-            return read_ply(path)
-        if magic.startswith((b"# .PCD", b"VERSION")):
-            return read_pcd(path)
+            return as_cloud(read_ply(path))
+        if magic.startswith(LAS):
+            return as_cloud(read_las(path, assume))
+        if is_pcd(path, magic):
+            return as_cloud(read_pcd(path))
         if magic.startswith(KEYWORD):
-            return read_off(path).sample(max(SURFACE, modality.input.shape[0]))
+            return as_cloud(read_off(path).sample(surface))
         if is_obj(path, magic):
-            return read_obj(path).sample(max(SURFACE, modality.input.shape[0]))
-        if is_point_text(magic):
-            return read_point_text(path)
-        raise InputError(f"`{path}` is none of the formats {FORMATS}; expected a point cloud", hint=ANEW)
+            return as_cloud(read_obj(path).sample(surface))
+        foreign = recognise(magic)
+        if foreign is None and path.suffix.lower() == SUFFIX:
+            return as_cloud(read_lidar_bin(path, names, assume))
+        if foreign is None and is_point_text(path, magic):
+            text = read_point_text(path, names)
+            cloud = as_cloud(text.points)
+            if not (text.named or assume):
+                check_axes(cloud, text.columns, f"`{path}`")
+            return cloud
+        what, hint = foreign or (f"none of the formats {FORMATS}", ANEW)
+        raise InputError(f"`{path}` is {what}; expected a point cloud", hint=hint)
 
     def check(self, frame: object, where: str, modality: Modality) -> Frame:
-        return check_cloud(frame, where)
+        return check_cloud(frame, where, modality)
 
     def tensors(self, frame: Frame, modality: Modality, clips: int) -> NDArray[np.float32]:
         count = modality.input.shape[0]
-        cloud = _thin(cast(Array, frame), count)
+        cloud = _thin(np.asarray(frame), count)
         sample = normalise(cloud[sample_farthest(cloud, min(count, len(cloud)))])
         return snap(np.resize(sample, (count, 3)), modality)[None]
 

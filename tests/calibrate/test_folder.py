@@ -13,7 +13,7 @@ from advcal_edge.calibrate.data.folder import load_folder
 from advcal_edge.calibrate.data.samples import Samples
 from advcal_edge.calibrate.data.split import frame_sha256, split, stratified_order
 from advcal_edge.errors import InputError
-from advcal_edge.spec import thermal
+from advcal_edge.spec import depth, thermal
 
 THERMAL = thermal(8)
 
@@ -44,13 +44,94 @@ def test_classes_keep_the_order_of_the_centers(tmp_path: Path) -> None:
     assert load_folder(tmp_path, THERMAL, ("owl", "dog", "cat"), skip_bad=False).samples.names == ("owl", "cat")
 
 
-def test_sixteen_bits(tmp_path: Path) -> None:
+def write_counts(path: Path) -> None:
     import cv2
 
+    counts = np.random.default_rng(len(path.name)).integers(29_000, 31_000, (9, 9)).astype(np.uint16)
+    path.write_bytes(cv2.imencode(".png", counts)[1].tobytes())
+
+
+def test_sixteen_bits(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        write_counts(tmp_path / label / "deep.png")
+    assert {frame.dtype for frame in load(tmp_path)[0].frames} == {np.dtype(np.uint16)}
+
+
+def test_files_of_two_kinds_are_named_with_their_numbers(tmp_path: Path) -> None:
     write_folder(tmp_path, 6)
-    counts = np.full((9, 9), 30_000, np.uint16)
-    (tmp_path / "cat" / "deep.png").write_bytes(cv2.imencode(".png", counts)[1].tobytes())
-    assert any(frame.dtype == np.uint16 for frame in load(tmp_path)[0].frames)
+    write_counts(tmp_path / "cat" / "deep.png")
+    np.save(tmp_path / "owl" / "degrees.npy", np.full((9, 9), 21.5, np.float32))
+    with pytest.raises(InputError, match=r"(?s)in 3 ways.*6 in 8 bits, like .*1 in 16 bits, like .*deep.png") as caught:
+        load(tmp_path)
+    assert "1 in floating point, like " in caught.value.message
+    assert "degrees.npy" in caught.value.message
+    assert "input.assume_units=yes" in (caught.value.hint or "")
+    accepted = THERMAL.with_settings({"assume_units": "yes"})
+    assert len(load_folder(tmp_path, accepted, LABELS, skip_bad=False).samples) == 8
+
+
+def test_half_counts_half_metres(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for index in range(2):
+            write_counts(tmp_path / label / f"{index}.png")
+            np.save(tmp_path / label / f"{index}.npy", np.full((9, 9), 2.0 + index, np.float32))
+    declared = depth(8).with_settings({"depth_scale": "mm"})
+    with pytest.raises(InputError, match=r"(?s)the depth files .*4 in floating point.*4 in 16 bits"):
+        load_folder(tmp_path, declared, None, skip_bad=False)
+
+
+def test_folders_within_a_class_are_read(tmp_path: Path) -> None:
+    write_folder(tmp_path, 12)
+    flat = load(tmp_path)[0]
+    expected = sorted(zip(hashes(flat), flat.labels, strict=True))
+    for file in list(tmp_path.glob("*/*.png")):
+        session = file.parent / f"session {int(file.stem) % 2}" / "left"
+        session.mkdir(parents=True, exist_ok=True)
+        file.rename(session / file.name)
+    nested = load(tmp_path)[0]
+    assert sorted(zip(hashes(nested), nested.labels, strict=True)) == expected
+
+
+def test_linked_sessions_are_read_and_circles_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data", 6)
+    (tmp_path / "data" / "cat").rename(tmp_path / "elsewhere")
+    (tmp_path / "data" / "cat").mkdir()
+    (tmp_path / "data" / "cat" / "session").symlink_to(tmp_path / "elsewhere")
+    assert len(load(tmp_path / "data")[0]) == 6
+    (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "data" / "cat")
+    with pytest.raises(InputError, match="leads back to a folder above it"):
+        load(tmp_path / "data")
+
+
+def test_what_a_system_left_is_counted_once(tmp_path: Path) -> None:
+    write_folder(tmp_path, 6)
+    for place in ("cat", "dog", "."):
+        (tmp_path / place / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "cat" / "Thumbs.db").write_bytes(b"x")
+    (tmp_path / "cat" / "__MACOSX").mkdir()
+    (tmp_path / "labels.txt").write_text("cat")
+    loaded = load_folder(tmp_path, THERMAL, LABELS, skip_bad=False)
+    assert loaded.skipped == 0
+    assert loaded.left_out == {".DS_Store": 3, "Thumbs.db": 1, "__MACOSX": 1, "labels.txt": 1}
+
+
+def test_frames_beside_the_classes_are_not_dropped(tmp_path: Path) -> None:
+    write_folder(tmp_path, 6)
+    write_counts(tmp_path / "lost.png")
+    with pytest.raises(InputError, match=r"1 of the files .* beside the folders of the classes, like `lost.png`"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("known", [None, LABELS])
+def test_parts_of_a_data_set_are_no_classes(known: tuple[str, ...] | None, tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        write_folder(tmp_path / part, 6)
+    with pytest.raises(InputError, match="which are parts of a data set") as caught:
+        load_folder(tmp_path, THERMAL, known, skip_bad=False)
+    assert f"--data {tmp_path / 'test'}" in (caught.value.hint or "")
+    assert len(load_folder(tmp_path / "train", THERMAL, known, skip_bad=False).samples) == 6
 
 
 def test_csv(tmp_path: Path) -> None:

@@ -131,6 +131,23 @@ def test_bad_files(frames: Path, tmp_path: Path, capsys: Capture) -> None:
     assert Bundle.open(tmp_path / "B").section("data")["skipped"] == 1
 
 
+def test_files_of_two_kinds_and_what_a_system_left(frames: Path, tmp_path: Path, capsys: Capture) -> None:
+    label = next(frames.iterdir())
+    counts = np.random.default_rng(1).integers(29_000, 31_000, (64, 64)).astype(np.uint16)
+    (label / "deep.png").write_bytes(cv2.imencode(".png", counts)[1].tobytes())
+    (label / "Thumbs.db").write_bytes(b"x")
+    arguments = ["calibrate", "--modality", "thermal", "--data", str(frames), "--out", str(tmp_path / "B"), *QUICK]
+    assert main(arguments) == 2
+    stderr = capsys.readouterr().err
+    assert "16 in 8 bits" in stderr
+    assert "1 in 16 bits, like " in stderr
+    assert main([*arguments, "--assume-units"]) == 0
+    assert f"left out 1 of `{frames}` that are no frames: 1 of `Thumbs.db`" in capsys.readouterr().err
+    bundle = Bundle.open(tmp_path / "B")
+    assert bundle.modality.text("assume_units") == "yes"
+    assert bundle.section("data")["left_out"] == {"Thumbs.db": 1}
+
+
 def test_occupied_destination(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "letter.txt").write_text("dear all")
     assert main(["calibrate", "--modality", "thermal", "--out", str(tmp_path)]) == 2

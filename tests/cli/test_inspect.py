@@ -69,6 +69,14 @@ def test_whole_bundle(make_bundle: BundleMaker, capsys: Capture) -> None:
     assert f"next: advcal-edge verify {bundle.path}" in err
 
 
+def test_declared_settings(make_bundle: BundleMaker, capsys: Capture) -> None:
+    assert main(["inspect", str(make_bundle().path)]) == 0
+    assert "declared    nothing: units are the usual ones" in capsys.readouterr().out
+    sensor = thermal(8).with_settings({"kelvin_per_count": "flir-tlinear-high", "assume_units": "yes"})
+    assert main(["inspect", str(make_bundle(Linear.random(sensor)).path)]) == 0
+    assert "declared    kelvin_per_count flir-tlinear-high  assume_units yes" in capsys.readouterr().out
+
+
 def test_json(make_bundle: BundleMaker, capsys: Capture) -> None:
     bundle = make_bundle(verdicts={"fp32": "inconclusive"}).add({}, **SECTIONS)
     (bundle.path / "notes.txt").write_text("mine")

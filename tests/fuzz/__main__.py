@@ -24,7 +24,7 @@ from fuzz.campaign import CPU_SECONDS, Campaign, Tally, cleared, fork, numbered
 from fuzz.case import Target
 
 ROUND = 30.0  # seconds that a target has before the next one is due
-LOADED = ("cv2", "h5py", "jinja2", "onnx", "onnxruntime", "plyfile", "safetensors.torch",
+LOADED = ("cv2", "h5py", "jinja2", "laspy", "lazrs", "onnx", "onnxruntime", "plyfile", "safetensors.torch",
           "soundfile", "torch")  # fmt: skip
 """What workers need beside the package itself, imported once for all of them."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fuzz import ROOT
 
@@ -22,7 +24,7 @@ BY_MODALITY = {
     "imu": ("imu_shake.csv", "bare.csv", "motion.npy"),
     "event": ("event.npy", "group.h5", "table.h5", "table.npz", "columns.npz", "atis.bin"),
     "point": ("point.pcd", "point.ply", "ascii.ply", "ascii.pcd", "packed.pcd", "cloud.npy", "mesh.off", "mesh.obj",
-              "commas.txt", "blanks.txt"),
+              "commas.txt", "blanks.txt", "names.csv", "organised.npy", "kitti.bin", "sweep.pcd.bin", "survey.las"),
 }  # fmt: skip
 
 
@@ -116,6 +118,14 @@ def _points(folder: Path, rng: np.random.Generator) -> None:
     np.save(folder / "cloud.npy", cloud)
     (folder / "blanks.txt").write_text(f"{lines}\n")
     (folder / "commas.txt").write_text(f"{lines}\n".replace(" ", ","))
+    (folder / "names.csv").write_text(
+        "stamp;z;y;x\n" + "".join(f"0;{line}\n" for line in lines.replace(" ", ";").split("\n"))
+    )
+    np.save(folder / "organised.npy", cloud.reshape(8, 10, 3))
+    shine, ring = rng.random(80), np.arange(80) % 16
+    (folder / "kitti.bin").write_bytes(np.column_stack([cloud, shine]).astype("<f4").tobytes())
+    (folder / "sweep.pcd.bin").write_bytes(np.column_stack([cloud, shine, ring]).astype("<f4").tobytes())
+    (folder / "survey.las").write_bytes(_survey(cloud))
     faces = [" ".join(map(str, rng.permutation(80)[: 3 + index % 2])) for index in range(40)]
     (folder / "mesh.off").write_text(
         f"OFF80 40 0\n{lines}\n" + "".join(f"{len(face.split())} {face}\n" for face in faces)
@@ -136,6 +146,15 @@ def _points(folder: Path, rng: np.random.Generator) -> None:
     packed = b"".join(bytes([len(flat[k : k + 32]) - 1]) + flat[k : k + 32] for k in range(0, len(flat), 32))
     sizes = len(packed).to_bytes(4, "little") + len(flat).to_bytes(4, "little")
     (folder / "packed.pcd").write_bytes(f"{head}DATA binary_compressed\n".encode() + sizes + packed)
+
+
+def _survey(cloud: NDArray[np.float32]) -> bytes:
+    """LAS 1.2, points of format 0, by the letter of its specification."""
+    counts = np.rint(cloud * 1000).astype("<i4")
+    box = np.column_stack([counts.max(axis=0), counts.min(axis=0)]) * 0.001
+    head = struct.pack("<4s20x2B68xHIIBHI20x", b"LASF", 1, 2, 227, 227, 0, 0, 20, len(cloud))
+    head += np.concatenate([np.full(3, 0.001), np.zeros(3), box.ravel()]).astype("<f8").tobytes()
+    return head + b"".join(row.tobytes() + bytes(8) for row in counts)
 
 
 def _films(folder: Path, rng: np.random.Generator) -> None:

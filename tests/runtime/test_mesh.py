@@ -139,7 +139,7 @@ OFF = "OFF\n4 2 0\n0 0 0\n1 0 0\n0 1 0\n0 0 1\n"
         ("1,2,3\n4,5\n", "a line has 2 words, the first one 3"),
         ("1,2,3\n4,x,6\n", "no readable text of points"),
         ("1,2,3\n4,,6\n", "no readable text of points"),
-        ("1 2 3\n" * 3, "3 finite points of 3"),
+        ("1 2 3\n" * 3, "3 points apart from 0 holes"),
         ("7 columns\n", "first line has 2 words"),
         ("1 " * 40_000, "a line of more than 65536 bytes"),
     ],

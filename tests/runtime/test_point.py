@@ -239,14 +239,16 @@ def test_broken_lzf_raises_a_value_error(data: bytes, size: int) -> None:
 @pytest.mark.parametrize(
     ("cloud", "found"),
     [
-        (np.zeros((0, 3)), "0 finite points"),
-        (torus(15), "15 finite points"),
-        (np.full((99, 3), np.nan), "0 finite points of 99"),
+        (np.zeros((0, 3)), "0 points apart from 0 holes"),
+        (torus(15), "15 points apart from 0 holes"),
+        (np.full((99, 3), np.nan), "0 points apart from 99 holes"),
         (np.full((99, 3), 7.0), "99 points in one place"),
         (np.zeros((99, 2)), r"\(99, 2\)"),
         (torus().T, r"float32 \(3, 300\)"),
         (np.zeros((64, 64), np.uint8), r"uint8 \(64, 64\)"),
-        (np.zeros((9, 9, 3)), r"\(9, 9, 3\)"),
+        (np.zeros((9, 9, 3)), "0 points apart from 81 holes"),
+        (np.ones((9, 9, 3), np.uint8), r"uint8 \(9, 9, 3\)"),
+        (np.ones((3, 90, 90)), r"\(3, 90, 90\)"),
         (torus().astype(np.complex64), "complex64"),
         (torus().astype(np.float64) * 1e200, "reaches out to"),
     ],
@@ -305,7 +307,8 @@ PCD = (
         (PCD.format(kind="ascii", count=1, last="z").replace("SIZE 4", "SIZE 3"), "no readable .pcd"),
         ("VERSION 0.7\nDATA ascii\n", "no FIELDS"),
         ("VERSION 0.7\n", "no line DATA"),
-        ("solid\nfacet normal 0 0 1\n", "none of the formats ply, pcd, npy or text"),
+        ("solid\nfacet normal 0 0 1\n", "is a mesh in STL"),
+        ("nothing known\n", "none of the formats ply, pcd, las"),
     ],
 )
 def test_hostile_and_broken_files_are_refused(content: str, found: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Points from .pcd files of the Point Cloud Library, version 0.7: ascii, binary and binary_compressed (LZF)."""
+"""Points from .pcd files of the Point Cloud Library, version 0.5 to 0.7: ascii, binary and binary_compressed (LZF)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from advcal_edge.runtime.sensors.files.sensor_file import read_sensor_file
 from advcal_edge.runtime.sensors.files.text_table import ANEW, read_lines, read_numbers, whole_number
 
 KINDS = {"F": "f", "I": "i", "U": "u"}
+WORDS = (b"VERSION", b"FIELDS", b"COLUMNS", b"SIZE", b"TYPE", b"COUNT", b"WIDTH", b"HEIGHT", b"VIEWPOINT", b"POINTS")
+"""With which a header may begin; some writers leave out VERSION or put comments first."""
+
 ENCODINGS = ("ascii", "binary", "binary_compressed")
 MOST_VALUES = 4096
 """Per point: descriptors of a few hundred numbers are common."""
@@ -44,6 +47,15 @@ class _Header:
     def axes(self) -> list[int]:
         """Indices of the fields x, y and z."""
         return [self.names.index(axis) for axis in "xyz"]
+
+
+def is_pcd(path: Path, head: bytes) -> bool:
+    """Does a file begin like one, after its comments? Those longer than `head` may hide it; then its name decides."""
+    lines = (line.split() for line in head.splitlines())
+    first = next((words[0] for words in lines if words and not words[0].startswith(b"#")), None)
+    if first is None or head.startswith(b"# .PCD"):
+        return head.startswith(b"# .PCD") or (head.startswith(b"#") and path.suffix.lower() == ".pcd")
+    return first in WORDS
 
 
 def read_pcd(path: Path) -> NDArray[np.float64]:
@@ -73,9 +85,9 @@ def _read_header(data: bytes) -> _Header:
         end = data.find(b"\n", start, limits.POINT_HEADER_BYTES.value)
         if end < 0:
             raise ValueError("its header has no line DATA")
-        words = data[start:end].decode("ascii").split()
+        words = data[start:end].decode("latin-1").split()
         if words and not words[0].startswith("#"):
-            lines[words[0]] = words[1:]
+            lines["FIELDS" if words[0] == "COLUMNS" else words[0]] = words[1:]
         start = end + 1
     missing = [name for name in ("FIELDS", "SIZE", "TYPE", "WIDTH", "HEIGHT", "DATA") if not lines.get(name)]
     if missing:
