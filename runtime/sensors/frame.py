@@ -21,6 +21,8 @@ class Recording:
 
     values: Array
     rate: float
+    unit: str = ""
+    """Unit of the values where they have one of their own; else it is as the settings of the sensor declare."""
 
 
 Frame: TypeAlias = Array | Recording

@@ -1,0 +1,155 @@
+"""Tables of motion in text: what stands before the numbers, what separates them, and the columns that are asked for."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advcal_edge import limits
+from advcal_edge.runtime.sensors.files.motion_header import is_unit, read_title
+from advcal_edge.runtime.sensors.files.text_table import read_lines
+from advcal_edge.runtime.sensors.motion_units import AXES
+
+COMMENTS = ("#", "//", "%")
+LONGEST_PREAMBLE = 100
+FEWEST_AXES = 3
+
+STATED_RATE = re.compile(r"(?:update|output|sampl\w*)[ _-]?(?:rate|frequency)\W{0,8}([0-9]+(?:\.[0-9]+)?)\s*Hz", re.I)
+DECIMAL_COMMA = re.compile(r"(?<=[0-9]),(?=[0-9])")
+SIGNS_OF_LATIN_1 = b"\xb0\xb2\xb5"
+"""Degree, square and micro, which spreadsheets write in the units of a header."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A text of numbers: the titles of its columns, if it has a header, their number, and the rate it states or 0."""
+
+    titles: tuple[str, ...]
+    width: int
+    rate: float
+    read: Callable[[tuple[int, ...]], NDArray[np.float64]]
+    """The columns at these places, (columns, rows); raises ValueError: rows of other widths, or what is no number."""
+
+
+def open_table(file: BinaryIO) -> Table:
+    """The table in a text, read up to its first row of numbers.
+
+    Raises:
+        ValueError: no UTF-8, lines that are too long, or a preamble that does not end.
+        EOFError: no row of numbers.
+    """
+    lines = map(_decode, read_lines(file))
+    preamble: list[str] = []
+    for line in islice(lines, LONGEST_PREAMBLE):
+        if _is_row(line):
+            break
+        preamble.append(line)
+    else:
+        if len(preamble) == LONGEST_PREAMBLE:
+            raise ValueError(f"its first {LONGEST_PREAMBLE} lines hold no row of numbers")
+        raise EOFError
+    stated = [float(found[1]) for found in map(STATED_RATE.search, preamble) if found]
+    delimiter = _delimiter(line)
+    width = len(_cells(line, delimiter))
+
+    def read(places: tuple[int, ...]) -> NDArray[np.float64]:
+        rows = _rows(chain([line], lines), delimiter, width)
+        # fmt: off
+        return np.loadtxt(
+            rows, delimiter=delimiter, comments=None, usecols=places, quotechar='"', ndmin=2,
+            max_rows=limits.MOTION_SAMPLES.value + 1,
+        ).T
+        # fmt: on
+
+    return Table(_titles(preamble), width, stated[-1] if stated else 0.0, read)
+
+
+def _decode(line: bytes) -> str:
+    try:
+        return line.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        if not {byte for byte in line if byte >= 0x80} <= set(SIGNS_OF_LATIN_1):
+            raise
+        return line.decode("latin-1")
+
+
+def _titles(preamble: list[str]) -> tuple[str, ...]:
+    """The cells of the header: the line with titles of axes, or the last line before the numbers that is no comment."""
+    for index, line in enumerate(preamble):
+        bare = _bare(line)
+        titles = _cells(bare, _delimiter(bare))
+        if sum(_is_axis(title) for title in titles) >= FEWEST_AXES:
+            below = [] if index + 1 == len(preamble) else _cells(_bare(preamble[-1]), _delimiter(_bare(preamble[-1])))
+            if len(below) == len(titles) and all(map(is_unit, below)):  # a row of units
+                titles = [f"{title} [{unit}]" if unit else title for title, unit in zip(titles, below, strict=True)]
+            return tuple(titles)
+    headers = [line for line in preamble if not line.startswith(COMMENTS)]
+    return tuple(_cells(headers[-1], _delimiter(headers[-1]))) if headers else ()
+
+
+def _bare(line: str) -> str:
+    return line.lstrip("#/ ") if line.startswith(COMMENTS) else line  # the % of ROS's `%time` is part of its name
+
+
+def _is_axis(title: str) -> bool:
+    try:
+        return read_title(title).name in AXES
+    except ValueError:
+        return True
+
+
+def _is_row(line: str) -> bool:
+    """Numbers, and perhaps words in some columns; no title of an axis, and no comment."""
+    if line.startswith(COMMENTS):
+        return False
+    cells = _cells(line, _delimiter(line))
+    numbers = sum(map(_is_number, cells))
+    return numbers >= max(FEWEST_AXES, len(cells) / 2) and not any(map(_is_axis, cells))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(DECIMAL_COMMA.sub(".", cell))
+    except ValueError:
+        return False
+    return True
+
+
+def _delimiter(line: str) -> str | None:
+    """What separates the cells of a line; None for blanks."""
+    for delimiter in (";", "\t"):
+        if delimiter in line:
+            return delimiter
+    return "," if "," in line else None
+
+
+def _cells(line: str, delimiter: str | None) -> list[str]:
+    if delimiter is None:
+        return line.split()
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error as error:
+        raise ValueError(f"`{line[:60]}`: {error}") from error
+
+
+def _rows(lines: Iterable[str], delimiter: str | None, width: int) -> Iterator[str]:
+    """The lines of numbers, each checked to have as many cells as the first."""
+    for line in lines:
+        if line.startswith(COMMENTS):
+            continue
+        if delimiter in (";", "\t") and "." not in line:
+            line = DECIMAL_COMMA.sub(".", line)
+        if delimiter is None:
+            found = len(line.split())
+        else:
+            found = line.count(delimiter) + 1 if '"' not in line else len(_cells(line, delimiter))
+        if found != width:
+            raise ValueError(f"a row has {found} cells, the first has {width}: `{line[:60]}`")
+        yield line
