@@ -80,6 +80,8 @@ def check_imu(frame: object, where: str, modality: Modality) -> Recording:
             f"{where} holds {bad} NaN or infinite values; expected {EXPECTED}",
             hint="samples that were lost are left out, with their rows; a column `t` tells where",
         )
+    if modality.text("assume_units") != "yes":
+        check_units(frame, where, modality)
     beyond = (np.abs(values) > _full_scale(modality)).mean(axis=1)
     if beyond.max() > 0.5:
         raise InputError(
@@ -88,8 +90,6 @@ def check_imu(frame: object, where: str, modality: Modality) -> Recording:
             hint="declare `input.accel_unit` and `input.gyro_unit` (g, mg; deg/s, mdeg/s; or the size of one count), or"
             " set `input.accel_full_scale` and `input.gyro_full_scale`",
         )
-    if modality.text("assume_units") != "yes":
-        check_units(frame, where, modality)
     return frame
 
 

@@ -70,7 +70,7 @@ def check_units(motion: Recording, where: str, modality: Modality) -> None:
     accel, gyro = (np.asarray(part, np.float64) for part in (motion.values[:3], motion.values[3:]))
     length, speed = (np.linalg.norm(part, axis=0) for part in (accel, gyro))
     usual, fast = float(np.median(length)), float(np.median(speed))
-    if _is_swapped(gyro, speed, fast, usual):
+    if _is_swapped(accel, gyro):
         raise InputError(
             f"{where} has the length of gravity in its gyroscope, {fast:.3g} half of the time, and {usual:.3g} m/s2 in"
             " its accelerometer; expected about 9.8 m/s2 there",
@@ -118,8 +118,11 @@ def _is_steady(accel: Axes, length: Axes, usual: float) -> bool:
     )
 
 
-def _is_swapped(gyro: Axes, speed: Axes, fast: float, usual: float) -> bool:
-    if _is_gravity(usual) or not _is_steady(gyro, speed, fast):
+def _is_swapped(accel: Axes, gyro: Axes) -> bool:
+    """Is gravity in the columns of the gyroscope alone?"""
+    length, speed = np.linalg.norm(accel, axis=0), np.linalg.norm(gyro, axis=0)
+    usual, fast = float(np.median(length)), float(np.median(speed))
+    if not _is_steady(gyro, speed, fast) or (_is_gravity(usual) and _is_steady(accel, length, usual)):
         return False
     low, high = np.percentile(speed, (10, 90))
     in_g = 0.95 < fast < 1.05 and high - low < NARROW * fast and usual < NO_GRAVITY

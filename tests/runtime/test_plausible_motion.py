@@ -76,10 +76,8 @@ def test_the_gyroscope_first(motion: NDArray[np.float64]) -> None:
 def test_degrees_of_a_hand(seed: int) -> None:
     """Gravity turns by a 57th of what the gyroscope says, whether that is fast or slow."""
     motion = hand(1000, seed=seed)
-    for slow in (1.0, 0.2):
-        turn = scaled(motion, 1, DEGREES)
-        if slow != 1:  # the same turn in five times the time
-            turn = scaled(motion, 1, DEGREES * slow)
+    for slow in (1.0, 0.2):  # the same turn in five times the time
+        turn = scaled(motion, 1, DEGREES * slow)
         with refused("expected an angular rate in rad/s") as refusal:
             preprocess(SMALL, [Recording(turn, RATE * slow)])
         assert "input.gyro_unit=deg/s" in str(refusal.value.hint)
@@ -109,13 +107,13 @@ def honest() -> dict[str, NDArray[np.float64]]:
     """Motion that robots, phones and drones make; none contradicts its units."""
     rng, t = np.random.default_rng(1), np.arange(1000) / RATE
     still = np.zeros((3, 1000))
-    gravity = still + [[0], [0], [G]]
+    gravity = np.repeat([[0.0], [0.0], [G]], 1000, axis=1)
     step = 3 * np.abs(np.sin(2 * np.pi * 2 * t)) - 1.5
     run = np.stack([2 * np.sin(12 * t), 2 * np.cos(12 * t), G + 12 * np.sin(2 * np.pi * 2.7 * t)])
     return {
         "a robot that turns in place": np.vstack([gravity, still[:2], np.full((1, 1000), 4.0)]),
         "a spinning top": np.vstack([gravity, still[:2], np.full((1, 1000), 9.5)]),
-        "steps": np.vstack([gravity + [0 * t, 0 * t, step], rng.normal(0, 0.8, (3, 1000))]),
+        "steps": np.vstack([gravity + np.outer([0, 0, 1], step), rng.normal(0, 0.8, (3, 1000))]),
         "a run": np.vstack([run, rng.normal(0, 2.0, (3, 1000))]),
         "free fall": np.vstack([rng.normal(0, 0.05, (3, 1000)), rng.normal(0, 1, (3, 1000))]),
         "linear acceleration at rest": np.vstack([rng.normal(0.05, 0.01, (3, 1000)), rng.normal(0, 0.01, (3, 1000))]),
