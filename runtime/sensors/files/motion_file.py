@@ -14,7 +14,7 @@ from advcal_edge.declarations import DECLARATIONS
 from advcal_edge.errors import InputError
 from advcal_edge.runtime.sensors.files.image_file import decode_file
 from advcal_edge.runtime.sensors.files.motion_header import COUNTER, NANOSECONDS, SECONDS, Column, read_title
-from advcal_edge.runtime.sensors.files.motion_table import Table, open_table
+from advcal_edge.runtime.sensors.files.sample_table import Table, names_axes, open_table
 from advcal_edge.runtime.sensors.files.sensor_file import AGAIN, NPY, open_sensor_file, read_magic
 from advcal_edge.runtime.sensors.frame import Recording
 from advcal_edge.runtime.sensors.motion_time import evened
@@ -55,7 +55,7 @@ def read_motion(path: str | os.PathLike[str], modality: Modality) -> Recording:
         raise InputError(f"`{path}` is neither a CSV nor an npy file", hint=COLUMNS)
     try:
         with open_sensor_file(path, limits.TEXT_BYTES) as file:
-            return _read_table(open_table(file), path, modality, file_rate)
+            return _read_table(open_table(file, names_axes), path, modality, file_rate)
     except EOFError:
         raise InputError(
             f"`{path}` holds no samples: there is no row of numbers", hint="the recorder wrote none; record it again"

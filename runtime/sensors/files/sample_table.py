@@ -1,4 +1,4 @@
-"""Tables of motion in text: what stands before the numbers, what separates them, and the columns that are asked for."""
+"""Tables of samples in text: what stands before the numbers, what separates them, and some of their columns."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Table:
     """The columns at these places, (columns, rows); raises ValueError: rows of other widths, or what is no number."""
 
 
-def open_table(file: BinaryIO) -> Table:
-    """The table in a text, read up to its first row of numbers.
+def open_table(file: BinaryIO, is_header: Callable[[list[str]], bool]) -> Table:
+    """The table in a text, read up to its first row of numbers; `is_header` knows its header, even as a comment.
 
     Raises:
         ValueError: no UTF-8, lines that are too long, or a preamble that does not end.
@@ -68,7 +68,7 @@ def open_table(file: BinaryIO) -> Table:
         ).T
         # fmt: on
 
-    return Table(_titles(preamble), width, stated[-1] if stated else 0.0, read)
+    return Table(_titles(preamble, is_header), width, stated[-1] if stated else 0.0, read)
 
 
 def _decode(line: bytes) -> str:
@@ -80,12 +80,12 @@ def _decode(line: bytes) -> str:
         return line.decode("latin-1")
 
 
-def _titles(preamble: list[str]) -> tuple[str, ...]:
-    """The cells of the header: the line with titles of axes, or the last line before the numbers that is no comment."""
+def _titles(preamble: list[str], is_header: Callable[[list[str]], bool]) -> tuple[str, ...]:
+    """The cells of the header: the line that is known as one, or the last line before the numbers but for comments."""
     for index, line in enumerate(preamble):
         bare = _bare(line)
         titles = _cells(bare, _delimiter(bare))
-        if sum(_is_axis(title) for title in titles) >= FEWEST_AXES:
+        if is_header(titles):
             below = [] if index + 1 == len(preamble) else _cells(_bare(preamble[-1]), _delimiter(_bare(preamble[-1])))
             if len(below) == len(titles) and all(map(is_unit, below)):  # a row of units
                 titles = [f"{title} [{unit}]" if unit else title for title, unit in zip(titles, below, strict=True)]
@@ -96,6 +96,11 @@ def _titles(preamble: list[str]) -> tuple[str, ...]:
 
 def _bare(line: str) -> str:
     return line.lstrip("#/ ") if line.startswith(COMMENTS) else line  # the % of ROS's `%time` is part of its name
+
+
+def names_axes(titles: list[str]) -> bool:
+    """Are there axes of motion among the titles?"""
+    return sum(map(_is_axis, titles)) >= FEWEST_AXES
 
 
 def _is_axis(title: str) -> bool:
