@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,7 +21,7 @@ class Recording:
 
     values: Array
     rate: float
-    unit: str = ""
+    unit: str = field(default="", kw_only=True)
     """Unit of the values where they have one of their own; else it is as the settings of the sensor declare."""
 
 

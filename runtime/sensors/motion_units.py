@@ -58,7 +58,7 @@ def in_si(frame: Recording, where: str, modality: Modality) -> Recording:
             assume = modality.text("assume_units") == "yes"
             values, rate = evened(values, rows[names.index(TIME)], modality.number("time_unit"), where, assume=assume)
     sizes = modality.number("accel_unit"), modality.number("gyro_unit")
-    return Recording(values if sizes == (1, 1) else values * _repeated(*sizes), rate, SI)
+    return Recording(values if sizes == (1, 1) else values * _repeated(*sizes), rate, unit=SI)
 
 
 def _repeated(accel: float, gyro: float) -> Array:

@@ -87,7 +87,7 @@ def dat(events: NDArray[Any]) -> bytes:
 
 
 def packed_hdf5(columns: dict[str, tuple[NDArray[Any], list[bytes]]], number: int, rows_of_a_chunk: int) -> bytes:
-    """An HDF5 file with chunks that a filter packed which HDF5 does not have: marked optional, and stored as they are."""
+    """An HDF5 file with chunks that a filter packed which HDF5 does not have: marked optional, stored as they are."""
     out = io.BytesIO()
     with h5py.File(out, "w") as file:
         for name, (column, chunks) in columns.items():

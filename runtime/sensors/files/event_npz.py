@@ -36,12 +36,12 @@ def read_event_npz(path: Path, columns: tuple[str, ...]) -> Array:
         if names is None:
             there = ", ".join(name[:40] for name in npz.names[:8])
             raise InputError(f"{where} holds {there or 'nothing'}; expected {LAYOUTS}", hint=_as_table())
-        columns = [_read(npz, name, path) for name in names]
-        if len({column.shape for column in columns}) != 1 or columns[0].ndim != 1:
-            shapes = ", ".join(f"{name} {column.shape}" for name, column in zip(names, columns, strict=True))
+        parts = [_read(npz, name, path) for name in names]
+        if len({column.shape for column in parts}) != 1 or parts[0].ndim != 1:
+            shapes = ", ".join(f"{name} {column.shape}" for name, column in zip(names, parts, strict=True))
             raise InputError(f"{where} holds columns of different lengths: {shapes}", hint=_as_table())
-        events = np.empty(columns[0].shape, [(name, c.dtype) for name, c in zip(FIELDS, columns, strict=True)])
-        for name, column in zip(FIELDS, columns, strict=True):
+        events = np.empty(parts[0].shape, [(name, c.dtype) for name, c in zip(FIELDS, parts, strict=True)])
+        for name, column in zip(FIELDS, parts, strict=True):
             events[name] = column
         return events
 

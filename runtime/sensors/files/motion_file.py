@@ -83,8 +83,8 @@ def _read_table(table: Table, path: Path, modality: Modality, file_rate: float) 
     elif TIME in numbers:
         times, unit = numbers[TIME], _unit("time_unit", [chosen[TIME]], path, modality)
     else:
-        return Recording(values, file_rate or table.rate, SI)
-    return Recording(*evened(values, times, unit, f"`{path}`", assume=modality.text("assume_units") == "yes"), SI)
+        return Recording(values, file_rate or table.rate, unit=SI)
+    return Recording(*evened(values, times, unit, f"`{path}`", assume=modality.text("assume_units") == "yes"), unit=SI)
 
 
 def _name_columns(table: Table, path: Path, modality: Modality) -> list[Column]:

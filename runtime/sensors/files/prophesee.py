@@ -44,7 +44,7 @@ class Header:
         named = self.lines.get("format", "").partition(";")[0] or self.lines.get("evt", "")
         if named:
             return "EVT" + named.upper().removeprefix("EVT").replace(".0", "").replace(".", "")
-        return "DAT" if self.lines.get("data", "").startswith("file containing") else ""
+        return "DAT" if "version" in self.lines or "data" in self.lines else ""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -59,7 +59,8 @@ class Header:
 
 def read_header(data: bytes) -> Header:
     """The lines before the data."""
-    at, lines = 0, {}
+    at = 0
+    lines: dict[str, str] = {}
     while data.startswith(MARK, at) and at < LONGEST_HEADER:
         end = data.find(b"\n", at, at + LONGEST_HEADER)
         if end < 0:
