@@ -117,7 +117,7 @@ def _events(folder: Path, rng: np.random.Generator) -> None:
     )
     np.savez_compressed(folder / "table.npz", event_data=table)
     np.savez(folder / "columns.npz", x_pos=table["x"], y_pos=table["y"], timestamp=table["t"], polarity=table["p"])
-    (folder / "atis.bin").write_bytes(rng.integers(0, 180, (count, 5), np.uint8).tobytes())
+    (folder / "atis.bin").write_bytes(b"".join(bytes([x, y]) + (p << 23 | t).to_bytes(3, "big") for t, x, y, p in rows))
     with h5py.File(folder / "table.h5", "w") as file:
         file.create_dataset("events", data=table, compression="gzip")
     with h5py.File(folder / "group.h5", "w") as file:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from refusal import refused
 from test_motion_files import hand
 
+from advcal_edge.calibrate.data.builtin.datasets import basic_motions, whole_motions
 from advcal_edge.runtime.sensors import Recording, preprocess
 from advcal_edge.spec import imu
 
@@ -123,6 +124,14 @@ def honest() -> dict[str, NDArray[np.float64]]:
         "nothing at all": np.zeros((6, 1000)),
         **{f"a hand {seed}": hand(1000, seed=seed) for seed in range(4)},
     }
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_recordings_of_a_watch_are_taken(split: Any) -> None:
+    """BasicMotions: 40 recordings of walking, running, badminton and standing, linear acceleration; and 440 windows."""
+    samples = [*whole_motions(split).frames, *basic_motions(split).frames]
+    assert len(samples) == 480
+    preprocess(SMALL, samples)
 
 
 @pytest.mark.parametrize("name", honest())
