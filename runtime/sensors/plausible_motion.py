@@ -68,8 +68,8 @@ def check_units(motion: Recording, where: str, modality: Modality) -> None:
         InputError: what was seen, what was expected, and the setting that makes sense of it.
     """
     accel, gyro = (np.asarray(part, np.float64) for part in (motion.values[:3], motion.values[3:]))
-    length, speed = (np.linalg.norm(part, axis=0) for part in (accel, gyro))
-    usual, fast = float(np.median(length)), float(np.median(speed))
+    length, speed = (_length(part) for part in (accel, gyro))
+    usual, fast = _exceeded(length, 0.5), _exceeded(speed, 0.5)
     if _is_swapped(accel, gyro):
         raise InputError(
             f"{where} has the length of gravity in its gyroscope, {fast:.3g} half of the time, and {usual:.3g} m/s2 in"
@@ -104,6 +104,18 @@ def check_units(motion: Recording, where: str, modality: Modality) -> None:
 ASSUME = "`--set input.assume_units=yes` takes it as it is"
 
 
+def _length(vectors: Axes) -> Axes:
+    """Of each column of (3, t)."""
+    found: Axes = np.sqrt(np.einsum("ct,ct->t", vectors, vectors))
+    return found
+
+
+def _exceeded(values: Axes, share: float) -> float:
+    """What this share of the values reach; in a tenth of the time that `numpy.percentile` takes."""
+    place = round((1 - share) * (len(values) - 1))
+    return float(np.partition(values, place)[place])
+
+
 def _is_gravity(length: float) -> bool:
     return GRAVITY_SPAN[0] <= length / GRAVITY <= GRAVITY_SPAN[1]
 
@@ -113,18 +125,17 @@ def _is_steady(accel: Axes, length: Axes, usual: float) -> bool:
     if usual == 0:
         return False
     return bool(
-        np.percentile(length, 10) > STEADY_LENGTH * usual
-        or np.linalg.norm(accel.mean(axis=1)) > STEADY_DIRECTION * usual
+        _exceeded(length, 0.9) > STEADY_LENGTH * usual or np.linalg.norm(accel.mean(axis=1)) > STEADY_DIRECTION * usual
     )
 
 
 def _is_swapped(accel: Axes, gyro: Axes) -> bool:
     """Is gravity in the columns of the gyroscope alone?"""
-    length, speed = np.linalg.norm(accel, axis=0), np.linalg.norm(gyro, axis=0)
-    usual, fast = float(np.median(length)), float(np.median(speed))
+    length, speed = _length(accel), _length(gyro)
+    usual, fast = _exceeded(length, 0.5), _exceeded(speed, 0.5)
     if not _is_steady(gyro, speed, fast) or (_is_gravity(usual) and _is_steady(accel, length, usual)):
         return False
-    low, high = np.percentile(speed, (10, 90))
+    low, high = _exceeded(speed, 0.9), _exceeded(speed, 0.1)
     in_g = 0.95 < fast < 1.05 and high - low < NARROW * fast and usual < NO_GRAVITY
     return bool(_is_gravity(fast) or in_g)
 
@@ -148,17 +159,17 @@ def _explanation(accel: Axes, gyro: Axes, rate: float, modality: Modality) -> st
 
 def _contradiction(accel: Axes, gyro: Axes, rate: float) -> str:
     """How the gyroscope contradicts rad/s, in words, or "" if it does not."""
-    fast = float(np.median(np.linalg.norm(gyro, axis=0)))
+    fast = _exceeded(_length(gyro), 0.5)
     if fast > FASTEST:
         return f"turns at {fast:.3g} rad/s half of the time"
-    if not _is_gravity(float(np.median(np.linalg.norm(accel, axis=0)))):
+    if not _is_gravity(_exceeded(_length(accel), 0.5)):
         return ""
     mean = accel.mean(axis=1)
     up = mean / max(float(np.linalg.norm(mean)), 1e-9)
-    along = up @ accel / np.maximum(np.linalg.norm(accel, axis=0), 1e-9)
-    if np.percentile(along, 10) > np.cos(STILL):
+    along = up @ accel / np.maximum(_length(accel), 1e-9)
+    if _exceeded(along, 0.9) > np.cos(STILL):
         tilting = gyro - up[:, None] * (up @ gyro)
-        tilt = float(np.median(np.linalg.norm(tilting, axis=0)))
+        tilt = _exceeded(_length(tilting), 0.5)
         drift = float(np.linalg.norm(tilting.mean(axis=1)))
         seconds = gyro.shape[1] / rate
         if tilt > FASTEST_TILT:
@@ -183,7 +194,7 @@ def _ratio_of_turns(accel: Axes, gyro: Axes, rate: float) -> float:
         return 0.0
     a, w = (part[:, : count * size].reshape(3, count, size).mean(axis=2) for part in (accel, gyro))
     seen = np.diff(a, axis=1)
-    said = np.cross(a, w, axis=0)
+    said = a[[1, 2, 0]] * w[[2, 0, 1]] - a[[2, 0, 1]] * w[[1, 2, 0]]
     said = (said[:, 1:] + said[:, :-1]) / 2 * (size / rate)
     power, shared = float((said**2).sum()), float((said * seen).sum())
     if power == 0 or shared <= 0 or shared**2 < AGREEMENT * power * float((seen**2).sum()):

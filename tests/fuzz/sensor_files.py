@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ import numpy as np
 from fuzz import ROOT
 
 GOLDEN = ROOT / "tests" / "runtime" / "golden"
+CAMERAS = ("event_lz4.aedat4", "event_zstd.aedat4") if find_spec("aedat") else ()
+"""Read with the extra `events`."""
+
 BY_MODALITY = {
     "image": ("rgb.png", "grey16.png", "rgba.png", "rgb.jpg", "rgb.bmp", "rgb.webp", "lossless.webp", "rgb.tiff",
               "rgb.npy"),
@@ -21,7 +25,7 @@ BY_MODALITY = {
     "audio": ("audio_chirp.wav", "float.wav", "sound.flac"),
     "imu": ("imu_shake.csv", "bare.csv", "motion.npy", "euroc.csv", "xsens.txt"),
     "event": ("event.npy", "group.h5", "table.h5", "table.npz", "columns.npz", "atis.bin",
-              "events.txt", "evt2.raw", "evt3.raw", "cd.dat", "event_lz4.aedat4", "event_zstd.aedat4"),
+              "events.txt", "evt2.raw", "evt3.raw", "cd.dat", *CAMERAS),
     "point": ("point.pcd", "point.ply", "ascii.ply", "ascii.pcd", "packed.pcd", "cloud.npy", "mesh.off", "mesh.obj",
               "commas.txt", "blanks.txt"),
 }  # fmt: skip

@@ -51,6 +51,10 @@ def read_aedat4(path: Path) -> Array:
             raise InputError(
                 f"{where} is no whole AEDAT 4 file: {' '.join(str(error).split())[:200]}", hint=AGAIN
             ) from error
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # of Rust, and no Exception
+                raise
+            raise InputError(f"{where} is no whole AEDAT 4 file: its reader gave up", hint=AGAIN) from None
 
 
 def _read(decoder: Any, where: str) -> Array:
