@@ -18,6 +18,9 @@ SLOWEST_SENSOR = 2.0
 LONGEST_GAP = 10.0
 """In median steps: interpolation over a longer gap would be motion that was not measured."""
 
+SHORTEST = 1e-200
+"""Limit of a step, so that its rate is a number."""
+
 LATEST = 1e20
 """Limit of any clock; larger values no longer increase."""
 
@@ -38,7 +41,7 @@ def evened(values: Array, times: Array, unit: float, where: str, *, assume: bool
             hint="sort the rows by time and drop those that come twice, or leave the column out and say"
             " `--set input.file_rate=200`",
         )
-    usual, longest = float(np.median(steps)), float(steps.max())
+    usual, longest = max(float(np.median(steps)), SHORTEST), float(steps.max())
     _check_rate(1 / (usual * unit), usual, unit, where, assume=assume)
     if longest > LONGEST_GAP * usual:
         row = int(steps.argmax())

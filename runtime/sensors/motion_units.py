@@ -58,9 +58,11 @@ def in_si(frame: Recording, where: str, modality: Modality) -> Recording:
             assume = modality.text("assume_units") == "yes"
             values, rate = evened(values, rows[names.index(TIME)], modality.number("time_unit"), where, assume=assume)
     sizes = modality.number("accel_unit"), modality.number("gyro_unit")
-    return Recording(values if sizes == (1, 1) else values * _repeated(*sizes), rate, unit=SI)
+    return Recording(values if sizes == (1, 1) else scaled(values, *sizes), rate, unit=SI)
 
 
-def _repeated(accel: float, gyro: float) -> Array:
-    """A number for each axis, (6, 1)."""
-    return np.repeat([accel, gyro], 3)[:, None]
+def scaled(values: Array, accel: float, gyro: float) -> Array:
+    """Axes (6, t) times the size of their units; what is too large becomes infinite."""
+    with np.errstate(over="ignore"):
+        found: Array = values * np.repeat([accel, gyro], 3)[:, None]
+    return found

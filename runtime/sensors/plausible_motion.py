@@ -60,6 +60,9 @@ AGREEMENT = 0.5
 
 FEWEST_WINDOWS = 20
 
+LARGEST = 1e12
+"""Of any value, so that its square is a number."""
+
 
 def check_units(motion: Recording, where: str, modality: Modality) -> None:
     """Refuse motion (6, t) in m/s2 and rad/s that contradicts these units.
@@ -67,7 +70,8 @@ def check_units(motion: Recording, where: str, modality: Modality) -> None:
     Raises:
         InputError: what was seen, what was expected, and the setting that makes sense of it.
     """
-    accel, gyro = (np.asarray(part, np.float64) for part in (motion.values[:3], motion.values[3:]))
+    values = np.clip(motion.values.astype(np.float64), -LARGEST, LARGEST)
+    accel, gyro = values[:3], values[3:]
     length, speed = (_length(part) for part in (accel, gyro))
     usual, fast = _exceeded(length, 0.5), _exceeded(speed, 0.5)
     if _is_swapped(accel, gyro):
@@ -111,7 +115,7 @@ def _length(vectors: Axes) -> Axes:
 
 
 def _exceeded(values: Axes, share: float) -> float:
-    """What this share of the values reach; in a tenth of the time that `numpy.percentile` takes."""
+    """What this share of the values reach, without the cost of `numpy.percentile` on a few hundred of them."""
     place = round((1 - share) * (len(values) - 1))
     return float(np.partition(values, place)[place])
 

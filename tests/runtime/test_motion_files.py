@@ -178,6 +178,35 @@ def test_xsens(delimiter: str, tmp_path: Path) -> None:
         read_frame(write(path, names, [counter, *columns[1:]], delimiter, before), SMALL)
 
 
+@pytest.mark.parametrize("logger", [True, False])
+def test_gnss_logger(logger: bool, tmp_path: Path) -> None:
+    """A row per sample of one sensor, each with its clock; the gyroscope is later, faster and longer."""
+    lines = ["# Version: v3.0.5.6 Platform: 13", "# Raw,utcTimeMillis,TimeNanos,LeapSecond"]
+    lines += [f"# {kind},utcTimeMillis,elapsedRealtimeNanos," + ",".join(f"{kind}{axis}{unit}" for axis in "XYZ")
+              for kind, unit in (("UncalAccel", "Mps2"), ("UncalGyro", "RadPerSec"))]  # fmt: skip
+    if not logger:
+        lines = [
+            "MessageType,utcTimeMillis,elapsedRealtimeNanos,MeasurementX,MeasurementY,MeasurementZ,BiasX,BiasY,BiasZ"
+        ]
+    fine = np.arange(-5, COUNT * 2 + 5) / (2 * RATE) + 0.0011
+    turns = np.stack([np.interp(fine, T, axis) for axis in MOTION[3:]])
+    rows = [(t, "UncalAccel", axes) for t, axes in zip(T, MOTION[:3].T, strict=True)]
+    rows += [(t, "UncalGyro", axes) for t, axes in zip(fine, turns.T, strict=True)]
+    for t, kind, axes in sorted(rows, key=lambda row: row[0]):
+        x, y, z = axes
+        lines.append(f"{kind},{1_590_000_000_000 + int(t * 1000)},{10**12 + round(t * 1e9)},{x},{y},{z},0,0,0")
+    path = tmp_path / "gnss_log.txt"
+    path.write_text("\n".join(lines[:5] + ["Raw,1590000000000,5,,"] * logger + lines[5:]))
+    frame = read_frame(path, SMALL)
+    assert isinstance(frame, Recording)
+    assert frame.rate == pytest.approx(RATE)
+    np.testing.assert_allclose(frame.values[:3], MOTION[:3], atol=1e-6)
+    np.testing.assert_allclose(frame.values[3:], MOTION[3:], atol=0.06)  # noise of 0.02, interpolated
+    path.write_text("\n".join(line for line in lines if not line.startswith("UncalGyro")))
+    with refused("0 rows of the gyroscope"):
+        read_frame(path, SMALL)
+
+
 def test_kitti_oxts(tmp_path: Path) -> None:
     """Thirty numbers between blanks: without a header the order is declared, as the hint says."""
     columns = [FLAT] * 11 + [AX, AY, AZ] + [FLAT] * 3 + [GX, GY, GZ] + [FLAT] * 10

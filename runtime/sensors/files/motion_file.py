@@ -14,11 +14,12 @@ from advcal_edge.declarations import DECLARATIONS
 from advcal_edge.errors import InputError
 from advcal_edge.runtime.sensors.files.image_file import decode_file
 from advcal_edge.runtime.sensors.files.motion_header import COUNTER, NANOSECONDS, SECONDS, Column, read_title
+from advcal_edge.runtime.sensors.files.motion_rows import WORDS, read_rows
 from advcal_edge.runtime.sensors.files.sample_table import Table, names_axes, open_table
 from advcal_edge.runtime.sensors.files.sensor_file import AGAIN, NPY, open_sensor_file, read_magic
 from advcal_edge.runtime.sensors.frame import Recording
 from advcal_edge.runtime.sensors.motion_time import evened
-from advcal_edge.runtime.sensors.motion_units import AXES, LEFT_OUT, SI, TIME, declared_columns
+from advcal_edge.runtime.sensors.motion_units import AXES, LEFT_OUT, SI, TIME, declared_columns, scaled
 from advcal_edge.spec import Modality
 
 NAMES = f"a header names the columns: `{','.join((TIME, *AXES))}`"
@@ -55,7 +56,11 @@ def read_motion(path: str | os.PathLike[str], modality: Modality) -> Recording:
         raise InputError(f"`{path}` is neither a CSV nor an npy file", hint=COLUMNS)
     try:
         with open_sensor_file(path, limits.TEXT_BYTES) as file:
-            return _read_table(open_table(file, names_axes), path, modality, file_rate)
+            table = open_table(file, names_axes)
+            if table.titles and table.titles[0].lower() in WORDS:
+                file.seek(0)
+                return read_rows(file, f"`{path}`")
+            return _read_table(table, path, modality, file_rate)
     except EOFError:
         raise InputError(
             f"`{path}` holds no samples: there is no row of numbers", hint="the recorder wrote none; record it again"
@@ -75,7 +80,7 @@ def _read_table(table: Table, path: Path, modality: Modality, file_rate: float) 
     numbers = dict(zip(chosen, table.read(places), strict=True))
     accel = _unit("accel_unit", [chosen[axis] for axis in AXES[:3]], path, modality)
     gyro = _unit("gyro_unit", [chosen[axis] for axis in AXES[3:]], path, modality)
-    values = np.stack([numbers[axis] for axis in AXES]) * np.repeat([accel, gyro], 3)[:, None]
+    values = scaled(np.stack([numbers[axis] for axis in AXES]), accel, gyro)
     if COUNTER in numbers:
         _check_counter(numbers[COUNTER], path)
     if SECONDS in numbers:
