@@ -63,7 +63,8 @@ def read_motion(path: str | os.PathLike[str], modality: Modality) -> Recording:
             return _read_table(table, path, modality, file_rate)
     except EOFError:
         raise InputError(
-            f"`{path}` holds no samples: there is no row of numbers", hint="the recorder wrote none; record it again"
+            f"`{path}` holds no samples: there is no row of numbers",
+            hint=f"{COLUMNS}; if the recorder wrote none, record again",
         ) from None
     except UnicodeDecodeError as error:
         raise InputError(f"cannot read `{path}` as UTF-8: {error}", hint=COLUMNS) from error
@@ -178,7 +179,7 @@ def _choose(columns: Sequence[Column], path: Path) -> dict[str, Column]:
         raise InputError(
             f"`{path}` has the columns {titles}; expected each of {', '.join(AXES)} once, found none for"
             f" {', '.join(missing)}",
-            hint=_joining(missing) + COLUMNS,
+            hint=_joining(missing, [column.title for column in columns]) + COLUMNS,
         )
     if SECONDS in chosen and NANOSECONDS in chosen:
         chosen.pop(TIME, None)
@@ -191,11 +192,13 @@ def _merit(column: Column) -> tuple[bool, bool, int]:
     return column.rank != 0, not column.unit, column.rank
 
 
-def _joining(missing: Sequence[str]) -> str:
+def _joining(missing: Sequence[str], titles: Sequence[str]) -> str:
     """What to do with the files of one sensor each that recorders of phones write."""
-    if {axis[0] for axis in missing} < {"a", "g"}:
+    if set(missing) in (set(AXES[:3]), set(AXES[3:])):
         other = "gyroscope" if missing[0].startswith("g") else "accelerometer"
-        return f"join it with the file of the {other}, whose samples are interpolated at its times; "
+        return f"if the {other} is in another file, join it: interpolate its samples at the times of this one; "
+    if {"x", "y", "z"} <= {title.lower() for title in titles}:
+        return "this is a file of one sensor: join those of the accelerometer and the gyroscope by their times; "
     return ""
 
 

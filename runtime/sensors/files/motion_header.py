@@ -81,7 +81,7 @@ def read_title(title: str) -> Column:
     if words[-2:-1] == ["stamp"] and words[-1] in PARTS_OF_A_STAMP:  # of ROS: whole seconds, and the rest
         return Column(plain, PARTS_OF_A_STAMP[words[-1]])
     unit = "" if stated else _unit_at_the_end(words)
-    name, rank = _axis("".join(words)) or _clock(words) or ("", 0)
+    name, rank = _axis(words) or _clock(words) or ("", 0)
     if name == TIME and NANOSECONDS_OF_ROS.fullmatch(plain):
         unit = "ns"
     elif name[:1] == "a" and words[0] == "g":  # "gFx", the g-force of Physics Toolbox
@@ -123,14 +123,22 @@ def _unit_at_the_end(words: list[str]) -> str:
     return ""
 
 
-def _axis(joined: str) -> tuple[str, int] | None:
-    what, axis = joined[:-1], joined[-1:]
-    if axis not in ("x", "y", "z") or OTHER.search(what):
+def _axis(words: list[str]) -> tuple[str, int] | None:
+    """The axis that words name, its letter last or first: `imu0_ax`, `angular velocity y`, `X acceleration`."""
+    if words[:1] in (["x"], ["y"], ["z"]):
+        words = [*words[1:], words[0]]
+    if OTHER.search("".join(words)):
         return None
-    rank = 1 if SECOND_CHOICE.search(what) else 0
-    if ACCELERATION.fullmatch(what):
-        return "a" + axis, rank
-    return ("g" + axis, rank) if ANGULAR_RATE.fullmatch(what) else None
+    for named in ("".join(words), *words[-1:]):
+        what, axis = named[:-1], named[-1:]
+        if axis not in ("x", "y", "z"):
+            continue
+        rank = 1 if SECOND_CHOICE.search(what) else 0
+        if ACCELERATION.fullmatch(what):
+            return "a" + axis, rank
+        if ANGULAR_RATE.fullmatch(what):
+            return "g" + axis, rank
+    return None
 
 
 def _clock(words: list[str]) -> tuple[str, int] | None:

@@ -146,7 +146,7 @@ def _cells(line: str, delimiter: str | None) -> list[str]:
 
 def _rows(lines: Iterable[str], delimiter: str | None, width: int) -> Iterator[str]:
     """The lines of numbers, each checked to have as many cells as the first."""
-    for line in lines:
+    for row, line in enumerate(lines, 1):
         if line.startswith(COMMENTS):
             continue
         if delimiter in (";", "\t") and "." not in line:
@@ -156,5 +156,5 @@ def _rows(lines: Iterable[str], delimiter: str | None, width: int) -> Iterator[s
         else:
             found = line.count(delimiter) + 1 if '"' not in line else len(_cells(line, delimiter))
         if found != width:
-            raise ValueError(f"a row has {found} cells, the first has {width}: `{line[:60]}`")
+            raise ValueError(f"row {row} has {found} cells, the first has {width}: `{line[:60]}`")
         yield line
