@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,26 @@ def test_kitti_oxts(tmp_path: Path) -> None:
     assert_motion(path, MOTION, file_rate=RATE)
 
 
+@pytest.mark.parametrize("date", ["%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S.%f+02:00"])
+def test_dates(date: str, tmp_path: Path) -> None:
+    start = datetime(2026, 3, 1, 23, 59, 59)
+    dates = [(start + timedelta(seconds=float(t))).strftime(date) for t in T]
+    path = write(tmp_path / "a.csv", ["timestamp", "ax", "ay", "az", "gx", "gy", "gz"], [dates, *MOTION])
+    assert_motion(path, MOTION)
+    path.write_text(path.read_text().replace("23:59:59.05", "23:59:61.05"))
+    with refused("no table of numbers"):
+        read_frame(path, SMALL)
+
+
+def test_empty_cells_and_a_delimiter_at_the_end(tmp_path: Path) -> None:
+    """MT Manager leaves cells empty that a sensor does not fill."""
+    names = ["PacketCounter", "SampleTimeFine", "Year", "Month", *(f"Acc_{axis}" for axis in "XYZ")]
+    names += [*(f"Gyr_{axis}" for axis in "XYZ"), "Roll", ""]
+    empty = [""] * COUNT
+    path = write(tmp_path / "a.txt", names, [range(COUNT), empty, empty, empty, *MOTION, FLAT], ";")
+    assert_motion(path, MOTION, file_rate=RATE)
+
+
 def test_a_row_of_units_below_the_header(tmp_path: Path) -> None:
     names = ["t", "ax", "ay", "az", "gx", "gy", "gz"]
     before = "ms,g,g,g,deg/s,deg/s,deg/s\n"
@@ -273,6 +294,10 @@ def test_a_row_of_units_below_the_header(tmp_path: Path) -> None:
         ("mag_x", "", ""),
         ("index", "", ""),
         ("Roll", "", ""),
+        ("Acc_X (in m/s2)", "ax", "m/s2"),
+        ("Gyr_Z (in rad/s)", "gz", "rad/s"),
+        ("UTC_Second", "", ""),
+        ("tv_sec", "", ""),
     ],
 )
 def test_titles(title: str, name: str, unit: str) -> None:

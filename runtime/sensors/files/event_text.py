@@ -32,7 +32,7 @@ def read_event_text(path: Path, columns: tuple[str, ...]) -> Array:
             table = open_table(file, lambda titles: set(FIELDS) <= set(map(_name, titles)))
             names = list(map(_name, table.titles))
             if not set(FIELDS) <= set(names):
-                return table.read(tuple(range(table.width))).T
+                return table.read(range(table.width), ()).T
             if columns and any(
                 said not in ("", told) and told != "-" for said, told in zip(names, columns, strict=False)
             ):
@@ -40,7 +40,7 @@ def read_event_text(path: Path, columns: tuple[str, ...]) -> Array:
                     f"{where} has the columns {', '.join(names[:8])}; declared are {', '.join(columns)}",
                     hint="declare them as its header says, or leave `input.columns` out",
                 )
-            found = table.read(tuple(names.index(name) for name in FIELDS))
+            found = table.read([names.index(name) for name in FIELDS], ())
     except EOFError:
         raise InputError(f"{where} holds no row of numbers; expected {LAYOUT}", hint=AGAIN) from None
     except (ValueError, MemoryError) as error:

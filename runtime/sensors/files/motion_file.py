@@ -15,7 +15,7 @@ from advcal_edge.errors import InputError
 from advcal_edge.runtime.sensors.files.image_file import decode_file
 from advcal_edge.runtime.sensors.files.motion_header import COUNTER, NANOSECONDS, SECONDS, Column, read_title
 from advcal_edge.runtime.sensors.files.motion_rows import WORDS, read_rows
-from advcal_edge.runtime.sensors.files.sample_table import Table, names_axes, open_table
+from advcal_edge.runtime.sensors.files.sample_table import Table, is_number, names_axes, open_table
 from advcal_edge.runtime.sensors.files.sensor_file import AGAIN, NPY, open_sensor_file, read_magic
 from advcal_edge.runtime.sensors.frame import Recording
 from advcal_edge.runtime.sensors.motion_time import evened
@@ -78,7 +78,9 @@ def _read_table(table: Table, path: Path, modality: Modality, file_rate: float) 
     columns = _name_columns(table, path, modality)
     chosen = _choose(columns, path)
     places = tuple(columns.index(column) for column in chosen.values())
-    numbers = dict(zip(chosen, table.read(places), strict=True))
+    dates = [columns.index(column) for name, column in chosen.items() if name == TIME]
+    dates = [place for place in dates if not is_number(table.first[place])]
+    numbers = dict(zip(chosen, table.read(places, dates), strict=True))
     accel = _unit("accel_unit", [chosen[axis] for axis in AXES[:3]], path, modality)
     gyro = _unit("gyro_unit", [chosen[axis] for axis in AXES[3:]], path, modality)
     values = scaled(np.stack([numbers[axis] for axis in AXES]), accel, gyro)
@@ -87,7 +89,7 @@ def _read_table(table: Table, path: Path, modality: Modality, file_rate: float) 
     if SECONDS in numbers:
         times, unit = numbers[SECONDS] - numbers[SECONDS][0] + numbers[NANOSECONDS] * 1e-9, 1.0
     elif TIME in numbers:
-        times, unit = numbers[TIME], _unit("time_unit", [chosen[TIME]], path, modality)
+        times, unit = numbers[TIME], 1.0 if dates else _unit("time_unit", [chosen[TIME]], path, modality)
     else:
         return Recording(values, file_rate or table.rate, unit=SI)
     return Recording(*evened(values, times, unit, f"`{path}`", assume=modality.text("assume_units") == "yes"), unit=SI)

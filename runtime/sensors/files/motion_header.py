@@ -103,7 +103,7 @@ def read_title(title: str) -> Column:
 
 def normalised(unit: str) -> str:
     """A unit without what spellings differ in."""
-    return re.sub(r"[\s^*·.]", "", unit.lower().translate(PLAIN))
+    return re.sub(r"^in\s|[\s^*·.]", "", unit.strip().lower().translate(PLAIN))
 
 
 def is_unit(cell: str) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from itertools import chain, islice
 from typing import BinaryIO
 
@@ -32,10 +33,20 @@ class Table:
     """A text of numbers: the titles of its columns, if it has a header, their number, and the rate it states or 0."""
 
     titles: tuple[str, ...]
-    width: int
+    first: list[str]
+    """The cells of the first row of numbers."""
     rate: float
-    read: Callable[[tuple[int, ...]], NDArray[np.float64]]
-    """The columns at these places, (columns, rows); raises ValueError: rows of other widths, or what is no number."""
+    read: Callable[[Sequence[int], Sequence[int]], NDArray[np.float64]]
+    """The columns at these places, (columns, rows), and which of them hold dates, given as seconds.
+
+    Raises:
+        ValueError: rows of other widths, or what is no number and no date.
+    """
+
+    @property
+    def width(self) -> int:
+        """Number of its columns."""
+        return len(self.first)
 
 
 def open_table(file: BinaryIO, is_header: Callable[[list[str]], bool]) -> Table:
@@ -57,18 +68,27 @@ def open_table(file: BinaryIO, is_header: Callable[[list[str]], bool]) -> Table:
         raise EOFError
     stated = [float(found[1]) for found in map(STATED_RATE.search, preamble) if found]
     delimiter = _delimiter(line)
-    width = len(_cells(line, delimiter))
+    first = _cells(line, delimiter)
 
-    def read(places: tuple[int, ...]) -> NDArray[np.float64]:
-        rows = _rows(chain([line], lines), delimiter, width)
+    def read(places: Sequence[int], dates: Sequence[int]) -> NDArray[np.float64]:
+        rows = _rows(chain([line], lines), delimiter, len(first))
         # fmt: off
         return np.loadtxt(
-            rows, delimiter=delimiter, comments=None, usecols=places, quotechar='"', ndmin=2,
-            max_rows=limits.MOTION_SAMPLES.value + 1,
+            rows, delimiter=delimiter, comments=None, usecols=places, quotechar='"', ndmin=2, encoding=None,
+            converters=dict.fromkeys(dates, _seconds) or None, max_rows=limits.MOTION_SAMPLES.value + 1,
         ).T
         # fmt: on
 
-    return Table(_titles(preamble, is_header), width, stated[-1] if stated else 0.0, read)
+    titles = _titles(preamble, is_header)
+    while len(titles) > len(first) and not titles[-1]:  # a header that ends with a delimiter
+        titles = titles[:-1]
+    return Table(titles, first, stated[-1] if stated else 0.0, read)
+
+
+def _seconds(date: str) -> float:
+    """A date in ISO 8601 in seconds; without a zone it is UTC."""
+    moment = datetime.fromisoformat(date.strip().replace("Z", "+00:00"))
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def _decode(line: bytes) -> str:
@@ -115,11 +135,12 @@ def _is_row(line: str) -> bool:
     if line.startswith(COMMENTS):
         return False
     cells = _cells(line, _delimiter(line))
-    numbers = sum(map(_is_number, cells))
-    return numbers >= max(FEWEST_AXES, len(cells) / 2) and not any(map(_is_axis, cells))
+    numbers = sum(map(is_number, cells))
+    return numbers >= max(FEWEST_AXES, sum(map(bool, cells)) / 2) and not any(map(_is_axis, cells))
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Is it a number, also with a decimal comma?"""
     try:
         float(DECIMAL_COMMA.sub(".", cell))
     except ValueError:
