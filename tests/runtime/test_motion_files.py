@@ -261,6 +261,7 @@ def test_a_row_of_units_below_the_header(tmp_path: Path) -> None:
         ("#timestamp [ns]", "t", "ns"),
         ("%time", "t", "ns"),
         ("utcTimeMillis", "t", "ms"),
+        ("tick_ms", "t", "ms"),
         ("elapsedRealtimeNanos", "t", "ns"),
         ("seconds_elapsed", "t", "s"),
         ("Time since start in ms ", "t", "ms"),

@@ -52,7 +52,7 @@ ANGULAR_RATE = re.compile(
     r"w(rss|b|i|s|imu)?|g|as|rot|omega|.*gyr.*|.*ang(ular)?(vel|rate|speed).*|.*(rotation|turn)rate.*|.*rateofturn.*"
 )
 SECOND_CHOICE = re.compile(r"lin|user|free|motion|uncal")
-CLOCK = re.compile(r"(?!.*(date|fine|zone)).*(time|stamp|elapsed|seconds|secs|millis|micros|nanos)")
+CLOCK = re.compile(r"(?!.*(date|fine|zone)).*(time|stamp|elapsed|seconds|secs|millis|micros|nanos|tick)")
 
 PARTS_OF_A_STAMP = {"sec": SECONDS, "secs": SECONDS} | dict.fromkeys(("nsec", "nsecs", "nanosec"), NANOSECONDS)
 
