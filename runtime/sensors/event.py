@@ -109,6 +109,7 @@ def _columns(frame: object, where: str, order: tuple[str, ...]) -> dict[str, Arr
         raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=GIVE)
     fields = frame.dtype.fields
     named = {NAMES.get(name.lower(), ""): name for name in fields or ()}
+    named |= {name: name for name in FIELDS if name in (fields or ())}
     if frame.ndim == 1 and set(FIELDS) <= set(named):
         columns = {name: frame[named[name]] for name in FIELDS}
     elif fields is None and frame.ndim == 2 and frame.shape[1] == len(order or FIELDS):

@@ -27,7 +27,7 @@ from advcal_edge.spec import Modality
 Axes = NDArray[np.float64]
 
 GRAVITY_SPAN = (0.75, 1.4)
-"""Of 9.8 m/s2: medians of recordings that hold gravity, from parabolic flights of a hand to a run."""
+"""Shares of 9.8 m/s2 between which the median is of recordings that hold gravity, at rest, walking or running."""
 
 STEADY_LENGTH = 0.6
 """Share of the median that 90 % of the lengths exceed; of a vector of random direction and length it is 0.49."""
@@ -36,7 +36,7 @@ STEADY_DIRECTION = 0.5
 """Length of the mean vector, as a share of the median length."""
 
 NO_GRAVITY = 0.5
-"""m/s2: an accelerometer that holds gravity exceeds it in any unit but mg declared wrongly."""
+"""m/s2: columns that stay below it half of the time do not hold gravity, in m/s2 or g."""
 
 NARROW = 0.1
 """Width of the middle 80 % of the lengths of gravity in the columns of a gyroscope, if it is in g."""
@@ -59,6 +59,8 @@ AGREEMENT = 0.5
 """Share of the turning of gravity that what the gyroscope says accounts for, to say that it is in another unit."""
 
 FEWEST_WINDOWS = 20
+
+ASSUME = "`--set input.assume_units=yes` takes it as it is"
 
 LARGEST = 1e12
 """Of any value, so that its square is a number."""
@@ -103,9 +105,6 @@ def check_units(motion: Recording, where: str, modality: Modality) -> None:
             f"{where} {contradiction}; expected an angular rate in rad/s",
             hint=f"{setting}, if that is its unit; {ASSUME}",
         )
-
-
-ASSUME = "`--set input.assume_units=yes` takes it as it is"
 
 
 def _length(vectors: Axes) -> Axes:

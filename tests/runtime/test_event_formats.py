@@ -216,6 +216,10 @@ def test_the_package_faery_agrees(tmp_path: Path) -> None:
         (b"% evt 3.0\n% end\n\0", "no words of 2 bytes"),
         (b"% evt 3.0\n% end\n\0\x90", "of type 0x9"),
         (b"% evt 3.0\n% end\n", "holds 0 events"),
+        (
+            b"% evt 3.0\n% end\n" + struct.pack("<5H", 0x8000, 0x6000, 5, 0x3000 | 2040, 0x4FFF),
+            "a vector reaches column 2051",
+        ),
         (b"% Data file containing trigger events.\n\x0e\x08", "events of type 0e"),
         (b"% Data file containing CD events.\n\x0c\x08\0\0\0", "3 bytes of events"),
         (b"% Data file containing CD events.\n\x0c\x08" + struct.pack("<II", 0, 2 << 28), "polarity of 2"),

@@ -43,7 +43,7 @@ def read_evt(data: NDArray[np.uint8], encoding: str, where: str) -> Array:
     """The events (n,) in the words of an encoding EVT2, EVT21 or EVT3; those before the first time are left out.
 
     Raises:
-        ValueError: a word is cut off, or of a type that the encoding does not have.
+        ValueError: a word is cut off or of a type that the encoding does not have, or a vector leaves the sensor.
         InputError: too many events.
     """
     dtype, decode = ENCODINGS[encoding]
@@ -175,6 +175,8 @@ def _set_bits(masks: Array, width: int) -> tuple[Array, Array]:
 
 
 def _events(t: Array, x: Array, y: Array, p: Array) -> Array:
+    if len(x) and x.max() >= SIDE:
+        raise ValueError(f"a vector reaches column {x.max()}; columns have 11 bits")
     events = np.empty(len(t), EVENT)
     events["t"], events["x"], events["y"], events["p"] = t, x, y, p
     return events
