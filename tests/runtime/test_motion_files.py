@@ -173,6 +173,8 @@ def test_xsens(delimiter: str, tmp_path: Path) -> None:
     columns = [counter, np.arange(COUNT) * 100, AX, AY, AZ, *[FLAT] * 3, GX, GY, GZ, *[FLAT] * 6]
     path = write(tmp_path / "MT.txt", names, columns, delimiter, before)
     assert_motion(path, MOTION)
+    with refused("says 100 Hz before its rows; declared is `input.file_rate` 60"):
+        read_frame(path, SMALL.with_settings({"file_rate": 60}))
     with refused("without timestamps"):
         read_frame(write(path, names, columns, delimiter), SMALL)
     counter[50:] += 3

@@ -91,6 +91,11 @@ def _read_table(table: Table, path: Path, modality: Modality, file_rate: float) 
     elif TIME in numbers:
         times, unit = numbers[TIME], 1.0 if dates else _unit("time_unit", [chosen[TIME]], path, modality)
     else:
+        if file_rate and table.rate and abs(file_rate / table.rate - 1) > 0.01:
+            raise InputError(
+                f"`{path}` says {table.rate:g} Hz before its rows; declared is `input.file_rate` {file_rate:g}",
+                hint="`--set input.file_rate=0` takes the rate of each file; mend the file if it is wrong",
+            )
         return Recording(values, file_rate or table.rate, unit=SI)
     return Recording(*evened(values, times, unit, f"`{path}`", assume=modality.text("assume_units") == "yes"), unit=SI)
 
