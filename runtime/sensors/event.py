@@ -4,7 +4,7 @@ Red is the share of on events, blue that of off events, green their sum up to 1,
 events cyan, pixels with both white, as in the images of N-Caltech101 that UniBind's image encoder takes (Lyu et al.,
 arXiv 2403.12532). Both polarities have one scale: 1 is the 99th percentile of the counts where there are any, so that
 a hot pixel does not darken the scene. Bounds [0, 1]; if that percentile is 64 events, eps 4/255 is one event. All
-events of a recording count equally, at any time: cut long recordings first.
+events of a recording count equally, at any time: cut long recordings first. So times only have to rise, in any unit.
 """
 
 from __future__ import annotations
@@ -18,6 +18,14 @@ from numpy.typing import NDArray
 
 from advcal_edge import limits
 from advcal_edge.errors import ConfigError, InputError
+from advcal_edge.runtime.sensors.event_columns import (
+    FEWEST_TO_JUDGE,
+    FIELDS,
+    LEFT_OUT,
+    NAMES,
+    check_order,
+    declared_order,
+)
 from advcal_edge.runtime.sensors.files.event_file import read_event_file
 from advcal_edge.runtime.sensors.frame import NOTHING, Array, Frame, describe, fit
 from advcal_edge.runtime.sensors.grid import snap
@@ -32,14 +40,20 @@ EVENT_DTYPE = np.dtype([("t", "<f8"), ("x", "<u2"), ("y", "<u2"), ("p", "?")])
 
 FULL_SCALE_PERCENTILE = 99.0
 
+FASTEST, LONGEST = 1e10, 1e6
+"""Events a second, and seconds: ten times the fastest camera, and twelve days."""
 
-def check_events(frame: object, where: str, height: int, width: int) -> Array:
-    """The events (n,) as `EVENT_DTYPE`; `height` and `width` of 0 mean the smallest sensor that holds them.
+
+def check_events(frame: object, where: str, modality: Modality) -> Array:
+    """The events (n,) as `EVENT_DTYPE`, in the order of their times.
 
     Raises:
-        InputError: not events, none, NaN, outside the sensor, or with a polarity other than 0, 1 or -1.
+        InputError: not events, none, NaN, outside the sensor, with a polarity other than 0, 1 or -1, or with times that
+            fall, a clock that cannot be, or coordinates that look like times, unless units are assumed.
+        ConfigError: the size of the sensor or the columns that are declared cannot be.
     """
-    columns = _columns(frame, where)
+    height, width = _sensor(modality)
+    columns = _columns(frame, where, declared_order(modality))
     checked = np.empty(len(columns["t"]), EVENT_DTYPE)
     if not np.isfinite(columns["t"]).all():
         raise InputError(
@@ -47,6 +61,9 @@ def check_events(frame: object, where: str, height: int, width: int) -> Array:
             hint="leave such events out: `events[numpy.isfinite(events[:, 0])]`",
         )
     checked["t"] = columns["t"]
+    if modality.text("assume_units") != "yes":
+        check_order(columns, where)
+        _check_clock(checked["t"], where, modality)
     for name, size in (("x", width), ("y", height)):
         checked[name] = _coordinates(columns[name], name, size or 2**16, where)
     polarity = columns["p"]
@@ -55,7 +72,7 @@ def check_events(frame: object, where: str, height: int, width: int) -> Array:
         values = ", ".join(f"{value:g}" for value in np.unique(polarity)[:5].astype(float))
         raise InputError(
             f"{where} holds the polarities {values}; expected 0 and 1, or -1 and 1",
-            hint="columns are t, x, y, p, in this order",
+            hint="columns are t, x, y, p; another order is declared: `--set input.columns=x,y,t,p`",
         )
     checked["p"] = positive
     sides = int(checked["x"].max()) + 1, int(checked["y"].max()) + 1
@@ -71,16 +88,36 @@ def count_events(events: Array, height: int, width: int) -> NDArray[np.int64]:
     return np.bincount(cell, minlength=2 * height * width).reshape(2, height, width).astype(np.int64)
 
 
-def _columns(frame: object, where: str) -> dict[str, Array]:
+def _check_clock(times: Array, where: str, modality: Modality) -> None:
+    """Refuse times that contradict the unit that is declared. Seconds are not checked: undeclared, they are any unit.
+
+    Raises:
+        InputError: more events a second, or a longer recording, than there can be.
+    """
+    unit = modality.number("time_unit")
+    seconds = float(times[-1] - times[0]) * unit
+    if unit != 1 and (seconds > LONGEST or len(times) > max(FASTEST * seconds, FEWEST_TO_JUDGE)):
+        raise InputError(
+            f"{where} holds {len(times)} events in {seconds:.3g} s, if its times are in {modality.text('time_unit')};"
+            f" expected at most {FASTEST:g} a second, and {LONGEST:g} s",
+            hint="most cameras count microseconds: `--set input.time_unit=us`; leave it out if the unit is not known",
+        )
+
+
+def _columns(frame: object, where: str, order: tuple[str, ...]) -> dict[str, Array]:
     if not isinstance(frame, np.ndarray):
         raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=GIVE)
     fields = frame.dtype.fields
-    if fields is not None and frame.ndim == 1 and {"t", "x", "y", "p"} <= set(fields):
-        columns = {name: frame[name] for name in ("t", "x", "y", "p")}
-    elif fields is None and frame.ndim == 2 and frame.shape[1] == 4:
-        columns = dict(zip(("t", "x", "y", "p"), frame.T, strict=True))
+    named = {NAMES.get(name.lower(), ""): name for name in fields or ()}
+    named |= {name: name for name in FIELDS if name in (fields or ())}
+    if frame.ndim == 1 and set(FIELDS) <= set(named):
+        columns = {name: frame[named[name]] for name in FIELDS}
+    elif fields is None and frame.ndim == 2 and frame.shape[1] == len(order or FIELDS):
+        columns = {name: column for name, column in zip(order or FIELDS, frame.T, strict=True) if name != LEFT_OUT}
     else:
         hint = "events come one a row: `events.T`" if frame.ndim == 2 and frame.shape[0] == 4 else GIVE
+        if frame.ndim == 2 and frame.shape[1] > len(FIELDS):
+            hint = "say what each column is: `--set input.columns=x,y,t,p`, `-` for what is left out"
         raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
     if any(column.dtype.kind not in "biuf" or column.ndim != 1 for column in columns.values()):
         raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=GIVE)
@@ -122,10 +159,10 @@ class _Event:
     frame_axes = 2
 
     def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
-        return read_event_file(Path(path))
+        return read_event_file(Path(path), declared_order(modality))
 
     def check(self, frame: object, where: str, modality: Modality) -> Frame:
-        return check_events(frame, where, *_sensor(modality))
+        return check_events(frame, where, modality)
 
     def tensors(self, frame: Frame, modality: Modality, clips: int) -> NDArray[np.float32]:
         events = cast(Array, frame)

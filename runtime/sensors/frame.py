@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +21,8 @@ class Recording:
 
     values: Array
     rate: float
+    unit: str = field(default="", kw_only=True)
+    """Unit of the values where they have one of their own; else it is as the settings of the sensor declare."""
 
 
 Frame: TypeAlias = Array | Recording

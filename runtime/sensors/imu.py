@@ -21,42 +21,55 @@ from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.runtime.sensors.files.motion_file import read_motion
 from advcal_edge.runtime.sensors.frame import Frame, Recording, describe
 from advcal_edge.runtime.sensors.grid import snap
+from advcal_edge.runtime.sensors.motion_time import RATES
+from advcal_edge.runtime.sensors.motion_units import AXES, SI, TIME, declared_columns, in_si
+from advcal_edge.runtime.sensors.plausible_motion import check_units
 from advcal_edge.runtime.sensors.resample import clip_starts, resample, resampled_length
 from advcal_edge.spec import Modality
 
 EXPECTED = "a recording of floats (6, t): acceleration x, y, z in m/s2 and angular rate x, y, z in rad/s"
 
-RATES = (1.0, 32_000.0)
-"""Hertz: the fastest inertial sensors give 32 kHz; higher rates come from timestamps in units other than seconds."""
+ROWS = "give all six axes as floats, (6, t); a sensor without a gyroscope is not enough"
 
 
 def check_imu(frame: object, where: str, modality: Modality) -> Recording:
-    """Return `frame` if it is a recording of motion.
+    """Return the recording of motion in `frame`, (6, t) in m/s2 and rad/s.
 
     Raises:
         InputError: not a recording, another shape or dtype, no rate or an absurd one, too long, fewer than two samples,
-            NaN, or an axis beyond full scale most of the time.
+            NaN, an axis beyond full scale most of the time, or values that contradict their unit.
+        ConfigError: the columns that are declared are none.
     """
+    columns = declared_columns(modality)
+    if isinstance(frame, np.ndarray) and TIME in columns:
+        frame = Recording(frame, 0.0)
     if not isinstance(frame, Recording):
         hint = "give its rate: `Recording(samples, 200)`, samples (6, t)"
         raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
     values = frame.values
-    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.shape[0] != 6 or values.dtype.kind != "f":
-        hint = "give all six axes as floats, (6, t), in m/s2 and rad/s; a sensor without a gyroscope is not enough"
-        if isinstance(values, np.ndarray) and values.ndim == 2 and values.shape[1] == 6:
+    plain = isinstance(values, np.ndarray) and values.ndim == 2 and values.dtype.kind == "f"
+    if not plain or (len(values) != len(AXES) and (frame.unit == SI or not columns)):
+        hint = ROWS
+        if isinstance(values, np.ndarray) and values.ndim == 2 and values.shape[1] == len(AXES):
             hint = "samples come last: `samples.T`"
         elif isinstance(values, np.ndarray) and values.dtype.kind in "iu":
-            hint = "multiply counts by the sensor's scale first"
+            hint = (
+                "counts are given as floats, `counts.astype('f4')`; `input.accel_unit` and `input.gyro_unit` scale them"
+            )
+        elif isinstance(values, np.ndarray) and values.ndim == 2 and len(values) > len(AXES):
+            hint = "say what each row is: `--set input.columns=t,ax,ay,az,gx,gy,gz`, `-` for what is left out"
         raise InputError(f"{where} is {describe(frame)}; expected {EXPECTED}", hint=hint)
+    frame = in_si(frame, where, modality)
+    values = frame.values
     if frame.rate == 0:
         raise InputError(
             f"{where} is {describe(frame)}, without timestamps; expected its rate",
-            hint="add a column `t` in seconds, or say it: `--set input.file_rate=200`",
+            hint="add a column `t` with its time, or say it: `--set input.file_rate=200`",
         )
     if not RATES[0] <= frame.rate <= RATES[1]:
         raise InputError(
             f"{where} is {describe(frame)}; expected a rate of {RATES[0]:g} to {RATES[1]:g} Hz",
-            hint="timestamps are seconds",
+            hint="give hertz: `Recording(samples, 200)`",
         )
     if values.shape[1] < 2:
         raise InputError(f"{where} is {describe(frame)}; expected 2 samples an axis or more", hint="record for longer")
@@ -67,12 +80,15 @@ def check_imu(frame: object, where: str, modality: Modality) -> Recording:
             f"{where} holds {bad} NaN or infinite values; expected {EXPECTED}",
             hint="samples that were lost are left out, with their rows; a column `t` tells where",
         )
+    if modality.text("assume_units") != "yes":
+        check_units(frame, where, modality)
     beyond = (np.abs(values) > _full_scale(modality)).mean(axis=1)
     if beyond.max() > 0.5:
         raise InputError(
             f"{where} is beyond full scale in {beyond.max():.0%} of the samples of axis {beyond.argmax()};"
             f" expected less than half: {EXPECTED}",
-            hint="convert g and degrees a second, or set `input.accel_full_scale` and `input.gyro_full_scale`",
+            hint="declare `input.accel_unit` and `input.gyro_unit` (g, mg; deg/s, mdeg/s; or the size of one count), or"
+            " set `input.accel_full_scale` and `input.gyro_full_scale`",
         )
     return frame
 
@@ -107,7 +123,7 @@ class _Imu:
     frame_axes = 2
 
     def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
-        return read_motion(path, modality.number("file_rate", 0.0))
+        return read_motion(path, modality)
 
     def check(self, frame: object, where: str, modality: Modality) -> Frame:
         return check_imu(frame, where, modality)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from fuzz import ROOT
 
 GOLDEN = ROOT / "tests" / "runtime" / "golden"
+CAMERAS = ("event_lz4.aedat4", "event_zstd.aedat4") if find_spec("aedat") else ()
+"""Read with the extra `events`."""
+
 BY_MODALITY = {
     "image": ("rgb.png", "grey16.png", "rgba.png", "rgb.jpg", "rgb.bmp", "rgb.webp", "lossless.webp", "rgb.tiff",
               "rgb.npy", "rgb.gif", "rgb.ppm"),
@@ -21,8 +25,9 @@ BY_MODALITY = {
     "range": ("depth.png", "metres.npy"),
     "audio": ("audio_chirp.wav", "float.wav", "sound.flac", "sound.ogg", "sound.opus", "sound.mp3", "sound.aiff",
               "sound.au", "sound.caf", "sound.w64", "sound.rf64", "packed.wav", "killed.wav"),
-    "imu": ("imu_shake.csv", "bare.csv", "motion.npy"),
-    "event": ("event.npy", "group.h5", "table.h5", "table.npz", "columns.npz", "atis.bin"),
+    "imu": ("imu_shake.csv", "bare.csv", "motion.npy", "euroc.csv", "xsens.txt"),
+    "event": ("event.npy", "group.h5", "table.h5", "table.npz", "columns.npz", "atis.bin",
+              "events.txt", "evt2.raw", "evt3.raw", "cd.dat", *CAMERAS),
     "point": ("point.pcd", "point.ply", "ascii.ply", "ascii.pcd", "packed.pcd", "cloud.npy", "mesh.off", "mesh.obj",
               "commas.txt", "blanks.txt", "names.csv", "organised.npy", "kitti.bin", "sweep.pcd.bin", "survey.las"),
 }  # fmt: skip
@@ -88,6 +93,15 @@ def _motions(folder: Path, rng: np.random.Generator) -> None:
     (folder / "imu_shake.csv").write_text("\n".join(text.split("\n")[:120]) + "\n")  # short, to be quick
     (folder / "bare.csv").write_text(lines + "\n")
     np.save(folder / "motion.npy", motion.T.astype(np.float32))
+    (folder / "euroc.csv").write_text(
+        "#timestamp [ns],w_RS_S_x [rad s^-1],w_RS_S_y [rad s^-1],w_RS_S_z [rad s^-1],"
+        "a_RS_S_x [m s^-2],a_RS_S_y [m s^-2],a_RS_S_z [m s^-2]\n"
+        + "\n".join(f"{10**18 + index * 10**7},{line}" for index, line in enumerate(lines.split("\n")))
+    )
+    (folder / "xsens.txt").write_text(
+        "// Update Rate: 100.0Hz\nPacketCounter\tAcc_X\tAcc_Y\tAcc_Z\tGyr_X\tGyr_Y\tGyr_Z\n"
+        + "\n".join(f"{index}\t" + line.replace(",", "\t") for index, line in enumerate(lines.split("\n")))
+    )
 
 
 def _events(folder: Path, rng: np.random.Generator) -> None:
@@ -101,9 +115,25 @@ def _events(folder: Path, rng: np.random.Generator) -> None:
         rng.integers(0, 15, count),
         rng.integers(0, 2, count),
     )
+    rows = list(zip(*(table[name].tolist() for name in "txyp"), strict=True))
+    (folder / "events.txt").write_text("".join(f"{t} {x} {y} {p}\n" for t, x, y, p in rows))
+    (folder / "evt2.raw").write_bytes(
+        b"% evt 2.0\n% end\n"
+        + b"".join(struct.pack("<II", 8 << 28 | t >> 6, p << 28 | (t & 63) << 22 | x << 11 | y) for t, x, y, p in rows)
+    )
+    (folder / "evt3.raw").write_bytes(
+        b"% evt 3.0\n% end\n"
+        + b"".join(
+            struct.pack("<4H", 8 << 12 | t >> 12, 6 << 12 | t & 4095, y, 2 << 12 | p << 11 | x) for t, x, y, p in rows
+        )
+    )
+    (folder / "cd.dat").write_bytes(
+        b"% Data file containing CD events.\n% Version 2\n\x0c\x08"
+        + b"".join(struct.pack("<II", t, p << 28 | y << 14 | x) for t, x, y, p in rows)
+    )
     np.savez_compressed(folder / "table.npz", event_data=table)
     np.savez(folder / "columns.npz", x_pos=table["x"], y_pos=table["y"], timestamp=table["t"], polarity=table["p"])
-    (folder / "atis.bin").write_bytes(rng.integers(0, 180, (count, 5), np.uint8).tobytes())
+    (folder / "atis.bin").write_bytes(b"".join(bytes([x, y]) + (p << 23 | t).to_bytes(3, "big") for t, x, y, p in rows))
     with h5py.File(folder / "table.h5", "w") as file:
         file.create_dataset("events", data=table, compression="gzip")
     with h5py.File(folder / "group.h5", "w") as file:

@@ -26,7 +26,7 @@ OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066
 
 PACKAGES = frozenset(
     {"advcal_edge", "array_api_compat", "cffi", "click", "colorama", "cuda", "cv2", "fuzz", "google", "h5py", "jinja2",
-     "markupsafe", "ml_dtypes", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "packaging",
+     "aedat", "blosc", "markupsafe", "ml_dtypes", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "packaging",
      "plyfile", "polygraphy", "safetensors", "shellingham", "soundfile", "tensorrt", "tensorrt_rtx",
      "tensorrt_rtx_bindings", "tests", "tokenizers", "tomli", "torch", "torchgen", "triton", "typer",
      # what those bring with them

@@ -57,12 +57,25 @@ def test_an_event_below_the_sensor_is_a_clock_that_ran_over(tmp_path: Path) -> N
     assert found["t"].tolist() == [5, 5, 5, 5 + 2**13, 5 + 2**13, 5 + 2**14, 5 + 2**14]
 
 
+@pytest.mark.parametrize("kind", ["bin", "npz", "npy"])
+def test_time_that_falls_is_refused(kind: str, tmp_path: Path) -> None:
+    events, path = some()[::-1], tmp_path / f"a.{kind}"
+    if kind == "bin":
+        path.write_bytes(atis(events))
+    else:
+        np.savez(path, event_data=events) if kind == "npz" else np.save(path, events)
+    with refused("in row 2 follows") as refusal:
+        read_frame(path, event(8))
+    assert "argsort" in str(refusal.value.hint)
+    assert len(read_frame(path, event(8).with_settings({"assume_units": "yes"}))) == len(events)
+
+
 def test_atis_is_known_by_its_name_alone(tmp_path: Path) -> None:
     for name in ("a.bin", "a.BIN"):
         (tmp_path / name).write_bytes(atis(some()))
         assert_read(tmp_path / name, some())
     (tmp_path / "a.dat").write_bytes(atis(some()))
-    with refused("none of the formats npy, npz, HDF5 or .bin"):
+    with refused("none of the formats npy, npz, HDF5, text"):
         read_frame(tmp_path / "a.dat", event(8))
     (tmp_path / "a.bin").write_bytes(atis(some())[:-1])
     with refused("999 bytes; expected events of 5 bytes"):

@@ -20,8 +20,8 @@ COLUMNS = (FIELDS, ("timestamp", "x_pos", "y_pos", "polarity"))
 LAYOUTS = f"a table `{TABLE}` with the fields t, x, y, p or the columns x, y, t, p, or an array for each of t, x, y, p"
 
 
-def read_event_npz(path: Path) -> Array:
-    """The events in an archive: (n, 4) of t, x, y, p, or (n,) with these fields.
+def read_event_npz(path: Path, columns: tuple[str, ...]) -> Array:
+    """The events in an archive: (n, 4) of t, x, y, p, or as `columns` declares, or (n,) with these fields.
 
     Raises:
         InputError: missing, broken, of another layout, with too many events, or packed too tightly.
@@ -30,17 +30,18 @@ def read_event_npz(path: Path) -> Array:
     with open_sensor_file(path) as file, open_npz(file, where, limits.SENSOR_BYTES, InputError, hint=AGAIN) as npz:
         if TABLE in npz.names:
             table = _read(npz, TABLE, path)
-            return table[:, [2, 0, 1, 3]] if table.ndim == 2 and table.shape[1] == len(FIELDS) else table
+            plain = not columns and table.ndim == 2 and table.shape[1] == len(FIELDS)
+            return table[:, [2, 0, 1, 3]] if plain else table
         names = next((names for names in COLUMNS if set(names) <= set(npz.names)), None)
         if names is None:
             there = ", ".join(name[:40] for name in npz.names[:8])
             raise InputError(f"{where} holds {there or 'nothing'}; expected {LAYOUTS}", hint=_as_table())
-        columns = [_read(npz, name, path) for name in names]
-        if len({column.shape for column in columns}) != 1 or columns[0].ndim != 1:
-            shapes = ", ".join(f"{name} {column.shape}" for name, column in zip(names, columns, strict=True))
+        parts = [_read(npz, name, path) for name in names]
+        if len({column.shape for column in parts}) != 1 or parts[0].ndim != 1:
+            shapes = ", ".join(f"{name} {column.shape}" for name, column in zip(names, parts, strict=True))
             raise InputError(f"{where} holds columns of different lengths: {shapes}", hint=_as_table())
-        events = np.empty(columns[0].shape, [(name, c.dtype) for name, c in zip(FIELDS, columns, strict=True)])
-        for name, column in zip(FIELDS, columns, strict=True):
+        events = np.empty(parts[0].shape, [(name, c.dtype) for name, c in zip(FIELDS, parts, strict=True)])
+        for name, column in zip(FIELDS, parts, strict=True):
             events[name] = column
         return events
 

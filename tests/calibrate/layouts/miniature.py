@@ -79,7 +79,9 @@ def _cloud(path: Path, rng: np.random.Generator) -> None:
 
 
 def _atis(path: Path, rng: np.random.Generator) -> None:
-    write(path, rng.integers(0, 180, (60, 5), np.uint8).tobytes())
+    times = np.sort(rng.integers(0, 2**23, 60)) | rng.integers(0, 2, 60) << 23  # with the polarity in the highest bit
+    places = rng.integers(0, 180, (60, 2), np.uint8)
+    write(path, b"".join(bytes(place) + int(t).to_bytes(3, "big") for place, t in zip(places, times, strict=True)))
 
 
 def _events(path: Path, rng: np.random.Generator) -> None:
