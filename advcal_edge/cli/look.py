@@ -111,7 +111,8 @@ def text(sight: Sight) -> str:
     if sight.refusal is not None:
         lines.append(wrapped("  refused: ", sight.refusal.message))
         lines += [wrapped("  hint: ", sight.refusal.hint)] if sight.refusal.hint else []
-    for heading, facts in sight.groups():
+    for heading, facts in (*sight.understood(), *sight.given()):
         lines.append(f"  {heading}")
-        lines += [wrapped(f"    {one_line(name):<22}  ", value) for name, value in facts]
+        for name, value, *origin in facts:
+            lines.append(wrapped(f"    {one_line(name):<22}  ", " ".join([value, *(f"({word})" for word in origin)])))
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.look.plate import Pixels
+from advcal_edge.look.plate import Pixels, labels
 from advcal_edge.report.plots import Axis, path
 from advcal_edge.report.typography import number
 
@@ -63,11 +63,8 @@ class Chart:
     height: int = HEIGHT
     fill: bool = False
     """Fill the lines down to the bottom."""
-
-
-def ticks(axis: Axis, most: int) -> list[Tick]:
-    """Round values along an axis and their labels."""
-    return [(axis.at(value), number(value, 6)) for value in axis.ticks(most)]
+    solid: bool = False
+    """Fill the lines, which are closed."""
 
 
 def spread(values: NDArray[Any], least: float = 0.0) -> tuple[float, float]:
@@ -91,9 +88,11 @@ def curves(
     """Equally spaced values (t,) over a range, each as a line."""
     low, high = y_range or spread(np.concatenate([values for _, values in series]))
     x, y = Axis(*x_range, 0.0, 100.0), Axis(low, high, 100.0, 0.0)
-    lines = [Line(name, trace(values, x, y, x_range), look) for look, (name, values) in enumerate(series)]
+    solid = len(series) == 1 and len(series[0][1]) > 2 * COLUMNS
+    draw = envelope if solid else trace
+    lines = [Line(name, draw(values, x, y, x_range), look) for look, (name, values) in enumerate(series)]
     shown = [Span(x.at(span.start), x.at(span.end), span.name) for span in spans]
-    return Chart(title, note, x_name, y_name, ticks(x, 8), ticks(y, 5), lines, shown)
+    return Chart(title, note, x_name, y_name, labels(x, 8), labels(y, 5), lines, shown, solid=solid)
 
 
 def trace(values: NDArray[Any], x: Axis, y: Axis, x_range: tuple[float, float]) -> list[tuple[float, float]]:
@@ -106,6 +105,15 @@ def trace(values: NDArray[Any], x: Axis, y: Axis, x_range: tuple[float, float]) 
         ]
         values, places = values[chosen], places[chosen]
     return [(x.at(a), y.at(b)) for a, b in zip(places.tolist(), values.tolist(), strict=True)]
+
+
+def envelope(values: NDArray[Any], x: Axis, y: Axis, x_range: tuple[float, float]) -> list[tuple[float, float]]:
+    """The outline of a line with more values than places: the largest there, and back along the least."""
+    parts = np.array_split(values, COLUMNS)
+    places = np.linspace(*x_range, COLUMNS)
+    there = [(x.at(a), y.at(float(part.max()))) for a, part in zip(places.tolist(), parts, strict=True)]
+    back = [(x.at(a), y.at(float(part.min()))) for a, part in zip(places.tolist(), parts, strict=True)]
+    return [*there, *reversed(back)]
 
 
 def histogram(
@@ -135,7 +143,7 @@ def histogram(
         "",
         x_name,
         "share of the values",
-        ticks(x, 8),
+        labels(x, 8),
         y_ticks,
         lines,
         [reach],

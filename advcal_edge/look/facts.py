@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,18 +15,28 @@ PERCENTILES = (1, 5, 50, 95, 99)
 
 
 def quantity(value: float, unit: str = "", digits: int = 5) -> str:
-    """A number and its unit."""
-    return f"{value:.{digits}g} {unit}".rstrip()
+    """A number and its unit; large ones are written out."""
+    text = f"{value:.{digits}g}"
+    return f"{f'{value:.0f}' if 'e+' in text else text} {unit}".rstrip()
+
+
+def level(value: float, span: float) -> str:
+    """A value within a span, to a thousandth of that or finer."""
+    decimals = min(max(3 - math.floor(math.log10(span)), 0), 9) if span > 0 else 6
+    text = f"{value + 0.0:.{decimals}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if float(text) == 0 else text
 
 
 def ranged(values: NDArray[Any], unit: str, name: str = "range") -> list[Fact]:
     """The range of values, and their percentiles."""
-    found = np.percentile(values, PERCENTILES)
+    low, high = float(values.min()), float(values.max())
+    found = ", ".join(level(float(value), high - low) for value in np.percentile(values, PERCENTILES))
     return [
-        Fact(name, f"{quantity(float(values.min()))} to {quantity(float(values.max()), unit)}"),
+        Fact(name, f"{level(low, high - low)} to {level(high, high - low)} {unit}"),
         Fact(
             "percentiles",
-            f"{', '.join(quantity(float(value)) for value in found)} {unit} ({', '.join(map(str, PERCENTILES))} %)",
+            f"{found} {unit} ({', '.join(map(str, PERCENTILES))} %)",
         ),
     ]
 

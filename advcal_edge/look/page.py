@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from advcal_edge.errors import DependencyError
-from advcal_edge.look.chart import HEIGHT, Chart
-from advcal_edge.look.plate import data_uri
-from advcal_edge.look.sight import Sight
+from advcal_edge.look.chart import Chart
+from advcal_edge.look.plate import LONGEST, Plate, data_uri
+from advcal_edge.look.sight import Figure, Sight
 
 MARK = "advcal-edge look"
 """By this a page is known as one that may be replaced."""
@@ -36,6 +36,13 @@ def render_page(sights: Sequence[Sight]) -> str:
         mark=MARK,
         sights=sights,
         is_chart=lambda figure: isinstance(figure, Chart),
+        stands_beside=stands_beside,
         data_uri=data_uri,
-        frame_height=HEIGHT,
     )
+
+
+def stands_beside(figures: Sequence[Figure]) -> bool:
+    """Is there a single picture, beside which the facts fit?"""
+    first = figures[0] if figures else None
+    plates = sum(not isinstance(figure, Chart) for figure in figures)
+    return isinstance(first, Plate) and plates == 1 and first.width <= LONGEST

@@ -23,7 +23,6 @@ INFERNO, MAGMA, VIRIDIS = cv2.COLORMAP_INFERNO, cv2.COLORMAP_MAGMA, cv2.COLORMAP
 
 LONGEST = 640  # pixels of a picture's longer side
 CHECK = 4  # pixels of a field of the checkerboard
-SQUARE = 256  # pixels of a projection
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,49 +111,14 @@ def coloured(
 def bar(low: float, high: float, palette: int, name: str, second: tuple[float, float, str] | None = None) -> Bar:
     """The bar of a palette from `low` to `high`; `second` is the same range in another unit."""
     strip = paint(np.linspace(0, 1, 256, dtype=np.float32)[None, :, None], palette)
+    ticks = labels(Axis(low, high, 0.0, 100.0), 6)
     if second is None:
-        return Bar(strip, name, labels(low, high))
-    return Bar(strip, name, labels(low, high), labels(second[0], second[1]), second[2])
+        return Bar(strip, name, ticks)
+    return Bar(strip, name, ticks, labels(Axis(second[0], second[1], 0.0, 100.0), 6), second[2])
 
 
-def labels(low: float, high: float, most: int = 6) -> list[tuple[float, str]]:
-    """Round values from `low` to `high` at places in percent."""
-    if not high > low:
-        return [(50.0, number(low, 6))]
-    axis = Axis(low, high, 0.0, 100.0)
+def labels(axis: Axis, most: int) -> list[tuple[float, str]]:
+    """About `most` round values along an axis, each with its place."""
+    if not axis.high > axis.low:
+        return [((axis.start + axis.end) / 2, number(axis.low, 6))]
     return [(axis.at(value), number(value, 6)) for value in axis.ticks(most)]
-
-
-def projections(
-    points: NDArray[np.float64], unit: str, note: str = "", limits: tuple[float, float] | None = None
-) -> list[Plate]:
-    """Three orthogonal views of points (p, 3), coloured by z, all in one scale; the nearest point is on top."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    middle, half = (low + high) / 2, float((high - low).max()) / 2 * 1.04 or 1.0
-    if limits is not None:
-        middle, half = np.zeros(3), max(map(abs, limits)) * 1.04
-    z_low, z_high = float(low[2]), float(high[2])
-    colours = coloured(points[:, 2:], z_low, z_high, VIRIDIS)[:, 0]
-    plates = []
-    for title, right, up, depth, sign in (
-        ("from above", 0, 1, 2, 1),
-        ("from the front", 0, 2, 1, -1),
-        ("from the right", 1, 2, 0, 1),
-    ):
-        order = np.argsort(sign * points[:, depth], kind="stable")
-        picture = np.full((SQUARE, SQUARE, 3), 255, np.uint8)
-        picture[:] = (28, 24, 21)
-        column = np.clip(
-            (points[order, right] - middle[right] + half) / (2 * half) * (SQUARE - 1), 0, SQUARE - 2
-        ).astype(int)
-        row = np.clip((middle[up] + half - points[order, up]) / (2 * half) * (SQUARE - 1), 0, SQUARE - 2).astype(int)
-        for down, across in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            picture[row + down, column + across] = colours[order]
-        x, y = (
-            Axis(middle[k] - half, middle[k] + half, *ends) for k, ends in ((right, (0.0, 100.0)), (up, (100.0, 0.0)))
-        )
-        x_ticks, y_ticks = ([(axis.at(value), number(value, 6)) for value in axis.ticks(5)] for axis in (x, y))
-        axes = Axes(f"{'xyz'[right]} in {unit}", f"{'xyz'[up]} in {unit}", x_ticks, y_ticks)
-        height = bar(z_low, z_high, VIRIDIS, f"z in {unit}") if depth == 2 else None
-        plates.append(Plate(title, note, picture, height, axes=axes))
-    return plates

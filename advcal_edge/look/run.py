@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from advcal_edge.declarations import DECLARATIONS
 from advcal_edge.errors import InputError
 from advcal_edge.look.chart import Chart, histogram
-from advcal_edge.look.facts import quantity, share, size_in_words
+from advcal_edge.look.facts import level, quantity, share, size_in_words
 from advcal_edge.look.kinds import name_format
 from advcal_edge.look.sight import Fact, Refusal, Seen, Setting, Sight, View
 from advcal_edge.runtime.sensors import preprocess_clips
@@ -66,7 +66,8 @@ def look(path: Path, modality: Modality, threat: ThreatModel, usual: Modality, d
         view.fitted,
         [*encoder_facts(seen), Fact("eps means", view.meaning)],
         view.raw,
-        [*view.x, *histograms(seen)],
+        view.x,
+        list(histograms(seen)),
     )
 
 
@@ -93,12 +94,10 @@ def encoder_facts(seen: Seen) -> Iterator[Fact]:
     """x, its bounds and where it lies in them."""
     spec, x = seen.modality.input, seen.x
     low, high = spec.bounds
+    least, largest, mean = (level(float(value), spec.width) for value in (x.min(), x.max(), x.mean(dtype=np.float64)))
     yield Fact("shape", f"{' x '.join(map(str, spec.shape))} ({spec.layout}), {len(x)} clip{'s' * (len(x) > 1)}")
     yield Fact("bounds", f"{low:g} to {high:g}, {spec.unit}")
-    yield Fact(
-        "range",
-        f"{quantity(float(x.min()))} to {quantity(float(x.max()))}, mean {quantity(float(x.mean(dtype=np.float64)))}",
-    )
+    yield Fact("range", f"{least} to {largest}, mean {mean}")
     yield Fact("at the lower bound", share(int((x == low).sum()), x.size, "values"))
     yield Fact("at the upper bound", share(int((x == high).sum()), x.size, "values"))
     yield Fact("distinct values", f"{len(np.unique(x))} of {2**seen.modality.bit_depth}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -86,24 +86,30 @@ class Sight:
     encoder: Sequence[Fact] = ()
     raw: Sequence[Figure] = ()
     x: Sequence[Figure] = ()
+    histograms: Sequence[Chart] = ()
     refusal: Refusal | None = None
 
-    def groups(self) -> Iterator[tuple[str, Sequence[Fact]]]:
-        """Every group of facts that has any, under its heading."""
-        settings = [Fact(name, f"{text} ({origin})") for name, text, origin in self.settings]
-        for heading, facts in (
-            ("Read", self.read),
-            ("Settings", settings),
-            ("Measured", self.measured),
-            ("Fitted", self.fitted),
-            ("x", self.encoder),
-        ):
-            if facts:
-                yield heading, facts
+    def understood(self) -> list[tuple[str, Sequence[Fact | Setting]]]:
+        """Facts about the file and the sensor's frame, under their headings."""
+        return _filled(("Read", self.read), ("Measured", self.measured), ("Settings", self.settings))
+
+    def given(self) -> list[tuple[str, Sequence[Fact | Setting]]]:
+        """Facts about what the encoder gets, under their headings."""
+        return _filled(("Fitted", self.fitted), ("x", self.encoder))
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for `--json`."""
         refused = None if self.refusal is None else {"message": self.refusal.message, "hint": self.refusal.hint}
-        facts: Mapping[str, Any] = {heading.lower(): dict(group) for heading, group in self.groups()}
-        settings = {name: {"value": text, "origin": origin} for name, text, origin in self.settings}
-        return {"file": str(self.path), "refused": refused, **facts, "settings": settings}
+        return {
+            "file": str(self.path),
+            "refused": refused,
+            "read": dict(self.read),
+            "measured": dict(self.measured),
+            "settings": {name: {"value": text, "origin": origin} for name, text, origin in self.settings},
+            "fitted": dict(self.fitted),
+            "x": dict(self.encoder),
+        }
+
+
+def _filled(*groups: tuple[str, Sequence[Fact | Setting]]) -> list[tuple[str, Sequence[Fact | Setting]]]:
+    return [(heading, facts) for heading, facts in groups if facts]

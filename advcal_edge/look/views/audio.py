@@ -7,9 +7,9 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from advcal_edge.look.chart import Chart, Span, curves, ticks
+from advcal_edge.look.chart import Chart, Span, curves
 from advcal_edge.look.facts import quantity, ranged
-from advcal_edge.look.plate import VIRIDIS, Plate, bar, coloured
+from advcal_edge.look.plate import VIRIDIS, Plate, bar, coloured, labels
 from advcal_edge.look.sight import Fact, Figure, Seen, View
 from advcal_edge.report.plots import Axis
 from advcal_edge.runtime.sensors import Recording
@@ -88,7 +88,7 @@ def spectrogram(wave: NDArray[np.float64], rate: float, seconds: float) -> Chart
     picture = coloured(decibels, top - 80, top, VIRIDIS)
     x, y = Axis(0.0, seconds, 0.0, 100.0), Axis(0.0, rate / 2000, 100.0, 0.0)
     note = f"bright is loud: the palette spans 80 dB up to {top:.0f} dB of full scale"
-    return Chart("Spectrogram", note, "seconds", "kHz", ticks(x, 8), ticks(y, 5), picture=picture)
+    return Chart("Spectrogram", note, "seconds", "kHz", labels(x, 8), labels(y, 5), picture=picture)
 
 
 def mel_chart(x: NDArray[np.float32], title: str, bounds: tuple[float, float]) -> Chart:
@@ -96,7 +96,7 @@ def mel_chart(x: NDArray[np.float32], title: str, bounds: tuple[float, float]) -
     mels, frames = x.shape
     across, up = Axis(0.0, frames * SHIFT, 0.0, 100.0), Axis(0.0, float(mels), 100.0, 0.0)
     picture = coloured(x[::-1], *bounds, VIRIDIS)
-    return Chart(title, "", "seconds", "mel band", ticks(across, 8), ticks(up, 4), picture=picture, height=140)
+    return Chart(title, "", "seconds", "mel band", labels(across, 8), labels(up, 4), picture=picture, height=140)
 
 
 def palette_of_x(bounds: tuple[float, float]) -> Plate:

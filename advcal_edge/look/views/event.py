@@ -25,8 +25,8 @@ def view(seen: Seen) -> View:
     height, width = declared[0] or int(events["y"].max()) + 1, declared[1] or int(events["x"].max()) + 1
     off, on = count_events(events, height, width)
     total = on + off
-    unit = modality.text("time_unit")
-    times = events["t"].astype(np.float64) * SECONDS[unit]
+    unit = modality.settings.get("time_unit", "s")
+    times = events["t"].astype(np.float64) * (SECONDS[unit] if isinstance(unit, str) else unit)
     duration = float(times.max() - times.min())
     full = float(np.percentile(np.stack([off, on])[np.stack([off, on]) > 0], FULL_SCALE_PERCENTILE))
     rate = quantity(len(events) / duration, "events/s", 4) if duration > 0 else "not to be told: all at one time"

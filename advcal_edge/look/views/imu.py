@@ -54,10 +54,10 @@ def view(seen: Seen) -> View:
     ]
     clips: list[Figure] = []
     for k, x in enumerate(seen.x.astype(np.float64), 1):
-        name = f"Clip {k}: " if len(seen.x) > 1 else ""
+        name = f" of clip {k}" if len(seen.x) > 1 else ""
         clips += [
-            six(f"{name}acceleration", x[:3], samples / rate, "share of full scale", (), 0.01),
-            six(f"{name}angular rate", x[3:], samples / rate, "share of full scale", (), 0.01),
+            six(f"Acceleration{name}", x[:3], samples / rate, "share of full scale", (), 0.01),
+            six(f"Angular rate{name}", x[3:], samples / rate, "share of full scale", (), 0.01),
         ]
     meaning = (
         f"{quantity(seen.step * accel, ACCEL, 3)} and {quantity(seen.step * gyro, GYRO, 3)}"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.look.facts import quantity, share
-from advcal_edge.look.plate import projections
+from advcal_edge.look.projection import projections
 from advcal_edge.look.sight import Fact, Figure, Seen, View
 from advcal_edge.runtime.sensors.frame import Array
 
