@@ -19,7 +19,6 @@ from advcal_edge.report.typography import number
 COLUMNS = 600
 """Places of a line, each with the least and the largest value there, so that no peak is lost."""
 
-BINS = 64
 HEIGHT = 180  # pixels
 Tick: TypeAlias = tuple[float, str]
 
@@ -114,39 +113,3 @@ def envelope(values: NDArray[Any], x: Axis, y: Axis, x_range: tuple[float, float
     there = [(x.at(a), y.at(float(part.max()))) for a, part in zip(places.tolist(), parts, strict=True)]
     back = [(x.at(a), y.at(float(part.min()))) for a, part in zip(places.tolist(), parts, strict=True)]
     return [*there, *reversed(back)]
-
-
-def histogram(
-    title: str, series: Sequence[tuple[str, NDArray[Any]]], bounds: tuple[float, float], *, x_name: str, step: float
-) -> Chart:
-    """Shares of values in equal parts of the bounds, and a span as wide as two steps around the median."""
-    x = Axis(*bounds, 0.0, 100.0)
-    shares = [np.histogram(values, BINS, bounds)[0] / values.size for _, values in series]
-    top = 1.08 * max(float(share.max()) for share in shares)
-    y = Axis(0.0, top, 100.0, 0.0)
-    edges = np.linspace(0, 100, BINS + 1)
-    lines = [
-        Line(
-            name,
-            [(a, y.at(v)) for left, v, right in zip(edges, share, edges[1:], strict=False) for a in (left, right)],
-            k,
-        )
-        for k, ((name, _), share) in enumerate(zip(series, shares, strict=True))
-    ]
-    middle = float(np.median(np.concatenate([values.ravel() for _, values in series])))
-    reach = Span(
-        x.at(max(middle - step, bounds[0])), x.at(min(middle + step, bounds[1])), "the median \N{PLUS-MINUS SIGN} eps"
-    )
-    y_ticks = [(y.at(v), f"{number(100 * v, 3)}\N{NARROW NO-BREAK SPACE}%") for v in y.ticks(3) if v > 0]
-    return Chart(
-        title,
-        "",
-        x_name,
-        "share of the values",
-        labels(x, 8),
-        y_ticks,
-        lines,
-        [reach],
-        height=120,
-        fill=len(series) == 1,
-    )

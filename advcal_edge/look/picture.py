@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, groupby
 
 import cv2
 import numpy as np
@@ -13,13 +15,13 @@ from advcal_edge.look.chart import Chart
 from advcal_edge.look.page import MARK
 from advcal_edge.look.plate import Bar, Pixels, Plate
 from advcal_edge.look.sight import Figure, Sight
-from advcal_edge.report.table import one_line, wrapped
+from advcal_edge.report.table import one_line, printable, wrapped
 
-WIDTH, MARGIN, LINE = 1000, 20, 17  # pixels
-PLATE, FRAME = 320, 120  # width of a plate, height of a chart's frame
+WIDTH, MARGIN, LINE, COLUMN = 1000, 20, 17, 170  # pixels
+PLATE, ACROSS, GAP, FRAME = 306, 3, 21, 120  # width of a plate, in a row, between them; height of a chart's frame
 INK, MUTED, RULE = (36, 31, 27), (112, 100, 91), (232, 227, 223)  # blue, green, red
-COLOURS = ((101, 56, 10), (11, 86, 208), (53, 105, 43))
-"""Of the lines, as on the page."""
+COLOURS = ((101, 56, 10), (11, 86, 208), (233, 180, 86))
+"""Of the lines; dark, medium and light."""
 
 PLAIN = str.maketrans(
     {"\N{DEGREE SIGN}": "", "\N{SUPERSCRIPT TWO}": "2", "\N{MINUS SIGN}": "-", "\N{PLUS-MINUS SIGN}": "+-"}
@@ -36,9 +38,6 @@ def draw_png(sights: Sequence[Sight]) -> bytes:
 
 def marked(png: bytes) -> bytes:
     """A PNG with a comment after its header that says who wrote it."""
-    import struct
-    import zlib
-
     chunk = b"tEXtSoftware\0" + MARK.encode()
     after = 8 + 25  # signature and header
     return png[:after] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[after:]
@@ -58,29 +57,25 @@ def draw_sight(sight: Sight) -> list[Pixels]:
             parts += [draw_text([heading], 0.55, INK)] if heading else []
             parts += draw_figures(figures)
     for heading, facts in (*sight.understood(), *sight.given()):
-        lines = (wrapped(f"{name:<20} ", " ".join(rest)) for name, *rest in facts)
-        parts += [draw_text([heading], 0.5, INK), draw_text(list(lines))]
+        parts.append(draw_text([heading], 0.5))
+        parts += [draw_fact(name, *rest) for name, *rest in facts]
     return parts
 
 
 def draw_figures(figures: Sequence[Figure]) -> list[Pixels]:
     """Charts across the whole width, plates side by side."""
     rows: list[Pixels] = []
-    beside: list[Pixels] = []
-    for figure in figures:
-        if isinstance(figure, Chart):
-            rows.append(draw_chart(figure))
-        else:
-            beside.append(draw_plate(figure))
-    across = (WIDTH - MARGIN) // (PLATE + MARGIN // 2) or 1
-    for k in range(0, len(beside), across):
-        row = beside[k : k + across]
-        height = max(map(len, row))
-        canvas = blank(height)
-        for place, plate in enumerate(row):
-            left = MARGIN + place * (PLATE + MARGIN // 2)
-            canvas[: len(plate), left : left + PLATE] = plate
-        rows.insert(len(rows) if k else 0, canvas)
+    for is_chart, group in groupby(figures, lambda figure: isinstance(figure, Chart)):
+        if is_chart:
+            rows += [draw_chart(figure) for figure in group if isinstance(figure, Chart)]
+            continue
+        plates = [draw_plate(figure) for figure in group if isinstance(figure, Plate)]
+        for k in range(0, len(plates), ACROSS):
+            canvas = blank(max(map(len, plates[k : k + ACROSS])))
+            for place, plate in enumerate(plates[k : k + ACROSS]):
+                left = MARGIN + place * (PLATE + GAP)
+                canvas[: len(plate), left : left + PLATE] = plate
+            rows.append(canvas)
     return rows
 
 
@@ -88,7 +83,8 @@ def draw_plate(plate: Plate) -> Pixels:
     """A plate, `PLATE` wide, with its palette below."""
     picture = plate.pixels
     height = max(1, round(PLATE * plate.height / plate.width)) if plate.width else 0
-    canvas = blank(LINE + height + (44 if plate.bar else 8), PLATE)
+    below = (18 if plate.axes else 0) + (44 if plate.bar else 8)
+    canvas = blank(LINE + height + below, PLATE)
     write(canvas, 0, 13, plate.title)
     if height:
         if picture.ndim == 2:
@@ -102,9 +98,18 @@ def draw_plate(plate: Plate) -> Pixels:
                 round(share * side) for share, side in zip(plate.crop, (PLATE, height) * 2, strict=True)
             )
             cv2.rectangle(canvas, (left, LINE + top), (left + wide - 1, LINE + top + high - 1), (255, 255, 255), 1)
+    if plate.axes is not None:
+        axes = plate.axes
+        text = f"{axes.x_name[0]} {reach(axes.x_ticks)}, {axes.y_name[0]} {reach(axes.y_ticks)} up"
+        write(canvas, 0, LINE + height + 14, text, MUTED)
     if plate.bar is not None:
-        draw_bar(canvas, LINE + height + 4, plate.bar)
+        draw_bar(canvas, LINE + height + below - 40, plate.bar)
     return canvas
+
+
+def reach(ticks: Sequence[tuple[float, str]]) -> str:
+    """The first and the last label of an axis."""
+    return f"{ticks[0][1]} to {ticks[-1][1]}" if ticks else ""
 
 
 def draw_bar(canvas: Pixels, top: int, bar: Bar) -> None:
@@ -147,6 +152,16 @@ def draw_chart(chart: Chart) -> Pixels:
     return canvas
 
 
+def draw_fact(name: str, *rest: str) -> Pixels:
+    """A fact: its name in one column, the rest in another."""
+    lines = wrapped("", " ".join(rest)).split("\n")
+    canvas = blank(LINE * len(lines))
+    write(canvas, MARGIN, LINE - 4, name, MUTED)
+    for k, line in enumerate(lines):
+        write(canvas, MARGIN + COLUMN, LINE * (k + 1) - 4, line)
+    return canvas
+
+
 def draw_text(blocks: Sequence[str], size: float = 0.4, colour: tuple[int, int, int] = INK) -> Pixels:
     """Lines of text across the whole width."""
     lines = list(chain.from_iterable(block.split("\n") for block in blocks))
@@ -173,7 +188,7 @@ def write(
     centre: bool = False,
 ) -> None:
     """Text with its base line at y; what the font does not have becomes a question mark."""
-    plain = one_line(text).translate(PLAIN).encode("ascii", "replace").decode()
+    plain = printable(text).translate(PLAIN).encode("ascii", "replace").decode()
     (wide, _), _ = cv2.getTextSize(plain, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
     if centre:
         x = max(0, min(x - wide // 2, canvas.shape[1] - wide))

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from advcal_edge.declarations import DECLARATIONS
 from advcal_edge.errors import InputError
-from advcal_edge.look.chart import Chart, histogram
 from advcal_edge.look.facts import level, quantity, share, size_in_words
+from advcal_edge.look.histograms import histograms
 from advcal_edge.look.kinds import name_format
 from advcal_edge.look.sight import Fact, Refusal, Seen, Setting, Sight, View
 from advcal_edge.runtime.sensors import preprocess_clips
@@ -25,14 +24,6 @@ from advcal_edge.threat import ThreatModel
 
 VIEWS: Mapping[str, str] = {"range": "depth"}
 """Module of the view of a preprocessing, if it has another name."""
-
-CHANNELS: Mapping[str, tuple[int, tuple[str, ...]]] = {
-    "image": (0, ("red", "green", "blue")),
-    "video": (0, ("red", "green", "blue")),
-    "event": (0, ("brighter", "both", "darker")),
-    "point": (1, ("x", "y", "z")),
-}
-"""Axis of the channels of x, and their names; sensors that are not here have one histogram for all values."""
 
 
 def look(path: Path, modality: Modality, threat: ThreatModel, usual: Modality, declared: Collection[str] = ()) -> Sight:
@@ -67,7 +58,7 @@ def look(path: Path, modality: Modality, threat: ThreatModel, usual: Modality, d
         [*encoder_facts(seen), Fact("eps means", view.meaning)],
         view.raw,
         view.x,
-        list(histograms(seen)),
+        list(histograms(seen.x, modality, seen.step)),
     )
 
 
@@ -106,32 +97,3 @@ def encoder_facts(seen: Seen) -> Iterator[Fact]:
         f"{seen.threat}: {quantity(seen.step, '', 4)} of x in each value"
         + ("" if seen.threat.norm == "linf" else ", if all move alike"),
     )
-
-
-def histograms(seen: Seen) -> Iterator[Chart]:
-    """x of all clips, by channel."""
-    spec = seen.modality.input
-    if seen.modality.preprocess == "imu":
-        yield histogram(
-            "Histogram of acceleration",
-            list(zip("xyz", rows(seen.x, 0)[:3], strict=True)),
-            spec.bounds,
-            x_name=spec.unit,
-            step=seen.step,
-        )
-        yield histogram(
-            "Histogram of angular rate",
-            list(zip("xyz", rows(seen.x, 0)[3:], strict=True)),
-            spec.bounds,
-            x_name=spec.unit,
-            step=seen.step,
-        )
-        return
-    axis, names = CHANNELS.get(seen.modality.preprocess, (0, ()))
-    series = list(zip(names, rows(seen.x, axis), strict=True)) if names else [("x", seen.x.ravel())]
-    yield histogram("Histogram of x", series, spec.bounds, x_name=spec.unit, step=seen.step)
-
-
-def rows(x: NDArray[np.float32], axis: int) -> list[NDArray[np.float32]]:
-    """All values of each channel."""
-    return list(np.moveaxis(x, axis + 1, 0).reshape(x.shape[axis + 1], -1))
