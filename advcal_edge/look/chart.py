@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from advcal_edge.look.plate import Pixels, labels
 from advcal_edge.report.plots import Axis, path
-from advcal_edge.report.typography import number
 
 COLUMNS = 600
 """Places of a line, each with the least and the largest value there, so that no peak is lost."""

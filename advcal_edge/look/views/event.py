@@ -9,7 +9,7 @@ import numpy as np
 from advcal_edge.look.chart import Chart, curves
 from advcal_edge.look.facts import crop_shares, cropped, quantity, share
 from advcal_edge.look.plate import INFERNO, Plate, bar, coloured, shrink
-from advcal_edge.look.sight import Fact, Seen, View
+from advcal_edge.look.sight import Fact, Figure, Seen, View
 from advcal_edge.look.views.image import rgb
 from advcal_edge.runtime.sensors.event import FULL_SCALE_PERCENTILE, count_events
 from advcal_edge.runtime.sensors.frame import Array
@@ -23,6 +23,7 @@ def view(seen: Seen) -> View:
     events, modality = cast(Array, seen.frame), seen.modality
     declared = [int(modality.number(f"sensor_{side}")) for side in ("height", "width")]
     height, width = declared[0] or int(events["y"].max()) + 1, declared[1] or int(events["x"].max()) + 1
+    _, rows, columns = modality.input.shape
     off, on = count_events(events, height, width)
     total = on + off
     unit = modality.settings.get("time_unit", "s")
@@ -48,7 +49,7 @@ def view(seen: Seen) -> View:
         ),
     ]
     fitted = [
-        cropped((height, width), *modality.input.shape[1:], "by averaging areas"),
+        cropped((height, width), rows, columns, "by averaging areas"),
         Fact(
             "full scale",
             f"{full:g} events of one polarity, the {FULL_SCALE_PERCENTILE:g}th percentile where there are any",
@@ -56,8 +57,8 @@ def view(seen: Seen) -> View:
     ]
     top = max(full, float(np.percentile(total[total > 0], FULL_SCALE_PERCENTILE)))
     counts = coloured(shrink(total.astype(np.float32)), 0, top, INFERNO)
-    box = crop_shares((height, width), *modality.input.shape[1:])
-    raw = [
+    box = crop_shares((height, width), rows, columns)
+    raw: list[Figure] = [
         Plate(
             "Events at each pixel",
             f"{width} x {height} pixels, both polarities",
