@@ -46,6 +46,11 @@ def share(part: int, whole: int, name: str) -> str:
     return f"{part} of {whole} {name} ({100 * part / max(whole, 1):.4g} %)"
 
 
+def percent(where: NDArray[np.bool_]) -> str:
+    """The share of true values."""
+    return f"{100 * float(where.mean()):.3g} %"
+
+
 def size_in_words(count: int) -> str:
     """A size in readable units."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

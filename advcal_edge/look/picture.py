@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from advcal_edge.look.chart import Chart
 from advcal_edge.look.page import MARK
-from advcal_edge.look.plate import Bar, Pixels, Plate
+from advcal_edge.look.plate import LONGEST, Bar, Pixels, Plate
 from advcal_edge.look.sight import Figure, Sight
 from advcal_edge.report.table import one_line, printable, wrapped
 
@@ -24,7 +24,7 @@ COLOURS = ((101, 56, 10), (11, 86, 208), (233, 180, 86))
 """Of the lines; dark, medium and light."""
 
 PLAIN = str.maketrans(
-    {"\N{DEGREE SIGN}": "", "\N{SUPERSCRIPT TWO}": "2", "\N{MINUS SIGN}": "-", "\N{PLUS-MINUS SIGN}": "+-"}
+    {"\N{DEGREE SIGN}": "deg ", "\N{SUPERSCRIPT TWO}": "2", "\N{MINUS SIGN}": "-", "\N{PLUS-MINUS SIGN}": "+-"}
 )
 """The font knows ASCII alone."""
 
@@ -74,28 +74,29 @@ def draw_figures(figures: Sequence[Figure]) -> list[Pixels]:
             canvas = blank(max(map(len, plates[k : k + ACROSS])))
             for place, plate in enumerate(plates[k : k + ACROSS]):
                 left = MARGIN + place * (PLATE + GAP)
-                canvas[: len(plate), left : left + PLATE] = plate
+                canvas[: len(plate), left : left + plate.shape[1]] = plate
             rows.append(canvas)
     return rows
 
 
 def draw_plate(plate: Plate) -> Pixels:
-    """A plate, `PLATE` wide, with its palette below."""
+    """A plate with its palette below: `PLATE` wide, or as wide as a contact sheet is."""
     picture = plate.pixels
-    height = max(1, round(PLATE * plate.height / plate.width)) if plate.width else 0
+    side = plate.width if LONGEST < plate.width <= WIDTH - 2 * MARGIN else PLATE
+    height = max(1, round(side * plate.height / plate.width)) if plate.width else 0
     below = (18 if plate.axes else 0) + (44 if plate.bar else 8)
-    canvas = blank(LINE + height + below, PLATE)
+    canvas = blank(LINE + height + below, side)
     write(canvas, 0, 13, plate.title)
     if height:
         if picture.ndim == 2:
             picture = np.repeat(picture[:, :, None], 3, axis=2)
         if picture.shape[2] == 4:
             picture = np.where(picture[:, :, 3:] > 0, picture[:, :, :3], 255).astype(np.uint8)
-        how = cv2.INTER_NEAREST if plate.width < PLATE else cv2.INTER_AREA
-        canvas[LINE : LINE + height] = cv2.resize(np.ascontiguousarray(picture), (PLATE, height), interpolation=how)
+        how = cv2.INTER_NEAREST if plate.width < side else cv2.INTER_AREA
+        canvas[LINE : LINE + height] = cv2.resize(np.ascontiguousarray(picture), (side, height), interpolation=how)
         if plate.crop is not None:
             left, top, wide, high = (
-                round(share * side) for share, side in zip(plate.crop, (PLATE, height) * 2, strict=True)
+                round(share * length) for share, length in zip(plate.crop, (side, height) * 2, strict=True)
             )
             cv2.rectangle(canvas, (left, LINE + top), (left + wide - 1, LINE + top + high - 1), (255, 255, 255), 1)
     if plate.axes is not None:

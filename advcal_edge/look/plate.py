@@ -90,7 +90,8 @@ def shrink(values: NDArray[Any], *, average: bool = True) -> NDArray[Any]:
     if not average:
         picked: NDArray[Any] = values[np.arange(rows)[:, None] * height // rows, np.arange(columns) * width // columns]
         return picked
-    return np.asarray(cv2.resize(np.ascontiguousarray(values), (columns, rows), interpolation=cv2.INTER_AREA))
+    averaged: NDArray[Any] = cv2.resize(np.ascontiguousarray(values), (columns, rows), interpolation=cv2.INTER_AREA)
+    return averaged
 
 
 def coloured(

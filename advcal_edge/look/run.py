@@ -76,7 +76,8 @@ def settings_of(modality: Modality, usual: Modality, declared: Collection[str]) 
     for name, value in modality.settings.items():
         text = f"{value:g}" if isinstance(value, float | int) else value
         if name in DECLARATIONS and value in DECLARATIONS[name].names:
-            text = f"{text}: {DECLARATIONS[name].number(value):.6g}"
+            named = DECLARATIONS[name].number(value)
+            text = text if named == 1 else f"{text}: {named:.6g}"
         origin = "declared" if name in declared else "default" if usual.settings.get(name) == value else "bundle"
         yield Setting(name, text or "not declared", origin)
 
