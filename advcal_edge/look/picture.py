@@ -18,7 +18,8 @@ from advcal_edge.look.sight import Figure, Sight
 from advcal_edge.report.table import one_line, printable, wrapped
 
 WIDTH, MARGIN, LINE, COLUMN = 1000, 20, 17, 170  # pixels
-PLATE, ACROSS, GAP, FRAME = 306, 3, 21, 120  # width of a plate, in a row, between them; height of a chart's frame
+PLATE, TALLEST, ACROSS, GAP = 306, 600, 3, 21  # pixels of a plate; plates in a row, pixels between them
+FRAME = 120  # height of a chart's frame
 INK, MUTED, RULE = (36, 31, 27), (112, 100, 91), (232, 227, 223)  # blue, green, red
 COLOURS = ((101, 56, 10), (11, 86, 208), (233, 180, 86))
 """Of the lines; dark, medium and light."""
@@ -82,18 +83,21 @@ def draw_figures(figures: Sequence[Figure]) -> list[Pixels]:
 def draw_plate(plate: Plate) -> Pixels:
     """A plate with its palette below: `PLATE` wide, or as wide as a contact sheet is."""
     picture = plate.pixels
-    side = plate.width if LONGEST < plate.width <= WIDTH - 2 * MARGIN else PLATE
-    height = max(1, round(side * plate.height / plate.width)) if plate.width else 0
+    widest = plate.width if LONGEST < plate.width <= WIDTH - 2 * MARGIN else PLATE
+    scale = min(widest / plate.width, TALLEST / plate.height) if plate.width else 0.0
+    side, height = (max(1, round(length * scale)) if plate.width else 0 for length in (plate.width, plate.height))
     below = (18 if plate.axes else 0) + (44 if plate.bar else 8)
-    canvas = blank(LINE + height + below, side)
+    canvas = blank(LINE + height + below, widest)
     write(canvas, 0, 13, plate.title)
-    if height:
+    if height > 0:
         if picture.ndim == 2:
             picture = np.repeat(picture[:, :, None], 3, axis=2)
         if picture.shape[2] == 4:
             picture = np.where(picture[:, :, 3:] > 0, picture[:, :, :3], 255).astype(np.uint8)
         how = cv2.INTER_NEAREST if plate.width < side else cv2.INTER_AREA
-        canvas[LINE : LINE + height] = cv2.resize(np.ascontiguousarray(picture), (side, height), interpolation=how)
+        canvas[LINE : LINE + height, :side] = cv2.resize(
+            np.ascontiguousarray(picture), (side, height), interpolation=how
+        )
         if plate.crop is not None:
             left, top, wide, high = (
                 round(share * length) for share, length in zip(plate.crop, (side, height) * 2, strict=True)

@@ -13,7 +13,7 @@ from advcal_edge.look.sight import Fact, Seen, View
 from advcal_edge.runtime.sensors.frame import Array
 from advcal_edge.spec import Modality
 
-SHOWN = (1, 99)
+SHOWN = (1, 95)
 """Percentiles of the palette: one far return must not darken the rest."""
 
 
