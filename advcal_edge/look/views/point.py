@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import numpy as np
@@ -19,7 +20,7 @@ MOST = 60_000
 def view(seen: Seen) -> View:
     """The view of a point cloud."""
     cloud = cast(Array, seen.frame).astype(np.float64)
-    stored = cast(Array, seen.stored)
+    stored, columns = extent(cast(Array, seen.stored))
     low, high, centre = cloud.min(axis=0), cloud.max(axis=0), cloud.mean(axis=0)
     radius = float(np.linalg.norm(cloud - centre, axis=1).max())
     origin = int((cloud == 0).all(axis=1).sum())
@@ -32,7 +33,7 @@ def view(seen: Seen) -> View:
         ),
         Fact("centroid", ", ".join(quantity(float(value), "", 4) for value in centre)),
         Fact("farthest from it", quantity(radius)),
-        Fact("holes", f"{share(len(stored) - len(cloud), len(stored), 'points')} dropped"),
+        Fact("holes", f"{share(stored - len(cloud), stored, 'points')} dropped"),
         Fact("at the origin", f"{share(origin, len(cloud), 'points')} kept"),
     ]
     fitted = [
@@ -47,13 +48,20 @@ def view(seen: Seen) -> View:
         x += projections(clip.astype(np.float64), "radii", limits=seen.modality.input.bounds)
     length = seen.step * radius_of(seen.x[0], cloud, radius)
     return View(
-        [Fact("points", str(len(stored))), Fact("columns", str(stored.shape[1]))],
+        [Fact("points", str(stored)), Fact("columns", columns)],
         measured,
         fitted,
         list(projections(drawn, "the file's unit", note)),
         x,
         f"{100 * seen.step:.3g} % of the radius per coordinate: {quantity(length, '', 3)} in the file's unit",
     )
+
+
+def extent(stored: Array) -> tuple[int, str]:
+    """Number of points in a table (p, c), an organised cloud (h, w, c) or records (p,), and their columns."""
+    if stored.dtype.names is not None:
+        return stored.size, ", ".join(stored.dtype.names)
+    return math.prod(stored.shape[:-1]), str(stored.shape[-1])
 
 
 def radius_of(x: NDArray[np.float32], cloud: NDArray[np.float64], otherwise: float) -> float:
