@@ -51,7 +51,8 @@ def upright(frame: Array, modality: Modality) -> Array:
     """A whole frame (3, h, w) in [0, 1], as an encoder of its own proportions would get it."""
     scale = min(1.0, LONGEST / max(frame.shape[:2]))
     sides = (max(1, round(side * scale)) for side in frame.shape[:2])
-    return preprocess(replace(modality, input=replace(modality.input, shape=(3, *sides))), [frame])[0]
+    whole: Array = preprocess(replace(modality, input=replace(modality.input, shape=(3, *sides))), [frame])[0]
+    return whole
 
 
 def rgb(x: Array) -> Pixels:
