@@ -218,6 +218,8 @@ def test_a_film_is_shown_whole_with_time_stamps(look: Look, tmp_path: Path) -> N
     assert (seen["read"]["rate"], seen["read"]["duration"]) == ("10 frames/s", "3 s")
     low, high = numbers(seen["measured"]["range"])
     assert (low, high) == (pytest.approx(60, abs=3), pytest.approx(205, abs=3))
+    assert "12 of 30 frames, at 0.00 s, " in seen["page"].words
+    assert "2.90 s" in seen["page"].words
     assert "the middle 64 x 64 of 96 x 64 pixels" in seen["fitted"]["crop and resize"]
 
 

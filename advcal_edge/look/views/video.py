@@ -39,6 +39,7 @@ def view(seen: Seen) -> View:
     clips = choose_frames(frames, rate, seconds, len(seen.x), each)
     stamps = [f"clip {k}: {stamp(index, rate)}" for k, row in enumerate(clips.tolist(), 1) for index in row]
     length = quantity(seconds, "s") if seconds and rate else "all of the film"
+    shown = [stamp(index, rate) for _, index in whole]
     given = [np.rint(255 * frame).astype(np.uint8) for x in seen.x for frame in x.transpose(1, 2, 3, 0)]
     fitted = Fact("crop and resize", f"the middle, in the proportions of {width} x {height}, by averaging areas")
     return View(
@@ -56,10 +57,8 @@ def view(seen: Seen) -> View:
         [
             Plate(
                 "Contact sheet",
-                f"{len(whole)} of {frames} frames" + ("" if known else ", their middle"),
-                contact_sheet(
-                    [picture for picture, _ in whole], [stamp(index, rate) for _, index in whole], ACROSS, WIDTH
-                ),
+                f"{len(whole)} of {frames} frames{'' if known else ', their middle'}, at {', '.join(shown)}",
+                contact_sheet([picture for picture, _ in whole], shown, ACROSS, WIDTH),
             )
         ],
         [Plate("Clips", "a row each", contact_sheet(given, stamps, min(each, ACROSS), SMALL))],
