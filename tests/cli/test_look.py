@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import builtins
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,9 @@ from page_reader import Reader
 from tiny import BundleMaker, Linear
 
 from advcal_edge.cli import main
+from advcal_edge.look.run import VIEWS
 from advcal_edge.runtime.sensors import preprocess_clips, read_frame
+from advcal_edge.runtime.sensors.sensor import SENSORS
 from advcal_edge.spec import thermal
 
 Capture = pytest.CaptureFixture[str]
@@ -254,6 +259,27 @@ def test_several_files_have_a_section_each(tmp_path: Path, capsys: Capture) -> N
     reader = Reader(page.read_text(encoding="utf-8"))
     assert {"file-1", "file-2"} <= set(reader.ids)
     assert {"#file-1", "#file-2"} <= set(reader.references)
+
+
+def test_every_sensor_has_a_view() -> None:
+    for preprocessing in SENSORS:
+        module = import_module(f"advcal_edge.look.views.{VIEWS.get(preprocessing, preprocessing)}")
+        assert callable(module.view)
+
+
+LIGHT = """
+import sys
+from advcal_edge.cli import main
+assert main(["look", sys.argv[1], "--modality", "thermal", "--out", sys.argv[2]]) == 0
+print(sorted({"torch", "onnx", "jinja2", "matplotlib"} & sys.modules.keys()))
+"""
+
+
+def test_a_picture_loads_nothing_heavy(tmp_path: Path) -> None:
+    file = FILES["thermal"][0](tmp_path)
+    command = [sys.executable, "-c", LIGHT, str(file), str(tmp_path / "look.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\n[]\n")
 
 
 HOSTILE = "<script>alert(1)<!-- \"'><img src=x onerror=alert(1)>"
