@@ -208,6 +208,15 @@ def test_events_with_duration_and_rate(look: Look, tmp_path: Path) -> None:
     assert numbers(seen["measured"]["brighter"])[:2] == [500, 2000]
 
 
+def test_events_that_may_be_in_microseconds_say_so(look: Look, tmp_path: Path) -> None:
+    file = events(tmp_path / "x.npy")
+    rows = np.load(file)
+    rows[:, 0] = np.rint(rows[:, 0] * 1e6)
+    unit = look(array(rows, file), "--modality", "event")["measured"]["unit"]
+    assert "`--set input.time_unit=us`) they span 0.5 s" in unit
+    assert look(file, "--modality", "event", "--set", "input.time_unit=us")["measured"]["duration"] == "0.5 s"
+
+
 def test_points_with_their_extent_and_holes(look: Look, tmp_path: Path) -> None:
     file = FILES["point"][0](tmp_path)
     seen, points = look(file, "--modality", "point"), np.load(file)[:500]

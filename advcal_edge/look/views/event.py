@@ -6,6 +6,7 @@ from typing import cast
 
 import numpy as np
 
+from advcal_edge.declarations import Setting
 from advcal_edge.look.chart import Chart, curves
 from advcal_edge.look.facts import crop_shares, cropped, quantity, share
 from advcal_edge.look.plate import INFERNO, Plate, bar, coloured, shrink
@@ -15,6 +16,9 @@ from advcal_edge.runtime.sensors.event import FULL_SCALE_PERCENTILE, count_event
 from advcal_edge.runtime.sensors.frame import Array
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+LONG = 1000.0
+"""Seconds: few recordings of events are longer."""
+
 PARTS = 120  # of the recording, each with its rate
 
 
@@ -39,7 +43,7 @@ def view(seen: Seen) -> View:
         ),
     ]
     measured = [
-        Fact("unit", f"time stamps in {unit}"),
+        Fact("unit", describe_unit(unit, duration)),
         Fact("duration", quantity(duration, "s")),
         Fact("rate", rate),
         Fact("brighter", share(int(events["p"].sum()), len(events), "events")),
@@ -71,6 +75,16 @@ def view(seen: Seen) -> View:
     x = [Plate("x", "yellow: brighter, cyan: darker, white: both", rgb(x)) for x in seen.x]
     return View(
         read, measured, fitted, raw, x, f"{quantity(seen.step * full, 'events', 3)} of either polarity at a pixel of x"
+    )
+
+
+def describe_unit(unit: Setting, duration: float) -> str:
+    """The unit of the time stamps; most cameras count microseconds, which no file says."""
+    if unit != "s" or duration < LONG:
+        return f"time stamps in {unit if isinstance(unit, str) else f'{unit:g} s'}"
+    return (
+        f"time stamps in s, unless declared; as microseconds (`--set input.time_unit=us`) they span"
+        f" {quantity(duration / 1e6, 's')}"
     )
 
 
