@@ -33,7 +33,7 @@ PLAIN = str.maketrans(
 def draw_png(sights: Sequence[Sight]) -> bytes:
     """One part for each file, below each other: figures, then facts."""
     picture = np.vstack([part for sight in sights for part in draw_sight(sight)])
-    _, encoded = cv2.imencode(".png", picture, (cv2.IMWRITE_PNG_COMPRESSION, 9))
+    _, encoded = cv2.imencode(".png", picture, (cv2.IMWRITE_PNG_COMPRESSION, 6))
     return marked(encoded.tobytes())
 
 
