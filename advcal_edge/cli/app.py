@@ -20,6 +20,7 @@ COMMANDS = {
         " difference."
     ),
     "attest": "Sign what the reports of a bundle show, and the bundle itself.",
+    "look": "See how files of a sensor are read: the frame, what was understood, and what the encoder gets.",
     "embed": "Embed files and show their best labels; the score is a softmax over the bundle's labels.",
     "bench": "Time the engine on the bundle's own samples, interleaved with the bare engine.",
     "inspect": "Check all hashes of a bundle and show its content.",

@@ -124,4 +124,5 @@ FILTERS = {
     "code_parts": code_parts,
     "flatten": flatten,
     "census": shown,
+    "printable": table.one_line,
 }

@@ -55,16 +55,22 @@ def check_extent(frame: object, expected: str, where: str, hint: str) -> Array:
     return frame
 
 
+def crop_box(shape: tuple[int, ...], height: int, width: int) -> tuple[int, int, int, int]:
+    """Top, left, rows and columns of the centre of a frame (h, w) that has the aspect ratio of (height, width)."""
+    scale = min(shape[0] / height, shape[1] / width)
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    return (shape[0] - rows) // 2, (shape[1] - columns) // 2, rows, columns
+
+
 def fit(frame: Array, height: int, width: int) -> Array:
     """Centre-crop to the aspect ratio of (height, width) and resize to it, in the frame's own dtype.
 
     The crop comes first, so that a strip of 1 x 100,000 pixels never grows to 64 x 6,400,000.
     """
-    scale = min(frame.shape[0] / height, frame.shape[1] / width)
-    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
-    top, left = (frame.shape[0] - rows) // 2, (frame.shape[1] - columns) // 2
+    top, left, rows, columns = crop_box(frame.shape, height, width)
     cropped = np.ascontiguousarray(frame[top : top + rows, left : left + columns])
     if (rows, columns) == (height, width):
         return cropped
     # area averages all pixels it covers, so shrinking does not alias; linear neither rings nor overshoots when growing
-    return cv2.resize(cropped, (width, height), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)
+    shrinks = min(frame.shape[0] / height, frame.shape[1] / width) > 1
+    return cv2.resize(cropped, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

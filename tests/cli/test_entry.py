@@ -12,7 +12,7 @@ from advcal_edge.cli import main
 from advcal_edge.cli.app import COMMANDS as LISTED, load
 from advcal_edge.cli.console import Console
 
-COMMANDS = ("demo", "calibrate", "export", "verify", "attest", "embed", "bench", "inspect", "doctor")
+COMMANDS = ("demo", "calibrate", "export", "verify", "attest", "look", "embed", "bench", "inspect", "doctor")
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,1 @@
+"""One view per sensor: its frames as people read them, in the sensor's own units."""
