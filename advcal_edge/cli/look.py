@@ -10,7 +10,7 @@ import typer
 
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.decoders import keep_decoders_quiet
-from advcal_edge.cli.options import MODALITIES, Json
+from advcal_edge.cli.options import MODALITIES, AssumeUnits, Json
 from advcal_edge.commands import command
 from advcal_edge.errors import ConfigError
 
@@ -31,6 +31,7 @@ def look(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, like `input.depth_scale=tum`.")
     ] = None,
+    assume_units: AssumeUnits = False,
     out: Annotated[Path, typer.Option("--out", help="Page to write, or with the suffix .png one picture.")] = Path(
         "look.html"
     ),
@@ -45,7 +46,7 @@ def look(
 
     keep_decoders_quiet()
     console = Console(json_output=json_output)
-    sensor, usual, threat, declared = choose(modality, bundle, settings or [])
+    sensor, usual, threat, declared = choose(modality, bundle, settings or [], assume_units=assume_units)
     read_by = "the embedded encoder" if bundle is None else f"`{bundle}`"
     console.say(f"look  {len(files)} file{'s' * (len(files) > 1)}  {sensor.name}  as {read_by} reads it  {threat}")
     sights = [look_at(file, sensor, threat, usual, declared) for file in files]
@@ -66,11 +67,12 @@ def look(
         raise typer.Exit(2)
     if bundle is None:
         given = [word for setting in settings or [] for word in ("--set", setting)]
+        given += ["--set", "input.assume_units=yes"] if assume_units else []
         console.next(command("calibrate", "--modality", sensor.name, "--data", "FOLDER", *given))
 
 
 def choose(
-    name: str | None, bundle: Path | None, settings: Sequence[str]
+    name: str | None, bundle: Path | None, settings: Sequence[str], *, assume_units: bool = False
 ) -> tuple[Modality, Modality, ThreatModel, Collection[str]]:
     """The sensor, its usual settings, the threat model, and the names of the settings that were given here.
 
@@ -80,7 +82,7 @@ def choose(
     """
     from advcal_edge.bundle import Bundle
     from advcal_edge.calibrate.config import CalibrateConfig
-    from advcal_edge.config import Layer, parse_settings, resolve
+    from advcal_edge.cli.sensor_settings import read_sensor_settings
     from advcal_edge.encoders.bindlite.encoder import MODALITIES as USUAL
 
     opened = None if bundle is None else Bundle.open(bundle)
@@ -92,15 +94,14 @@ def choose(
         raise ConfigError(
             f"`--modality {name}`, but `{bundle}` is of `{opened.modality.name}`", hint="leave out `--modality`"
         )
-    chosen = name or opened.modality.name  # type: ignore[union-attr]
-    given = parse_settings(settings)
-    foreign = [key for key in given.values if key != "input"]
-    if foreign:
-        raise ConfigError(f"`--set {foreign[0]}` does not change how a file is read; expected `input.NAME=VALUE`")
-    config = resolve(CalibrateConfig, [Layer("`--modality`", {"modality": chosen}), given])
-    sensor = USUAL[chosen] if opened is None else opened.modality
-    threat = config.threat_model(sensor.input) if opened is None else opened.threat
-    return sensor.with_settings(config.input), USUAL.get(chosen, sensor), threat, frozenset(config.input)
+    declared = read_sensor_settings(settings, assume_units=assume_units)
+    if opened is not None:
+        sensor, threat = opened.modality, opened.threat
+    else:
+        config = CalibrateConfig(modality=str(name))
+        sensor = USUAL[config.modality]
+        threat = config.threat_model(sensor.input)
+    return sensor.with_settings(declared), USUAL.get(sensor.name, sensor), threat, frozenset(declared)
 
 
 def text(sight: Sight) -> str:

@@ -72,7 +72,7 @@ def check_thermal(frame: object, where: str, modality: Modality) -> Array:
             f" with {bits} significant bits declared",
             hint=f"{declare('significant_bits', int(plane.max()).bit_length())} is the least that holds them",
         )
-    if not _is_grey_level(plane, modality):
+    if not is_grey_level(plane, modality):
         check_temperatures(plane, where, modality)
     return frame
 
@@ -81,7 +81,7 @@ def thermal_tensor(frame: Array, modality: Modality) -> NDArray[np.float32]:
     """A checked frame as (1, h, w) in [0, 1], every value k / 255: cameras stream the windowed frame at eight bits."""
     _, height, width = modality.input.shape
     plane = _plane(frame, modality)
-    if _is_grey_level(plane, modality):
+    if is_grey_level(plane, modality):
         levels = plane.astype(np.uint8, copy=False)
         grey = fit(fill_holes(levels, find_holes(levels, parse_invalid(modality.text("invalid")))), height, width)
     else:
@@ -131,7 +131,7 @@ def _plane(frame: Array, modality: Modality) -> Array:
     return as_declared(cut_rows(plane, parse_invalid(modality.text("invalid"))), modality)
 
 
-def _is_grey_level(plane: Array, modality: Modality) -> bool:
+def is_grey_level(plane: Array, modality: Modality) -> bool:
     """Did the frame go through a gain control in the camera?"""
     return plane.dtype.itemsize == 1 or (plane.dtype.kind in "iu" and significant_bits(modality) == 8)
 

@@ -182,6 +182,48 @@ def test_image_with_its_crop(look: Look, tmp_path: Path) -> None:
     assert seen["x"]["eps means"].startswith("4 grey levels")
 
 
+def test_thermal_without_holes_and_telemetry(look: Look, tmp_path: Path) -> None:
+    counts = np.rint(KELVIN * 100).astype(np.uint16)
+    counts[:10] = 0
+    noise = np.random.default_rng(0).integers(0, 58744, (2, 80)).astype(np.uint16)
+    file = picture(np.vstack([counts, noise]), tmp_path / "x.png")
+    seen = look(file, "--modality", "thermal", "--set", "input.invalid=0,rows:-2")["measured"]
+    celsius = counts[12:] / 100 - 273.15
+    assert numbers(seen["range"])[1] == pytest.approx(celsius.max(), abs=0.01)
+    assert numbers(seen["range"])[0] > 10
+    holes, pixels = numbers(seen["holes"])[:2]
+    assert 800 <= holes <= 960
+    assert pixels == counts.size
+
+
+def test_a_turned_picture_stands_upright(look: Look, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="writing EXIF needs Pillow")
+    exif = image.Exif()
+    exif[274] = 6
+    up = np.zeros((60, 80, 3), np.uint8)
+    up[:20] = 255
+    image.fromarray(np.rot90(up)).save(tmp_path / "x.jpg", quality=95, exif=exif)
+    seen = look(tmp_path / "x.jpg", "--modality", "image")
+    assert seen["read"]["orientation"] == "turned by 90 degrees, clockwise"
+    assert seen["fitted"]["crop and resize"].startswith("the middle 60 x 60 of 80 x 60 pixels")
+
+
+def test_depth_of_no_declared_scale_is_refused_with_the_scales(look: Look, tmp_path: Path) -> None:
+    file = picture((METRES * 1000).astype(np.uint16), tmp_path / "x.png")
+    refused = look(file, "--modality", "depth", code=2)
+    assert "--set input.depth_scale=mm" in refused["refused"]["hint"]
+    assert "--set input.depth_scale=mm" in refused["page"].words
+    assumed = look(file, "--modality", "depth", "--assume-units")
+    assert assumed["settings"]["assume_units"] == {"value": "yes", "origin": "declared"}
+
+
+def test_disparities_are_shown_as_distances(look: Look, tmp_path: Path) -> None:
+    pixels = np.where(METRES > 0, 0.075 * 519 / np.maximum(METRES, 0.1), 0)
+    file = array(pixels.astype(np.float32), tmp_path / "x.npy")
+    seen = look(file, "--modality", "depth", "--set", "input.raw_disparity=1")
+    assert numbers(seen["measured"]["range"]) == pytest.approx([1, METRES.max()], abs=1e-3)
+
+
 def test_sound_in_seconds_and_decibels(look: Look, tmp_path: Path) -> None:
     seen = look(FILES["audio"][0](tmp_path), "--modality", "audio")
     assert (seen["read"]["rate"], seen["read"]["duration"]) == ("22050 Hz", "3 s")
@@ -197,6 +239,19 @@ def test_motion_names_the_axis_that_points_up(look: Look, tmp_path: Path) -> Non
     assert numbers(seen["measured"]["acceleration y"])[2] == pytest.approx(-9.81, abs=0.02)
     assert float(seen["read"]["rate"].split()[0]) == pytest.approx(50, rel=1e-3)
     assert "0.308 m/s\N{SUPERSCRIPT TWO}" in seen["x"]["eps means"]
+
+
+def test_motion_in_the_units_that_are_declared(look: Look, tmp_path: Path) -> None:
+    rows = np.loadtxt(motion(tmp_path / "si.csv"), delimiter=",", skiprows=1)
+    rows[:, 1:4] /= 9.80665
+    rows[:, 4:] = np.degrees(rows[:, 4:])
+    file = tmp_path / "x.csv"
+    np.savetxt(file, rows, delimiter=",", header="t,ax,ay,az,gx,gy,gz", comments="", fmt="%.9g")
+    assert look(file, "--modality", "imu", code=2)["refused"] is not None
+    units = ("--set", "input.accel_unit=g", "--set", "input.gyro_unit=deg/s")
+    seen = look(file, "--modality", "imu", *units)
+    assert numbers(seen["measured"]["acceleration y"])[2] == pytest.approx(-9.81, abs=0.02)
+    assert seen["settings"]["accel_unit"] == {"value": "g: 9.80665", "origin": "declared"}
 
 
 def test_events_with_duration_and_rate(look: Look, tmp_path: Path) -> None:
@@ -356,7 +411,7 @@ def test_a_picture_needs_no_templates(
     [
         ((), "neither `--modality` nor `--bundle`"),
         (("--modality", "smell"), "unknown"),
-        (("--modality", "image", "--set", "train.epochs=8"), "`--set train` does not change how a file is read"),
+        (("--modality", "image", "--set", "train.epochs=8"), "unknown setting `train`"),
         (("--modality", "image", "--set", "input.depth_scale=mm"), "has no setting `depth_scale`"),
     ],
 )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from advcal_edge.look.facts import crop_shares, quantity, ranged, share
 from advcal_edge.look.plate import MAGMA, Plate, bar, coloured, shrink
 from advcal_edge.look.sight import Fact, Seen, View
+from advcal_edge.runtime.sensors.depth import DISPARITY_COUNTS, has_return, measure_metres
 from advcal_edge.runtime.sensors.frame import Array
 from advcal_edge.spec import Modality
 
@@ -21,10 +22,10 @@ def view(seen: Seen) -> View:
     """The view of a depth frame."""
     frame, modality = cast(Array, seen.frame), seen.modality
     _, height, width = modality.input.shape
-    raw = frame.reshape(frame.shape[:2])
-    holes = ~np.isfinite(raw) | (raw == 0)
-    metres, how = in_metres(np.where(holes, 1, raw), raw.dtype, modality)
+    metres, how = in_metres(frame, modality)
+    holes = np.isnan(metres)
     returned = metres[~holes]
+    rows, columns = metres.shape
     low, high = (float(value) for value in np.percentile(returned, SHOWN))
     median = float(np.median(returned))
     measured = [
@@ -36,15 +37,13 @@ def view(seen: Seen) -> View:
     fitted = [
         Fact(
             "crop and resize",
-            f"from the middle of {frame.shape[1]} x {frame.shape[0]} pixels to {width} x {height}, each the pixel"
-            " nearest to its centre",
+            f"from the middle of {columns} x {rows} pixels to {width} x {height}, each the pixel nearest to its centre",
         ),
         Fact("holes become", f"x of {nothing}"),
     ]
-    note = (
-        f"{frame.shape[1]} x {frame.shape[0]} pixels; the palette spans the {SHOWN[0]} to {SHOWN[1]} % of the distances"
-    )
-    picture = coloured(shrink(metres, average=False), low, high, MAGMA, shrink(holes, average=False))
+    note = f"{columns} x {rows} pixels; the palette spans the {SHOWN[0]} to {SHOWN[1]} % of the distances"
+    filled = np.where(holes, low, metres)
+    picture = coloured(shrink(filled, average=False), low, high, MAGMA, shrink(holes, average=False))
     return View(
         [Fact("kind", "disparities" if takes_disparity(modality) else "distances")],
         measured,
@@ -55,7 +54,7 @@ def view(seen: Seen) -> View:
                 note,
                 picture,
                 bar(low, high, MAGMA, "in m"),
-                crop_shares(frame.shape, height, width),
+                crop_shares(metres.shape, height, width),
             )
         ],
         [x_plate(x, modality) for x in seen.x],
@@ -68,17 +67,19 @@ def takes_disparity(modality: Modality) -> bool:
     return modality.preprocess == "depth" and modality.number("raw_disparity") != 0
 
 
-def in_metres(raw: Array, dtype: np.dtype[np.generic], modality: Modality) -> tuple[NDArray[np.float64], str]:
-    """Distances, and how they came about."""
-    values = raw.astype(np.float64)
+def in_metres(frame: Array, modality: Modality) -> tuple[NDArray[np.float64], str]:
+    """Distances (h, w), NaN in holes, and how they came about."""
+    each = "count" if frame.dtype.kind == "u" else "unit"
     if takes_disparity(modality):
-        pixels = 256.0 if dtype.kind == "u" else 1.0
+        pixels = 1 / DISPARITY_COUNTS if frame.dtype.kind == "u" else 1.0
         focal = modality.number("baseline_m") * modality.number("focal_px")
-        return focal * pixels / values, f"m, from disparities in 1/{pixels:g} pixel and {focal:g} m px"
-    declared = modality.text("depth_scale") != ""
-    scale = modality.number("depth_scale") if declared else 1e-3 if dtype.kind == "u" else 1.0
-    each = "count" if dtype.kind == "u" else "unit"
-    return values * scale, f"m, {scale:.6g} of each {each}"
+        raw = frame.reshape(frame.shape[:2])
+        metres = np.full(raw.shape, np.nan)
+        there = has_return(raw, modality)
+        metres[there] = focal / (raw[there].astype(np.float64) * pixels)
+        return metres, f"m, from disparities of {pixels:g} pixel a {each} and {focal:g} m px"
+    scale = modality.number("depth_scale") if modality.text("depth_scale") else 1e-3 if each == "count" else 1.0
+    return measure_metres(frame, modality), f"m, {scale:.6g} of each {each}"
 
 
 def meaning(seen: Seen, median: float) -> str:

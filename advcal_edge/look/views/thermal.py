@@ -12,7 +12,14 @@ from advcal_edge.look.facts import crop_shares, cropped, quantity, ranged, share
 from advcal_edge.look.plate import INFERNO, Bar, Plate, bar, coloured, shrink
 from advcal_edge.look.sight import Fact, Seen, View
 from advcal_edge.runtime.sensors.frame import Array
-from advcal_edge.runtime.sensors.thermal import MINIMUM_SPAN, PERCENTILES
+from advcal_edge.runtime.sensors.holes import cut_rows, find_holes, parse_invalid
+from advcal_edge.runtime.sensors.thermal import (
+    KELVIN_PER_COUNT,
+    MINIMUM_SPAN,
+    PERCENTILES,
+    is_grey_level,
+    measure_degrees,
+)
 from advcal_edge.spec import Modality
 
 ZERO_CELSIUS = 273.15
@@ -42,10 +49,11 @@ def view(seen: Seen) -> View:
     shown = found.values[~found.holes]
     low, high = (float(value) for value in np.percentile(shown, PERCENTILES))
     start, span = (0.0, 255.0) if found.unit == GREY else window(low, high, found)
+    filled = ", filled with the nearest value" if found.holes.any() else ""
     measured = [
         Fact("unit", describe(found)),
         *ranged(shown, found.unit),
-        Fact("holes", share(int(found.holes.sum()), found.holes.size, "pixels")),
+        Fact("holes", share(int(found.holes.sum()), found.holes.size, "pixels") + filled),
     ]
     if found.kelvin_per_count:
         reach = [f"{round(found.counts(float(value)))}" for value in (shown.min(), shown.max())]
@@ -86,17 +94,18 @@ def view(seen: Seen) -> View:
 
 def measure(frame: Array, modality: Modality) -> Measured:
     """A checked frame in degrees Celsius, or in the unit it has."""
-    plane = frame.reshape(*frame.shape[:2], -1)[:, :, 0]
-    values = plane.astype(np.float64)
-    holes = ~np.isfinite(values)
-    if plane.dtype.kind == "f":
+    if is_grey_level(frame, modality):
+        invalid = parse_invalid(modality.text("invalid"))
+        levels = cut_rows(frame.reshape(*frame.shape[:2], -1)[:, :, 0], invalid)
+        return Measured(levels.astype(np.float64), find_holes(levels, invalid), GREY)
+    degrees, holes = measure_degrees(frame, modality)
+    values = degrees.astype(np.float64)
+    if frame.dtype.kind == "f":
         return Measured(values, holes, DEGREES)
-    if plane.dtype.itemsize == 1:
-        return Measured(values, holes, GREY)
     scale, offset = modality.number("kelvin_per_count"), modality.number("kelvin_offset")
     if not scale:
-        return Measured(values, holes, COUNTS)
-    return Measured(values * scale + offset - ZERO_CELSIUS, holes, CELSIUS, scale, offset)
+        return Measured(values / KELVIN_PER_COUNT, holes, COUNTS)
+    return Measured(values - ZERO_CELSIUS, holes, CELSIUS, scale, offset)
 
 
 def describe(found: Measured) -> str:
@@ -113,7 +122,7 @@ def describe(found: Measured) -> str:
 
 def window(low: float, high: float, found: Measured) -> tuple[float, float]:
     """Start and width of the window of the gain control."""
-    least = MINIMUM_SPAN if found.unit != COUNTS else 100 * MINIMUM_SPAN
+    least = MINIMUM_SPAN if found.unit != COUNTS else MINIMUM_SPAN / KELVIN_PER_COUNT
     span = max(high - low, least)
     return (low + high - span) / 2, span
 
