@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from advcal_edge.look.facts import crop_shares, quantity, ranged, share
 from advcal_edge.look.plate import MAGMA, Plate, bar, coloured, shrink
 from advcal_edge.look.sight import Fact, Seen, View
-from advcal_edge.runtime.sensors.depth import DISPARITY_COUNTS, has_return, measure_metres
+from advcal_edge.runtime.sensors.depth import DISPARITY_COUNTS, measure_metres
+from advcal_edge.runtime.sensors.distance import has_return
 from advcal_edge.runtime.sensors.frame import Array
 from advcal_edge.spec import Modality
 
