@@ -65,6 +65,9 @@ class Declaration:
         return self.names[value] if isinstance(value, str) else value
 
 
+GRAVITY = 9.80665
+"""m/s2, the standard acceleration of gravity."""
+
 NUMBERS = r"-?[0-9.]+(e-?[0-9]+)?|nan|inf|-inf"
 
 DECLARATIONS: Mapping[str, Declaration] = {
@@ -93,9 +96,17 @@ DECLARATIONS: Mapping[str, Declaration] = {
         pattern=rf"(({NUMBERS}|rows:-?[0-9]{{1,4}}|origin)(,|$))+",
         example="0,65535,rows:-2",
     ),
-    "accel_unit": Declaration("unit of acceleration", "m/s2", words=("m/s2", "g", "mg")),
-    "gyro_unit": Declaration("unit of angular rate", "rad/s", words=("rad/s", "deg/s", "mdeg/s")),
-    "time_unit": Declaration("unit of time stamps", "s", words=("s", "ms", "us", "ns")),
+    "accel_unit": Declaration(
+        "unit of acceleration, or m/s2 of one count", "m/s2", names={"m/s2": 1.0, "g": GRAVITY, "mg": GRAVITY / 1000}
+    ),
+    "gyro_unit": Declaration(
+        "unit of angular rate, or rad/s of one count",
+        "rad/s",
+        names={"rad/s": 1.0, "deg/s": math.radians(1), "mdeg/s": math.radians(1e-3)},
+    ),
+    "time_unit": Declaration(
+        "unit of time stamps, or seconds of one tick", "s", names={"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+    ),
     "columns": Declaration(
         "names of the columns of a table or an array, in order; `-` is one to leave out",
         "",

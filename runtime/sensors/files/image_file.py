@@ -33,10 +33,15 @@ def decode_file(path: str | os.PathLike[str]) -> Array:
         if head == NPY:
             return read_npy(file, path)
         data = file.read(limits.SENSOR_BYTES.value + 1)
-    return _decode_image(data, path)
+    return decode_image(data, path)
 
 
-def _decode_image(data: bytes, path: Path) -> Array:
+def decode_image(data: bytes, path: Path) -> Array:
+    """The picture in the bytes of an image file; `path` names it in errors.
+
+    Raises:
+        InputError: too large, of another format, truncated or corrupt.
+    """
     limits.SENSOR_BYTES.check(len(data), f"`{path}`", InputError)
     claims = read_image_header(data)
     if claims is None:
