@@ -96,10 +96,17 @@ def read_numbers(message: Message, dtype: str, name: str = "data") -> NDArray[An
             return np.array(value, dtype)
         except (OverflowError, TypeError, ValueError) as error:
             raise InputError(f"the message has `{name}` that is no {dtype}: {error}", hint=WHOLE) from error
-    raw = read_bytes(message, name)
-    whole = raw.size - raw.size % np.dtype(dtype).itemsize
-    if whole != raw.size:
-        raise InputError(f"the message has {raw.size} bytes in `{name}`; expected whole numbers {dtype}", hint=WHOLE)
+    return view_numbers(read_bytes(message, name), dtype)
+
+
+def view_numbers(raw: NDArray[np.uint8], dtype: str) -> NDArray[Any]:
+    """The numbers (n,) that bytes hold.
+
+    Raises:
+        InputError: the last one is not whole.
+    """
+    if raw.size % np.dtype(dtype).itemsize:
+        raise InputError(f"the message has {raw.size} bytes; expected whole numbers {dtype}", hint=WHOLE)
     return raw.view(dtype)
 
 

@@ -20,6 +20,7 @@ from advcal_edge.runtime.messages.fields import (
     read_text,
     read_whole,
     seconds_text,
+    view_numbers,
 )
 from advcal_edge.runtime.sensors.frame import Array, Recording
 
@@ -91,7 +92,7 @@ def read_sound_chunk(message: Message, kind: str, form: SoundFormat) -> Array:
             raise InputError(
                 f"the message holds {coded}; expected samples", hint="start audio_capture with `format:=wave`"
             )
-        values, channels = read_numbers(inner, FORMATS[form.sample]), form.channels
+        values, channels = view_numbers(raw, FORMATS[form.sample]), form.channels
     if values.size % channels:
         raise InputError(
             f"the message holds {values.size} samples of {channels} channels; expected whole ones", hint=SAY
