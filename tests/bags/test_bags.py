@@ -240,8 +240,8 @@ def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {form: only_file(write_bag(folder, form, SMALL)).read_bytes() for form in FORMATS}
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.data())
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
 def test_truncated_and_flipped_bags_are_read_or_refused(
     data: st.DataObject, wholes: dict[str, bytes], tmp_path: Path
 ) -> None:
