@@ -13,11 +13,15 @@ from advcal_edge.cli.decoders import keep_decoders_quiet
 from advcal_edge.cli.options import (
     AllowPlanCode,
     BundlePath,
+    Every,
     Json,
     Layout,
     Output,
     PublicKeyFile,
+    Rate,
     Scale,
+    Seconds,
+    TopicName,
     bridged_line,
     interface_arguments,
 )
@@ -38,8 +42,12 @@ FILES_AT_ONCE, BYTES_AT_ONCE = 64, 256 * 2**20  # limits the raw frames in memor
 def embed(
     bundle: BundlePath,
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES...", help="Frames or recordings of the bundle's sensor.")
+        list[Path], typer.Argument(metavar="FILES...", help="Frames or recordings of the bundle's sensor, or a bag.")
     ],
+    topic: TopicName = None,
+    every: Every = None,
+    seconds: Seconds = None,
+    rate: Rate = None,
     engine: Annotated[
         str, typer.Option("--engine", help="auto, a precision like int8, or a path; auto prefers verified engines.")
     ] = "auto",
@@ -54,14 +62,19 @@ def embed(
     output: Output = None,
     layout: Layout = None,
     scale: Scale = 1.0,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Embed the files that can be read, list the others, and exit with 1.")
+    ] = False,
     allow_plan_code: AllowPlanCode = False,
     json_output: Json = False,
 ) -> None:
     """Embed files and show their best labels; the score is a softmax over the bundle's labels."""
     import numpy as np
 
+    from advcal_edge.cli.embed_topic import Reading, embed_topic, reading_options
     from advcal_edge.report.table import table
     from advcal_edge.runtime import Embedder
+    from advcal_edge.runtime.bags import looks_like_bag
     from advcal_edge.runtime.interface import Interface
     from advcal_edge.storage import write_atomic
 
@@ -84,6 +97,11 @@ def embed(
     )
     for line in bridged_line(embedder.runner):
         console.say(line)
+    if topic is not None or any(map(looks_like_bag, files)):
+        reading = Reading(topic, every, seconds, rate, skip_bad=skip_bad)
+        embed_topic(embedder, files, reading, console, top, out)
+        return
+    reading_options(every=every, seconds=seconds, rate=rate)
     parts: list[NDArray[np.float32]] = []
     for frames in batches(files, embedder.modality):
         parts.append(embedder.embed_frames(frames))

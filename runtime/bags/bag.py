@@ -113,6 +113,11 @@ def open_bag(path: Path) -> Iterator[Bag]:
         reader.close()
 
 
+def looks_like_bag(path: Path) -> bool:
+    """Has a path the name of a bag, or is it the folder of one?"""
+    return path.suffix in SUFFIXES or (path / METADATA).is_file()
+
+
 def _identify(path: Path) -> str:
     """The suffix of the format of a bag; empty for a folder."""
     if path.is_dir():

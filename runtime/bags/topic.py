@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from advcal_edge.errors import InputError
@@ -21,11 +21,12 @@ class Unreadable:
     error: InputError
 
 
-def find_topic(bag: Bag, name: str, modality: Modality) -> Topic:
+def find_topic(bag: Bag, name: str | None, modality: Modality) -> Topic:
     """The topic of this name, if its messages hold frames of this sensor, and mean what ROS means by them.
 
     Raises:
-        InputError: there is none, or its type does not suit; the message lists the topics of the bag.
+        InputError: there is none, it has no messages, or its type does not suit; the message lists the topics of the
+            bag, as it does if there is no name.
     """
     from advcal_edge.runtime.bags.definitions import check_definition
 
@@ -35,15 +36,45 @@ def find_topic(bag: Bag, name: str, modality: Modality) -> Topic:
         fitting = sorted(bag.topics, key=lambda topic: (topic.kind not in suited, topic.name))
         listed = ", ".join(map(str, fitting[:SHOWN])) or "none"
         more = f" and {len(fitting) - SHOWN} more" if len(fitting) > SHOWN else ""
-        what = "has no topic" if topic is None else f"has messages of type `{topic.kind or 'several types'}` in"
+        if name is None:
+            what = "is a bag, whose topic is not named"
+        else:
+            what = f"has {topic.kind or 'several types'} in `{name}`" if topic else f"has no topic `{name}`"
         first = next((topic.name for topic in fitting if topic.kind in suited), None)
         raise InputError(
-            f"`{bag.path}` {what} `{name}`; expected one of {' or '.join(suited)}. It has {listed}{more}",
+            f"`{bag.path}` {what}; expected one with {' or '.join(suited)}. It has {listed}{more}",
             hint=f"`--topic {first}`" if first else f"it holds nothing for {modality.name}; record that sensor's topic",
+        )
+    if not topic.count:
+        raise InputError(
+            f"`{bag.path}` has no messages in `{topic.name}`; expected one at least",
+            hint="was the sensor running, and did the recorder's quality of service match that of its driver?",
         )
     for connection in topic.connections:
         check_definition(connection, bag.is_ros1)
     return topic
+
+
+def make_reader(
+    bag: Bag,
+    topic: Topic,
+    modality: Modality,
+    *,
+    every: float | None = None,
+    seconds: float | None = None,
+    rate: float | None = None,
+    stored: bool = False,
+) -> FrameReader:
+    """What turns the messages of a topic into frames, as for `FrameReader`; `rate` is that of sound without AudioInfo.
+
+    Raises:
+        InputError: sound that is described in a way that cannot be read.
+        ConfigError: times that cannot be, or sound that nothing describes.
+    """
+    sound = None
+    if modality.preprocess == "audio":
+        sound = describe_sound(bag, topic) if rate is None else SoundFormat(rate)
+    return FrameReader(modality, topic.kind, every=every, seconds=seconds, sound=sound, stored=stored)
 
 
 def describe_sound(bag: Bag, topic: Topic) -> SoundFormat | None:
@@ -65,14 +96,17 @@ def describe_sound(bag: Bag, topic: Topic) -> SoundFormat | None:
     return None
 
 
-def read_topic(bag: Bag, topic: Topic, reader: FrameReader) -> Iterator[StampedFrame | Unreadable]:
-    """Every frame of a topic, and what gave none.
+def read_topic(
+    bag: Bag, topic: Topic, reader: FrameReader, seen: Callable[[int], None] = lambda count: None
+) -> Iterator[StampedFrame | Unreadable]:
+    """Every frame of a topic, and what gave none; `seen` is told the number of messages that were read.
 
     Raises:
         InputError: the bag cannot be read any further; the hint says how to mend it.
     """
     received = 0
-    for received, raw in bag.messages(topic):
+    for count, (received, raw) in enumerate(bag.messages(topic), 1):
+        seen(count)
         try:
             found = reader.add(bag.decode(topic, raw), received)
         except InputError as error:

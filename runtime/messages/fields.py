@@ -19,7 +19,7 @@ Message: TypeAlias = Any
 
 NANOSECONDS = 10**9
 
-WHOLE = "give the message as the library made it; `ros2 topic echo --once TOPIC` shows its fields"
+WHOLE = "give the message as the library made it; `ros2 topic echo TOPIC` shows its fields"
 
 
 def read_field(message: Message, name: str) -> Any:
