@@ -12,6 +12,15 @@ from numpy.typing import NDArray
 
 NANOSECONDS = 10**9
 
+
+def warm_scene(*shape: int, seed: int = 0) -> NDArray[np.uint16]:
+    """Frames (..., h, w) of a radiometric camera in 0.01 K: a room with something warm in it, and a little noise."""
+    rows, columns = np.indices(shape[-2:])
+    warm = 900 * np.exp(-((rows - shape[-2] / 3) ** 2 + (columns - shape[-1] / 2) ** 2) / 12)
+    noise = np.random.default_rng(seed).integers(0, 9, shape)
+    return (29300 + 8 * rows + warm + noise).astype(np.uint16)
+
+
 Library = Callable[[bytes], Any]
 LIBRARIES: dict[str, Library] = {
     "rosbags": lambda data: np.frombuffer(data, np.uint8),

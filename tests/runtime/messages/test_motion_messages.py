@@ -19,7 +19,7 @@ STEP = 10_000_000
 
 
 def values(index: int) -> list[float]:
-    return [index / 10, 0.5, 9.8, -index / 100, 0.1, 0.2]
+    return [index / 100, 0.5, 9.8, -index / 100, 0.1, 0.2]
 
 
 def given_by(reader: FrameReader, stamps: list[int]) -> list[StampedFrame]:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from bag_files import FORMATS, only_file, write_bag
-from ros import NANOSECONDS, image, motion
+from ros import NANOSECONDS, image, motion, warm_scene
 from tiny import BundleMaker, Linear
 
 from advcal_edge.cli import main
@@ -22,8 +22,7 @@ Capture = pytest.CaptureFixture[str]
 
 START = 1_700_000_000 * NANOSECONDS
 STEP = 100_000_000
-RNG = np.random.default_rng(0)
-COUNTS = RNG.integers(29000, 31000, (20, 12, 16), dtype=np.uint16)
+COUNTS = warm_scene(20, 12, 16)
 TIMES = [START + STEP * i for i in range(len(COUNTS))]
 STAMPS = [f"{at // NANOSECONDS}.{at % NANOSECONDS:09d}" for at in TIMES]
 IMAGES = [(at + 5, image(one, "16UC1", stamp=at)) for at, one in zip(TIMES, COUNTS, strict=True)]
@@ -111,7 +110,7 @@ def test_what_only_a_bag_has(make_bundle: BundleMaker, tmp_path: Path, capsys: C
 
 
 def test_depth_of_a_message_is_in_millimetres(make_bundle: BundleMaker, tmp_path: Path, capsys: Capture) -> None:
-    millimetres = RNG.integers(500, 5000, (12, 16), dtype=np.uint16)
+    millimetres = (700 + 40 * np.indices((12, 16)).sum(axis=0)).astype(np.uint16)
     topics = {
         "/counts": ("sensor_msgs/msg/Image", [(START, image(millimetres, "16UC1", stamp=START))]),
         "/metres": ("sensor_msgs/msg/Image", [(START, image((millimetres / 1000).astype(np.float32), "32FC1"))]),

@@ -9,7 +9,7 @@ import pytest
 from bag_files import FORMATS, only_file, write_bag
 from hypothesis import HealthCheck, given, settings, strategies as st
 from refusal import refused, taken_or_refused
-from ros import NANOSECONDS, cloud, image, motion
+from ros import NANOSECONDS, cloud, image, motion, warm_scene
 
 from advcal_edge.errors import InputError
 from advcal_edge.runtime.bags import Unreadable, describe_sound, find_topic, open_bag, read_topic
@@ -19,14 +19,14 @@ from advcal_edge.spec import Modality, imu, point, thermal
 START = 1_700_000_000 * NANOSECONDS
 STEP = 100_000_000
 RNG = np.random.default_rng(0)
-COUNTS = RNG.integers(29000, 31000, (20, 12, 16), dtype=np.uint16)
+COUNTS = warm_scene(20, 12, 16)
 THERMAL = (
     "sensor_msgs/msg/Image",
     [(START + STEP * i + 7, image(one, "16UC1", stamp=START + STEP * i, pad=4)) for i, one in enumerate(COUNTS)],
 )
 MOTION = (
     "sensor_msgs/msg/Imu",
-    [(START + STEP // 10 * i, motion(START + STEP // 10 * i, [i, 1, 9.8, 0, 0, 1])) for i in range(250)],
+    [(START + STEP // 10 * i, motion(START + STEP // 10 * i, [i / 100, 1, 9.8, 0, 0, 1])) for i in range(250)],
 )
 POINTS = np.zeros(40, np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4")]))
 for axis in "xyz":
