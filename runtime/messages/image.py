@@ -7,7 +7,6 @@ OpenCV's own, BGR, is assumed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +78,7 @@ def read_image(message: Message) -> Array:
         )
     limits.PIXELS.check(height * width, f"the image of {width} x {height} pixels", InputError)
     if name == NV24:
-        return _guarded(name, lambda: _read_nv24(raw, height, width, step or width))
+        return _read_nv24(raw, height, width, step or width)
     encoding = find_encoding(name)
     dtype = np.dtype(encoding.dtype)
     used = width * encoding.channels * dtype.itemsize
@@ -92,7 +91,7 @@ def read_image(message: Message) -> Array:
     stored = dtype.newbyteorder(">" if read_whole(message, "is_bigendian") else "<")
     pixels = rows.view(stored).astype(dtype, copy=False).reshape(len(rows), width, encoding.channels)
     if encoding.convert is not None:
-        return _guarded(name, lambda: cv2.cvtColor(_squeezed(pixels), encoding.convert))
+        return _convert(_squeezed(pixels), encoding.convert, name)
     return _squeezed(pixels if encoding.order is None else np.ascontiguousarray(pixels[:, :, encoding.order]))
 
 
@@ -125,16 +124,15 @@ def _read_nv24(raw: NDArray[np.uint8], height: int, width: int, step: int) -> Ar
     colours = take_rows(raw[height * step :], height, 2 * width, 2 * step).reshape(height, width, 2)
     pairs = np.empty((height, width, 2, 2), np.uint8)  # each pixel twice, as the two that share a colour in UYVY
     pairs[..., 0], pairs[..., 1] = colours, bright[..., None]
-    rgb: Array = cv2.cvtColor(pairs.reshape(height, 2 * width, 2), cv2.COLOR_YUV2RGB_UYVY)
+    rgb = _convert(pairs.reshape(height, 2 * width, 2), cv2.COLOR_YUV2RGB_UYVY, NV24)
     return np.ascontiguousarray(rgb[:, ::2])
 
 
-def _guarded(name: str, convert: Callable[[], Any]) -> Array:
+def _convert(pixels: Array, code: int, name: str) -> Array:
     try:
-        converted: Array = convert()
+        return cv2.cvtColor(pixels, code)
     except cv2.error as error:
         raise InputError(
             f"the image cannot be converted from `{name}`: {error.err or error}",
             hint="is it at least 2 x 2 pixels large?",
         ) from error
-    return converted
