@@ -42,7 +42,7 @@ def read_whole(message: Message, name: str) -> int:
     """
     value = read_field(message, name)
     try:
-        number = index(value)
+        number = int(value) if isinstance(value, np.bool_) else index(value)
     except TypeError:
         number = -1
     if not 0 <= number < 2**63:

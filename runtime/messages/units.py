@@ -12,6 +12,8 @@ from advcal_edge.runtime.sensors.frame import Array, Recording
 from advcal_edge.spec import Modality
 
 MILLIMETRE = 1e-3
+FULL = 2**16 - 1
+"""The largest count: out of range."""
 
 
 def depth_as_declared(frame: Array, modality: Modality) -> Array:
@@ -25,8 +27,9 @@ def depth_as_declared(frame: Array, modality: Modality) -> Array:
     if frame.dtype.kind != "f":
         if declared or frame.dtype != np.uint16:
             return frame
-        holes = np.isin(frame, _holes(modality))
-        metres: Array = np.where(holes, 0.0, frame.astype(np.float64) * MILLIMETRE)
+        counts = frame.byteswap() if modality.text("byte_order") == "swapped" else frame
+        holes = np.isin(counts, [FULL, *_holes(modality)])
+        metres: Array = np.where(holes, 0.0, counts.astype(np.float64) * MILLIMETRE)
         return metres
     scale = modality.number("depth_scale") if declared else 1.0
     return frame if scale == 1 else frame.astype(np.float64) / scale

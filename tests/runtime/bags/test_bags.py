@@ -255,3 +255,22 @@ def test_truncated_and_flipped_bags_are_read_or_refused(
     with taken_or_refused():
         for one in read(path, "/thermal", thermal(8)):
             assert isinstance(one, StampedFrame) or isinstance(one.error, InputError)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_bag_is_a_stream(form: str, tmp_path: Path) -> None:
+    """The memory that frames take is that of a few of them, however many there are."""
+    import tracemalloc
+
+    large = np.tile(COUNTS[0], (40, 40))
+    many = [(at, image(large, "16UC1", stamp=at)) for at in (START + STEP * i for i in range(40))]
+    path = write_bag(tmp_path, form, {"/thermal": ("sensor_msgs/msg/Image", many)})
+    tracemalloc.start()
+    with open_bag(path) as bag:
+        topic = find_topic(bag, "/thermal", thermal(8))
+        found = read_topic(bag, topic, FrameReader(thermal(8), topic.kind))
+        count = sum(isinstance(one, StampedFrame) for one in found)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 40
+    assert peak < 16 * large.nbytes, f"{peak / large.nbytes:.1f} frames"
