@@ -59,9 +59,13 @@ def test_events(message: SimpleNamespace, kind: str) -> None:
 
 def test_windows_of_events() -> None:
     reader = FrameReader(event(8), "dvs_msgs/msg/EventArray", seconds=1)
-    messages = [
-        SimpleNamespace(**{**vars(listed()), "header": header(10**9 + index * 250_000_000)}) for index in range(5)
-    ]
+    messages = []
+    for index in range(5):
+        message = listed()
+        message.header = header(10**9 + index * 250_000_000)
+        for one in message.events:
+            one.ts.nanosec += index * 10_000
+        messages.append(message)
     found = [one for one in (reader.add(message, 0) for message in messages) if one is not None]
     assert [len(one.frame) for one in found if isinstance(one.frame, np.ndarray)] == [4 * len(ROWS)]
 

@@ -19,7 +19,7 @@ STEP = 10_000_000
 
 
 def values(index: int) -> list[float]:
-    return [index / 100, 0.5, 9.8, -index / 100, 0.1, 0.2]
+    return [0.02 * np.sin(index), 0.5, 9.8, 0.01 * np.cos(index), 0.001, 0.02]
 
 
 def given_by(reader: FrameReader, stamps: list[int]) -> list[StampedFrame]:
