@@ -100,6 +100,8 @@ def embed(
     if topic is not None or any(map(looks_like_bag, files)):
         reading = Reading(topic, every, seconds, rate, skip_bad=skip_bad)
         embed_topic(embedder, files, reading, console, top, out)
+        if not embedder.verified:
+            console.next(command("verify", bundle, "--engine", embedder.runner.path, *interface_arguments(interface)))
         return
     reading_options(every=every, seconds=seconds, rate=rate)
     parts: list[NDArray[np.float32]] = []

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from advcal_edge.spec import Modality
 
 FRAMES_AT_ONCE, BYTES_AT_ONCE = 64, 64 * 2**20  # limits the raw frames in memory, for a bag of any size
+MOST_BAD = 10_000
+"""Messages that may be left out: with more, it is the wrong topic or the wrong sensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,10 @@ class Frames:
                 stamp = seconds_text(one.stamp)
                 error = InputError(f"`{self.topic.name}` at {stamp} s: {one.error.message}", hint=one.error.hint)
                 self.bad.append((stamp, error))
+                if len(self.bad) > MOST_BAD:
+                    first = self.bad[0][1]
+                    why = InputError(f"more than {MOST_BAD:,} cannot be read; first: {first.message}", hint=first.hint)
+                    self.bad[0], self.skip_bad = (stamp, why), False
                 if not self.skip_bad:
                     return
         except InputError as error:  # the bag itself ends here
@@ -149,6 +155,7 @@ def embed_topic(
     kept: list[NDArray[np.float32]] = []
     with open_bag(path) as bag:
         frames = reading.open(bag, embedder.modality, console)
+        console.say(f"topic  {frames.topic}")
         for batch in batches(frames):
             z = embedder.embed_frames([one.frame for one in batch])
             stamps += [one.stamp for one in batch]

@@ -189,10 +189,22 @@ def _reading(path: Path) -> Iterator[None]:
     except AdvcalError:
         raise
     except Exception as error:  # rosbags takes the sizes in a file at their word, so anything may follow
-        raise InputError(
-            f"`{path}` is a truncated or corrupt bag: {type(error).__name__}: {first_line(error)[:200]}",
-            hint=_mending(path),
-        ) from error
+        raise _refusal(path, error) from error
+
+
+def _refusal(path: Path, error: Exception) -> InputError:
+    said = first_line(error)[:200]
+    if isinstance(error, KeyError) and error.args in {("protobuf",), ("jsonschema",), ("flatbuffer",), ("ros1msg",)}:
+        return InputError(
+            f"`{path}` also holds messages described as {said}; expected those of ROS 2 alone",
+            hint="`mcap filter` writes the topics of ROS into a bag of their own",
+        )
+    if any(word in said for word in ("Profile is not", "not supported")):
+        return InputError(
+            f"`{path}` is a bag of another kind: {said} Expected ROS 1 bags 2.0, or mcap and db3 of ROS 2",
+            hint="record it with `rosbag record` of ROS 1 or `ros2 bag record`, or convert it with `rosbags-convert`",
+        )
+    return InputError(f"`{path}` is a truncated or corrupt bag: {type(error).__name__}: {said}", hint=_mending(path))
 
 
 def _mending(path: Path) -> str:

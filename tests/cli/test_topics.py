@@ -180,3 +180,15 @@ def test_two_frames_of_one_stamp(tmp_path: Path) -> None:
     bag, out = write_bag(tmp_path, "mcap", {"/t": ("sensor_msgs/msg/Image", twice)}), tmp_path / "out"
     assert main(["frames", str(bag), "--topic", "/t", "--modality", "thermal", "--out", str(out)]) == 0
     assert len(list(out.glob("*.png"))) == 2
+
+
+def test_a_topic_that_is_nothing_but_broken(
+    make_bundle: BundleMaker, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("advcal_edge.cli.embed_topic.MOST_BAD", 5)
+    broken = [(at, image(COUNTS[0], "16UC7", stamp=at)) for at in TIMES]
+    bag = write_bag(tmp_path, "mcap", {"/thermal": ("sensor_msgs/msg/Image", broken)})
+    assert main(["embed", str(make_bundle().path), str(bag), "--topic", "/thermal", "--skip-bad"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "more than 5 cannot be read; first: `/thermal` at 17" in err

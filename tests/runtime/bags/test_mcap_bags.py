@@ -72,8 +72,8 @@ def test_every_way_of_writing(options: dict[str, Any], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"profile": "ros1"}, "[Pp]rofile"),
-        ({"encoding": "protobuf"}, "protobuf"),
+        ({"profile": "ros1"}, "another kind: Profile is not ros2"),
+        ({"encoding": "protobuf"}, "also holds messages described as 'protobuf'"),
         ({"form": "json"}, "serialised as `json`"),
     ],
 )
