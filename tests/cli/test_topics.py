@@ -192,3 +192,16 @@ def test_a_topic_that_is_nothing_but_broken(
     out, err = capsys.readouterr()
     assert out == ""
     assert "more than 5 cannot be read; first: `/thermal` at 17" in err
+
+
+def test_frames_sorted_into_classes_are_data_to_calibrate_on(tmp_path: Path) -> None:
+    from advcal_edge.calibrate.data.folder import load_folder
+
+    bag, out = write_bag(tmp_path, "mcap", TOPICS), tmp_path / "out"
+    assert main(["frames", str(bag), "--topic", "/thermal", "--modality", "thermal", "--out", str(out)]) == 0
+    for index, file in enumerate(sorted(out.glob("*.png"))):
+        (folder := out / ("warm", "cold")[index % 2]).mkdir(exist_ok=True)
+        file.rename(folder / file.name)
+    loaded = load_folder(out, thermal(8), None, skip_bad=False)
+    assert len(loaded.digests) == len(set(loaded.digests)) == 20
+    assert loaded.skipped == 0
