@@ -19,7 +19,7 @@ from advcal_edge.runtime.messages.kinds import CLOUD, IMAGE, check_kind, kind_of
 from advcal_edge.runtime.messages.motion import make_recording, read_motion_sample
 from advcal_edge.runtime.messages.sound import SAY, SoundFormat, make_sound, read_sound_chunk
 from advcal_edge.runtime.messages.units import depth_as_declared, motion_as_declared
-from advcal_edge.runtime.messages.windows import Windows
+from advcal_edge.runtime.messages.windows import Window, Windows
 from advcal_edge.runtime.sensors.frame import Array, Frame, Recording, fit
 from advcal_edge.runtime.sensors.sensor import choose_sensor
 from advcal_edge.spec import Modality
@@ -90,7 +90,9 @@ class FrameReader:
         self._every = 0 if every is None else max(1, round(every * NANOSECONDS))
         self._sensor = choose_sensor(modality)
         self.window = self._window_seconds(seconds)
-        self._windows: Windows[Any] | None = None if self.window is None else Windows(self.window, every)
+        self._windows: Windows[Any] | None = None
+        if self.window is not None:
+            self._windows = Windows(self.window, every, LIMITS[modality.preprocess])
 
     def add(self, message: Message, received: int) -> StampedFrame | None:
         """The frame that this message completes, if it does; `received` is when it came, in nanoseconds.
@@ -108,7 +110,8 @@ class FrameReader:
             if every:
                 self._due = (due if due is not None and due <= at < due + every else at) + every
             return StampedFrame(at, frame)
-        return self._finish(self._windows.add(at, self._read_part(message)))
+        part, size = self._read_part(message)
+        return self._finish(self._windows.add(at, part, size))
 
     def rest(self) -> StampedFrame | None:
         """The window that the stream was too short to fill, if none was filled.
@@ -137,30 +140,31 @@ class FrameReader:
             return depth_as_declared(frame, self.modality)
         return frame
 
-    def _read_part(self, message: Message) -> Any:
+    def _read_part(self, message: Message) -> tuple[Any, int]:
+        """What a message adds to a window, and how much that is of what is limited."""
         name = self.modality.preprocess
         if name == "imu":
-            return read_motion_sample(message)
+            return read_motion_sample(message), 1
         if name == "audio":
-            return read_sound_chunk(message, self.kind, self._sound)
+            chunk = read_sound_chunk(message, self.kind, self._sound)
+            return chunk, chunk.size
         if name == "event":
-            return read_events(message, self.kind)
+            events = read_events(message, self.kind)
+            return events, len(events)
         picture = _film_frame(self._decode(message), _encoding(message))
         if not self.stored:  # a window of whole pictures would be large
             picture = fit(picture, *self.modality.input.shape[2:])
-        held = 1 if self._windows is None else len(self._windows) + 1
-        limits.SENSOR_BYTES.check(picture.nbytes * held, "a window of pictures", InputError)
-        return picture
+        return picture, picture.nbytes
 
-    def _finish(self, window: list[tuple[int, Any]] | None) -> StampedFrame | None:
+    def _finish(self, window: Window[Any] | None) -> StampedFrame | None:
         if window is None:
             return None
-        start = window[0][0]
+        start = int(window.stamps[0])
         frame = self._join(window)
         where = f"the window of `{self.kind}` from {seconds_text(start)} s on"
         return StampedFrame(start, self._checked(frame, where))
 
-    def _join(self, window: list[tuple[int, Any]]) -> Frame:
+    def _join(self, window: Window[Any]) -> Frame:
         name = self.modality.preprocess
         if name == "imu":
             recording = make_recording(window)
@@ -168,7 +172,7 @@ class FrameReader:
         if name == "audio":
             return make_sound(window, self._sound)
         if name == "event":
-            return np.concatenate([events for _, events in window])
+            return np.concatenate(window.items)
         return _make_film(window)
 
     def _checked(self, frame: Frame, where: str) -> Frame:
@@ -203,6 +207,14 @@ CLIPS: dict[str, Callable[[Modality], float]] = {
 }
 """Seconds of a clip of each sensor of recordings."""
 
+LIMITS = {
+    "imu": limits.MOTION_SAMPLES,
+    "audio": limits.SOUND_SAMPLES,
+    "video": limits.SENSOR_BYTES,
+    "event": limits.EVENTS,
+}
+"""What a window may hold."""
+
 
 def _encoding(message: Message) -> str:
     name = getattr(message, "encoding", getattr(message, "format", None))
@@ -219,15 +231,16 @@ def _film_frame(frame: Array, encoding: str) -> Array:
     return np.ascontiguousarray(np.broadcast_to(frame.reshape(*frame.shape[:2], -1)[:, :, :3], (*frame.shape[:2], 3)))
 
 
-def _make_film(window: list[tuple[int, Array]]) -> Recording:
+def _make_film(window: Window[Array]) -> Recording:
     """Pictures at even times (t, h, w, 3): at each the one whose stamp is nearest."""
-    if len({picture.shape for _, picture in window}) > 1 or len(window) < 2:
+    window.check_gaps()
+    sizes = {picture.shape for picture in window.items}
+    if len(sizes) > 1:
         raise InputError(
-            f"{len(window)} pictures from {seconds_text(window[0][0])} s on; expected two or more, of one size",
-            hint="longer windows: `--seconds`; `--skip-bad` leaves this one out",
+            f"pictures of {len(sizes)} sizes from {seconds_text(int(window.stamps[0]))} s on; expected one",
+            hint="`--skip-bad` leaves this window out",
         )
-    stamps = np.array([at for at, _ in window], np.float64)
-    grid = np.linspace(stamps[0], stamps[-1], len(stamps))
-    nearest = np.abs(stamps[None] - grid[:, None]).argmin(axis=1)
-    rate = (len(stamps) - 1) * NANOSECONDS / (stamps[-1] - stamps[0])
-    return Recording(np.stack([window[index][1] for index in nearest.tolist()]), float(rate))
+    times = (window.stamps - window.stamps[0]) / NANOSECONDS
+    grid = np.linspace(0, times[-1], len(times))
+    nearest = np.abs(times[None] - grid[:, None]).argmin(axis=1)
+    return Recording(np.stack([window.items[index] for index in nearest.tolist()]), (len(times) - 1) / float(times[-1]))

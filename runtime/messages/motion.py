@@ -11,8 +11,8 @@ from typing import TypeAlias
 import numpy as np
 
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.messages.fields import NANOSECONDS, WHOLE, Message, read_field, seconds_text
-from advcal_edge.runtime.sensors.files.motion_file import LONGEST_GAP
+from advcal_edge.runtime.messages.fields import NANOSECONDS, WHOLE, Message, read_field
+from advcal_edge.runtime.messages.windows import Window
 from advcal_edge.runtime.sensors.frame import Recording
 
 Sample: TypeAlias = tuple[float, ...]
@@ -42,27 +42,15 @@ def read_motion_sample(message: Message) -> Sample:
     return tuple(values)
 
 
-def make_recording(window: list[tuple[int, Sample]]) -> Recording:
+def make_recording(window: Window[Sample]) -> Recording:
     """Samples at their stamps as a recording (6, t) of even steps, interpolated linearly.
 
     Raises:
         InputError: fewer than two samples, or a gap among them.
     """
-    stamps = np.array([at for at, _ in window])
-    if len(stamps) < 2:
-        raise InputError(
-            f"{len(stamps)} sample from {seconds_text(window[0][0])} s on; expected two or more in a window",
-            hint="longer windows: `--seconds`",
-        )
-    steps = np.diff(stamps)
-    usual, longest = float(np.median(steps)), int(steps.max())
-    if longest > LONGEST_GAP * usual:
-        raise InputError(
-            f"a gap of {longest / NANOSECONDS:g} s after {seconds_text(int(stamps[steps.argmax()]))} s;"
-            f" expected at most {LONGEST_GAP:g} times the usual {usual / NANOSECONDS:g} s",
-            hint="messages were lost; `--skip-bad` leaves this window out",
-        )
-    times = (stamps - stamps[0]) / NANOSECONDS
+    window.check_gaps()
+    times = (window.stamps - window.stamps[0]) / NANOSECONDS
     grid = np.linspace(0, times[-1], len(times))
-    axes = np.array([sample for _, sample in window], np.float64).T
-    return Recording(np.stack([np.interp(grid, times, axis) for axis in axes]), (len(times) - 1) / float(times[-1]))
+    axes = np.array(window.items, np.float64).T
+    values = np.stack([np.interp(grid, times, axis) for axis in axes])
+    return Recording(values, (len(times) - 1) / float(times[-1]))

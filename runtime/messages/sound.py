@@ -22,6 +22,7 @@ from advcal_edge.runtime.messages.fields import (
     seconds_text,
     view_numbers,
 )
+from advcal_edge.runtime.messages.windows import Window
 from advcal_edge.runtime.sensors.frame import Array, Recording
 
 FORMATS = {
@@ -100,24 +101,24 @@ def read_sound_chunk(message: Message, kind: str, form: SoundFormat) -> Array:
     return _scaled(values).reshape(-1, channels).T
 
 
-def make_sound(window: list[tuple[int, Array]], form: SoundFormat) -> Recording:
+def make_sound(window: Window[Array], form: SoundFormat) -> Recording:
     """The chunks of a window one after the other, (t,) or (channels, t).
 
     Raises:
         InputError: their samples last shorter or longer than their stamps say.
     """
-    chunks = [chunk for _, chunk in window]
+    chunks, start = window.items, int(window.stamps[0])
     if len({(len(chunk), chunk.dtype) for chunk in chunks}) > 1:
         raise InputError(
-            f"the sound changes its channels or type after {seconds_text(window[0][0])} s",
+            f"the sound changes its channels or type after {seconds_text(start)} s",
             hint="`--skip-bad` leaves this window out",
         )
-    passed = (window[-1][0] - window[0][0]) / NANOSECONDS
-    held = sum(chunk.shape[1] for chunk in chunks[:-1]) / form.rate
+    timed = chunks[:-1] if window.end is None else chunks  # when the last one ends, only the next one says
+    passed = ((window.stamps[-1] if window.end is None else window.end) - start) / NANOSECONDS
+    held = sum(chunk.shape[1] for chunk in timed) / form.rate
     if abs(passed - held) > JITTER + 0.1 * passed:
         raise InputError(
-            f"{held:.3f} s of sound in {passed:.3f} s from {seconds_text(window[0][0])} s on; expected as much as time"
-            " passed",
+            f"{held:.3f} s of sound in {passed:.3f} s from {seconds_text(start)} s on; expected as much as time passed",
             hint="messages were lost (`--skip-bad` leaves this window out), or the rate or the channels are others",
         )
     values = np.concatenate(chunks, axis=1)

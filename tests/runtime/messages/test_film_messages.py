@@ -57,7 +57,7 @@ def test_what_is_no_film() -> None:
     reader = FrameReader(video(8, 2), KIND, stored=True)
     reader.add(image(FILM[0], "rgb8", stamp=NANOSECONDS), 0)
     reader.add(image(FILM[0, :4], "rgb8", stamp=2 * NANOSECONDS), 0)
-    with refused("of one size"):
+    with refused("pictures of 2 sizes"):
         reader.add(image(FILM[0], "rgb8", stamp=4 * NANOSECONDS), 0)
 
 

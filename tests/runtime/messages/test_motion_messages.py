@@ -72,6 +72,23 @@ def test_a_gap_is_named_and_the_next_window_is_whole() -> None:
     assert not found
 
 
+def test_a_pause_does_not_make_a_short_window() -> None:
+    reader = FrameReader(imu(100, 100.0), KIND)
+    given_by(reader, [START + STEP * index for index in range(30)])
+    with refused("a gap of 3599.71 s after 1700000000.29"):
+        reader.add(motion(START + 3600 * NANOSECONDS, values(0)), 0)
+    later = [START + 3600 * NANOSECONDS + STEP * index for index in range(1, 130)]
+    assert [one.stamp for one in given_by(reader, later)] == [START + 3600 * NANOSECONDS]
+
+
+def test_a_window_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADVCAL_MAX_MOTION_SAMPLES", "50")
+    reader = FrameReader(imu(100, 100.0), KIND)
+    given_by(reader, [START + STEP * index for index in range(50)])
+    with refused("51 samples an axis"):
+        reader.add(motion(START + STEP * 50, values(0)), 0)
+
+
 def test_time_that_goes_back_or_stands_is_named() -> None:
     reader = FrameReader(imu(100, 100.0), KIND)
     given_by(reader, [START + STEP * index for index in range(50)])

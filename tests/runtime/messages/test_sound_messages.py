@@ -82,6 +82,15 @@ def test_lost_chunks_and_a_wrong_rate_are_named() -> None:
         read(messages, "audio_common_msgs/AudioData", SoundFormat(RATE * 3))
 
 
+def test_a_chunk_that_was_lost_at_the_end_of_a_window_is_missed() -> None:
+    reader = FrameReader(audio(64, 96), "audio_common_msgs/AudioData", seconds=1, sound=SoundFormat(RATE))
+    step = CHUNK * NANOSECONDS // RATE
+    for index, part in enumerate(WAVE[: 5 * CHUNK].reshape(-1, CHUNK)):
+        reader.add(SimpleNamespace(data=part.tobytes()), index * step)
+    with refused("0.500 s of sound in 1.000 s"):
+        reader.add(SimpleNamespace(data=WAVE[:CHUNK].tobytes()), 10 * step)
+
+
 @pytest.mark.parametrize("start", [b"ID3\x03", b"\xff\xfb\x90\x00", b"OggS", b"fLaC", b"RIFF"])
 def test_compressed_sound_is_named(start: bytes) -> None:
     with refused("expected samples"):
