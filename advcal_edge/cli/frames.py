@@ -110,9 +110,13 @@ def free_name(stamp: str, suffix: str, names: set[str]) -> str:
 
 
 def unit_of(frame: Frame, modality: Modality) -> str:
-    """The setting that says the unit of the files, where ROS fixes one that a file does not have."""
-    counts = modality.preprocess == "depth" and getattr(getattr(frame, "dtype", None), "kind", "") == "u"
-    return "input.depth_scale=mm" if counts else ""
+    """The setting that says of the files what their format cannot: the unit of counts of depth, the rate of films."""
+    from advcal_edge.runtime.sensors import Recording
+
+    if isinstance(frame, Recording):
+        untimed = modality.preprocess == "video" and "file_rate" in modality.settings
+        return f"input.file_rate={frame.rate:.4g}" if untimed else ""
+    return "input.depth_scale=mm" if modality.preprocess == "depth" and frame.dtype.kind == "u" else ""
 
 
 def index(rows: list[tuple[str, ...]]) -> bytes:
