@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from advcal_edge.errors import InputError
 from advcal_edge.runtime.bags.bag import Bag, Topic
-from advcal_edge.runtime.messages import SOUND_INFO, SUITED, FrameReader, SoundFormat, StampedFrame
+from advcal_edge.runtime.messages import SOUND_INFO, SUITED, FrameReader, SoundFormat, StampedFrame, stamp_of
 from advcal_edge.spec import Modality
 
 SHOWN = 12
@@ -15,7 +15,7 @@ SHOWN = 12
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A message or a window that gave no frame, why, and when it was received in nanoseconds."""
+    """A message or a window that gave no frame, why, and its stamp in nanoseconds."""
 
     stamp: int
     error: InputError
@@ -107,10 +107,13 @@ def read_topic(
     received = 0
     for count, (received, raw) in enumerate(bag.messages(topic), 1):
         seen(count)
+        stamp = received
         try:
-            found = reader.add(bag.decode(topic, raw), received)
+            message = bag.decode(topic, raw)
+            stamp = stamp_of(message) or received
+            found = reader.add(message, received)
         except InputError as error:
-            yield Unreadable(received, error)
+            yield Unreadable(stamp, error)
             continue
         if found is not None:
             yield found

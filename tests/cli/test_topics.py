@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -205,3 +206,34 @@ def test_frames_sorted_into_classes_are_data_to_calibrate_on(tmp_path: Path) -> 
     loaded = load_folder(out, thermal(8), None, skip_bad=False)
     assert len(loaded.digests) == len(set(loaded.digests)) == 20
     assert loaded.skipped == 0
+
+
+def test_frames_as_a_document(tmp_path: Path, capsys: Capture) -> None:
+    bag, out = write_bag(tmp_path, "mcap", spoilt(1)), tmp_path / "out"
+    command = ["frames", str(bag), "--topic", "/thermal", "--modality", "thermal", "--out", str(out)]
+    assert main([*command, "--skip-bad", "--json"]) == 1
+    data = json.loads(capsys.readouterr().out)
+    assert [one["stamp"] for one in data["frames"]] == STAMPS[:1] + STAMPS[2:]
+    assert all((out / one["file"]).is_file() for one in data["frames"])
+    assert [one["stamp"] for one in data["skipped"]] == [STAMPS[1]]
+
+
+def test_sound_says_its_rate_or_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    wave = (np.sin(np.arange(24000) * 0.1) * 9000).astype(np.int16)
+    chunks = [(START + STEP * i, SimpleNamespace(data=part)) for i, part in enumerate(wave.reshape(-1, 800))]
+    bag, out = write_bag(tmp_path, "mcap", {"/mic": ("std_msgs/msg/Int16MultiArray", chunks)}), tmp_path / "out"
+    command = ["frames", str(bag), "--topic", "/mic", "--modality", "audio", "--seconds", "1", "--out", str(out)]
+    assert main(command) == 2
+    assert "hint: say it: `--rate 16000`" in capsys.readouterr().err
+    assert main([*command, "--rate", "16000"]) == 2
+    assert "0.500 s of sound in 1.000 s" in capsys.readouterr().err
+    assert main([*command, "--rate", "8000"]) == 0
+    assert len(list(out.glob("*.wav"))) == 2
+
+
+@pytest.mark.parametrize("extra", [["--modality", "radar"], ["--modality", "thermal", "--seconds", "3"]])
+def test_impossible_frames(extra: list[str], tmp_path: Path, capsys: Capture) -> None:
+    bag = write_bag(tmp_path, "mcap", TOPICS)
+    assert main(["frames", str(bag), "--topic", "/thermal", "--out", str(tmp_path / "out"), *extra]) == 2
+    assert "internal error" not in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
