@@ -22,6 +22,7 @@ COMMANDS = {
     "attest": "Sign what the reports of a bundle show, and the bundle itself.",
     "look": "See how files of a sensor are read: the frame, what was understood, and what the encoder gets.",
     "embed": "Embed files and show their best labels; the score is a softmax over the bundle's labels.",
+    "frames": "Write the frames of a topic of a ROS bag as files, to label them and calibrate on them.",
     "bench": "Time the engine on the bundle's own samples, interleaved with the bare engine.",
     "inspect": "Check all hashes of a bundle and show its content.",
     "trust": "Allow a bundle to run the encoder code and read the weights that its manifest names.",

@@ -15,11 +15,15 @@ from advcal_edge.cli.options import (
     AllowPlanCode,
     AssumeUnits,
     BundlePath,
+    Every,
     Json,
     Layout,
     Output,
     PublicKeyFile,
+    Rate,
     Scale,
+    Seconds,
+    TopicName,
     bridged_line,
     interface_arguments,
 )
@@ -39,8 +43,12 @@ FILES_AT_ONCE, BYTES_AT_ONCE = 64, 256 * 2**20  # limits the raw frames in memor
 def embed(
     bundle: BundlePath,
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES...", help="Frames or recordings of the bundle's sensor.")
+        list[Path], typer.Argument(metavar="FILES...", help="Frames or recordings of the bundle's sensor, or a bag.")
     ],
+    topic: TopicName = None,
+    every: Every = None,
+    seconds: Seconds = None,
+    rate: Rate = None,
     engine: Annotated[
         str, typer.Option("--engine", help="auto, a precision like int8, or a path; auto prefers verified engines.")
     ] = "auto",
@@ -72,9 +80,11 @@ def embed(
     """
     import numpy as np
 
+    from advcal_edge.cli.embed_topic import Reading, embed_topic, reading_options
     from advcal_edge.cli.sensor_settings import read_sensor_settings
     from advcal_edge.report.table import table
     from advcal_edge.runtime import Embedder
+    from advcal_edge.runtime.bags import looks_like_bag
     from advcal_edge.runtime.interface import Interface
     from advcal_edge.storage import write_atomic
 
@@ -100,6 +110,13 @@ def embed(
         console.say(line)
     if declared:
         console.say(f"for these files: {', '.join(f'input.{name}={value}' for name, value in declared.items())}")
+    if topic is not None or any(map(looks_like_bag, files)):
+        reading = Reading(topic, every, seconds, rate, skip_bad=skip_bad)
+        embed_topic(embedder, files, reading, console, top, out)
+        if not embedder.verified:
+            console.next(command("verify", bundle, "--engine", embedder.runner.path, *interface_arguments(interface)))
+        return
+    reading_options(every=every, seconds=seconds, rate=rate)
     good: list[Path] = []
     bad: list[tuple[Path, InputError]] = []
     parts = [np.empty((0, embedder.centers.dim), np.float32)]

@@ -56,6 +56,18 @@ Sarif = Annotated[
     typer.Option("--sarif", help="Also write verdicts and checks to this SARIF 2.1.0 file, for CI systems."),
 ]
 
+TopicName = Annotated[str | None, typer.Option("--topic", help="Of a ROS bag: the topic with the sensor's frames.")]
+Every = Annotated[
+    float | None,
+    typer.Option("--every", help="Of a bag: seconds from one frame or window to the next; default: all, side by side."),
+]
+Seconds = Annotated[
+    float | None, typer.Option("--seconds", help="Of a bag: length of a window of motion, sound, video or events.")
+]
+Rate = Annotated[
+    float | None, typer.Option("--rate", help="Of a bag: hertz of mono sound that no AudioInfo describes.")
+]
+
 
 def interface_arguments(interface: Interface) -> list[str]:
     """The options that lead to an interface again, for the command that is named next."""

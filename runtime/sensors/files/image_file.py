@@ -64,10 +64,15 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
         if head.startswith(ZIP):
             return Picture(_read_npz(file, path))
         data = file.read(limits.SENSOR_BYTES.value + 1)
-    return _decode_image(data, path)
+    return decode_image(data, path)
 
 
-def _decode_image(data: bytes, path: Path) -> Picture:
+def decode_image(data: bytes, path: Path) -> Picture:
+    """The picture in the bytes of an image file; `path` names it in errors.
+
+    Raises:
+        InputError: too large, of another format, truncated or corrupt.
+    """
     limits.SENSOR_BYTES.check(len(data), f"`{path}`", InputError)
     claims = read_image_header(data)
     if claims is None:
