@@ -48,7 +48,7 @@ def _decode(form: str, raw: NDArray[np.uint8]) -> Array:
     if raw.size == 0:
         raise InputError(f"the message of format `{form}` holds no data; expected a picture", hint=AGAIN)
     try:
-        return decode_image(raw.tobytes(), Path("CompressedImage"))
+        return decode_image(raw.tobytes(), Path("CompressedImage")).values
     except InputError as error:
         raise InputError(f"{error.message}; its format is `{form}`", hint=AGAIN) from error
 

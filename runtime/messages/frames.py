@@ -18,8 +18,9 @@ from advcal_edge.runtime.messages.image import read_image
 from advcal_edge.runtime.messages.kinds import CLOUD, IMAGE, check_kind, kind_of
 from advcal_edge.runtime.messages.motion import make_recording, read_motion_sample
 from advcal_edge.runtime.messages.sound import SAY, SoundFormat, make_sound, read_sound_chunk
-from advcal_edge.runtime.messages.units import depth_as_declared, motion_as_declared
+from advcal_edge.runtime.messages.units import depth_as_declared
 from advcal_edge.runtime.messages.windows import Window, Windows
+from advcal_edge.runtime.sensors.files.prophesee_words import Decoder
 from advcal_edge.runtime.sensors.frame import Array, Frame, Recording, fit
 from advcal_edge.runtime.sensors.sensor import choose_sensor
 from advcal_edge.spec import Modality
@@ -88,6 +89,7 @@ class FrameReader:
         self._sound = sound or SILENT
         self._due: int | None = None
         self._every = 0 if every is None else max(1, round(every * NANOSECONDS))
+        self._words = Decoder()
         self._sensor = choose_sensor(modality)
         self.window = self._window_seconds(seconds)
         self._windows: Windows[Any] | None = None
@@ -105,6 +107,8 @@ class FrameReader:
         if self._windows is None:
             due, every = self._due, self._every
             if due is not None and due - every <= at < due:  # before that: time went back, which starts anew
+                if self.modality.preprocess == "event":
+                    self._decode(message)  # the next packet continues this one
                 return None
             frame = self.read(message)
             if every:
@@ -134,7 +138,7 @@ class FrameReader:
         if self.kind == CLOUD:
             return read_cloud(message)
         if self.modality.preprocess == "event":
-            return read_events(message, self.kind)
+            return read_events(message, self.kind, self._words)
         frame = read_image(message) if self.kind == IMAGE else read_compressed(message)
         if self.modality.preprocess in DEPTHS and not self.stored and frame.ndim == 2:
             return depth_as_declared(frame, self.modality)
@@ -149,7 +153,7 @@ class FrameReader:
             chunk = read_sound_chunk(message, self.kind, self._sound)
             return chunk, chunk.size
         if name == "event":
-            events = read_events(message, self.kind)
+            events = read_events(message, self.kind, self._words)
             return events, len(events)
         picture = _film_frame(self._decode(message), _encoding(message))
         if not self.stored:  # a window of whole pictures would be large
@@ -167,8 +171,7 @@ class FrameReader:
     def _join(self, window: Window[Any]) -> Frame:
         name = self.modality.preprocess
         if name == "imu":
-            recording = make_recording(window)
-            return recording if self.stored else motion_as_declared(recording, self.modality)
+            return make_recording(window)
         if name == "audio":
             return make_sound(window, self._sound)
         if name == "event":

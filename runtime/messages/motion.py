@@ -14,6 +14,7 @@ from advcal_edge.errors import InputError
 from advcal_edge.runtime.messages.fields import NANOSECONDS, WHOLE, Message, read_field
 from advcal_edge.runtime.messages.windows import Window
 from advcal_edge.runtime.sensors.frame import Recording
+from advcal_edge.runtime.sensors.motion_units import SI
 
 Sample: TypeAlias = tuple[float, ...]
 
@@ -53,4 +54,4 @@ def make_recording(window: Window[Sample]) -> Recording:
     grid = np.linspace(0, times[-1], len(times))
     axes = np.array(window.items, np.float64).T
     values = np.stack([np.interp(grid, times, axis) for axis in axes])
-    return Recording(values, (len(times) - 1) / float(times[-1]))
+    return Recording(values, (len(times) - 1) / float(times[-1]), unit=SI)

@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.limits import Limit
 from advcal_edge.runtime.messages.fields import NANOSECONDS, seconds_text
+from advcal_edge.runtime.sensors.motion_time import LONGEST_GAP
 
 Item = TypeVar("Item")
-
-LONGEST_GAP = 10.0
-"""In usual steps, as in files: what lies between was not measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,18 @@ def read_evt(data: NDArray[np.uint8], encoding: str, where: str) -> Array:
     return np.concatenate(parts)
 
 
+def decode_packet(data: NDArray[np.uint8], encoding: str, state: Decoder) -> Array:
+    """The events (n,) in the next words of a stream, like the packets of a driver; `state` is what they follow.
+
+    Raises:
+        ValueError: a word is cut off, or of a type that the encoding does not have.
+    """
+    dtype, decode = ENCODINGS[encoding]
+    if len(data) % np.dtype(dtype).itemsize:
+        raise ValueError(f"{len(data)} bytes are no words of {np.dtype(dtype).itemsize} bytes")
+    return decode(np.concatenate([np.array(state.restoring, dtype), data.view(dtype)]), state)
+
+
 def _parts(words: Array, decode: Callable[[Array, Decoder], Array]) -> Iterator[Array]:
     state = Decoder()
     for start in range(0, len(words), BLOCK):

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from refusal import refused
+from hypothesis import given, strategies as st
+from refusal import refused, taken_or_refused
 from ros import LIBRARIES, header
 
 from advcal_edge.runtime.messages import FrameReader, message_frame
@@ -72,8 +73,8 @@ def test_windows_of_events() -> None:
 
 def test_other_encodings_are_named() -> None:
     message = packed()
-    message.encoding = "evt3"
-    with refused("encoding `evt3`"):
+    message.encoding = "libcaer"
+    with refused("encoding `libcaer`"):
         message_frame(message, event(8), "event_camera_msgs/msg/EventPacket")
 
 
@@ -91,3 +92,49 @@ def test_lists_that_cannot_be(value: object) -> None:
     message.events[1].x = value
     with refused("event 1"):
         message_frame(message, event(8), "dvs_msgs/EventArray")
+
+
+def words(rows: list[tuple[int, int, int, bool]], *, start: bool) -> bytes:
+    """EVT 3.0 by its description: time from its upper and its lower 12 bits, a row, and single events in it."""
+    found = []
+    for at, x, y, p in rows:
+        high = [0x8 << 12 | at >> 12 & 0xFFF] if start else []
+        found += [*high, 0x6 << 12 | at & 0xFFF, y, 0x2 << 12 | int(p) << 11 | x]
+        start = False
+    return b"".join(word.to_bytes(2, "little") for word in found)
+
+
+@pytest.mark.parametrize("every", [None, 0.5])
+@pytest.mark.parametrize("big", [False, True])
+def test_packets_continue_the_one_before(big: bool, every: float | None) -> None:
+    rows = [[(4096 * 5 + 10, 3, 4, True), (4096 * 5 + 20, 200, 100, False)], [(4096 * 5 + 30, 7, 8, True)]]
+    reader = FrameReader(event(8), "event_camera_msgs/msg/EventPacket", every=every)
+    found = []
+    for index, part in enumerate(rows):
+        data = words(part, start=index == 0)
+        data = b"".join(data[at : at + 2][::-1] for at in range(0, len(data), 2)) if big else data
+        message = packed("big" if big else "little")
+        message.encoding, message.events = "evt3", data
+        message.header = header((index + 1) * 10**9)
+        one = reader.add(message, 0)
+        assert one is not None
+        found += [tuple(row) for row in np.asarray(one.frame)[["x", "y", "p"]].tolist()]
+        np.testing.assert_allclose(np.asarray(one.frame)["t"], [at * 1e-6 for at, *_ in part])
+    assert found == [(x, y, p) for part in rows for _, x, y, p in part]
+
+
+def test_a_broken_packet_of_words() -> None:
+    message = packed()
+    message.encoding, message.events = "evt3", b"\x00\x80\x01"
+    with refused("no packet of `evt3`"):
+        message_frame(message, event(8), "event_camera_msgs/msg/EventPacket")
+
+
+@given(st.sampled_from(["mono", "evt3"]), st.lists(st.binary(max_size=64), min_size=1, max_size=4), st.booleans())
+def test_any_packets(encoding: str, packets: list[bytes], big: bool) -> None:
+    reader = FrameReader(event(8), "event_camera_msgs/msg/EventPacket")
+    for index, data in enumerate(packets):
+        message = packed("big" if big else "little")
+        message.encoding, message.events, message.header = encoding, data, header(index + 1)
+        with taken_or_refused():
+            reader.add(message, 0)

@@ -29,6 +29,11 @@ def test_depth_of_either_encoding_is_the_same_scene() -> None:
     np.testing.assert_array_equal(tensor(METRES, "32FC1", depth(8)), expected)
 
 
+def test_metres_stay_metres_where_counts_have_a_declared_scale() -> None:
+    modality = depth(8).with_settings({"depth_scale": "mm"})
+    np.testing.assert_allclose(tensor(METRES, "32FC1", modality), preprocess(depth(8), [METRES]), atol=0.005)
+
+
 def test_the_largest_count_and_declared_ones_are_holes() -> None:
     modality = depth(8).with_settings({"invalid": "1234"})
     spoilt = MILLIMETRES.copy()
