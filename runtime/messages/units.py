@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from advcal_edge.runtime.sensors.depth import FULL
+from advcal_edge.runtime.sensors.distance import FULL
 from advcal_edge.runtime.sensors.frame import Array
 from advcal_edge.runtime.sensors.holes import parse_invalid
 from advcal_edge.spec import Modality
