@@ -93,4 +93,5 @@ def test_any_two_models(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "int8: exit code 0" in done.stdout
     assert "levels: exit code 1" in done.stdout
-    assert "FAIL  check drift_within_margin" in done.stdout
+    assert "FAIL  check agrees_elsewhere" in done.stdout
+    assert "check drift_within_margin" in done.stdout
