@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -83,7 +85,7 @@ def write_film(folder: Path, kind: Kind, stamps: NDArray[np.float64]) -> Path:
     av.logging.set_level(None)
     os.environ.setdefault("SVT_LOG", "0")
     path = folder / kind.name
-    with av.open(str(path), "w", format=kind.muxer, options=kind.options) as container:
+    with usual_priority(), av.open(str(path), "w", format=kind.muxer, options=kind.options) as container:
         stream = container.add_stream(kind.codec, rate=kind.rate, options=kind.codec_options)
         stream.width = stream.height = SIZE
         stream.pix_fmt = kind.pixels
@@ -97,6 +99,15 @@ def write_film(folder: Path, kind: Kind, stamps: NDArray[np.float64]) -> Path:
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+@contextmanager
+def usual_priority() -> Iterator[None]:
+    """Undo what SVT-AV1 does if it may: it makes its threads and the caller's real-time ones, and all others starve."""
+    yield
+    for thread in Path("/proc/self/task").glob("*"):
+        with suppress(ProcessLookupError):
+            os.sched_setscheduler(int(thread.name), os.SCHED_OTHER, os.sched_param(0))
 
 
 def greys(frames: int) -> NDArray[np.uint8]:
