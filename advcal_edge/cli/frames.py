@@ -36,7 +36,7 @@ def frames(
     ] = False,
     json_output: Json = False,
 ) -> None:
-    """Write the frames of a topic as files that keep every value, and a list of them with their stamps.
+    """Write the frames of a topic of a ROS bag as files, to label them and calibrate on them.
 
     Units are not changed: counts stay counts. What is written before an error stays.
     """

@@ -76,7 +76,7 @@ def test_half_counts_half_metres(tmp_path: Path) -> None:
         (tmp_path / label).mkdir()
         for index in range(2):
             write_counts(tmp_path / label / f"{index}.png")
-            np.save(tmp_path / label / f"{index}.npy", np.full((9, 9), 2.0 + index, np.float32))
+            np.save(tmp_path / label / f"{index}.npy", np.full((9, 9), 2000.0 + index, np.float32))
     declared = depth(8).with_settings({"depth_scale": "mm"})
     with pytest.raises(InputError, match=r"(?s)the depth files .*4 in floating point.*4 in 16 bits"):
         load_folder(tmp_path, declared, None, skip_bad=False)

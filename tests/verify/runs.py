@@ -16,6 +16,7 @@ from advcal_edge.threat import ThreatModel
 from advcal_edge.verify import Budget, HeldOut, ModelSet, State, Verification
 from advcal_edge.verify.engine_checks import detect_randomness
 from advcal_edge.verify.model_set import embed
+from advcal_edge.verify.outcome import collect
 
 TEST_BUDGET = Budget(
     "test",
@@ -61,7 +62,7 @@ def verify_all(
     with State.temporary() as state:
         verification = Verification(models, modality, held_out, budget, margin, state)
         verification.run()
-        return {name: verification.report(name, context={}, hashes=HASHES).to_json() for name in engines}
+        return {name: collect(verification, name, context={}, hashes=HASHES).to_json() for name in engines}
 
 
 def failed(report: Mapping[str, Any]) -> set[str]:

@@ -19,6 +19,7 @@ from advcal_edge.threat import ThreatModel
 from advcal_edge.verify import HeldOut, ModelSet, State, Verification
 from advcal_edge.verify.block import Attempt, Block
 from advcal_edge.verify.bookkeeping import farthest, planned_attempts
+from advcal_edge.verify.outcome import collect
 from advcal_edge.verify.recheck import recheck
 
 RUN = {"what": "a test"}
@@ -47,7 +48,7 @@ def block(run: Verification) -> Block:
 def merge(run: Verification) -> None:
     """Everything that `--merge` asks of a state."""
     recheck(run)
-    run.report("fp32", context={}, hashes=HASHES).to_json()
+    collect(run, "fp32", context={}, hashes=HASHES).to_json()
 
 
 def put(block: Block, position: int, **parts: object) -> Block:

@@ -21,6 +21,7 @@ from advcal_edge.probe import Probe
 from advcal_edge.runtime import Embedder
 from advcal_edge.spec import image
 from advcal_edge.verify import HeldOut, ModelSet, Shard, State, Verification
+from advcal_edge.verify.outcome import collect
 from advcal_edge.verify.run import Watch, verify_shard
 from advcal_edge.verify.standing import Standing
 
@@ -168,7 +169,7 @@ def test_partners_are_ranked_in_the_gallery_of_all(tmp_path: Path) -> None:
         with State.temporary() as state:
             run = Verification(models, toy.linear.modality, held_out, BUDGET, 0.05, state, sequential=True)
             run.run()
-            reports.append(run.report("fp32", context={}, hashes=HASHES).to_json())
+            reports.append(collect(run, "fp32", context={}, hashes=HASHES).to_json())
     short, long = reports
     seen = short["derived"]["samples"]
     assert seen <= 100

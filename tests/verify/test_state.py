@@ -20,6 +20,7 @@ from advcal_edge.errors import BundleError, ConfigError
 from advcal_edge.verify import HeldOut, ModelSet, Shard, State, Verification
 from advcal_edge.verify.block import Block
 from advcal_edge.verify.crafting import attacks_per_block
+from advcal_edge.verify.outcome import collect
 from advcal_edge.verify.samples import BLOCK
 
 RUN = {"what": "a test"}
@@ -37,7 +38,7 @@ def prepare(toy: Toy, state: State) -> Verification:
 
 
 def report(verification: Verification) -> dict[str, Any]:
-    document = verification.report("fp32", context={}, hashes=HASHES).to_json()
+    document = collect(verification, "fp32", context={}, hashes=HASHES).to_json()
     del document["measured"]["seconds"]
     return document
 
@@ -247,6 +248,7 @@ from advcal_edge.runtime.model import EngineGradient, Runner, Vjp
 from advcal_edge.spec import image
 from advcal_edge.threat import ThreatModel
 from advcal_edge.verify import Budget, HeldOut, ModelSet, State, Verification
+from advcal_edge.verify.outcome import collect
 folder, n = Path(sys.argv[1]), int(sys.argv[2])
 modality = image(96)
 runner = Runner(OnnxBackend(folder / "forward.onnx", threads=1), modality.input)
@@ -268,7 +270,7 @@ with State.temporary() as state:
     run = Verification(models, modality, samples, budget, 0.1, state)
     run.run()
     hashes = dict.fromkeys(("engine", "graph", "gradient", "bundle", "calibration", "data", "centers"))
-    run.report("fp32", context={{}}, hashes=hashes).to_json()
+    collect(run, "fp32", context={{}}, hashes=hashes).to_json()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
