@@ -86,7 +86,7 @@ def changed(value: object) -> object:
     if isinstance(value, str):
         flipped = {"0": "1", "1": "0", "pass": "fail", "fail": "pass"}
         if set(value) <= {"0", "1"}:
-            return flipped[value[0]] + value[1:]
+            return flipped[value[0]] + value[1:] if value else "0"
         return flipped.get(value, f"{'1' if value[:1] == '0' else '0'}{value[1:]}")
     return "something"
 

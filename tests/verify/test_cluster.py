@@ -221,7 +221,11 @@ def wrong_clean(piece: int | str, answer: Answer) -> Answer:
         (wrong_clean, BundleError, "has other clean embeddings of fp16"),
         (lambda piece, answer: {**answer, "content": b"PK"}, BundleError, "from process|no readable|is damaged"),
         (lambda piece, answer: {**answer, "content": "text"}, BundleError, "holds a str; expected bytes"),
-        (lambda piece, answer: {**answer, "content": b"[]"}, BundleError, "is a list; expected an object|is no readable archive"),
+        (
+            lambda piece, answer: {**answer, "content": b"[]"},
+            BundleError,
+            "is a list; expected an object|is no readable archive",
+        ),
         (
             lambda piece, answer: {**answer, "run": {**answer["run"], "tool": "9.9"}},
             ConfigError,
