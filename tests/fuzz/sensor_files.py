@@ -99,7 +99,7 @@ def _motions(folder: Path, rng: np.random.Generator) -> None:
         + "\n".join(f"{10**18 + index * 10**7},{line}" for index, line in enumerate(lines.split("\n")))
     )
     (folder / "xsens.txt").write_text(
-        "// Update Rate: 100.0Hz\nPacketCounter\tAcc_X\tAcc_Y\tAcc_Z\tGyr_X\tGyr_Y\tGyr_Z\n"
+        "// Update Rate: 50.0Hz\nPacketCounter\tAcc_X\tAcc_Y\tAcc_Z\tGyr_X\tGyr_Y\tGyr_Z\n"
         + "\n".join(f"{index}\t" + line.replace(",", "\t") for index, line in enumerate(lines.split("\n")))
     )
 
