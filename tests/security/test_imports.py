@@ -77,7 +77,7 @@ def test_the_check_sees_an_import(canary: Path) -> None:
     assert canary.exists()
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_mutated_manifest_imports_nothing_of_its_own(
     whole: Bundle, canary: Path, frame: Path, tmp_path: Path, data: Any
