@@ -118,6 +118,11 @@ class Modality:
         value = self.settings.get(name)
         return str(DECLARATIONS[name].default if value is None else value)
 
+    @property
+    def assumes_units(self) -> bool:
+        """Are data read that contradict their unit?"""
+        return self.text("assume_units") == "yes"
+
     def with_settings(self, changes: Mapping[str, Setting]) -> Modality:
         """The same sensor with some of its settings changed.
 

@@ -30,7 +30,7 @@ def check_one_kind(kinds: Mapping[str, Sequence[Path]], modality: Modality, wher
     Raises:
         InputError: more than one kind; the message has the number of files of each, and one of them.
     """
-    if len(kinds) < 2 or modality.text("assume_units") == "yes":
+    if len(kinds) < 2 or modality.assumes_units:
         return
     order = sorted(kinds.items(), key=lambda item: -len(item[1]))
     shown = "".join(f"\n  {len(files)} in {kind}, like `{files[0]}`" for kind, files in order)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from advcal_edge.runtime.sensors.declared import as_declared
 from advcal_edge.runtime.sensors.distance import FULL
 from advcal_edge.runtime.sensors.frame import Array
-from advcal_edge.runtime.sensors.holes import parse_invalid
+from advcal_edge.runtime.sensors.holes import declared_invalid
 from advcal_edge.spec import Modality
 
 MILLIMETRE = 1e-3
@@ -27,8 +28,8 @@ def depth_as_declared(frame: Array, modality: Modality) -> Array:
     if frame.dtype.kind != "f":
         if declared or frame.dtype != np.uint16:
             return frame
-        counts = frame.byteswap() if modality.text("byte_order") == "swapped" else frame
-        holes = np.isin(counts, [FULL, *parse_invalid(modality.text("invalid")).values])
+        counts = as_declared(frame, modality)
+        holes = np.isin(counts, [FULL, *declared_invalid(modality).values])
         metres: Array = np.where(holes, 0.0, counts.astype(np.float64) * MILLIMETRE)
         return metres
     scale = modality.number("depth_scale") if declared else 1.0

@@ -17,11 +17,6 @@ def declare(name: str, value: object) -> str:
     return f"`--set input.{name}={text}`"
 
 
-def is_accepted(modality: Modality) -> bool:
-    """Are frames read that contradict their units?"""
-    return modality.text("assume_units") == "yes"
-
-
 def as_declared(values: Array, modality: Modality) -> Array:
     """Integers of 16 bits in the byte order that is declared; other values as they are."""
     sixteen = values.dtype.kind in "iu" and values.dtype.itemsize == 2

@@ -29,7 +29,7 @@ from advcal_edge.runtime.sensors.distance import FULL, check_distances, has_retu
 from advcal_edge.runtime.sensors.files.image_file import decode_file
 from advcal_edge.runtime.sensors.frame import Array, Frame, check_extent, describe
 from advcal_edge.runtime.sensors.grid import snap
-from advcal_edge.runtime.sensors.holes import cut_rows, parse_invalid
+from advcal_edge.runtime.sensors.holes import cut_rows, declared_invalid
 from advcal_edge.spec import Modality
 
 GIVE = "give the camera's 16-bit stream: a numpy array, or one frame in a png, tiff or npy file"
@@ -80,7 +80,7 @@ def measure_metres(frame: Array, modality: Modality) -> NDArray[np.float64]:
 
 def _plane(frame: Array, modality: Modality) -> Array:
     """The only channel (h, w) in the declared byte order, without rows of telemetry."""
-    plane = cut_rows(frame.reshape(frame.shape[:2]), parse_invalid(modality.text("invalid")))
+    plane = cut_rows(frame.reshape(frame.shape[:2]), declared_invalid(modality))
     return as_declared(plane, modality)
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from advcal_edge.declarations import DECLARATIONS
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.sensors.declared import ACCEPT, declare, is_accepted, other_order
+from advcal_edge.runtime.sensors.declared import ACCEPT, declare, other_order
 from advcal_edge.runtime.sensors.frame import Array
-from advcal_edge.runtime.sensors.holes import find_holes, parse_invalid
+from advcal_edge.runtime.sensors.holes import declared_invalid, find_holes
 from advcal_edge.runtime.sensors.plausible import excerpt, seems_swapped
 from advcal_edge.spec import Modality
 
@@ -35,7 +35,7 @@ ROTATED = 3
 
 def has_return(plane: Array, modality: Modality) -> NDArray[np.bool_]:
     """Pixels of a plane (h, w) in which light returned."""
-    returned = np.isfinite(plane) & (plane != 0) & ~find_holes(plane, parse_invalid(modality.text("invalid")))
+    returned = np.isfinite(plane) & (plane != 0) & ~find_holes(plane, declared_invalid(modality))
     return np.asarray(returned & (plane != FULL) if plane.dtype.kind == "u" else returned)
 
 
@@ -56,7 +56,7 @@ def check_distances(
     counts = plane.dtype.kind == "u"
     if not counts:
         _check_extremes(plane[returned], where, modality, disparity=disparity)
-    if is_accepted(modality):
+    if modality.assumes_units:
         return
     part, there = excerpt(plane, returned)
     middle = float(np.median(part[there])) if there is not None and there.any() else float(np.median(plane[returned]))

@@ -61,7 +61,7 @@ def check_events(frame: object, where: str, modality: Modality) -> Array:
             hint="leave such events out: `events[numpy.isfinite(events[:, 0])]`",
         )
     checked["t"] = columns["t"]
-    if modality.text("assume_units") != "yes":
+    if not modality.assumes_units:
         check_order(columns, where)
         _check_clock(checked["t"], where, modality)
     for name, size in (("x", width), ("y", height)):

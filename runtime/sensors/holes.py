@@ -1,4 +1,4 @@
-"""Holes of frames, as `input.invalid` declares them: values of pixels that measured nothing, and rows of telemetry."""
+"""What `input.invalid` declares, and the holes of frames: pixels that measured nothing, and rows of telemetry."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from advcal_edge.runtime.sensors.files.opencv import cv2
 from advcal_edge.runtime.sensors.frame import Array
+from advcal_edge.spec import Modality
 
 ROWS = "rows:"
 
@@ -23,12 +24,21 @@ class Invalid:
     infinite: bool
     top: int
     bottom: int
+    origin: bool
+    """Is a point at the origin one?"""
+    names_rows: bool
+
+
+def declared_invalid(modality: Modality) -> Invalid:
+    """What a modality declares."""
+    return _parse(modality.text("invalid"))
 
 
 @lru_cache(maxsize=64)
-def parse_invalid(text: str) -> Invalid:
+def _parse(text: str) -> Invalid:
     """The meaning of a declaration like `0,65535,nan,rows:-2`; `inf` and `-inf` mean both. `origin` is of points."""
-    words = [word for word in text.split(",") if word and word != "origin"]
+    said = [word for word in text.split(",") if word]
+    words = [word for word in said if word != "origin"]
     rows = [int(word.removeprefix(ROWS)) for word in words if word.startswith(ROWS)]
     numbers = [float(word) for word in words if not word.startswith(ROWS)]
     return Invalid(
@@ -37,6 +47,8 @@ def parse_invalid(text: str) -> Invalid:
         any(np.isinf(value) for value in numbers),
         sum(count for count in rows if count > 0),
         -sum(count for count in rows if count < 0),
+        "origin" in said,
+        bool(rows),
     )
 
 

@@ -80,7 +80,7 @@ def check_imu(frame: object, where: str, modality: Modality) -> Recording:
             f"{where} holds {bad} NaN or infinite values; expected {EXPECTED}",
             hint="samples that were lost are left out, with their rows; a column `t` tells where",
         )
-    if modality.text("assume_units") != "yes":
+    if not modality.assumes_units:
         check_units(frame, where, modality)
     beyond = (np.abs(values) > _full_scale(modality)).mean(axis=1)
     if beyond.max() > 0.5:

@@ -55,7 +55,7 @@ def in_si(frame: Recording, where: str, modality: Modality) -> Recording:
         rows = values
         values = rows[[names.index(axis) for axis in AXES]]
         if TIME in names:
-            assume = modality.text("assume_units") == "yes"
+            assume = modality.assumes_units
             values, rate = evened(values, rows[names.index(TIME)], modality.number("time_unit"), where, assume=assume)
     sizes = modality.number("accel_unit"), modality.number("gyro_unit")
     return Recording(values if sizes == (1, 1) else scaled(values, *sizes), rate, unit=SI)

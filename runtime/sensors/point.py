@@ -106,7 +106,7 @@ class _Point:
     def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
         path, names = Path(path), declared_columns(modality)
         magic, surface = read_magic(path), max(SURFACE, modality.input.shape[0])
-        assume = modality.text("assume_units") == "yes"
+        assume = modality.assumes_units
         if magic.startswith(NPY):
             return decode_file(path)
         if magic.startswith((b"ply\n", b"ply\r\n")):

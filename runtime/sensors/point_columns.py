@@ -99,7 +99,7 @@ def find_axes(frame: object, modality: Modality, where: str) -> Cloud:
     if len(names) == width:
         return as_cloud(frame[..., axes_of(names)])
     cloud = as_cloud(frame[..., :3])
-    if modality.text("assume_units") != "yes":
+    if not modality.assumes_units:
         check_axes(cloud, width, where)
     return cloud
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.errors import ConfigError
+from advcal_edge.runtime.sensors.holes import declared_invalid
 from advcal_edge.spec import Modality
 
 SEVERAL = 2
@@ -23,7 +24,7 @@ CROWDED = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Invalid:
+class Missing:
     """Is the origin a hole, which other values are, or is that for the cloud to tell?"""
 
     origin: bool = False
@@ -31,23 +32,24 @@ class Invalid:
     told: bool = False
 
 
-def declared_holes(modality: Modality) -> Invalid:
+def declared_holes(modality: Modality) -> Missing:
     """What `input.invalid` says; NaN and infinite coordinates are holes in any case.
 
     Raises:
         ConfigError: it names rows, which clouds do not have.
     """
-    words = [word for word in modality.text("invalid").split(",") if word]
-    if any(word.startswith("rows:") for word in words):
+    text, declared = modality.text("invalid"), declared_invalid(modality)
+    if declared.names_rows:
         raise ConfigError(
-            f"`input.invalid` is `{','.join(words)}`; expected values that are no coordinates, or `origin`, for points",
+            f"`input.invalid` is `{text.rstrip(',')}`; expected values that are no coordinates, or `origin`, for"
+            " points",
             hint="rows of telemetry are of pictures; like `--set input.invalid=origin,-1`",
         )
-    numbers = [float(word) for word in words if word != "origin"]
-    return Invalid("origin" in words or 0.0 in numbers, tuple(n for n in numbers if n != 0), bool(words))
+    others = tuple(value for value in declared.values if value != 0)
+    return Missing(declared.origin or 0.0 in declared.values, others, bool(text))
 
 
-def find_holes(cloud: NDArray[np.float64], invalid: Invalid) -> NDArray[np.bool_]:
+def find_holes(cloud: NDArray[np.float64], invalid: Missing) -> NDArray[np.bool_]:
     """Which points (p,) of a cloud (p, 3) are holes.
 
     A point is one if any coordinate is not finite or has a declared value; of 0, if all three have it.
@@ -56,8 +58,7 @@ def find_holes(cloud: NDArray[np.float64], invalid: Invalid) -> NDArray[np.bool_
     x, y, z = cloud.T  # by column: reductions over three values are ten times as slow
     holes: NDArray[np.bool_] = np.logical_not(np.isfinite(x) & np.isfinite(y) & np.isfinite(z))
     for value in invalid.values:
-        if np.isfinite(value):
-            holes |= (cloud == np.float64(value)).any(axis=1) | (cloud == np.float32(value)).any(axis=1)
+        holes |= (cloud == np.float64(value)).any(axis=1) | (cloud == np.float32(value)).any(axis=1)
     if invalid.told and not invalid.origin:
         return holes
     at_origin: NDArray[np.bool_] = (x == 0) & (y == 0) & (z == 0)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.sensors.declared import ACCEPT, declare, is_accepted, other_order
+from advcal_edge.runtime.sensors.declared import ACCEPT, declare, other_order
 from advcal_edge.runtime.sensors.frame import Array
-from advcal_edge.runtime.sensors.holes import find_holes, parse_invalid
+from advcal_edge.runtime.sensors.holes import declared_invalid, find_holes
 from advcal_edge.runtime.sensors.plausible import excerpt, seems_swapped, swap_bytes, telemetry_rows
 from advcal_edge.spec import Modality
 
@@ -43,7 +43,7 @@ LARGEST_STEP = 500.0
 
 def check_temperatures(plane: Array, where: str, modality: Modality) -> None:
     """Raises InputError for a plane (h, w) of counts or degrees that contradicts its declared unit."""
-    measured = ~find_holes(plane, parse_invalid(modality.text("invalid")))
+    measured = ~find_holes(plane, declared_invalid(modality))
     if not measured.any():
         raise InputError(
             f"{where} has no temperature in any pixel: all are {modality.text('invalid')}",
@@ -51,7 +51,7 @@ def check_temperatures(plane: Array, where: str, modality: Modality) -> None:
         )
     if plane.dtype.kind == "f":
         _check_degrees(plane[measured], where, modality)
-    elif not is_accepted(modality):
+    elif not modality.assumes_units:
         _check_storage(plane, where, modality)
         if modality.number("kelvin_per_count"):
             _check_counts(plane, measured, where, modality)
@@ -67,7 +67,7 @@ def _check_degrees(degrees: Array, where: str, modality: Modality) -> None:
             f" [{DEGREES[0]:g}, {DEGREES[1]:g}]",
             hint=holes if broken else "counts are integers: give them as they come from the camera, uint16 or int16",
         )
-    if is_accepted(modality):
+    if modality.assumes_units:
         return
     if low >= 0 and high <= 1:
         raise InputError(

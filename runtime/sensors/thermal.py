@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advcal_edge.errors import InputError
-from advcal_edge.runtime.sensors.declared import ACCEPT, as_declared, declare, is_accepted, significant_bits
+from advcal_edge.runtime.sensors.declared import ACCEPT, as_declared, declare, significant_bits
 from advcal_edge.runtime.sensors.files.image_file import read_picture
 from advcal_edge.runtime.sensors.files.opencv import cv2
 from advcal_edge.runtime.sensors.files.sensor_file import quoted
 from advcal_edge.runtime.sensors.frame import Array, Frame, check_extent, describe, fit
-from advcal_edge.runtime.sensors.holes import cut_rows, fill_holes, find_holes, grow, parse_invalid
+from advcal_edge.runtime.sensors.holes import cut_rows, declared_invalid, fill_holes, find_holes, grow
 from advcal_edge.runtime.sensors.temperature import IMPOSSIBLE, check_temperatures
 from advcal_edge.spec import Modality
 
@@ -83,7 +83,7 @@ def thermal_tensor(frame: Array, modality: Modality) -> NDArray[np.float32]:
     plane = _plane(frame, modality)
     if is_grey_level(plane, modality):
         levels = plane.astype(np.uint8, copy=False)
-        grey = fit(fill_holes(levels, find_holes(levels, parse_invalid(modality.text("invalid")))), height, width)
+        grey = fit(fill_holes(levels, find_holes(levels, declared_invalid(modality))), height, width)
     else:
         degrees, holes = measure_degrees(frame, modality)
         grey = np.rint(255 * fit(agc_window(fill_holes(degrees, holes), holes), height, width))
@@ -97,17 +97,17 @@ def measure_degrees(frame: Array, modality: Modality) -> tuple[NDArray[np.float3
     Counts of no known unit (`raw`) are multiplied by 0.01.
     """
     plane = _plane(frame, modality)
-    holes = find_holes(plane, parse_invalid(modality.text("invalid")))
+    holes = find_holes(plane, declared_invalid(modality))
     if plane.dtype.kind == "f":
         frozen = ~holes & (plane <= 0)
-        if frozen.any() and not is_accepted(modality) and np.median(plane[~holes]) > KELVIN_FROM:
+        if frozen.any() and not modality.assumes_units and np.median(plane[~holes]) > KELVIN_FROM:
             holes = holes | grow(frozen)  # these are kelvin, and that is 0 K
         return plane.astype(np.float32, copy=False), holes
     scale = modality.number("kelvin_per_count")
     kelvin = plane.astype(np.float32) * np.float32(scale or KELVIN_PER_COUNT)
     if scale:
         kelvin += np.float32(modality.number("kelvin_offset"))
-        cold = kelvin <= (0 if is_accepted(modality) else IMPOSSIBLE)
+        cold = kelvin <= (0 if modality.assumes_units else IMPOSSIBLE)
         holes = holes | grow(cold) if cold.any() else holes
     return kelvin, np.zeros_like(holes) if holes.all() else holes
 
@@ -128,7 +128,7 @@ def agc_window(kelvin: NDArray[np.float32], holes: NDArray[np.bool_] | None = No
 def _plane(frame: Array, modality: Modality) -> Array:
     """The only channel (h, w) in the declared byte order, without rows of telemetry."""
     plane = frame.reshape(*frame.shape[:2], -1)[:, :, 0]
-    return as_declared(cut_rows(plane, parse_invalid(modality.text("invalid"))), modality)
+    return as_declared(cut_rows(plane, declared_invalid(modality)), modality)
 
 
 def is_grey_level(plane: Array, modality: Modality) -> bool:
@@ -172,7 +172,7 @@ class _Thermal:
 
     def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
         picture = read_picture(path)
-        if picture.radiometric and not is_accepted(modality):
+        if picture.radiometric and not modality.assumes_units:
             raise InputError(
                 f"`{os.fspath(path)}` is a {picture.radiometric} radiometric JPEG: its temperatures are stored beside"
                 " the picture, which shows them in colours or grey levels; expected the temperatures",

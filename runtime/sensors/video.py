@@ -120,7 +120,7 @@ def _lay_out(path: Path, modality: Modality, claims: Claims, times: NDArray[np.f
     """The frames of a film by their stamps; those of a film without stamps by the rate that is declared or claimed."""
     seconds, _ = _settings(modality)
     if not np.isnan(times).any():
-        return lay_out(times, claims.rate, seconds, path, assume=modality.text("assume_units") == "yes")
+        return lay_out(times, claims.rate, seconds, path, assume=modality.assumes_units)
     rate = _file_rate(modality) or (claims.rate if claims.kind.has_stamps else 0.0)
     if seconds and not 0 < rate <= FASTEST:
         raise InputError(

@@ -12,7 +12,7 @@ from advcal_edge.look.facts import crop_shares, cropped, quantity, ranged, share
 from advcal_edge.look.plate import INFERNO, Bar, Plate, bar, coloured, shrink
 from advcal_edge.look.sight import Fact, Seen, View
 from advcal_edge.runtime.sensors.frame import Array
-from advcal_edge.runtime.sensors.holes import cut_rows, find_holes, parse_invalid
+from advcal_edge.runtime.sensors.holes import cut_rows, declared_invalid, find_holes
 from advcal_edge.runtime.sensors.thermal import (
     KELVIN_PER_COUNT,
     MINIMUM_SPAN,
@@ -95,7 +95,7 @@ def view(seen: Seen) -> View:
 def measure(frame: Array, modality: Modality) -> Measured:
     """A checked frame in degrees Celsius, or in the unit it has."""
     if is_grey_level(frame, modality):
-        invalid = parse_invalid(modality.text("invalid"))
+        invalid = declared_invalid(modality)
         levels = cut_rows(frame.reshape(*frame.shape[:2], -1)[:, :, 0], invalid)
         return Measured(levels.astype(np.float64), find_holes(levels, invalid), GREY)
     degrees, holes = measure_degrees(frame, modality)

@@ -97,7 +97,7 @@ def _read_table(table: Table, path: Path, modality: Modality, file_rate: float) 
                 hint="`--set input.file_rate=0` takes the rate of each file; mend the file if it is wrong",
             )
         return Recording(values, file_rate or table.rate, unit=SI)
-    return Recording(*evened(values, times, unit, f"`{path}`", assume=modality.text("assume_units") == "yes"), unit=SI)
+    return Recording(*evened(values, times, unit, f"`{path}`", assume=modality.assumes_units), unit=SI)
 
 
 def _name_columns(table: Table, path: Path, modality: Modality) -> list[Column]:
