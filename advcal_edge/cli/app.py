@@ -24,6 +24,7 @@ COMMANDS = {
     "embed": "Embed files and show their best labels; the score is a softmax over the bundle's labels.",
     "frames": "Write the frames of a topic of a ROS bag as files, to label them and calibrate on them.",
     "bench": "Time the engine on the bundle's own samples, interleaved with the bare engine.",
+    "selftest": "Replay on this device what `verify` stored of an engine, and compare; exit 0 or 1.",
     "inspect": "Check all hashes of a bundle and show its content.",
     "trust": "Allow a bundle to run the encoder code and read the weights that its manifest names.",
     "doctor": "Try every backend and show what works, what is missing, and how to install it.",
