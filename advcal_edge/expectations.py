@@ -84,13 +84,14 @@ class Expectations:
         n = len(arrays["x"]) if arrays["x"].ndim else 0
         shapes = {"x": (n, *spec.shape), "y": (n,), "kind": (n,), "z": (n, width), "reference": (n, width)}
         for key, shape in shapes.items():
-            kind, array = np.int64 if key in ("y", "kind") else np.float32, arrays[key]
-            if not n or array.shape != shape or array.dtype != kind or not np.isfinite(array).all():
+            dtype, array = np.int64 if key in ("y", "kind") else np.float32, arrays[key]
+            if not n or array.shape != shape or array.dtype != dtype or not np.isfinite(array).all():
                 raise BundleError(
-                    f"`{key}` of {where} is {array.dtype} {array.shape}; expected finite {np.dtype(kind)} {shape}",
+                    f"`{key}` of {where} is {array.dtype} {array.shape}; expected finite {np.dtype(dtype)} {shape}",
                     hint=hint,
                 )
         for key, above in (("y", classes), ("kind", len(KINDS))):
             if arrays[key].min() < 0 or arrays[key].max() >= above:
                 raise BundleError(f"`{key}` of {where} lies outside 0 to {above - 1}", hint=hint)
-        return cls(spec.check(arrays["x"]), *(arrays[key] for key in ("y", "kind", "z", "reference")), sha256, place)
+        x, y, kind = spec.check(arrays["x"]), arrays["y"], arrays["kind"]
+        return cls(x, y, kind, arrays["z"], arrays["reference"], sha256, place)

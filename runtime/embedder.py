@@ -129,7 +129,7 @@ class Embedder:
         if not result.passed:
             raise EngineError(
                 f"engine `{self.runner.path}` fails its self-test: {'; '.join(result.failures)}",
-                hint=f"`{command('verify', bundle.path, '--engine', self.runner.path)}` on this device, or export again",
+                hint=f"`{command('verify', bundle.path, '--engine', self.runner.path)}`",
             )
         if strict and result.status != "verified":
             raise EngineError(

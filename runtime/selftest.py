@@ -167,7 +167,8 @@ def wrong_flips(
     won, allowed = int((beyond & resisted).sum()), int(ALLOWANCE * crafted.sum())
     if won > allowed:
         words.append(
-            f"{won} adversarial inputs succeed that the engine had resisted, and were no tie; expected at most {allowed}"
+            f"{won} adversarial inputs succeed that the engine had resisted, and were no tie;"
+            f" expected at most {allowed}"
         )
     return words
 
