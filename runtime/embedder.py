@@ -76,9 +76,9 @@ class Embedder:
         `require_verified="signed"` also demands that the holder of `public_key` signed the whole bundle and attests
         that this engine passed. It hashes every file of the bundle, before anything but the manifest is read.
 
-        `selftest` replays what `verify` stored, and refuses an engine that no longer answers as it did. One that does so
-        in another place than where it was verified counts as retested, and `verified` is False: it runs with
-        `require_verified="retested"` only, which demands a passing report and the self-test.
+        `selftest` replays what `verify` stored, and refuses an engine that answers in another way now. One that passes
+        in another place than where it was verified counts as retested, and `verified` is False: only
+        `require_verified="retested"` accepts it, which demands a passing report and the self-test.
 
         Raises:
             BundleError: not a bundle, or a file in it was changed.

@@ -39,15 +39,18 @@ def passing(make_bundle: BundleMaker) -> Bundle:
 
 def test_an_engine_where_it_was_verified(passing: Bundle) -> None:
     embedder = Embedder.load(stored_for(passing).path, selftest=True, require_verified=True)
-    assert embedder.selftest is not None and embedder.selftest.status == "verified"
-    assert embedder.verified and embedder.selftest.moved < 1e-6
+    assert embedder.selftest is not None
+    assert embedder.selftest.status == "verified"
+    assert embedder.verified
+    assert embedder.selftest.moved < 1e-6
     assert Embedder.load(passing.path).selftest is None
 
 
 def test_another_place_is_retested_and_not_verified(passing: Bundle) -> None:
     path = stored_for(passing, place={"runs on": "onnxruntime 1.0.0", "processor": "another"}).path
     embedder = Embedder.load(path, selftest=True)
-    assert embedder.selftest is not None and embedder.selftest.status == "retested"
+    assert embedder.selftest is not None
+    assert embedder.selftest.status == "retested"
     assert not embedder.verified
     assert any("onnxruntime 1.0.0 when verified" in words for words in embedder.selftest.differences)
     with pytest.raises(EngineError, match="only retested here"):
@@ -63,7 +66,8 @@ def test_an_engine_that_moved_is_refused(passing: Bundle, capsys: pytest.Capture
         Embedder.load(path, selftest=True)
     assert main(["selftest", str(path), "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
-    assert document["status"] == "failed" and document["failures"]
+    assert document["status"] == "failed"
+    assert document["failures"]
 
 
 def test_the_command_passes(passing: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
