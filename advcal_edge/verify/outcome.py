@@ -81,7 +81,7 @@ def make_reports(bundle: Bundle, run: Verification) -> list[Report]:
 def write_report(bundle: Bundle, report: Report, selftest: Expectations | None = None) -> Written:
     """Write report.json, report.html where Jinja is installed, and what a self-test repeats, into the bundle.
 
-    A report that stores no self-test removes an older one of the same engine: it no longer passes.
+    A report that is no pass removes the self-test of an earlier one on the same engine.
     """
     from advcal_edge.report.html import render_html
 
@@ -98,7 +98,7 @@ def write_report(bundle: Bundle, report: Report, selftest: Expectations | None =
         bundle.add({**files, stored: selftest.to_bytes()})
     else:
         bundle.add(files)
-        if f"{folder}/selftest.npz" == stored:
+        if report.verdict != "pass" and f"{folder}/selftest.npz" == stored:
             bundle.remove([stored])
     return Written(document, tuple(bundle.path / name for name in files), lacking)
 

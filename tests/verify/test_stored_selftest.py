@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
+from gates import gated
+from numpy.typing import NDArray
 from runs import TEST_BUDGET
 from saboteurs import GRAPHS, StaleBuffer, sabotage
 
@@ -19,6 +23,8 @@ from advcal_edge.verify.models import open_engine, open_torch_reference
 from advcal_edge.verify.selftest import BYTES, collect_expectations
 
 PRECISIONS = ("fp32", "fp16", "int8")
+UNSEEN = {"batch_of_seven", "coloured_on_the_grid", "strong_colour", "little_colour", "lifted", "sleeper"}
+"""Engines that are honest on every stored input, in every stored batch: only `verify` finds them."""
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +74,30 @@ def test_broken_engines_are_caught(
 def test_a_stale_buffer_is_caught(exported: Bundle, stored: dict[str, Expectations]) -> None:
     runner = StaleBuffer(open_runner(exported.file("onnx/forward.fp32.onnx"), exported.modality.input))
     assert replay(stored["fp32"], runner, exported.centers()).failures
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_other_kernels_pass(exported: Bundle, stored: dict[str, Expectations], precision: str, threads: int) -> None:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads
+    path = exported.file(f"onnx/forward.{precision}.onnx")
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def embed(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        z: NDArray[np.float32] = session.run(None, {"x": x})[0]
+        return z
+
+    result = replay(stored[precision], embed, exported.centers())
+    assert not result.failures, result
+
+
+@pytest.mark.slow
+def test_the_catalogue(exported: Bundle, stored: dict[str, Expectations], tmp_path: Path) -> None:
+    source = exported.file("onnx/forward.fp32.onnx")
+    unseen = set()
+    for name, edit in {**GRAPHS, **gated(exported)}.items():
+        if not failures(stored["fp32"], exported, sabotage(source, tmp_path / f"{name}.onnx", edit)):
+            unseen.add(name)
+    assert unseen == UNSEEN
