@@ -13,11 +13,12 @@ import pytest
 from forgery import attestations_of, sign_again, statements_in
 from key_files import MakeKey
 
+from advcal_edge import Embedder
 from advcal_edge.attestation import PrivateKey
 from advcal_edge.attestation.attestations import ROBUSTNESS, TEST_RESULT
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli import main
-from advcal_edge.errors import BundleChangedError
+from advcal_edge.errors import BundleChangedError, SignatureError
 from advcal_edge.report.checks import RULES
 from advcal_edge.storage import sha256_file
 from advcal_edge.verify.attest import attest as sign
@@ -236,9 +237,23 @@ def test_inspect_knows_signatures_and_they_are_no_foreign_files(
     assert main(["inspect", str(signed), "--json"]) == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
-    assert document["signature"]["files"] == 13
+    assert document["signature"]["files"] == 14  # with the self-test of the engine that passed
     assert document["unlisted"] == []
     assert "signed with the key" in captured.err
     Bundle.create(signed, {}, {"a": b"1"})  # a signed bundle is a bundle, and may be replaced by another
     assert not (signed / "model.sig").exists()
     assert not (signed / "attestations").exists()
+
+
+def test_a_self_test_is_stored_with_a_pass_and_signed(
+    signed: Path, public_key: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (stored,) = signed.glob("reports/*/selftest.npz")  # fp32 did not pass and has none
+    assert main(["selftest", str(signed), "--engine", "fp16", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "verified"
+    assert main(["selftest", str(signed), "--engine", "fp32"]) == 2
+    content = bytearray(stored.read_bytes())
+    content[len(content) // 2] ^= 1
+    stored.write_bytes(content)
+    with pytest.raises(SignatureError):
+        Embedder.load(signed, "fp16", require_verified="signed", public_key=public_key)
