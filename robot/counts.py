@@ -24,6 +24,8 @@ class Counts:
     unsure: int = 0
     unstamped: int = 0
     """Without a stamp, so that their age is not known."""
+    lost: int = 0
+    """Published, and never received: what the middleware reports."""
 
     def since(self, before: Counts) -> Counts:
         """What was added."""
@@ -33,18 +35,22 @@ class Counts:
 
 @dataclass(slots=True)
 class Recent:
-    """The counts of the last reports, so that a diagnosis is about now."""
+    """The counts of the last seconds, so that a diagnosis is about now."""
 
-    length: int = 10
-    _kept: deque[Counts] = field(default_factory=deque)
+    since: float
+    """When counting began, by `time.monotonic`."""
+    seconds: float = 10.0
+    _kept: deque[tuple[float, Counts]] = field(default_factory=deque)
 
-    def add(self, counts: Counts) -> Counts:
-        """Take the counts of now; what was added over the last `length` reports."""
-        self._kept.append(replace(counts))
-        while len(self._kept) > self.length + 1:
+    def add(self, counts: Counts, now: float) -> tuple[Counts, float]:
+        """Take the counts of now; what was added lately, and in how many seconds."""
+        if not self._kept:
+            self._kept.append((self.since, Counts()))
+        self._kept.append((now, replace(counts)))
+        while now - self._kept[1][0] >= self.seconds:
             self._kept.popleft()
-        oldest = self._kept[0] if len(self._kept) > self.length else Counts()
-        return counts.since(oldest)
+        at, before = self._kept[0]
+        return counts.since(before), now - at
 
 
 @dataclass(slots=True)

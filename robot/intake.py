@@ -84,6 +84,11 @@ class Intake:
         stamp = completed.stamp if self.reader.window is not None else stamp_of(message) or 0
         return Answer(stamp, frame_id, z[0], sure)
 
+    def miss(self, total: int) -> None:
+        """Take the number of messages that were lost on their way since the subscription began."""
+        with self._lock:
+            self.counts.lost = total
+
     def snapshot(self) -> Counts:
         """The counts of this moment, consistent with each other."""
         with self._lock:

@@ -15,9 +15,12 @@ from advcal_edge.robot.publishers import Publisher, Wanted, check_publishers
 SILENCE = 2.0
 """Seconds without a message after which the publishers are looked at."""
 
+LOSS = 0.1
+"""Share of the messages that may be lost before that is told."""
+
 LARGE = (
-    "large frames do not fit Fast DDS's shared memory: start the publisher with FASTRTPS_DEFAULT_PROFILES_FILE, see"
-    " `advcal-edge doctor`"
+    "large frames do not fit Fast DDS's shared memory: start the publisher with the profile that"
+    " `advcal-edge doctor` names"
 )
 
 
@@ -29,14 +32,18 @@ class Watch:
     intake: Intake
     wanted: Wanted
     since: float = field(default_factory=time.monotonic)
-    recent: Recent = field(default_factory=Recent)
     incompatible: str = ""
     """The policy that the middleware named in its event, like RELIABILITY."""
+    _recent: Recent = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._recent = Recent(self.since)
 
     def look(self, publishers: Sequence[Publisher]) -> Diagnosis:
         """The first thing that is wrong, the worst first."""
-        counts = self.recent.add(self.intake.snapshot())
-        silent = time.monotonic() - (self.intake.arrived or self.since)
+        now = time.monotonic()
+        counts, span = self._recent.add(self.intake.snapshot(), now)
+        silent = now - (self.intake.arrived or self.since)
         return (
             self._silence(silent, publishers)
             or self._failures(counts)
@@ -44,7 +51,7 @@ class Watch:
             or self._clocks(counts)
             or self.opened.reservation
             or self._losses(counts)
-            or self._fine(counts)
+            or Diagnosis(Level.OK, f"{counts.embedded / span:.1f} answers per second")
         )
 
     def facts(self, publishers: Sequence[Publisher]) -> dict[str, str]:
@@ -65,7 +72,8 @@ class Watch:
 
     def _silence(self, silent: float, publishers: Sequence[Publisher]) -> Diagnosis | None:
         if silent < SILENCE:
-            return None
+            waits = self.intake.arrived is None
+            return Diagnosis(Level.STALE, f"waits for the first message on `{self.wanted.topic}`") if waits else None
         found = check_publishers(self.wanted, publishers)
         if found is not None:
             return found
@@ -115,15 +123,14 @@ class Watch:
         return None
 
     def _losses(self, recent: Counts) -> Diagnosis | None:
-        fault, lost = self.intake.fault, recent.failed + recent.rejected
-        if fault is None or not lost:
-            return None
-        found = Diagnosis.of_error(fault)
-        return Diagnosis(Level.WARN, f"{lost} of the last {recent.received} messages: {found.reason}", found.mend)
-
-    def _fine(self, recent: Counts) -> Diagnosis:
-        rate = recent.embedded / min(self.recent.length, max(1.0, time.monotonic() - self.since))
-        return Diagnosis(Level.OK, f"{rate:.1f} answers per second")
+        fault, bad = self.intake.fault, recent.failed + recent.rejected
+        if fault is not None and bad:
+            found = Diagnosis.of_error(fault)
+            return Diagnosis(Level.WARN, f"{bad} of the last {recent.received} messages: {found.reason}", found.mend)
+        if recent.lost > LOSS * recent.received:
+            reason = f"{recent.lost} messages were lost on their way while {recent.received} came"
+            return Diagnosis(Level.WARN, reason, LARGE)
+        return None
 
 
 def _seconds(age: float) -> str:

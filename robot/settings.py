@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from typing import TypeAlias
 
 from advcal_edge.errors import ConfigError
+
+Value: TypeAlias = "str | bool | int | float"
 
 TRANSPORTS = ("raw", "compressed")
 
@@ -51,9 +54,30 @@ class NodeSettings:
                 )
 
     @classmethod
-    def defaults(cls) -> dict[str, str | bool | int | float]:
+    def defaults(cls) -> dict[str, Value]:
         """Every parameter with its default."""
         return {field.name: field.default for field in fields(cls)}  # type: ignore[misc]
+
+    @classmethod
+    def of(cls, values: Mapping[str, object]) -> NodeSettings:
+        """From the values that ROS holds; a whole number may stand for seconds.
+
+        Raises:
+            ConfigError: another type, or a value outside its limits.
+        """
+        read = {name: _typed(name, values.get(name, default), default) for name, default in cls.defaults().items()}
+        return cls(**read)  # type: ignore[arg-type]
+
+
+def _typed(name: str, value: object, default: Value) -> Value:
+    if type(value) is type(default):
+        return value  # type: ignore[return-value]  # just compared
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    raise ConfigError(
+        f"the parameter `{name}` is {value!r:.60}, a {type(value).__name__}; expected a {type(default).__name__}",
+        hint=f"as its default: `--ros-args -p {name}:={str(default).lower() or 'TEXT'}`",
+    )
 
 
 LIMITS: dict[str, tuple[Callable[..., bool], str]] = {

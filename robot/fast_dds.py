@@ -1,0 +1,45 @@
+"""How much shared memory Fast DDS has for what a process publishes, against the size of a frame."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from advcal_edge.errors import ConfigError
+
+PROFILE = Path(__file__).parent / "large_frames.xml"
+"""A profile with enough for a colour frame of 1920 x 1080."""
+
+DEFAULT_SEGMENT = 512 * 1024
+"""Bytes that Fast DDS reserves by default."""
+
+VARIABLE, BEFORE = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
+"""Names the profile; Humble knows the second name alone. Set one: with both the file is read twice, and refused."""
+
+COMMON_FRAME = 640 * 480 * 3
+
+PROFILE_BYTES = 1 << 20
+
+
+def segment_bytes(environment: Mapping[str, str]) -> int:
+    """Bytes of shared memory by the profile that the environment names, or Fast DDS's own default.
+
+    Raises:
+        ConfigError: the profile cannot be read.
+    """
+    path = next((environment[name] for name in (VARIABLE, BEFORE) if environment.get(name)), None)
+    if path is None:
+        return DEFAULT_SEGMENT
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(PROFILE_BYTES).decode(errors="replace")
+    except OSError as error:
+        raise ConfigError(f"Fast DDS's profile `{path}` cannot be read: {error}", hint=set_profile()) from error
+    sizes = [int(size) for size in re.findall(r"<segment_size>\s*(\d{1,15})\s*</segment_size>", text)]
+    return max(sizes, default=DEFAULT_SEGMENT)
+
+
+def set_profile(distribution: str | None = None) -> str:
+    """The command that gives a process enough."""
+    return f"export {BEFORE if distribution == 'humble' else VARIABLE}={PROFILE}"
