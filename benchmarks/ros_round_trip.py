@@ -1,10 +1,10 @@
 """From a camera's message to its embedding and back, over ROS 2: `python benchmarks/ros_round_trip.py BUNDLE`.
 
 Starts the node (`advcal-edge ros BUNDLE`) in a process of its own, publishes colour frames (640 x 480 unless told) as a
-camera driver would, and takes the embeddings. Measures from the stamp of a frame until its embedding has come: p50, p95
-and p99; the frames without an answer; how much the memory of the node grows after the first fifth; and what the node says
-of itself in the end. Both processes get the profile of Fast DDS that comes with the package unless `--default-memory` is
-given. Run it where nothing else publishes, as in a network namespace with loopback only.
+camera's driver would, and takes the embeddings. Measures from the stamp of a frame until its embedding has come: p50,
+p95 and p99; the frames without an answer; how much the memory of the node grows after the first fifth; and what the
+node says of itself in the end. Both processes get the profile of Fast DDS that comes with the package, unless
+`--default-memory` is given. Run it where nothing else publishes, as in a network namespace with loopback only.
 
 Needs ROS in this Python: docs/ros.md. Writes JSON beside the table with `--out`.
 """

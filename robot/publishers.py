@@ -74,4 +74,6 @@ def _take_its_type(kind: str) -> str:
     transports = {"sensor_msgs/CompressedImage": "compressed", "sensor_msgs/Image": "raw"}
     if kind in transports:
         return f"`--ros-args -p transport:={transports[kind]}`"
-    return f"`--ros-args -p input_type:={kind.replace('/', '/msg/')}`, if the sensor is this one; else `-r input:=TOPIC`"
+    return (
+        f"`--ros-args -p input_type:={kind.replace('/', '/msg/')}`, if the sensor is this one; else `-r input:=TOPIC`"
+    )

@@ -103,7 +103,9 @@ class Watch:
                 " else set the clocks: `chronyc tracking`"
             )
         else:
-            mend = f"a faster engine (`advcal-edge bench {self.opened.settings.bundle}`), or `-p max_age:={2 * age:.2f}`"
+            mend = (
+                f"a faster engine (`advcal-edge bench {self.opened.settings.bundle}`), or `-p max_age:={2 * age:.2f}`"
+            )
         return Diagnosis(
             Level.WARN,
             f"{recent.stale} of the last {recent.received} messages were older than {limit:g} s and dropped,"
@@ -119,7 +121,9 @@ class Watch:
         if recent.unstamped and recent.unstamped == recent.received and self.intake.settings.max_age:
             has = self.intake.reader.kind.startswith("sensor_msgs/")
             reason = "the messages have no stamp, so stale frames cannot be told"
-            return Diagnosis(Level.WARN, reason, "set `header.stamp` in the driver, or `-p max_age:=0.0`") if has else None
+            return (
+                Diagnosis(Level.WARN, reason, "set `header.stamp` in the driver, or `-p max_age:=0.0`") if has else None
+            )
         return None
 
     def _losses(self, recent: Counts) -> Diagnosis | None:

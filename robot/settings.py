@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from advcal_edge.errors import ConfigError
 
@@ -66,12 +66,12 @@ class NodeSettings:
             ConfigError: another type, or a value outside its limits.
         """
         read = {name: _typed(name, values.get(name, default), default) for name, default in cls.defaults().items()}
-        return cls(**read)  # type: ignore[arg-type]
+        return cls(**read)
 
 
-def _typed(name: str, value: object, default: Value) -> Value:
+def _typed(name: str, value: Any, default: Value) -> Any:
     if type(value) is type(default):
-        return value  # type: ignore[return-value]  # just compared
+        return value
     if isinstance(default, float) and type(value) is int:
         return float(value)
     raise ConfigError(

@@ -25,7 +25,7 @@ def ros(
         from advcal_edge.robot.node import main
     except ImportError as error:
         raise DependencyError(
-            "rclpy",
+            "ros-rclpy",
             extra="ros",
             purpose="the ROS 2 node",
             hint="`source /opt/ros/$ROS_DISTRO/setup.bash` where ROS is installed; else, in an environment of its own:"
