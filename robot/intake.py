@@ -36,7 +36,7 @@ class Answer:
 
 @dataclass(slots=True)
 class Intake:
-    """Takes the messages of one topic, decides what becomes of each, and counts."""
+    """Takes the messages of one topic from one thread, decides what becomes of each, and counts."""
 
     embedder: Embedder
     reader: FrameReader
@@ -95,14 +95,16 @@ class Intake:
             return self.counts.since(Counts())
 
     def _read(self, message: Message, now: int) -> StampedFrame | None:
-        """The frame that a message completes, unless it is stale. A stale part of a window still belongs to it."""
-        stale = self._stale(message, now)
-        if self.reader.window is None:
-            return None if stale else self.reader.add(message, now)
-        completed = self.reader.add(message, now)
-        return None if stale else completed
+        """The frame that a message completes, unless it is stale. A late part of a window still belongs to it."""
+        late = self._is_late(message, now)
+        completed = None if late and self.reader.window is None else self.reader.add(message, now)
+        if late and (completed is not None or self.reader.window is None):
+            with self._lock:
+                self.counts.stale += 1
+            return None
+        return completed
 
-    def _stale(self, message: Message, now: int) -> bool:
+    def _is_late(self, message: Message, now: int) -> bool:
         stamp = stamp_of(message)
         if stamp is None:
             self.age = None
@@ -110,10 +112,7 @@ class Intake:
                 self.counts.unstamped += 1
             return False
         self.age = (now - stamp) / NANOSECONDS
-        old = 0 < self.settings.max_age < self.age
-        with self._lock:
-            self.counts.stale += old
-        return old
+        return 0 < self.settings.max_age < self.age
 
     def _count(self, name: str, error: AdvcalError) -> None:
         with self._lock:

@@ -1,0 +1,32 @@
+"""Tiny bundles with a passing report, opened as the node opens them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tiny import Linear, write_bundle
+
+from advcal_edge.bundle import Bundle
+from advcal_edge.robot.input_kind import input_kind, make_reader
+from advcal_edge.robot.intake import Intake
+from advcal_edge.robot.opening import Opened, open_engine
+from advcal_edge.robot.settings import NodeSettings, Value
+from advcal_edge.spec import Modality
+
+
+def verified_bundle(path: Path, modality: Modality) -> Bundle:
+    """A bundle whose fp32 graph has a passing report."""
+    return write_bundle(path, Linear.random(modality), ("fp32",), {"fp32": "pass"})
+
+
+def opened(folder: Path, modality: Modality, **settings: Value) -> Opened:
+    """A new bundle, opened."""
+    bundle = verified_bundle(folder / "B", modality)
+    return open_engine(NodeSettings.of({"bundle": str(bundle.path), **settings}))
+
+
+def intake(folder: Path, modality: Modality, **settings: Value) -> Intake:
+    """What takes the messages of a new bundle."""
+    found = opened(folder, modality, **settings)
+    kind = input_kind(found.embedder.modality, found.settings)
+    return Intake(found.embedder, make_reader(found.embedder.modality, kind, found.settings), found.settings)
