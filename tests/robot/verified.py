@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tiny import Linear, write_bundle
@@ -11,7 +12,13 @@ from advcal_edge.robot.input_kind import input_kind, make_reader
 from advcal_edge.robot.intake import Intake
 from advcal_edge.robot.opening import Opened, open_engine
 from advcal_edge.robot.settings import NodeSettings, Value
-from advcal_edge.spec import Modality
+from advcal_edge.spec import Modality, imu
+
+
+def motion_sensor() -> Modality:
+    """Windows of a second; the bounds have a middle that is not 0, of which a linear encoder has no direction."""
+    sensor = imu(20, 20.0)
+    return replace(sensor, input=replace(sensor.input, bounds=(-1.0, 1.5)))
 
 
 def verified_bundle(path: Path, modality: Modality) -> Bundle:
