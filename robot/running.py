@@ -11,6 +11,7 @@ from advcal_edge.robot.diagnosis import Diagnosis, Level
 from advcal_edge.robot.intake import AHEAD, Intake
 from advcal_edge.robot.opening import Opened
 from advcal_edge.robot.publishers import Publisher, Wanted, check_publishers
+from advcal_edge.runtime.messages.kinds import CLOUD, IMAGE
 
 SILENCE = 2.0
 """Seconds without a message after which the publishers are looked at."""
@@ -18,6 +19,7 @@ SILENCE = 2.0
 LOSS = 0.1
 """Share of the messages that may be lost before that is told."""
 
+LARGE_KINDS = (IMAGE, CLOUD)
 LARGE = (
     "large frames do not fit Fast DDS's shared memory: start the publisher with the profile that"
     " `advcal-edge doctor` names"
@@ -77,9 +79,12 @@ class Watch:
         found = check_publishers(self.wanted, publishers)
         if found is not None:
             return found
-        what = "no message yet" if self.intake.arrived is None else f"no message for {silent:.0f} s"
+        never, topic = self.intake.arrived is None, self.wanted.topic
+        what = "no message yet" if never else f"no message for {silent:.0f} s"
         names = ", ".join(f"`{one.node}`" for one in publishers if self.wanted.takes(one))
-        return Diagnosis(Level.STALE, f"{what} on `{self.wanted.topic}`, though {names} publishes it", LARGE)
+        large = never and self.wanted.kind in LARGE_KINDS
+        mend = LARGE if large else f"does it publish at all? `ros2 topic hz {topic}`"
+        return Diagnosis(Level.STALE, f"{what} on `{topic}`, though {names} publishes it", mend)
 
     def _failures(self, recent: Counts) -> Diagnosis | None:
         fault = self.intake.fault

@@ -6,28 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-from host_trt import host_gpu, host_metadata, host_plan
-from tiny import Linear, report_for, write_bundle
-from verified import opened, verified_bundle
+from host_trt import host_gpu
+from tiny import Linear, write_bundle
+from verified import OTHER, add_plan, opened, verified_bundle
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import AdvcalError, EngineError
 from advcal_edge.robot import Diagnosis, Level, NodeSettings
 from advcal_edge.robot.opening import open_engine
-from advcal_edge.runtime.metadata import Device
 from advcal_edge.spec import thermal
-
-OTHER = Device("Orin of another robot", (8, 6))
-
-
-def add_plan(bundle: Bundle, device: Device) -> str:
-    """Put a plan of the stand-in with a passing report into a bundle; its name there."""
-    graph = Linear.random(thermal(8)).forward()
-    plan = host_plan(graph)
-    beside = json.dumps(host_metadata(plan, graph, "fp16", device=device).to_json()).encode()
-    changed = bundle.add({"engines/host.plan": plan, "engines/host.json": beside})
-    changed.add(dict([report_for(plan, bundle=changed)]))
-    return "engines/host.plan"
 
 
 def test_identity_of_what_runs(tmp_path: Path) -> None:

@@ -57,7 +57,9 @@ def test_silence_of_no_publisher_and_of_one(watch: Watch) -> None:
     assert "advcal-edge doctor" in found.mend
     show(watch)
     watch.intake.arrived = time.monotonic() - 7
-    assert watch.look([CAMERA]).reason == "no message for 7 s on `/input`, though `/camera` publishes it"
+    found = watch.look([CAMERA])
+    assert found.reason == "no message for 7 s on `/input`, though `/camera` publishes it"
+    assert found.mend == "does it publish at all? `ros2 topic hz /input`"
 
 
 def test_a_node_that_has_just_begun_waits(watch: Watch) -> None:
