@@ -25,7 +25,7 @@ PATIENCE = 15.0
 """Seconds until something that should happen has not."""
 
 NUMBERS = count(1)
-ENGINE = (sys.executable, "-m", "advcal_edge", "ros")
+NODE = (sys.executable, "-m", "advcal_edge", "ros")
 
 
 @dataclass
@@ -112,9 +112,10 @@ class Robot:
 
         return str(self.call("get_state", GetState).current_state.label)
 
-    def start(self, bundle: Path, *options: str, program: Sequence[str] = ENGINE) -> None:
-        """Start the node."""
-        given = [word for option in options for word in ("-p", option)]
+    def start(self, bundle: Path, *options: str, program: Sequence[str] = NODE, file: Path | None = None) -> None:
+        """Start the node with these parameters, which win over those of a file."""
+        given = [] if file is None else ["--params-file", str(file)]
+        given += [word for option in options for word in ("-p", option)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))}
         command = [*program, str(bundle), "--ros-args", "-r", f"__ns:={self.namespace}", *given]
         self.process = subprocess.Popen(command, env=environment)

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS here: docs/ros.md says how to install it")
 
 from bag_files import write_bag
+from checkout import ROOT
 from diagnostic_msgs.msg import DiagnosticStatus
 from live_robot import Robot, embedding, picture, stamp_header, stamp_of, told
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
@@ -198,7 +199,8 @@ def test_compressed_pictures(robot: Robot, bundle: Bundle) -> None:
     import cv2
 
     answers, camera = robot.listen(Image, "embedding"), robot.publisher(CompressedImage, qos_profile_sensor_data)
-    robot.start(bundle.path, "transport:=compressed", "max_age:=0")
+    parameters = ROOT / "ros" / "advcal_edge_ros" / "config" / "params.yaml"
+    robot.start(bundle.path, "transport:=compressed", "max_age:=0", file=parameters)
     robot.until(lambda: camera.get_subscription_count() == 1)
     robot.spin(0.2)
     camera.publish(CompressedImage(format="16UC1; png compressed", data=cv2.imencode(".png", SCENE)[1].tobytes()))
