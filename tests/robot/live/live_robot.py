@@ -116,7 +116,8 @@ class Robot:
         """Start the node with these parameters, which win over those of a file."""
         given = [] if file is None else ["--params-file", str(file)]
         given += [word for option in options for word in ("-p", option)]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))}
+        places = [str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]  # of the stand-in for a GPU
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
         command = [*program, str(bundle), "--ros-args", "-r", f"__ns:={self.namespace}", *given]
         self.process = subprocess.Popen(command, env=environment)
 
