@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from advcal_edge.provenance import environment
-from advcal_edge.robot.fast_dds import PROFILE, VARIABLE
+from advcal_edge.robot.fast_dds import PROFILE, profile_variable
 from advcal_edge.storage import write_atomic
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -48,7 +48,7 @@ def main() -> None:
     """Measure, print and write."""
     args = parse()
     if not args.default_memory:
-        os.environ[VARIABLE] = str(PROFILE)
+        os.environ[profile_variable()] = str(PROFILE)
     command = [sys.executable, "-m", "advcal_edge", "ros", str(args.bundle), "--ros-args"]
     options = ["-p", "require_verified:=false", "-p", f"engine:={args.engine}", "-p", "max_age:=1.0"]
     node = subprocess.Popen([*command, *options])

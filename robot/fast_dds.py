@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from advcal_edge.errors import ConfigError
+from advcal_edge.provenance import package_version
 
 PROFILE = Path(__file__).parent / "large_frames.xml"
 """A profile with enough for a colour frame of 1920 x 1080."""
@@ -15,11 +16,21 @@ DEFAULT_SEGMENT = 512 * 1024
 """Bytes that Fast DDS reserves by default."""
 
 VARIABLE, BEFORE = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
-"""Names the profile; Humble knows the second name alone. Set one: with both the file is read twice, and refused."""
+"""Names the profile: Fast DDS 3 (from Kilted on) and those before it (Humble, Jazzy). With both, 3 reads it twice and
+complains."""
+
+FAST_DDS_3 = 9
+"""Major version of rclpy in Kilted."""
 
 COMMON_FRAME = 640 * 480 * 3
 
 PROFILE_BYTES = 1 << 20
+
+
+def profile_variable() -> str:
+    """The variable that the installed Fast DDS reads, by the version of rclpy."""
+    version = package_version("rclpy")
+    return BEFORE if version is not None and int(version.partition(".")[0]) < FAST_DDS_3 else VARIABLE
 
 
 def segment_bytes(environment: Mapping[str, str]) -> int:
@@ -28,7 +39,8 @@ def segment_bytes(environment: Mapping[str, str]) -> int:
     Raises:
         ConfigError: the profile cannot be read.
     """
-    path = next((environment[name] for name in (VARIABLE, BEFORE) if environment.get(name)), None)
+    read = (BEFORE,) if profile_variable() == BEFORE else (VARIABLE, BEFORE)
+    path = next((environment[name] for name in read if environment.get(name)), None)
     if path is None:
         return DEFAULT_SEGMENT
     try:
@@ -40,6 +52,6 @@ def segment_bytes(environment: Mapping[str, str]) -> int:
     return max(sizes, default=DEFAULT_SEGMENT)
 
 
-def set_profile(distribution: str | None = None) -> str:
+def set_profile() -> str:
     """The command that gives a process enough."""
-    return f"export {BEFORE if distribution == 'humble' else VARIABLE}={PROFILE}"
+    return f"export {profile_variable()}={PROFILE}"

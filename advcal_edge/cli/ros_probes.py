@@ -45,7 +45,7 @@ def shared_memory() -> str:
     expect(
         segment > COMMON_FRAME,
         f"Fast DDS has {segment / 1024:.0f} KiB of shared memory, {frame}: most frames get lost; where frames are"
-        f" published: {set_profile(os.environ.get('ROS_DISTRO'))}",
+        f" published: {set_profile()}",
     )
     free = shutil.disk_usage(SHARED).free
     expect(

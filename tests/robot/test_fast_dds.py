@@ -39,6 +39,12 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
         segment_bytes({VARIABLE: str(tmp_path / "nowhere.xml")})
 
 
-@pytest.mark.parametrize(("distribution", "name"), [("humble", BEFORE), ("kilted", VARIABLE), (None, VARIABLE)])
-def test_each_distribution_has_its_variable(distribution: str | None, name: str) -> None:
-    assert set_profile(distribution) == f"export {name}={PROFILE}"
+@pytest.mark.parametrize(
+    ("rclpy", "name"), [("3.3.17", BEFORE), ("7.1.6", BEFORE), ("9.1.2", VARIABLE), (None, VARIABLE)]
+)
+def test_each_fast_dds_has_its_variable(rclpy: str | None, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("advcal_edge.robot.fast_dds.package_version", lambda package: rclpy)
+    assert set_profile() == f"export {name}={PROFILE}"
+    other = VARIABLE if name == BEFORE else BEFORE
+    assert segment_bytes({name: str(PROFILE)}) > DEFAULT_SEGMENT
+    assert (segment_bytes({other: str(PROFILE)}) == DEFAULT_SEGMENT) == (name == BEFORE)  # 3 still reads the old name

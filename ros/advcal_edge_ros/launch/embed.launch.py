@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
@@ -18,6 +20,9 @@ ARGUMENTS = {
     "autostart": ("true", "configure and activate at start"),
 }
 
+BEFORE_FAST_DDS_3 = os.environ.get("ROS_DISTRO") in ("humble", "jazzy")
+PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE" if BEFORE_FAST_DDS_3 else "FASTDDS_DEFAULT_PROFILES_FILE"
+
 
 def generate_launch_description() -> LaunchDescription:
     """The node with its parameters; every argument that is not here is set in a file, given as `params`."""
@@ -33,7 +38,7 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument("params", default_value=parameters, description="file of parameters"),
             DeclareLaunchArgument("fast_dds", default_value=profile, description="profile of Fast DDS"),
-            SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", value("fast_dds")),
+            SetEnvironmentVariable(PROFILE_VARIABLE, value("fast_dds")),
             LifecycleNode(
                 package="advcal_edge_ros",
                 executable="embed_node",

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS here: docs/ros.md says how to install it")
 
 from advcal_edge.cli import main
-from advcal_edge.robot.fast_dds import PROFILE, VARIABLE
+from advcal_edge.robot.fast_dds import BEFORE, PROFILE, VARIABLE, profile_variable
 
 Capture = pytest.CaptureFixture[str]
 
@@ -24,13 +24,14 @@ def probes(capsys: Capture) -> dict[str, dict[str, object]]:
 
 
 def test_shared_memory_against_a_picture(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
+    for name in (VARIABLE, BEFORE):
+        monkeypatch.delenv(name, raising=False)
     found = probes(capsys)
     assert found["ros"]["works"]
     assert "rmw_fastrtps_cpp" in str(found["ros-rmw"]["detail"])
     assert not found["ros-memory"]["works"]
-    assert f"export {VARIABLE}={PROFILE}" in str(found["ros-memory"]["detail"])
-    monkeypatch.setenv(VARIABLE, str(PROFILE))
+    assert f"export {profile_variable()}={PROFILE}" in str(found["ros-memory"]["detail"])
+    monkeypatch.setenv(profile_variable(), str(PROFILE))
     assert probes(capsys)["ros-memory"]["works"]
 
 
