@@ -20,7 +20,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_polic
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
-from advcal_edge.errors import ConfigError
+from advcal_edge.errors import ConfigError, first_line
 from advcal_edge.robot.condition import Condition
 from advcal_edge.robot.diagnosis import Diagnosis, Level
 from advcal_edge.robot.input_kind import input_kind, make_reader, queue_depth
@@ -262,8 +262,17 @@ def main(arguments: Sequence[str] | None = None, bundle: str | None = None) -> i
     """Run the node until it is told to stop; `arguments` are those of ROS, `bundle` wins over its parameter.
 
     A node that could not be configured stays, and says why in its diagnostics.
+
+    Raises:
+        ConfigError: arguments that ROS does not understand.
     """
-    rclpy.init(args=None if arguments is None else list(arguments))
+    try:
+        rclpy.init(args=None if arguments is None else list(arguments))
+    except Exception as error:  # of several types, which no module exports in all distributions
+        raise ConfigError(
+            f"ROS does not start with the arguments `{' '.join(arguments or ())}`: {first_line(error)}",
+            hint="`--ros-args -r input:=/camera/image_raw -p engine:=int8 --params-file FILE`",
+        ) from error
     node = EmbedNode([] if bundle is None else [Parameter("bundle", value=bundle)])
     executor = SingleThreadedExecutor()
     executor.add_node(node)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from advcal_edge.errors import DependencyError
+from advcal_edge.errors import ConfigError, DependencyError
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 """ROS has options of its own, after `--ros-args`."""
@@ -21,6 +21,12 @@ def ros(
 
     What follows `--ros-args` is for ROS: `-r input:=/camera/image_raw`, `-p engine:=int8`, `--params-file FILE`.
     """
+    words = [str(bundle), *context.args]
+    if words[0].startswith("-") or words[1:2] not in ([], ["--ros-args"]):
+        raise ConfigError(
+            f"the arguments are `{' '.join(words)}`; expected a bundle, then `--ros-args` and what is for ROS",
+            hint="`advcal-edge ros BUNDLE --ros-args -r input:=/camera/image_raw -p engine:=int8`",
+        )
     try:
         from advcal_edge.robot.node import main
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""ROS is imported in one file; everything that the node decides loads without it, and without torch."""
+"""ROS is imported in one file and everything else loads without it; the command says what is missing or misplaced."""
 
 from __future__ import annotations
 
@@ -47,3 +47,9 @@ def test_without_ros_the_command_says_how_to_install_it(capsys: pytest.CaptureFi
     assert "the ROS 2 node needs the package `ros-rclpy`" in told
     assert "pip install 'advcal-edge[cpu,ros]'" in told
     assert "setup.bash" in told
+
+
+@pytest.mark.parametrize("words", [["B", "-p", "top_k:=1"], ["B", "more"], ["--ros-args", "-p", "top_k:=1", "B"]])
+def test_what_ros_would_ignore_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ros", *words]) == 2
+    assert "expected a bundle, then `--ros-args`" in capsys.readouterr().err
