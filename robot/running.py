@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from advcal_edge.commands import command
 from advcal_edge.robot.counts import Counts, Recent
 from advcal_edge.robot.diagnosis import Diagnosis, Level
 from advcal_edge.robot.intake import AHEAD, Intake
@@ -109,7 +110,7 @@ class Watch:
             )
         else:
             mend = (
-                f"a faster engine (`advcal-edge bench {self.opened.settings.bundle}`), or `-p max_age:={2 * age:.2f}`"
+                f"a faster engine (`{command('bench', self.opened.settings.bundle)}`), or `-p max_age:={2 * age:.2f}`"
             )
         return Diagnosis(
             Level.WARN,

@@ -25,7 +25,7 @@ def ros(
     if words[0].startswith("-") or words[1:2] not in ([], ["--ros-args"]):
         raise ConfigError(
             f"the arguments are `{' '.join(words)}`; expected a bundle, then `--ros-args` and what is for ROS",
-            hint="`advcal-edge ros BUNDLE --ros-args -r input:=/camera/image_raw -p engine:=int8`",
+            hint="what is for ROS: `--ros-args -r input:=/camera/image_raw -p engine:=int8`",
         )
     try:
         from advcal_edge.robot.node import main

@@ -42,6 +42,11 @@ class Robot:
         """Publishes the input of the node."""
         return self.tools.create_publisher(kind, f"{self.namespace}/input", qos)
 
+    def match(self, publisher: Any) -> None:
+        """Wait until the node has found a publisher: it may do so a little later than it is found itself."""
+        self.until(lambda: publisher.get_subscription_count() == 1)
+        self.spin(0.4)
+
     def listen(self, kind: Any, name: str, qos: Any = 10) -> list[Any]:
         """Messages of a topic of the node, as they come."""
         messages = self.heard.setdefault(name, [])

@@ -45,7 +45,7 @@ def test_one_frame_there_and_back(robot: Robot, bundle: Bundle) -> None:
     answers, labels = robot.listen(Image, "embedding"), robot.listen(String, "labels")
     camera = robot.publisher(Image, qos_profile_sensor_data)
     robot.start(bundle.path, "top_k:=2")
-    robot.until(lambda: camera.get_subscription_count() == 1)
+    robot.match(camera)
     robot.until(lambda: len(robot.tools.get_publishers_info_by_topic(f"{robot.namespace}/advcal_edge/labels")) == 1)
     robot.spin(0.2)
     stamp = time.time_ns()
@@ -103,10 +103,11 @@ def test_the_life_of_a_node(robot: Robot, bundle: Bundle) -> None:
 def test_stale_frames_are_dropped_and_counted(robot: Robot, bundle: Bundle) -> None:
     answers, camera = robot.listen(Image, "embedding"), robot.publisher(Image, qos_profile_sensor_data)
     robot.start(bundle.path, "max_age:=0.5")
-    robot.until(lambda: camera.get_subscription_count() == 1)
+    robot.match(camera)
     for _ in range(4):
         camera.publish(picture(SCENE, "16UC1", time.time_ns() - 2 * NANOSECONDS))
         robot.spin(0.1)
+    robot.until(lambda: (found := robot.diagnosis()) and found.values.get("stale") == "4")
     found = robot.until(robot.says("older than 0.5 s and dropped"))
     assert (found.level, found.values["stale"], found.values["embedded"]) == (WARN, "4", "0")
     assert "max_age:=" in found.values["to mend it"]
@@ -163,8 +164,7 @@ def test_a_bag_played_into_the_node_gives_what_it_gives_offline(
     path = write_bag(tmp_path, form, {"/thermal": ("sensor_msgs/msg/Image", recorded)})
     answers, camera = robot.listen(Image, "embedding", 20), robot.publisher(Image, 20)
     robot.start(bundle.path, "max_age:=0", "reliable:=true")
-    robot.until(lambda: camera.get_subscription_count() == 1)
-    robot.spin(0.3)
+    robot.match(camera)
     with AnyReader([path]) as reader:
         for _, _, raw in reader.messages():
             camera.publish(raw)  # the bytes of the bag, as `ros2 bag play` hands them on
@@ -179,8 +179,7 @@ def test_windows_of_motion(robot: Robot, tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "B", Linear.random(motion_sensor()), ("fp32",), {})
     answers, sensor = robot.listen(Image, "embedding"), robot.publisher(Imu, 10)
     robot.start(bundle.path, "require_verified:=false", "max_age:=0", "stride:=0.5")
-    robot.until(lambda: sensor.get_subscription_count() == 1)
-    robot.spin(0.2)
+    robot.match(sensor)
     start = time.time_ns() - 2 * NANOSECONDS
     for index in range(31):
         message = Imu()
@@ -201,8 +200,7 @@ def test_compressed_pictures(robot: Robot, bundle: Bundle) -> None:
     answers, camera = robot.listen(Image, "embedding"), robot.publisher(CompressedImage, qos_profile_sensor_data)
     parameters = ROOT / "ros" / "advcal_edge_ros" / "config" / "params.yaml"
     robot.start(bundle.path, "transport:=compressed", "max_age:=0", file=parameters)
-    robot.until(lambda: camera.get_subscription_count() == 1)
-    robot.spin(0.2)
+    robot.match(camera)
     camera.publish(CompressedImage(format="16UC1; png compressed", data=cv2.imencode(".png", SCENE)[1].tobytes()))
     robot.until(lambda: answers)
     np.testing.assert_array_equal(embedding(answers[0]), Embedder.load(bundle.path).embed_frames([SCENE])[0])
@@ -218,7 +216,7 @@ def test_sound(robot: Robot, tmp_path: Path) -> None:
         "sample_rate:=16000",
         "stride:=0",
     )
-    robot.until(lambda: microphone.get_subscription_count() == 1)
+    robot.match(microphone)
     sound = np.random.default_rng(0).integers(-9000, 9000, 1600).astype(np.int16)
 
     def answered() -> bool:  # the messages have no stamp: the time of their arrival counts
