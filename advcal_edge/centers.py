@@ -119,8 +119,8 @@ class Centers:
     def margins(self, z: NDArray[np.float32]) -> NDArray[np.float64]:
         """Decision margins (n,) of embeddings z (n, d): best score minus second best, in units of cosine.
 
-        The temperature is left out, so that a threshold does not depend on it. An embedding that is not finite has none:
-        its margin is 0.
+        The temperature is left out, so that a threshold does not depend on it. The margin of an embedding that is not
+        finite is 0.
         """
         with np.errstate(invalid="ignore"):
             scores = np.asarray(self.scores(z.astype(np.float64)) * self.temperature)

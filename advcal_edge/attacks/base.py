@@ -83,12 +83,10 @@ class Attack(Protocol):
         ...
 
 
-Route = Literal[
-    "first", "gradient", "difference", "black box", "label only", "abstention", "abstention by scores"
-]
+Route = Literal["first", "gradient", "difference", "black box", "label only", "abstention", "abstention by scores"]
 """How `verify` uses an attack: on every sample and every model; on samples that withstood the first; on the difference
-of two models; with scores only; with labels only; on the rule by which an engine abstains, with gradients or with scores
-only. The first three and `abstention` need gradients. What attacks on the rule find does not enter the comparison."""
+of two models; with scores only; with labels only; on the rule by which an engine abstains, with gradients or with
+scores only. The first three and `abstention` need gradients. What the last two find does not enter the comparison."""
 
 Planner = TypeVar("Planner", bound=Callable[..., "Sequence[Attack]"])
 

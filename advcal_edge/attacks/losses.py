@@ -41,10 +41,10 @@ def margin(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, A
 def selective(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
     """s_w - max_{k != w} s_k, w the best wrong class: how sure a wrong answer is, for models that may abstain.
 
-    Ours: the decision margin of a wrong answer, which is what a rule compares that accepts an answer only where the best
-    score leads the second by more than a threshold (selective classification, El-Yaniv and Wiener 2010, JMLR 11:1605).
-    Where the label is right it equals `margin`. Where it is wrong, `margin` (Carlini and Wagner 2017) and DLR (Croce and
-    Hein 2020) go on to lower the true score, while the runner-up may be another wrong class: the answer then grows more
+    Ours: the decision margin of a wrong answer. A rule compares it that accepts an answer only where the best score
+    leads the second by more than a threshold (selective classification, El-Yaniv and Wiener 2010, JMLR 11:1605). Where
+    the label is right it equals `margin`. Where it is wrong, `margin` (Carlini and Wagner 2017) and DLR (Croce and Hein
+    2020) go on to lower the true score, while the runner-up may be another wrong class: the answer then grows more
     wrong, but not more sure. With two classes it is `margin` everywhere.
     """
     xp = array_namespace(z)

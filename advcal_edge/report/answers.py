@@ -79,10 +79,10 @@ def read_margins(value: Value, n: int, *, may_lack: bool = False) -> Floats:
     for k, number in enumerate(found):
         if number is None and may_lack:
             margins[k] = -np.inf
-        else:
-            margins[k] = number if type(number) is float else value.items()[k].number()
-            if not 0 <= margins[k] <= LARGEST:
-                raise value.items()[k].expected("a margin from 0 to 2" + (", or null" if may_lack else ""))
+            continue
+        margins[k] = number if type(number) is float else Value(number, f"{value.path}[{k}]").number()
+        if not 0 <= margins[k] <= LARGEST:
+            raise Value(number, f"{value.path}[{k}]").expected("a margin from 0 to 2" + ", or null" * may_lack)
     return margins
 
 
@@ -101,16 +101,30 @@ def answers_contradictions(
     value = document["answers"]
     fooled = np.logical_or.reduce([rank > 0, *(item.fools("engine") for item in attacks)])
     for name, wanted, where in (
-        ("wrong", "a margin where the engine is wrong, and null where it never is", fooled != np.isfinite(answers.wrong)),
-        ("wrong", "at least the clean margin, where that answer is wrong", (rank > 0) & (answers.wrong < answers.clean)),
+        (
+            "wrong",
+            "a margin where the engine is wrong, and null where it never is",
+            fooled != np.isfinite(answers.wrong),
+        ),
+        (
+            "wrong",
+            "at least the clean margin, where that answer is wrong",
+            (rank > 0) & (answers.wrong < answers.clean),
+        ),
         ("least", "at most the clean margin", answers.least > answers.clean),
         ("least", "at most the margin of a wrong answer", np.isfinite(answers.wrong) & (answers.least > answers.wrong)),
-        ("least", "at most the margin of an aimed answer", np.isfinite(answers.aimed) & (answers.least > answers.aimed)),
+        (
+            "least",
+            "at most the margin of an aimed answer",
+            np.isfinite(answers.aimed) & (answers.least > answers.aimed),
+        ),
         ("clean", "a margin that the drift allows", np.abs(answers.clean - drift.margin) > 2 * drift.change + ROUNDING),
     ):
         if where.any():
             yield value[name].items()[int(where.argmax())], wanted
-    yield from other_attacks(value["attacks"], len(rank), implied, seeing=document["engine"]["gradient"].value is not None)
+    yield from other_attacks(
+        value["attacks"], len(rank), implied, seeing=document["engine"]["gradient"].value is not None
+    )
 
 
 def other_attacks(value: Value, n: int, implied: BudgetNumbers, *, seeing: bool) -> Iterator[Contradiction]:

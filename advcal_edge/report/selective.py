@@ -5,9 +5,9 @@ answer is accepted where its margin lies above a threshold. Coverage is the shar
 wrong answers among those. The threshold is chosen on one half of the samples and the risk is bounded on the other, so
 that the bound of Clopper and Pearson holds for the threshold that was chosen.
 
-Under attack the adversary picks one input per sample, the clean one or any that was crafted. It is granted the worst for
-the risk: an answer that is wrong and accepted where there is one, else one that is rejected, and a right and accepted one
-only where it found nothing else.
+Under attack the adversary picks one input per sample, the clean one or any that was crafted. It picks what is worst for
+the risk: an answer that is wrong and accepted where there is one, else one that is rejected, and a right and accepted
+one only where it found nothing else.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Accepted:
         return upper_bound(self.wrong, self.accepted, CONFIDENCE)
 
     def doubt(self, alpha: float) -> float:
-        """Probability of so few wrong answers if their share were `alpha`; below 1 - c the bound at c is below alpha."""
+        """Probability of so few wrong ones at a risk of `alpha`; up to 1 - c the bound at c is at most alpha."""
         return 1.0 - binomial_tail(self.wrong + 1, self.accepted, alpha)
 
     def to_json(self) -> dict[str, Any]:
@@ -126,11 +126,9 @@ class Rule:
         chosen_on = choosing_half(len(clean.least))
         threshold = choose(attacked.at(chosen_on), alpha)
         rest = [margins.at(~chosen_on) for margins in (clean, attacked, unaimed)]
-        found = [margins.accepted(threshold) for margins in rest]
-        curve = [
-            Point(at, rest[0].accepted(at), rest[1].accepted(at)) for at in thresholds(rest[0].least, threshold)
-        ]
-        return cls(alpha, threshold, int(chosen_on.sum()), *found, curve)
+        on_clean, on_attacked, on_unaimed = (margins.accepted(threshold) for margins in rest)
+        curve = [Point(at, rest[0].accepted(at), rest[1].accepted(at)) for at in thresholds(rest[0].least, threshold)]
+        return cls(alpha, threshold, int(chosen_on.sum()), on_clean, on_attacked, on_unaimed, curve)
 
     @property
     def holds(self) -> bool:
@@ -155,8 +153,8 @@ class Rule:
 def choosing_half(n: int) -> Flags:
     """Where (n,) samples serve for choosing: one of every two neighbours, drawn by a hash of their position.
 
-    The draw of a sample depends on nothing else, so nobody can try other draws; and a hash, unlike a random generator, is
-    the same in every version.
+    The draw of a sample depends on nothing else, so nobody can try other draws; and a hash, unlike a random generator,
+    is the same in every version.
     """
     first = [hashlib.sha256(f"abstention {pair}".encode()).digest()[0] % 2 == 0 for pair in range((n + 1) // 2)]
     flags: Flags = np.array([[one, not one] for one in first], np.bool_).reshape(-1)[:n]
