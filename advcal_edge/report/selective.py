@@ -118,6 +118,8 @@ class Rule:
     attacked: Accepted
     unaimed: Accepted
     """Under the attacks of the comparison alone, which aim at wrong answers and not at sure ones."""
+    steady: float
+    """Share of samples on which no input, clean or crafted, gets the answer rejected."""
     curve: Sequence[Point]
 
     @classmethod
@@ -128,7 +130,8 @@ class Rule:
         rest = [margins.at(~chosen_on) for margins in (clean, attacked, unaimed)]
         on_clean, on_attacked, on_unaimed = (margins.accepted(threshold) for margins in rest)
         curve = [Point(at, rest[0].accepted(at), rest[1].accepted(at)) for at in thresholds(rest[0].least, threshold)]
-        return cls(alpha, threshold, int(chosen_on.sum()), on_clean, on_attacked, on_unaimed, curve)
+        steady = float((rest[1].least > threshold).mean()) if len(rest[1].least) else 0.0
+        return cls(alpha, threshold, int(chosen_on.sum()), on_clean, on_attacked, on_unaimed, steady, curve)
 
     @property
     def holds(self) -> bool:
@@ -146,6 +149,7 @@ class Rule:
             "clean": self.clean.to_json(),
             "attacked": self.attacked.to_json(),
             "unaimed": self.unaimed.to_json(),
+            "steady": self.steady,
             "curve": [point.to_json() for point in self.curve],
         }
 
