@@ -80,7 +80,7 @@ def test_the_report_in_the_bundle_holds_and_a_forged_threshold_does_not(bundle: 
     forged = path.with_name("forged.json")
     rule = stored["derived"]["abstention"]
     forged.write_text(
-        json.dumps({**stored, "derived": {**stored["derived"], "abstention": {**rule, "threshold": 0.0}}})
+        json.dumps({**stored, "derived": {**stored["derived"], "abstention": {**rule, "threshold": 0.5}}})
     )
     assert main(["verify", str(bundle.path), "--check", str(forged)]) == 1
 
