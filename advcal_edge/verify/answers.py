@@ -72,12 +72,12 @@ def odd_answers(block: Block, engine: str, attacks: Sequence[str]) -> Iterator[s
     kept = block.answers[engine]
     clean, wrong, least, aimed = kept.margins
     if list(kept.queries) != list(attacks):
-        yield f"of {engine} has other attacks on the rule than {', '.join(attacks) or 'none'}"
+        yield f"has other attacks on the rule of {engine} than {', '.join(attacks) or 'none'}"
     fooled = block.fooled(engine) | (block.rank[engine] > 0)
     inside = (np.isfinite([clean, least]) & (np.array([clean, least]) >= 0)).all() and (kept.margins <= LARGEST).all()
     if not inside or ((wrong < 0) & (wrong != NONE)).any() or ((aimed < 0) & (aimed != NONE)).any():
-        yield f"of {engine} has margins that no embeddings have"
+        yield f"has margins of {engine} that no embeddings have"
     if (fooled != np.isfinite(wrong)).any():
-        yield f"of {engine} has margins of wrong answers for other samples than those that fool it"
+        yield f"has margins of wrong answers of {engine} for other samples than those that fool it"
     if (least > np.minimum(clean, np.where(np.isfinite(wrong), wrong, clean))).any():
-        yield f"of {engine} has a smallest margin that is not the smallest"
+        yield f"has a smallest margin of {engine} that is not the smallest"
