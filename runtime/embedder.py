@@ -17,6 +17,7 @@ from advcal_edge.centers import Centers
 from advcal_edge.commands import command
 from advcal_edge.declarations import Setting
 from advcal_edge.errors import EngineError, InputError
+from advcal_edge.runtime.abstention import Abstention
 from advcal_edge.runtime.backends import OpenOptions
 from advcal_edge.runtime.engine import choose_engine, read_engine
 from advcal_edge.runtime.interface import AS_DECLARED, Interface
@@ -38,6 +39,8 @@ class Match:
 
     label: str
     score: float
+    sure: bool | None = None
+    """May the answer be trusted, by the rule of the passing report? Only the best label can be; None without a rule."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +52,8 @@ class Embedder:
     centers: Centers
     verified: bool
     """Does the bundle have a passing report for these engine bytes, at its own threat model and samples?"""
+    abstention: Abstention | None = None
+    """The rule of that report by which an answer may be trusted; None without one."""
 
     @classmethod
     def load(
@@ -106,7 +111,7 @@ class Embedder:
                 f"engine `{path}` embeds to {runner.dim} numbers; the centers of `{opened.path}` have {centers.dim}",
                 hint="use the bundle this engine was exported from",
             )
-        embedder = cls(runner, modality, centers, verified)
+        embedder = cls(runner, modality, centers, verified, report.abstention if report and verified else None)
         embedder._try_out()
         return embedder
 
@@ -191,6 +196,8 @@ class Embedder:
     def match(self, z: NDArray[np.float32], top: int = 3) -> list[list[Match]]:
         """The best `top` labels of embeddings z (n, d), best first.
 
+        The best is `sure` where its lead over the second, in units of cosine, is above the threshold of `rule`.
+
         Raises:
             InputError: `top` is below one.
         """
@@ -200,7 +207,23 @@ class Embedder:
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
         shares = odds / odds.sum(axis=1, keepdims=True)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-        return [[Match(self.labels[k], float(row[k])) for k in order] for row, order in zip(shares, best, strict=True)]
+        rule = self.rule
+        found = [
+            [Match(self.labels[k], float(row[k]), None if rule is None else False) for k in order]
+            for row, order in zip(shares, best, strict=True)
+        ]
+        if rule is not None:
+            for row in np.flatnonzero(rule.sure(self.centers.margins(z))).tolist():
+                found[row][0] = replace(found[row][0], sure=True)
+        return found
+
+    @property
+    def rule(self) -> Abstention | None:
+        """The rule that holds for `match`: none for recordings, whose answer is a mean of clips and was not attacked.
+
+        With the setting `clips=1` a recording gives one input, and its answer is covered.
+        """
+        return self.abstention if self.modality.number("clips", 1) <= 1 else None
 
     def _try_out(self) -> None:
         """Run one grey sample: warms the session up, and detects an output that is not an embedding early."""

@@ -11,6 +11,7 @@ import typer
 
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.decoders import keep_decoders_quiet
+from advcal_edge.cli.matches import as_json, header, rows, rule_line
 from advcal_edge.cli.options import (
     AllowPlanCode,
     AssumeUnits,
@@ -108,6 +109,8 @@ def embed(
     )
     for line in bridged_line(embedder.runner):
         console.say(line)
+    for line in rule_line(embedder):
+        console.say(line)
     if declared:
         console.say(f"for these files: {', '.join(f'input.{name}={value}' for name, value in declared.items())}")
     if topic is not None or any(map(looks_like_bag, files)):
@@ -133,16 +136,17 @@ def embed(
     if out is not None and good and whole:
         write_atomic(out, archive(z, good, embedder.labels, matches))
     if good:
-        console.result(table(("file", "label", "score"), list(rows(good, matches))))
+        console.result(table(header("file", embedder), list(rows(good, matches))))
     if not whole:  # what was embedded before is shown; neither a document nor a file is made of a part
         raise bad[0][1]
     console.document(
         {
             "engine": {"fingerprint": embedder.fingerprint, "sha256": embedder.runner.sha256},
             "verified": embedder.verified,
+            "abstention": None if embedder.rule is None else embedder.rule.to_json(),
             "settings": declared,
             "results": [
-                {"file": str(file), "matches": [{"label": m.label, "score": m.score} for m in best]}
+                {"file": str(file), "matches": [as_json(match) for match in best]}
                 for file, best in zip(good, matches, strict=True)
             ],
             "skipped": [{"file": str(file), "error": why.message, "hint": why.hint} for file, why in bad],
@@ -160,13 +164,6 @@ def embed(
     if not embedder.verified:
         given = interface_arguments(interface)
         console.next(command("verify", bundle, "--engine", embedder.runner.path, *given))
-
-
-def rows(files: Sequence[Path], matches: Sequence[Sequence[Match]]) -> Iterator[tuple[str, str, str]]:
-    """One row per label; a file's name is in its first."""
-    for file, best in zip(files, matches, strict=True):
-        for rank, match in enumerate(best):
-            yield str(file) if rank == 0 else "", match.label, f"{match.score:.3f}"
 
 
 Embedded: TypeAlias = "tuple[list[Path], NDArray[np.float32], list[tuple[Path, InputError]]]"
