@@ -19,6 +19,8 @@ from advcal_edge.runtime.messages.fields import NANOSECONDS
 
 AHEAD = 1.0
 """Seconds that a stamp may lie ahead of this clock before that is a fault of the clocks."""
+UNSURE = "unsure"
+"""Published instead of labels where no answer may be trusted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +33,9 @@ class Answer:
     z: NDArray[np.float32]
     """(d,), unit norm."""
     matches: Sequence[Match]
-    """Labels of at least `min_score`, best first."""
+    """Labels of at least `min_score`, best first; `UNSURE` alone, with the score of the best, where `sure` is false."""
+    sure: bool | None
+    """May the best label be trusted, by the rule of the report and by `min_score`? None without a rule."""
 
 
 @dataclass(slots=True)
@@ -75,14 +79,17 @@ class Intake:
         except Exception as error:  # of a library below: the node must say it, and live on
             self._count("failed", EngineError(f"{type(error).__name__}: {first_line(error)}"))
             return None
-        sure = [match for match in matches if match.score >= self.settings.min_score]
+        shown = [match for match in matches if match.score >= self.settings.min_score]
+        sure = matches[0].sure if shown else False
+        if sure is False:
+            shown = [Match(UNSURE, matches[0].score, sure)]
         with self._lock:
             self.counts.embedded += 1
-            self.counts.unsure += not sure
+            self.counts.unsure += sure is False
             self.durations.add(time.perf_counter() - started)
         frame_id = getattr(getattr(message, "header", None), "frame_id", "")
         stamp = completed.stamp if self.reader.window is not None else stamp_of(message) or 0
-        return Answer(stamp, frame_id, z[0], sure)
+        return Answer(stamp, frame_id, z[0], shown, sure)
 
     def miss(self, total: int) -> None:
         """Take the number of messages that were lost on their way since the subscription began."""

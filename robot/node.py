@@ -167,7 +167,8 @@ class EmbedNode(LifecycleNode):  # type: ignore[misc]
             self._labels.publish(vision.Classification(header=header, results=results))
             return
         labels = [{"label": one.label, "score": one.score} for one in answer.matches]
-        said = {"stamp": seconds_text(answer.stamp), "frame_id": answer.frame_id, "labels": labels}
+        about = {"stamp": seconds_text(answer.stamp), "frame_id": answer.frame_id, "sure": answer.sure}
+        said = {**about, "labels": labels}
         self._labels.publish(String(data=json.dumps(said)))
 
     def _publish_identity(self) -> list[Any]:

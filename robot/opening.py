@@ -46,10 +46,12 @@ class Opened:
 
     def identity(self) -> dict[str, Any]:
         """What runs, as it is published once and kept for whoever comes later."""
+        rule = self.embedder.rule
         return {
             "fingerprint": self.embedder.fingerprint,
             "bundle": self.bundle,
             "verified": self.embedder.verified,
+            "abstention": None if rule is None else rule.to_json(),
             "modality": self.embedder.modality.name,
             "labels": list(self.embedder.labels),
         }
@@ -60,10 +62,12 @@ class Opened:
 
     def facts(self) -> dict[str, str]:
         """What diagnostics show of it."""
+        rule = self.embedder.rule
         return {
             "engine": self.embedder.fingerprint,
             "bundle": f"{self.settings.bundle} {self.bundle}",
             "verified": "yes" if self.embedder.verified else "no",
+            "unsure below": "no rule" if rule is None else f"a margin of {rule.threshold:.4f}, alpha {rule.alpha:g}",
         }
 
 

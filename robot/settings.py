@@ -34,7 +34,7 @@ class NodeSettings:
     top_k: int = 3
     """Labels per answer at most."""
     min_score: float = 0.0
-    """Labels with a lower score are not published; an answer without any label counts as unsure."""
+    """Labels with a lower score are not published; an answer without any label is `unsure`."""
     max_age: float = 0.2
     """Seconds from the stamp of a message until it is stale and dropped; 0 takes any."""
     stride: float = 0.5

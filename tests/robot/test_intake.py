@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from advcal_edge.robot import Intake, NodeSettings
 from advcal_edge.robot.counts import Counts
 from advcal_edge.robot.input_kind import NEWEST, SAMPLES_OF_WINDOW, input_kind, make_reader, queue_depth
 from advcal_edge.runtime import Embedder
+from advcal_edge.runtime.abstention import Abstention
 from advcal_edge.spec import audio, event, image as picture, imu, point, thermal, video
 
 NOW = 1_700_000_000 * NANOSECONDS
@@ -96,8 +98,24 @@ def test_labels_below_the_least_score_are_left_out_and_counted(tmp_path: Path) -
     given = intake(tmp_path, thermal(8), min_score=1.0, top_k=2)
     answer = given.take(scene(NOW), NOW)
     assert answer is not None
-    assert answer.matches == []
+    assert [(match.label, match.sure) for match in answer.matches] == [("unsure", False)]
+    assert answer.sure is False
     assert counted(given) == {"received": 1, "embedded": 1, "unsure": 1}
+
+
+@pytest.mark.parametrize(("threshold", "label", "sure"), [(2.0, "unsure", False), (0.0, None, True)])
+def test_the_rule_of_the_report_says_which_answers_are_unsure(
+    tmp_path: Path, threshold: float, label: str | None, sure: bool
+) -> None:
+    given = intake(tmp_path, thermal(8))
+    given.embedder = replace(given.embedder, abstention=Abstention(threshold, 0.05, 0.04, 0.5, 0.4))
+    answer = given.take(scene(NOW), NOW)
+    assert answer is not None
+    assert answer.sure is sure
+    assert [match.label for match in answer.matches][:1] == [
+        label or given.embedder.match(answer.z[None], 1)[0][0].label
+    ]
+    assert counted(given) == {"received": 1, "embedded": 1} | ({} if sure else {"unsure": 1})
 
 
 def shaken(at: int) -> Any:
