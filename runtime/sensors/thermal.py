@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from advcal_edge.errors import InputError
 from advcal_edge.runtime.sensors.declared import ACCEPT, as_declared, declare, significant_bits
-from advcal_edge.runtime.sensors.files.image_file import read_picture
+from advcal_edge.runtime.sensors.files.image_file import Picture, read_picture
 from advcal_edge.runtime.sensors.files.opencv import cv2
 from advcal_edge.runtime.sensors.files.sensor_file import quoted
 from advcal_edge.runtime.sensors.frame import Array, Frame, check_extent, describe, fit
@@ -165,6 +165,16 @@ def _is_grey(frame: Array) -> bool:
     return all(np.count_nonzero(cv2.absdiff(first, other) > TINT) <= first.size // 1000 for other in others)
 
 
+def refuse_radiometric(picture: Picture, path: str | os.PathLike[str], modality: Modality) -> None:
+    """Raises InputError for a picture beside which its camera stored temperatures, unless units are assumed."""
+    if picture.radiometric and not modality.assumes_units:
+        raise InputError(
+            f"`{os.fspath(path)}` is a {picture.radiometric} radiometric JPEG: its temperatures are stored beside"
+            " the picture, which shows them in colours or grey levels; expected the temperatures",
+            hint=_take_out(picture.radiometric, path),
+        )
+
+
 class _Thermal:
     """Implements `Sensor`."""
 
@@ -172,12 +182,7 @@ class _Thermal:
 
     def read(self, path: str | os.PathLike[str], modality: Modality) -> Frame:
         picture = read_picture(path)
-        if picture.radiometric and not modality.assumes_units:
-            raise InputError(
-                f"`{os.fspath(path)}` is a {picture.radiometric} radiometric JPEG: its temperatures are stored beside"
-                " the picture, which shows them in colours or grey levels; expected the temperatures",
-                hint=_take_out(picture.radiometric, path),
-            )
+        refuse_radiometric(picture, path, modality)
         return picture.values
 
     def check(self, frame: object, where: str, modality: Modality) -> Frame:
