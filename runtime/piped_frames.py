@@ -115,7 +115,7 @@ class PipedFrames:
         while True:
             self._need(at + 8)
             length, kind = struct.unpack_from(">I4s", self._held, at)
-            at += 12 + length
+            at += 12 + int(length)
             SENSOR_BYTES.check(at, self._where(), InputError)
             if kind == b"IEND":
                 return at

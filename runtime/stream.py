@@ -230,9 +230,11 @@ class Stream:
         Raises:
             EngineError: the engine fails on this frame and on a plain grey one.
         """
-        z, matches, error = None, list["Match"](), None
+        z: NDArray[np.float32] | None = None
+        matches: list[Match] = []
+        error: AdvcalError | None = None
         if isinstance(arrived.frame, InputError):
-            error: AdvcalError | None = arrived.frame
+            error = arrived.frame
         else:
             try:
                 (z,) = self._embedder.embed_frames([arrived.frame], first=arrived.number)

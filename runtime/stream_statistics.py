@@ -73,7 +73,7 @@ class Latencies:
         if total == 0:
             return None
         place = int(np.searchsorted(upto, max(1, math.ceil(percent / 100 * total))))
-        middle = FIRST * STEP ** (place - 0.5)
+        middle: float = FIRST * STEP ** (place - 0.5)
         return min(max(middle, self._shortest), self._longest)
 
     @property

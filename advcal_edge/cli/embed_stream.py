@@ -15,8 +15,8 @@ from advcal_edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from advcal_edge.runtime import Embedder
-    from advcal_edge.runtime.sources import Camera
     from advcal_edge.runtime.piped_frames import PipedFrames
+    from advcal_edge.runtime.sources import Camera
     from advcal_edge.runtime.stream_statistics import Statistics
 
 STANDARD_INPUT = Path("-")
@@ -115,8 +115,8 @@ def summary(found: Statistics) -> str:
     """Counts and latencies in a line."""
     counts = f"{found.frames} frames: {found.results} embedded, {found.errors} with an error"
     dropped = f"{found.replaced} replaced by a newer one, {found.late} too late"
-    if found.p50 is None or found.p95 is None or found.p99 is None or found.largest is None:
+    if found.p50 is None:
         return f"{counts}, {dropped}"
-    times = ", ".join(f"{name} {1000 * seconds:.2f}" for name, seconds in
-                      (("p50", found.p50), ("p95", found.p95), ("p99", found.p99), ("longest", found.largest)))  # fmt: skip
+    named = {"p50": found.p50, "p95": found.p95, "p99": found.p99, "longest": found.largest}
+    times = ", ".join(f"{name} {1000 * seconds:.2f}" for name, seconds in named.items() if seconds is not None)
     return f"{counts}, {dropped}; {found.rate:.1f} a second; ms from arrival to result: {times}"
