@@ -64,8 +64,9 @@ def draw(parts: Sequence[Part]) -> str:
         for k, p in enumerate(parts)
     ]
     second, last = parts[1], parts[-1]
-    drift = f"from the second tenth to the last: memory {last.kibibytes - second.kibibytes:+} KiB"
-    return f"{table(('part', 'memory KiB', 'frames/s', 'p50 us', 'p99 us'), rows)}\n{drift}, p50 x{last.p50 / second.p50:.3f}"
+    memory, latency = last.kibibytes - second.kibibytes, last.p50 / second.p50
+    drift = f"from the second tenth to the last: memory {memory:+} KiB, p50 x{latency:.3f}"
+    return f"{table(('part', 'memory KiB', 'frames/s', 'p50 us', 'p99 us'), rows)}\n{drift}"
 
 
 def main(argv: Sequence[str]) -> None:

@@ -63,7 +63,8 @@ def roughness(plane: Array, measured: NDArray[np.bool_] | None = None) -> float:
     mean difference, 2 / (n (n - 1)) sum((2 i - n - 1) x_i) over sorted values.
     """
     chosen = plane if measured is None or not measured.any() else plane[measured]
-    values = plane.astype(np.float64).clip(*percentiles(chosen, (2, 98)))
+    low, high = percentiles(chosen, (2, 98))
+    values = plane.astype(np.float64).clip(low, high)
     apart = np.abs(np.diff(values, axis=1))
     if measured is not None:
         apart, values = apart[measured[:, 1:] & measured[:, :-1]], values[measured]
