@@ -28,6 +28,8 @@ from advcal_edge.spec import Modality, TensorSpec
 if TYPE_CHECKING:
     from advcal_edge.attestation import PublicKey
     from advcal_edge.runtime.sensors import Frame
+    from advcal_edge.runtime.sources import Source
+    from advcal_edge.runtime.stream import Stream
 
 PREPROCESS = "advcal_edge.runtime.sensors"
 NORM_TOLERANCE = 0.01  # half precision and int8 stay within 0.001; a missing logit scale gives 4 or more
@@ -112,7 +114,7 @@ class Embedder:
                 hint="use the bundle this engine was exported from",
             )
         embedder = cls(runner, modality, centers, verified, report.abstention if report and verified else None)
-        embedder._try_out()
+        embedder.try_out()
         return embedder
 
     def with_settings(self, changes: Mapping[str, Setting]) -> Embedder:
@@ -161,10 +163,11 @@ class Embedder:
                 )
         return z
 
-    def embed_frames(self, frames: Sequence[Frame]) -> NDArray[np.float32]:
+    def embed_frames(self, frames: Sequence[Frame], *, first: int = 0) -> NDArray[np.float32]:
         """Embed raw frames of any size, from the sensor or `read_frame`, to z (n, d).
 
         Of a recording every clip is embedded; the result is their mean, normalised again. No frames give (0, d).
+        `first` is the number of the first frame in messages.
 
         Raises:
             InputError: a frame that the sensor cannot have produced.
@@ -173,13 +176,14 @@ class Embedder:
         from advcal_edge.runtime.sensors import preprocess, preprocess_clips
 
         if self.modality.number("clips", 1) <= 1:
-            return self(preprocess(self.modality, frames))
-        means = [self(preprocess_clips(self.modality, frame)).mean(axis=0) for frame in frames]
+            return self(preprocess(self.modality, frames, first=first))
+        clips = (preprocess_clips(self.modality, frame, f"frame {k}") for k, frame in enumerate(frames, first))
+        means = [self(each).mean(axis=0) for each in clips]
         z = np.stack(means) if means else np.empty((0, self.centers.dim), np.float32)
         norms = np.linalg.norm(z, axis=1, keepdims=True)
         if not (norms > 1e-6).all():
             raise EngineError(
-                f"the clips of recording {int(norms.argmin())} cancel each other; their mean has no direction"
+                f"the clips of recording {first + int(norms.argmin())} cancel each other; their mean has no direction"
             )
         unit: NDArray[np.float32] = z / norms
         return unit
@@ -225,8 +229,29 @@ class Embedder:
         """
         return self.abstention if self.modality.number("clips", 1) <= 1 else None
 
-    def _try_out(self) -> None:
-        """Run one grey sample: warms the session up, and detects an output that is not an embedding early."""
+    def stream(
+        self, source: Source, *, latest: bool = True, deadline: float | None = None, top: int = 3, ahead: int = 4
+    ) -> Stream:
+        """Results of frames as they come: `with embedder.stream(Camera(0)) as results:`.
+
+        One thread reads the source: an iterable of frames, a queue that ends with `None`, or a `Camera`. With `latest`
+        the newest frame is embedded and those before it are dropped; without, every frame is, and the source waits
+        once `ahead` frames do. No result comes later than `deadline` seconds after its frame arrived: older frames are
+        dropped. A frame that is refused gives a result with an error. What the source raises is raised to the reader.
+
+        Raises:
+            ConfigError: options that cannot be, or a source that is none.
+        """
+        from advcal_edge.runtime.stream import Stream
+
+        return Stream(self, source, latest=latest, deadline=deadline, top=top, ahead=ahead)
+
+    def try_out(self) -> None:
+        """Run one grey sample: warms the session up, and detects an output that is not an embedding early.
+
+        Raises:
+            EngineError: the engine fails, or its output is not an embedding.
+        """
         import_module(PREPROCESS)  # now, so that the first frame need not wait for it
         middle = np.float32(sum(self.spec.bounds) / 2)
         norm = float(np.linalg.norm(self(np.full((1, *self.spec.shape), middle, np.float32))))
