@@ -189,6 +189,8 @@ def main(command: str, *repositories: str) -> None:
         refuse["tampered"] = failure(lambda: http.load_model("image_embedder"))
         found["directly"] = failure(lambda: Embedder.load(engine.parents[1]))
     finally:
+        http.close()  # the server waits for its clients
+        grpc.close()
         server.terminate()
         server.wait(60)
     found["server"] = next((line for line in log.read_text().splitlines() if "server_version" in line), "")
