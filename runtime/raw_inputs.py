@@ -20,7 +20,7 @@ RATE = "rate"
 
 @dataclass(frozen=True, slots=True)
 class RawInputs:
-    """What a server takes of a sensor: one of several tensors, since counts and degrees are told apart by their type."""
+    """What a server takes of a sensor: one of several tensors, since their type tells counts from degrees."""
 
     shape: tuple[int, ...]
     """Axes of one frame; `ANY` where the frame sets the length."""

@@ -96,7 +96,9 @@ def export(
     encoder: EncoderCode = None,
     triton: Annotated[
         Path | None,
-        typer.Option("--triton", help="Write a model repository of Triton from an engine of the bundle, and no engine."),
+        typer.Option(
+            "--triton", help="Write a model repository of Triton from an engine of the bundle, and no engine."
+        ),
     ] = None,
     engine: Annotated[
         str, typer.Option("--engine", help="For `--triton`: auto, a precision, or an engine's name in the bundle.")

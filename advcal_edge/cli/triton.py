@@ -49,5 +49,7 @@ def write_repository(bundle: Bundle, folder: Path, engine: str, console: Console
             f" `{command('verify', bundle.path, '--engine', bundle.path / served.name)}`"
         )
     console.document(written.to_json())
-    console.say(f"wrote `{folder}`: engine {served.file.sha256[:8]}, {served.precision}, of bundle {served.identity[:8]}")
+    console.say(
+        f"wrote `{folder}`: engine {served.file.sha256[:8]}, {served.precision}, of bundle {served.identity[:8]}"
+    )
     console.say(f"serve it: {written.command}")

@@ -107,9 +107,7 @@ def find_served(bundle: Bundle, engine: str) -> Served:
             hint=f"`{command('export', bundle.path, '--triton', 'DIR', '--engine', 'fp32')}`",
         )
     centers = bundle.centers()
-    return Served(
-        name, file, modality, precision, centers.dim, len(centers.labels), bundle.identity(), seen, batches
-    )
+    return Served(name, file, modality, precision, centers.dim, len(centers.labels), bundle.identity(), seen, batches)
 
 
 def check_graph(bundle: Bundle, name: str) -> str:
@@ -121,7 +119,7 @@ def check_graph(bundle: Bundle, name: str) -> str:
     runner = Embedder.load(bundle.path, name).runner
     if runner.backend.bridged:
         raise EngineError(
-            f"`{name}` is not `x` -> `z` as declared: {'; '.join(runner.backend.bridged)}. Triton would run it as it is",
+            f"`{name}` is not `x` -> `z` as declared: {'; '.join(runner.backend.bridged)}. Triton runs it as it is",
             hint=f"serve an engine that this bundle was exported to: `{command('export', bundle.path)}`",
         )
     return runner.precision

@@ -1,4 +1,4 @@
-"""A reader of protocol buffers' text form, written from its grammar and without the writer: fields to lists of values."""
+"""A reader of protocol buffers' text form, written from its grammar: fields to lists of values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 from collections import defaultdict
 from typing import Any
 
-TOKEN = re.compile(r"""\s*(?:(?P<string>"(?:[^"\\\n]|\\[0-7]{3})*")|(?P<word>[A-Za-z_]\w*|-?\d+)|(?P<sign>[{}\[\],:]))""")
+TOKEN = re.compile(
+    r"""\s*(?:(?P<string>"(?:[^"\\\n]|\\[0-7]{3})*")|(?P<word>[A-Za-z_]\w*|-?\d+)|(?P<sign>[{}\[\],:]))"""
+)
 
 
 def read_config(text: str) -> dict[str, list[Any]]:

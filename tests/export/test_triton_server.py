@@ -72,9 +72,7 @@ def found(server_python: Path, exported: Bundle, tmp_path_factory: pytest.TempPa
         "PATH": f"{server_python.parent}:{os.environ['PATH']}",  # the stub finds its Python there
         "OMP_NUM_THREADS": "1",
     }
-    done = subprocess.run(
-        [*alone, *words], capture_output=True, text=True, env=environment, timeout=300, check=False
-    )
+    done = subprocess.run([*alone, *words], capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {**answer, "written": written}
@@ -93,7 +91,9 @@ def test_an_answer_does_not_depend_on_who_else_asks(found: dict[str, Any]) -> No
 
 
 def test_an_independent_parser_reads_what_was_written(found: dict[str, Any]) -> None:
-    assert found["configs"].keys() == {f"{m}_{k}" for m in ("image", "thermal", "audio") for k in ("engine", "embedder")}
+    assert found["configs"].keys() == {
+        f"{m}_{k}" for m in ("image", "thermal", "audio") for k in ("engine", "embedder")
+    }
     for index, modality in enumerate(("image", "thermal", "audio")):
         served = found["written"][index].served
         for kind in ("engine", "embedder"):

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,9 @@ def wait(server: subprocess.Popen[bytes], client: Any, log: Path) -> None:
     """Until the server answers."""
     end = time.monotonic() + START
     while time.monotonic() < end and server.poll() is None:
-        try:
+        with suppress(Exception):  # nobody listens yet
             if client.is_server_ready():
                 return
-        except Exception:
-            pass
         time.sleep(0.2)
     raise SystemExit(f"the server did not start:\n{log.read_text()[-4000:]}")
 
