@@ -16,7 +16,7 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
 from advcal_edge.commands import command
 from advcal_edge.declarations import Setting
-from advcal_edge.errors import EngineError, InputError
+from advcal_edge.errors import ConfigError, EngineError, InputError
 from advcal_edge.runtime.abstention import Abstention
 from advcal_edge.runtime.backends import OpenOptions
 from advcal_edge.runtime.engine import choose_engine, read_engine
@@ -27,6 +27,7 @@ from advcal_edge.spec import Modality, TensorSpec
 
 if TYPE_CHECKING:
     from advcal_edge.attestation import PublicKey
+    from advcal_edge.runtime.selftest import Selftest
     from advcal_edge.runtime.sensors import Frame
     from advcal_edge.runtime.sources import Source
     from advcal_edge.runtime.stream import Stream
@@ -56,18 +57,21 @@ class Embedder:
     """Does the bundle have a passing report for these engine bytes, at its own threat model and samples?"""
     abstention: Abstention | None = None
     """The rule of that report by which an answer may be trusted; None without one."""
+    selftest: Selftest | None = None
+    """The self-test at the start, if one was asked for."""
 
     @classmethod
     def load(
         cls,
         bundle: str | Path,
         engine: str = "auto",
-        require_verified: bool | Literal["signed"] = False,
+        require_verified: bool | Literal["signed", "retested"] = False,
         *,
         public_key: str | Path | PublicKey | None = None,
         threads: int | None = None,
         allow_plan_code: bool = False,
         interface: Interface = AS_DECLARED,
+        selftest: bool = False,
     ) -> Embedder:
         """Open a bundle and its engine: `auto`, `fp32`, `fp16`, `int8`, or a path.
 
@@ -79,17 +83,24 @@ class Embedder:
         `require_verified="signed"` also demands that the holder of `public_key` signed the whole bundle and attests
         that this engine passed. It hashes every file of the bundle, before anything but the manifest is read.
 
+        `selftest` replays what `verify` stored, and refuses an engine that answers in another way now. One that passes
+        in another place than where it was verified counts as retested, and `verified` is False: only
+        `require_verified="retested"` accepts it, which demands a passing report and the self-test.
+
         Raises:
             BundleError: not a bundle, or a file in it was changed.
             SignatureError: not signed with this key, changed since, or no attestation that this engine passed.
-            EngineError: no such engine, it does not fit, its output is not an embedding, or it lacks a required report.
+            EngineError: no such engine, it does not fit, its output is not an embedding, it lacks a required report, or
+                it fails its self-test.
             ConfigError: a key without the requirement, or the other way round, or one that cannot be read.
             DependencyError: onnxruntime, or for a signature cryptography, is not installed.
         """
         opened = Bundle.open(bundle)
         opened.require_calibration("run")
-        signed = None
-        if require_verified not in (False, True) or public_key is not None:
+        signed, retested = None, require_verified == "retested"
+        if retested and not selftest:
+            raise ConfigError('`require_verified="retested"` needs the self-test', hint="add `selftest=True`")
+        if require_verified not in (False, True, "retested") or public_key is not None:
             from advcal_edge.runtime.signed import require_signature  # only where signatures are used
 
             signed = require_signature(opened, require_verified, public_key)
@@ -102,7 +113,7 @@ class Embedder:
         options = OpenOptions(verified_on=seen, threads=threads, allow_plan_code=allow_plan_code)
         runner = open_runner(file, modality.input, options, interface, width=centers.dim)
         verified = report is not None and report.covers(runner.fingerprint, runner.backend.bridged)
-        if require_verified and not verified:
+        if require_verified and not verified and not (retested and report is not None):
             raise EngineError(
                 f"engine `{path}` ({runner.sha256[:8]}) has no passing report in `{opened.path}`;"
                 " expected one for exactly these bytes",
@@ -115,7 +126,27 @@ class Embedder:
             )
         embedder = cls(runner, modality, centers, verified, report.abstention if report and verified else None)
         embedder.try_out()
-        return embedder
+        return embedder._self_tested(opened, bool(require_verified) and not retested) if selftest else embedder
+
+    def _self_tested(self, bundle: Bundle, strict: bool) -> Embedder:
+        """The same embedder with its self-test; `strict` refuses an engine that was only retested here."""
+        from advcal_edge.runtime.selftest import run_selftest
+
+        result = run_selftest(self, bundle)
+        if not result.passed:
+            raise EngineError(
+                f"engine `{self.runner.path}` fails its self-test: {'; '.join(result.failures)}",
+                hint=f"`{command('verify', bundle.path, '--engine', self.runner.path)}`",
+            )
+        if strict and result.status != "verified":
+            raise EngineError(
+                f"engine `{self.runner.path}` was verified elsewhere and only retested here:"
+                f" {'; '.join(result.differences) or 'its report is of another provider'}",
+                hint='accept that with `require_verified="retested"`, or verify here:'
+                f" `{command('verify', bundle.path, '--engine', self.runner.path)}`",
+            )
+        verified = self.verified and result.status == "verified"
+        return replace(self, verified=verified, abstention=self.abstention if verified else None, selftest=result)
 
     def with_settings(self, changes: Mapping[str, Setting]) -> Embedder:
         """The same engine for another sensor of this kind, like `{"depth_scale": "tum"}`; shares the engine.

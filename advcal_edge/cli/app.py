@@ -25,6 +25,7 @@ COMMANDS = {
     "frames": "Write the frames of a topic of a ROS bag as files, to label them and calibrate on them.",
     "ros": "Run the ROS 2 node: messages of the bundle's sensor in; embeddings, labels and diagnostics out.",
     "bench": "Time the engine on the bundle's own samples, interleaved with the bare engine.",
+    "selftest": "Replay on this device what `verify` stored of an engine, and compare; exit 0 or 1.",
     "inspect": "Check all hashes of a bundle and show its content.",
     "trust": "Allow a bundle to run the encoder code and read the weights that its manifest names.",
     "doctor": "Try every backend and show what works, what is missing, and how to install it.",

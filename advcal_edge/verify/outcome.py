@@ -12,6 +12,7 @@ import numpy as np
 from advcal_edge.attacks import AttackedModel
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import BundleError, ConfigError, DependencyError
+from advcal_edge.expectations import Expectations, selftest_name
 from advcal_edge.precision import BACKWARD_GRAPH
 from advcal_edge.provenance import environment
 from advcal_edge.report.consistency import contradictions
@@ -78,8 +79,11 @@ def make_reports(bundle: Bundle, run: Verification) -> list[Report]:
     return [made[name].with_rebuilds([made[other] for other in others]) for name, others in builds.items()]
 
 
-def write_report(bundle: Bundle, report: Report) -> Written:
-    """Write report.json, and report.html where Jinja is installed, into the bundle."""
+def write_report(bundle: Bundle, report: Report, selftest: Expectations | None = None) -> Written:
+    """Write report.json, report.html where Jinja is installed, and what a self-test repeats, into the bundle.
+
+    A report that is no pass removes the self-test of an earlier one on the same engine.
+    """
     from advcal_edge.report.html import render_html
 
     document = report.to_json()
@@ -90,7 +94,13 @@ def write_report(bundle: Bundle, report: Report) -> Written:
         files[f"{folder}/report.html"] = render_html(document).encode()
     except DependencyError as error:
         lacking = error
-    bundle.add(files)
+    stored = selftest_name(str(report.engine["sha256"]))
+    if selftest is not None:
+        bundle.add({**files, stored: selftest.to_bytes()})
+    else:
+        bundle.add(files)
+        if report.verdict != "pass" and f"{folder}/selftest.npz" == stored:
+            bundle.remove([stored])
     return Written(document, tuple(bundle.path / name for name in files), lacking)
 
 

@@ -13,6 +13,7 @@ from advcal_edge.anchor import AnchorFile
 from advcal_edge.bundle import Bundle
 from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.errors import BundleError, ConfigError
+from advcal_edge.expectations import Expectations
 from advcal_edge.manifest import MANIFEST
 from advcal_edge.progress import Progress, silent
 from advcal_edge.provenance import package_version
@@ -25,6 +26,7 @@ from advcal_edge.verify.plan import choose_models
 from advcal_edge.verify.recheck import recheck
 from advcal_edge.verify.report import Report
 from advcal_edge.verify.samples import BLOCK, HeldOut
+from advcal_edge.verify.selftest import collect_expectations
 from advcal_edge.verify.shard import Shard
 from advcal_edge.verify.state import State
 from advcal_edge.verify.verification import Stand, Verification
@@ -230,9 +232,18 @@ def finish(bundle: Bundle, run: Verification, watch: Watch = UNWATCHED) -> list[
     for report in reports:
         check_consistent(report, run.state)
     for report in reports:
-        watch.written(write_report(bundle, report))
+        watch.written(write_report(bundle, report, expected(bundle, run, report)))
     if run.sequential and any(report.verdict == "inconclusive" for report in reports):
         run.state.close()  # its blocks are there when it is extended
     else:
         run.state.clear()
     return reports
+
+
+def expected(bundle: Bundle, run: Verification, report: Report) -> Expectations | None:
+    """What a self-test of the engine of a report repeats; None unless it passed at the bundle's own threat model."""
+    if report.verdict != "pass" or run.samples.threat.to_json() != bundle.threat.to_json():
+        return None
+    sha256 = report.engine["sha256"]
+    names = [name for name, model in run.models.engines.items() if model.info.get("sha256") == sha256]
+    return collect_expectations(run, names[0]) if names else None
