@@ -8,11 +8,13 @@ from typing import Any
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.commands import command
+from advcal_edge.expectations import selftest_name
 from advcal_edge.robot.diagnosis import Diagnosis, Level
 from advcal_edge.robot.settings import NodeSettings
 from advcal_edge.runtime import Embedder
 from advcal_edge.runtime.engine import fits_here, plan_metadata
 from advcal_edge.runtime.engine_file import is_plan
+from advcal_edge.runtime.selftest import Selftest, run_selftest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,11 +27,20 @@ class Opened:
     """Hash of the calibration, 12 digits: exports and reports do not change it."""
     passed_over: str = ""
     """A plan of the bundle that `auto` left out, since it was made for another machine."""
+    selftest: Selftest | None = None
+    """What the self-test at the start found; None where nothing is stored for this engine."""
 
     @property
     def reservation(self) -> Diagnosis | None:
         """What speaks against this engine, though it runs."""
         path = self.settings.bundle
+        if not self.embedder.verified and self.selftest is not None and self.selftest.passed:
+            return Diagnosis(
+                Level.WARN,
+                f"the engine `{self.embedder.runner.path.name}` was verified elsewhere and only retested here:"
+                f" {'; '.join(self.selftest.differences)}",
+                f"`{command('verify', path, '--engine', self.embedder.runner.path)}`",
+            )
         if not self.embedder.verified:
             return Diagnosis(
                 Level.WARN,
@@ -51,6 +62,7 @@ class Opened:
             "fingerprint": self.embedder.fingerprint,
             "bundle": self.bundle,
             "verified": self.embedder.verified,
+            "selftest": None if self.selftest is None else self.selftest.status,
             "abstention": None if rule is None else rule.to_json(),
             "modality": self.embedder.modality.name,
             "labels": list(self.embedder.labels),
@@ -67,6 +79,7 @@ class Opened:
             "engine": self.embedder.fingerprint,
             "bundle": f"{self.settings.bundle} {self.bundle}",
             "verified": "yes" if self.embedder.verified else "no",
+            "self-test": "nothing stored" if self.selftest is None else str(self.selftest),
             "unsure below": "no rule" if rule is None else f"a margin of {rule.threshold:.4f}, alpha {rule.alpha:g}",
         }
 
@@ -78,11 +91,19 @@ def open_engine(settings: NodeSettings) -> Opened:
         AdvcalError: as for `Embedder.load`; of a plan for another machine with the command that builds one for this.
     """
     embedder = Embedder.load(
-        settings.bundle, settings.engine, settings.require_verified, threads=settings.threads or None
+        settings.bundle,
+        settings.engine,
+        "retested" if settings.accept_retested else settings.require_verified,
+        threads=settings.threads or None,
+        selftest=settings.accept_retested,
     )
     bundle = Bundle.open(settings.bundle)
+    selftest = embedder.selftest
+    if settings.selftest and selftest is None and selftest_name(embedder.runner.sha256) in bundle.manifest["files"]:
+        selftest = run_selftest(embedder, bundle)
+        selftest.require_passed(embedder.runner.path, bundle.path)
     passed_over = "" if settings.engine != "auto" or is_plan(embedder.runner.path) else plan_left_out(bundle)
-    return Opened(settings, embedder, bundle.origin()[:12], passed_over)
+    return Opened(settings, embedder, bundle.origin()[:12], passed_over, selftest)
 
 
 def plan_left_out(bundle: Bundle) -> str:

@@ -23,6 +23,10 @@ class NodeSettings:
     """auto, a precision like int8, or a path; auto prefers verified engines."""
     require_verified: bool = True
     """Refuse an engine without a passing report for exactly its bytes."""
+    selftest: bool = True
+    """Replay at start what `verify` stored of this engine, if it did, and refuse one that answers in another way."""
+    accept_retested: bool = False
+    """Accept an engine that was verified in another place and passes its self-test here."""
     transport: str = "raw"
     """Of pictures: raw (sensor_msgs/Image) or compressed (sensor_msgs/CompressedImage)."""
     input_type: str = ""
@@ -45,6 +49,11 @@ class NodeSettings:
     """Configure and activate at start; otherwise a lifecycle manager does."""
 
     def __post_init__(self) -> None:
+        if self.accept_retested and not (self.selftest and self.require_verified):
+            raise ConfigError(
+                "the parameter `accept_retested` is true; expected `selftest` and `require_verified` with it",
+                hint="`--ros-args -p accept_retested:=false`",
+            )
         for name, (holds, expected) in LIMITS.items():
             value = getattr(self, name)
             if not holds(value):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,10 @@ class Match:
     score: float
     sure: bool | None = None
     """May the answer be trusted, by the rule of the passing report? Only the best label can be; None without a rule."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types."""
+        return {"label": self.label, "score": self.score, "sure": self.sure}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,11 +137,7 @@ class Embedder:
         from advcal_edge.runtime.selftest import run_selftest
 
         result = run_selftest(self, bundle)
-        if not result.passed:
-            raise EngineError(
-                f"engine `{self.runner.path}` fails its self-test: {'; '.join(result.failures)}",
-                hint=f"`{command('verify', bundle.path, '--engine', self.runner.path)}`",
-            )
+        result.require_passed(self.runner.path, bundle.path)
         if strict and result.status != "verified":
             raise EngineError(
                 f"engine `{self.runner.path}` was verified elsewhere and only retested here:"

@@ -50,7 +50,7 @@ class StreamResult:
         told: dict[str, Any] = {"frame": self.number, "stamp": self.stamp, "latency": self.latency}
         if self.error is not None:
             return {**told, "error": self.error.message, "hint": self.error.hint}
-        told["matches"] = [{"label": match.label, "score": match.score} for match in self.matches]
+        told["matches"] = [match.to_json() for match in self.matches]
         if vector and self.z is not None:
             told["z"] = self.z.tolist()
         return told

@@ -11,7 +11,7 @@ import typer
 
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.decoders import keep_decoders_quiet
-from advcal_edge.cli.matches import as_json, header, rows, rule_line
+from advcal_edge.cli.matches import header, rows, rule_line
 from advcal_edge.cli.options import (
     AllowPlanCode,
     AssumeUnits,
@@ -178,7 +178,7 @@ def embed(
             "abstention": None if embedder.rule is None else embedder.rule.to_json(),
             "settings": declared,
             "results": [
-                {"file": str(file), "matches": [as_json(match) for match in best]}
+                {"file": str(file), "matches": [match.to_json() for match in best]}
                 for file, best in zip(good, matches, strict=True)
             ],
             "skipped": [{"file": str(file), "error": why.message, "hint": why.hint} for file, why in bad],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from advcal_edge.cli.console import Console
-from advcal_edge.cli.matches import as_json, header, rows
+from advcal_edge.cli.matches import header, rows
 from advcal_edge.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def embed_topic(
                 "file": str(path),
                 "topic": {"name": frames.topic.name, "type": frames.topic.kind, "messages": frames.topic.count},
                 "results": [
-                    {"stamp": stamp, "matches": [as_json(match) for match in best]}
+                    {"stamp": stamp, "matches": [match.to_json() for match in best]}
                     for stamp, best in zip(seconds, matches, strict=True)
                 ],
                 "skipped": [{"stamp": stamp, "error": why.message, "hint": why.hint} for stamp, why in frames.bad],

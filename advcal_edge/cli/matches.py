@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from advcal_edge.runtime import Embedder, Match
@@ -29,8 +29,3 @@ def rows(names: Sequence[object], matches: Sequence[Sequence[Match]]) -> Iterato
         for rank, match in enumerate(best):
             told = () if match.sure is None else ("" if rank else ("no", "yes")[match.sure],)
             yield str(name) if rank == 0 else "", match.label, f"{match.score:.3f}", *told
-
-
-def as_json(match: Match) -> dict[str, Any]:
-    """Plain types."""
-    return {"label": match.label, "score": match.score, "sure": match.sure}

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from host_trt import host_gpu
 from tiny import Linear, write_bundle
 from verified import OTHER, add_plan, opened, verified_bundle
 
 from advcal_edge.bundle import Bundle
-from advcal_edge.errors import AdvcalError, EngineError
+from advcal_edge.errors import AdvcalError, ConfigError, EngineError
+from advcal_edge.expectations import Expectations, selftest_name
 from advcal_edge.robot import Diagnosis, Level, NodeSettings
 from advcal_edge.robot.opening import open_engine
+from advcal_edge.runtime import Embedder
+from advcal_edge.runtime.selftest import place_of
 from advcal_edge.spec import thermal
 
 
@@ -55,6 +59,39 @@ def test_auto_says_which_plan_it_left_out(tmp_path: Path, monkeypatch: pytest.Mo
     assert found.reservation.level == Level.WARN
     assert f"the plan `{name}` was built for {OTHER}" in found.reservation.reason
     assert found.reservation.mend == f"`advcal-edge export {bundle.path} --trt`"
+
+
+def bundle_to_replay(folder: Path, *, honest: bool = True) -> Bundle:
+    """A verified bundle with what a verification would store of its engine, or with embeddings of other inputs."""
+    bundle = verified_bundle(folder / "B", thermal(8))
+    embedder = Embedder.load(bundle.path, require_verified=True)
+    x = np.random.default_rng(0).random((4, *embedder.spec.shape), np.float32)
+    z = embedder(x)
+    given = z if honest else z[::-1].copy()
+    kind = np.array([0, 1, 2, 2])
+    y = embedder.centers.predict(z)
+    stored = Expectations(x, y, kind, given, given, embedder.runner.sha256, place_of(embedder.fingerprint))
+    return bundle.add({selftest_name(embedder.runner.sha256): stored.to_bytes()})
+
+
+def test_the_self_test_runs_at_start_and_is_told(tmp_path: Path) -> None:
+    found = open_engine(NodeSettings(str(bundle_to_replay(tmp_path).path)))
+    assert found.selftest is not None
+    assert found.selftest.status == "verified"
+    assert found.identity()["selftest"] == "verified"
+    assert found.facts()["self-test"].startswith("verified, ")
+
+
+def test_an_engine_that_fails_its_self_test_is_refused(tmp_path: Path) -> None:
+    bundle = bundle_to_replay(tmp_path, honest=False)
+    with pytest.raises(EngineError, match="fails its self-test"):
+        open_engine(NodeSettings(str(bundle.path)))
+    assert open_engine(NodeSettings(str(bundle.path), selftest=False)).selftest is None
+
+
+def test_accepting_retested_engines_needs_the_self_test() -> None:
+    with pytest.raises(ConfigError, match="accept_retested"):
+        NodeSettings("B", selftest=False, accept_retested=True)
 
 
 def test_a_missing_bundle_is_an_error_of_the_user(tmp_path: Path) -> None:
