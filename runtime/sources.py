@@ -97,7 +97,7 @@ class Camera:
                 if not self.live or misses > MOST_MISSES:
                     raise InputError(
                         f"`{self}` gives no frame; expected one" + (f" in {misses} reads" if self.live else ""),
-                        hint="is it plugged in, and does its network answer? `ffplay` or `v4l2-ctl --list-devices` show"
+                        hint="is it plugged in, and does its network answer? `ffplay` shows it"
                         if self.live
                         else "`ffprobe` tells whether it is a film; of a picture leave `--camera` out",
                     )

@@ -110,7 +110,7 @@ class Stream:
         if self._thread is not None:
             raise ConfigError("this stream was opened before", hint="`embedder.stream(source)` makes another one")
         self._opened = time.monotonic()
-        self._thread = threading.Thread(target=self._read_source, name="advcal-edge stream", daemon=True)
+        self._thread = threading.Thread(target=self._read_source, name="stream", daemon=True)
         self._thread.start()
         return self
 

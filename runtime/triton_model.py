@@ -48,14 +48,14 @@ def open_embedder(folder: Path, stated: Mapping[str, str]) -> Embedder:
     if identity != stated["bundle"]:
         raise EngineError(
             f"`{folder}` is the bundle {identity[:12]}; the configuration was written for {stated['bundle'][:12]}",
-            hint="write the repository again: `advcal-edge export BUNDLE --triton DIR`",
+            hint="write the repository again, with `--triton`",
         )
     embedder = Embedder.load(folder, stated["engine"], require_verified=stated["verdict"] == "pass")
     if embedder.runner.sha256 != stated["sha256"]:
         raise EngineError(
             f"the engine in `{folder}` has the hash {embedder.runner.sha256[:12]};"
             f" the configuration was written for {stated['sha256'][:12]}",
-            hint="write the repository again: `advcal-edge export BUNDLE --triton DIR`",
+            hint="write the repository again, with `--triton`",
         )
     return embedder
 
