@@ -21,7 +21,7 @@ COMMANDS = {
     ),
     "attest": "Sign what the reports of a bundle show, and the bundle itself.",
     "look": "See how files of a sensor are read: the frame, what was understood, and what the encoder gets.",
-    "embed": "Embed files and show their best labels; the score is a softmax over the bundle's labels.",
+    "embed": "Embed files, or a stream, and show their best labels; the score is a softmax over the bundle's labels.",
     "frames": "Write the frames of a topic of a ROS bag as files, to label them and calibrate on them.",
     "ros": "Run the ROS 2 node: messages of the bundle's sensor in; embeddings, labels and diagnostics out.",
     "bench": "Time the engine on the bundle's own samples, interleaved with the bare engine.",

@@ -236,7 +236,7 @@ def test_inspect_knows_signatures_and_they_are_no_foreign_files(
     assert main(["inspect", str(signed), "--json"]) == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
-    assert document["signature"]["files"] == 13
+    assert document["signature"]["files"] == 14
     assert document["unlisted"] == []
     assert "signed with the key" in captured.err
     Bundle.create(signed, {}, {"a": b"1"})  # a signed bundle is a bundle, and may be replaced by another
