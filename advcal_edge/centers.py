@@ -116,6 +116,20 @@ class Centers:
             scores = self.scores(z)
         return xp.where(xp.all(xp.isfinite(scores), axis=-1), xp.argmax(scores, axis=-1), -1)
 
+    def margins(self, z: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Decision margins (n,) of embeddings z (n, d): best score minus second best, in units of cosine.
+
+        The temperature is left out, so that a threshold does not depend on it. The margin of an embedding that is not
+        finite is 0.
+        """
+        with np.errstate(invalid="ignore"):
+            scores = np.asarray(self.scores(z.astype(np.float64)) * self.temperature)
+        best = np.partition(np.where(np.isfinite(scores), scores, -np.inf), -2, axis=1)[:, -2:]
+        with np.errstate(invalid="ignore"):
+            lead = best[:, 1] - best[:, 0]
+        margins: NDArray[np.float64] = np.where(np.isfinite(scores).all(axis=1), lead, 0.0)
+        return margins
+
     def subset(self, labels: tuple[str, ...]) -> Centers:
         """Keep only `labels`, in that order.
 

@@ -61,6 +61,14 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * binomial_tail(most, flips, 0.5))
 
 
+def upper_bound(successes: int, n: int, confidence: float = 0.95) -> float:
+    """One-sided upper bound of a share (Clopper and Pearson 1934); 1 without samples.
+
+    It lies below the true share with a probability of 1 - `confidence` at most, for every share and every n.
+    """
+    return clopper_pearson(successes, n, 2 * confidence - 1).high
+
+
 @lru_cache(maxsize=4096)
 def tango(only_first: int, only_second: int, n: int, confidence: float = 0.95) -> Interval:
     """Score interval of a paired difference p1 - p2 (Tango 1998, Statistics in Medicine 17:891-908).

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from advcal_edge.centers import Centers
 from advcal_edge.commands import command
 from advcal_edge.declarations import Setting
 from advcal_edge.errors import ConfigError, EngineError, InputError
+from advcal_edge.runtime.abstention import Abstention
 from advcal_edge.runtime.backends import OpenOptions
 from advcal_edge.runtime.engine import choose_engine, read_engine
 from advcal_edge.runtime.interface import AS_DECLARED, Interface
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from advcal_edge.attestation import PublicKey
     from advcal_edge.runtime.selftest import Selftest
     from advcal_edge.runtime.sensors import Frame
+    from advcal_edge.runtime.sources import Source
+    from advcal_edge.runtime.stream import Stream
 
 PREPROCESS = "advcal_edge.runtime.sensors"
 NORM_TOLERANCE = 0.01  # half precision and int8 stay within 0.001; a missing logit scale gives 4 or more
@@ -39,6 +42,12 @@ class Match:
 
     label: str
     score: float
+    sure: bool | None = None
+    """May the answer be trusted, by the rule of the passing report? Only the best label can be; None without a rule."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types."""
+        return {"label": self.label, "score": self.score, "sure": self.sure}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +59,8 @@ class Embedder:
     centers: Centers
     verified: bool
     """Does the bundle have a passing report for these engine bytes, at its own threat model and samples?"""
+    abstention: Abstention | None = None
+    """The rule of that report by which an answer may be trusted; None without one."""
     selftest: Selftest | None = None
     """The self-test at the start, if one was asked for."""
 
@@ -117,8 +128,8 @@ class Embedder:
                 f"engine `{path}` embeds to {runner.dim} numbers; the centers of `{opened.path}` have {centers.dim}",
                 hint="use the bundle this engine was exported from",
             )
-        embedder = cls(runner, modality, centers, verified)
-        embedder._try_out()
+        embedder = cls(runner, modality, centers, verified, report.abstention if report and verified else None)
+        embedder.try_out()
         return embedder._self_tested(opened, bool(require_verified) and not retested) if selftest else embedder
 
     def _self_tested(self, bundle: Bundle, strict: bool) -> Embedder:
@@ -126,11 +137,7 @@ class Embedder:
         from advcal_edge.runtime.selftest import run_selftest
 
         result = run_selftest(self, bundle)
-        if not result.passed:
-            raise EngineError(
-                f"engine `{self.runner.path}` fails its self-test: {'; '.join(result.failures)}",
-                hint=f"`{command('verify', bundle.path, '--engine', self.runner.path)}`",
-            )
+        result.require_passed(self.runner.path, bundle.path)
         if strict and result.status != "verified":
             raise EngineError(
                 f"engine `{self.runner.path}` was verified elsewhere and only retested here:"
@@ -138,7 +145,8 @@ class Embedder:
                 hint='accept that with `require_verified="retested"`, or verify here:'
                 f" `{command('verify', bundle.path, '--engine', self.runner.path)}`",
             )
-        return replace(self, verified=self.verified and result.status == "verified", selftest=result)
+        verified = self.verified and result.status == "verified"
+        return replace(self, verified=verified, abstention=self.abstention if verified else None, selftest=result)
 
     def with_settings(self, changes: Mapping[str, Setting]) -> Embedder:
         """The same engine for another sensor of this kind, like `{"depth_scale": "tum"}`; shares the engine.
@@ -186,10 +194,11 @@ class Embedder:
                 )
         return z
 
-    def embed_frames(self, frames: Sequence[Frame]) -> NDArray[np.float32]:
+    def embed_frames(self, frames: Sequence[Frame], *, first: int = 0) -> NDArray[np.float32]:
         """Embed raw frames of any size, from the sensor or `read_frame`, to z (n, d).
 
         Of a recording every clip is embedded; the result is their mean, normalised again. No frames give (0, d).
+        `first` is the number of the first frame in messages.
 
         Raises:
             InputError: a frame that the sensor cannot have produced.
@@ -198,13 +207,14 @@ class Embedder:
         from advcal_edge.runtime.sensors import preprocess, preprocess_clips
 
         if self.modality.number("clips", 1) <= 1:
-            return self(preprocess(self.modality, frames))
-        means = [self(preprocess_clips(self.modality, frame)).mean(axis=0) for frame in frames]
+            return self(preprocess(self.modality, frames, first=first))
+        clips = (preprocess_clips(self.modality, frame, f"frame {k}") for k, frame in enumerate(frames, first))
+        means = [self(each).mean(axis=0) for each in clips]
         z = np.stack(means) if means else np.empty((0, self.centers.dim), np.float32)
         norms = np.linalg.norm(z, axis=1, keepdims=True)
         if not (norms > 1e-6).all():
             raise EngineError(
-                f"the clips of recording {int(norms.argmin())} cancel each other; their mean has no direction"
+                f"the clips of recording {first + int(norms.argmin())} cancel each other; their mean has no direction"
             )
         unit: NDArray[np.float32] = z / norms
         return unit
@@ -221,6 +231,8 @@ class Embedder:
     def match(self, z: NDArray[np.float32], top: int = 3) -> list[list[Match]]:
         """The best `top` labels of embeddings z (n, d), best first.
 
+        The best is `sure` where its lead over the second, in units of cosine, is above the threshold of `rule`.
+
         Raises:
             InputError: `top` is below one.
         """
@@ -230,10 +242,47 @@ class Embedder:
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
         shares = odds / odds.sum(axis=1, keepdims=True)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-        return [[Match(self.labels[k], float(row[k])) for k in order] for row, order in zip(shares, best, strict=True)]
+        rule = self.rule
+        found = [
+            [Match(self.labels[k], float(row[k]), None if rule is None else False) for k in order]
+            for row, order in zip(shares, best, strict=True)
+        ]
+        if rule is not None:
+            for row in np.flatnonzero(rule.sure(self.centers.margins(z))).tolist():
+                found[row][0] = replace(found[row][0], sure=True)
+        return found
 
-    def _try_out(self) -> None:
-        """Run one grey sample: warms the session up, and detects an output that is not an embedding early."""
+    @property
+    def rule(self) -> Abstention | None:
+        """The rule that holds for `match`: none for recordings, whose answer is a mean of clips and was not attacked.
+
+        With the setting `clips=1` a recording gives one input, and its answer is covered.
+        """
+        return self.abstention if self.modality.number("clips", 1) <= 1 else None
+
+    def stream(
+        self, source: Source, *, latest: bool = True, deadline: float | None = None, top: int = 3, ahead: int = 4
+    ) -> Stream:
+        """Results of frames as they come: `with embedder.stream(Camera(0)) as results:`.
+
+        One thread reads the source: an iterable of frames, a queue that ends with `None`, or a `Camera`. With `latest`
+        the newest frame is embedded and those before it are dropped; without, every frame is, and the source waits
+        once `ahead` frames do. No result comes later than `deadline` seconds after its frame arrived: older frames are
+        dropped. A frame that is refused gives a result with an error. What the source raises is raised to the reader.
+
+        Raises:
+            ConfigError: options that cannot be, or a source that is none.
+        """
+        from advcal_edge.runtime.stream import Stream
+
+        return Stream(self, source, latest=latest, deadline=deadline, top=top, ahead=ahead)
+
+    def try_out(self) -> None:
+        """Run one grey sample: warms the session up, and detects an output that is not an embedding early.
+
+        Raises:
+            EngineError: the engine fails, or its output is not an embedding.
+        """
         import_module(PREPROCESS)  # now, so that the first frame need not wait for it
         middle = np.float32(sum(self.spec.bounds) / 2)
         norm = float(np.linalg.norm(self(np.full((1, *self.spec.shape), middle, np.float32))))

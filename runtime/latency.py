@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from advcal_edge.errors import ConfigError
 
 Call = Callable[[NDArray[np.float32]], object]
+Z = 1.96
 WARM_UP = 10  # calls of each kind before timing starts: lazy allocations, caches, clock frequency
 
 
@@ -30,13 +31,18 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A call and its bare counterpart on the same batch; `ratio` is the median over neighbouring pairs of calls."""
+    """A call and its bare counterpart on the same batch; `ratio` is the median over neighbouring pairs of calls.
+
+    `low` to `high` is its distribution-free 95 % interval.
+    """
 
     batch: int
     iterations: int
     call: Latency
     bare: Latency
     ratio: float
+    low: float
+    high: float
 
     def to_json(self) -> dict[str, Any]:
         """Plain types for a report."""
@@ -73,8 +79,18 @@ def measure(
             second = clock(bare, x)
         times.append((first, second))
     pairs = np.asarray(times, np.float64) / 1e6
-    ratio = float(np.median(pairs[:, 0] / pairs[:, 1]))
-    return Measurement(len(x), len(pairs), summarise(pairs[:, 0], len(x)), summarise(pairs[:, 1], len(x)), ratio)
+    call_times, bare_times = (summarise(column, len(x)) for column in pairs.T)
+    return Measurement(len(x), len(pairs), call_times, bare_times, *median_interval(pairs[:, 0] / pairs[:, 1]))
+
+
+def median_interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """The median of independent values, and the two of them that enclose the true one in 95 % of all cases.
+
+    Their ranks are those of the normal approximation to the binomial; of fewer than 20 values they are the extremes.
+    """
+    ordered, n = np.sort(values), len(values)
+    rank = max(0, int((n - Z * n**0.5) / 2)) if n >= 20 else 0
+    return float(np.median(ordered)), float(ordered[rank]), float(ordered[n - 1 - rank])
 
 
 def clock(call: Call, x: NDArray[np.float32]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -57,6 +58,23 @@ class Selftest:
     def passed(self) -> bool:
         """Does the engine answer as it did?"""
         return self.status != "failed"
+
+    def require_passed(self, engine: Path, bundle: Path) -> None:
+        """Refuse an engine that answers in another way.
+
+        Raises:
+            EngineError: it failed.
+        """
+        if not self.passed:
+            raise EngineError(
+                f"engine `{engine}` fails its self-test: {'; '.join(self.failures)}",
+                hint=f"`{command('verify', bundle, '--engine', engine)}`",
+            )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.status}, {self.passes} passes in {self.seconds:.2f} s, moved {self.moved:.1g} of {self.limit:.1g}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain types."""

@@ -11,6 +11,7 @@ from advcal_edge.commands import command
 from advcal_edge.documents import parse_json
 from advcal_edge.errors import BundleError
 from advcal_edge.limits import REPORT_BYTES
+from advcal_edge.runtime.abstention import Abstention
 from advcal_edge.runtime.tested import other_files
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Verified:
     """Where it was verified: ONNX Runtime's provider, or OpenVINO's device and precision; None for a plan."""
     bridged: tuple[str, ...] = ()
     """How the engine was bridged, see `Backend.bridged`."""
+    abstention: Abstention | None = None
+    """When its answers may be trusted; None if the report does not say."""
 
     def covers(self, place: str, bridged: tuple[str, ...] = ()) -> bool:
         """Does the report hold for a provider, or for the one in the fingerprint of a runner, bridged like this?"""
@@ -80,7 +83,9 @@ def judge(bundle: Bundle, report: Value, sha256: str) -> Verified | None:
         return None
     bridged = document["engine"].get("bridged")
     return Verified(
-        provider_of(document["engine"]["fingerprint"].text()), () if bridged is None else tuple(bridged.texts())
+        provider_of(document["engine"]["fingerprint"].text()),
+        () if bridged is None else tuple(bridged.texts()),
+        Abstention.of(judgement.rule()),
     )
 
 

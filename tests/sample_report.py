@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from advcal_edge.attacks import APGD, PGD, RayS, Square
 from advcal_edge.bundle import REPORT_SCHEMA
+from advcal_edge.report.answers import Answers
 from advcal_edge.report.checks import NO_GRADIENT, compare_attacks, judge_survival, judge_value
 from advcal_edge.report.derive import derive
+from advcal_edge.report.implied import BudgetNumbers, cost_of
 from advcal_edge.report.results import SECOND_LOOK, flag_text
 from advcal_edge.report.second_look import CHANNELS, CLEAN, CRAFTED
 from advcal_edge.retrieval import GALLERY
@@ -162,6 +164,27 @@ def tried_again(n: int = 1000) -> dict[str, Any]:
         for k in (1, 2)
     ]
     return document({**measured, "history": [{**item, **terms} for item in tries]})
+
+
+def abstaining(n: int = 1000) -> dict[str, Any]:
+    """A report that passes, on an engine that is less sure of what is wrong."""
+    return document(with_answers(measure(n, lost=0.004, gained=0.003)))
+
+
+def with_answers(measured: Mapping[str, Any], *, doubt: float = 0.1) -> dict[str, Any]:
+    """The same measurements with margins of answers; `doubt` scales those of wrong ones."""
+    rank = np.array(measured["clean"]["engine"])
+    fooled = np.logical_or.reduce([rank > 0, *(np.array(item["ranks"]["engine"]) > 0 for item in measured["attacks"])])
+    margin = np.array(measured["drift"]["margin"])
+    clean = np.where(rank > 0, doubt * margin, margin)
+    wrong = np.where(fooled, np.maximum(np.where(rank > 0, clean, 0), doubt * margin[::-1]), -np.inf)
+    aimed = np.where(fooled, 1.2 * wrong, -np.inf)
+    least = np.minimum(clean, np.where(fooled, wrong, 0.7 * clean))
+    budget, n = BudgetNumbers(BUDGETS["quick"].numbers, (), len(measured["labels"])), len(rank)
+    names = [*(budget.attacks("abstention") if "curve" in measured else []), *budget.attacks("abstention by scores")]
+    costs = {name: cost.most for name in names if (cost := cost_of(name))}
+    found = Answers(0.05, {name: n * cost for name, cost in costs.items()}, clean, wrong, aimed, least)
+    return {**measured, "answers": found.to_json(), "drift": {**measured["drift"], "margin": clean.tolist()}}
 
 
 def with_builds(measured: Mapping[str, Any], losses: tuple[float, ...]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from checkout import ROOT, pyproject
 
-LINKED = ("calibrate", "export", "runtime")
+LINKED = ("calibrate", "export", "robot", "runtime")
 UNPACKED = (ROOT / "PKG-INFO").exists()
 """Whether this is an unpacked sdist, which has no links: building needs none."""
 

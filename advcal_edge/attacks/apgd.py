@@ -45,12 +45,12 @@ class APGD:
 class TargetedAPGD:
     """`steps` steps toward each of the `targets` best wrong classes of the clean embedding, or as many as exist.
 
-    Any wrong label counts, not only the target. `loss="dlr"` needs four classes, `"margin"` two.
+    Any wrong label counts, not only the target. `loss="dlr"` needs four classes, the others two.
     """
 
     steps: int = 20
     targets: int = 9
-    loss: Literal["dlr", "margin"] = "dlr"
+    loss: Literal["dlr", "margin", "selective"] = "dlr"
     restarts: int = 1
 
     def propose(
@@ -75,6 +75,18 @@ def plan_targeted(apgd_steps: int, targets: int, classes: int) -> list[Attack]:
     if not targets:
         return []
     return [TargetedAPGD(apgd_steps, min(targets, classes - 1), "dlr" if classes > 3 else "margin")]
+
+
+@planned("selective APGD", route="abstention", order=10)
+def plan_selective(apgd_steps: int) -> list[Attack]:
+    """APGD on an engine that may abstain: after answers that are wrong and sure."""
+    return [APGD(apgd_steps, loss="selective")] if apgd_steps else []
+
+
+@planned("targeted selective APGD", route="abstention", order=20)
+def plan_targeted_selective(apgd_steps: int, targets: int, classes: int) -> list[Attack]:
+    """The same toward each of the best wrong classes."""
+    return [TargetedAPGD(apgd_steps, min(targets, classes - 1), "selective")] if targets else []
 
 
 def run_each_loss(

@@ -28,6 +28,11 @@ def mislabelled(z: Array, y: Array, centers: Centers) -> Array:
     return centers.predict(z) != y
 
 
+def never(z: Array, y: Array, centers: Centers) -> Array:
+    """Nowhere (n,): an attack on a model with this criterion goes on to the end and keeps the highest loss."""
+    return y != y  # false in every array library, on its device
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class AttackedModel:
     """A model under attack: its forward pass, its centers and, for a white box, its gradient."""
@@ -78,9 +83,10 @@ class Attack(Protocol):
         ...
 
 
-Route = Literal["first", "gradient", "difference", "black box", "label only"]
+Route = Literal["first", "gradient", "difference", "black box", "label only", "abstention", "abstention by scores"]
 """How `verify` uses an attack: on every sample and every model; on samples that withstood the first; on the difference
-of two models; with scores only; with labels only. The first three need gradients."""
+of two models; with scores only; with labels only; on the rule by which an engine abstains, with gradients or with
+scores only. The first three and `abstention` need gradients. What the last two find does not enter the comparison."""
 
 Planner = TypeVar("Planner", bound=Callable[..., "Sequence[Attack]"])
 
@@ -103,7 +109,7 @@ class AttackPlan:
     @property
     def needs_gradient(self) -> bool:
         """Are models without a gradient left out?"""
-        return self.route in ("first", "gradient", "difference")
+        return self.route in ("first", "gradient", "difference", "abstention")
 
 
 PLANS: dict[str, AttackPlan] = {}

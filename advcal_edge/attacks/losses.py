@@ -38,6 +38,23 @@ def margin(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, A
     return value, centers.slope(z, weights)
 
 
+def selective(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
+    """s_w - max_{k != w} s_k, w the best wrong class: how sure a wrong answer is, for models that may abstain.
+
+    Ours: the decision margin of a wrong answer. A rule compares it that accepts an answer only where the best score
+    leads the second by more than a threshold (selective classification, El-Yaniv and Wiener 2010, JMLR 11:1605). Where
+    the label is right it equals `margin`. Where it is wrong, `margin` (Carlini and Wagner 2017) and DLR (Croce and Hein
+    2020) go on to lower the true score, while the runner-up may be another wrong class: the answer then grows more
+    wrong, but not more sure. With two classes it is `margin` everywhere.
+    """
+    xp = array_namespace(z)
+    scores = centers.smooth_scores(z)
+    k = scores.shape[-1]
+    wrong = one_hot(xp.argmax(xp.where(one_hot(y, k, scores) > 0, -xp.inf, scores), axis=-1), k, scores)
+    value, weights = lead_of(wrong, scores)
+    return value, centers.slope(z, weights)
+
+
 def difference_of_logits_ratio(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
     """-(s_y - max_{k != y} s_k) / (s_1 - s_3), s sorted: invariant to the scale of scores (Croce and Hein 2020, eq. 6).
 
@@ -118,6 +135,7 @@ LOSSES: Mapping[str, Loss] = {
     "ce": cross_entropy,
     "ce-scaled": scaled_cross_entropy,
     "margin": margin,
+    "selective": selective,
     "dlr": difference_of_logits_ratio,
     "crossmaxim": cross_maximum,
     "push": push_from_clean,
@@ -134,6 +152,18 @@ def targeted_margin(rank: int) -> Loss:
 
     def loss(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
         value, weights = gap_to_target(centers.smooth_scores(z), y, clean, centers, rank)
+        return value, centers.slope(z, weights)
+
+    return loss
+
+
+def targeted_selective(rank: int) -> Loss:
+    """s_t - max_{k != t} s_k, t as above: the decision margin of one wrong answer, see `selective`."""
+
+    def loss(z: Array, y: Array, clean: Array, centers: Centers) -> tuple[Array, Array]:
+        scores = centers.smooth_scores(z)
+        target, _ = target_of(scores, y, clean, centers, rank)
+        value, weights = lead_of(target, scores)
         return value, centers.slope(z, weights)
 
     return loss
@@ -167,17 +197,30 @@ def gap_to_target(scores: Array, y: Array, clean: Array, centers: Centers, rank:
     Raises:
         ConfigError: there is no `rank`-th wrong class.
     """
+    target, true = target_of(scores, y, clean, centers, rank)
+    return array_namespace(scores).sum(scores * (target - true), axis=-1), target - true
+
+
+def target_of(scores: Array, y: Array, clean: Array, centers: Centers, rank: int) -> tuple[Array, Array]:
+    """One-hot (n, k): the `rank`-th best wrong class of the clean embeddings, and the true class.
+
+    Raises:
+        ConfigError: there is no `rank`-th wrong class.
+    """
     k = scores.shape[-1]
     if not 1 <= rank < k:
         raise ConfigError(f"there is no wrong class number {rank} among {k} classes; expected 1 to {k - 1}")
     xp = array_namespace(scores)
     true = one_hot(y, k, scores)
     before = xp.where(true > 0, -xp.inf, centers.scores(clean[: scores.shape[0]]))
-    target = one_hot(xp.argsort(before, axis=-1)[:, -rank], k, scores)
-    return xp.sum(scores * (target - true), axis=-1), target - true
+    return one_hot(xp.argsort(before, axis=-1)[:, -rank], k, scores), true
 
 
-TARGETED_LOSSES: Mapping[str, Callable[[int], Loss]] = {"dlr": targeted_dlr, "margin": targeted_margin}
+TARGETED_LOSSES: Mapping[str, Callable[[int], Loss]] = {
+    "dlr": targeted_dlr,
+    "margin": targeted_margin,
+    "selective": targeted_selective,
+}
 """Losses toward the r-th best wrong class of the clean embedding, by name: rank -> loss."""
 
 
@@ -234,6 +277,13 @@ def gap_to_wrong(scores: Array, y: Array) -> tuple[Array, Array]:
     true = one_hot(y, scores.shape[-1], scores)
     wrong = one_hot(xp.argmax(xp.where(true > 0, -xp.inf, scores), axis=-1), scores.shape[-1], scores)
     return xp.sum(scores * (wrong - true), axis=-1), wrong - true
+
+
+def lead_of(chosen: Array, scores: Array) -> tuple[Array, Array]:
+    """The score of the `chosen` class, one-hot (n, k), minus the best other one (n,), and its gradient (n, k)."""
+    xp = array_namespace(scores)
+    other = one_hot(xp.argmax(xp.where(chosen > 0, -xp.inf, scores), axis=-1), scores.shape[-1], scores)
+    return xp.sum(scores * (chosen - other), axis=-1), chosen - other
 
 
 def ratio(above: Array, numerator: Array, below: Array, denominator: Array) -> tuple[Array, Array]:

@@ -81,6 +81,12 @@ def plan_square(square_queries: int) -> list[Attack]:
     return [Square(queries=square_queries)] if square_queries else []
 
 
+@planned("selective Square", route="abstention by scores", order=10)
+def plan_selective(square_queries: int) -> list[Attack]:
+    """Square on an engine that may abstain: after answers that are wrong and sure."""
+    return [Square(queries=square_queries, loss="selective")] if square_queries else []
+
+
 def first(rng: np.random.Generator, delta: NDArray[np.float32], threat: ThreatModel) -> NDArray[np.float32]:
     """The first change of all samples, shaped like `delta` (n, c, *sides), in units of the radius."""
     return (stripes if threat.norm == "linf" else tiles)(rng, delta.shape)

@@ -21,8 +21,9 @@ COMMANDS = {
     ),
     "attest": "Sign what the reports of a bundle show, and the bundle itself.",
     "look": "See how files of a sensor are read: the frame, what was understood, and what the encoder gets.",
-    "embed": "Embed files and show their best labels; the score is a softmax over the bundle's labels.",
+    "embed": "Embed files, or a stream, and show their best labels; the score is a softmax over the bundle's labels.",
     "frames": "Write the frames of a topic of a ROS bag as files, to label them and calibrate on them.",
+    "ros": "Run the ROS 2 node: messages of the bundle's sensor in; embeddings, labels and diagnostics out.",
     "bench": "Time the engine on the bundle's own samples, interleaved with the bare engine.",
     "selftest": "Replay on this device what `verify` stored of an engine, and compare; exit 0 or 1.",
     "inspect": "Check all hashes of a bundle and show its content.",
@@ -44,7 +45,8 @@ class Commands(TyperGroup):
 def load(name: str) -> Any:
     """Load the command `name`: the function of that name in the module of that name."""
     alone = typer.Typer(**PLAIN)
-    alone.command()(getattr(import_module(f"advcal_edge.cli.{name}"), name))
+    module = import_module(f"advcal_edge.cli.{name}")
+    alone.command(context_settings=getattr(module, "CONTEXT", None))(getattr(module, name))
     return typer.main.get_command(alone)
 
 

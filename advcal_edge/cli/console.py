@@ -61,6 +61,13 @@ class Console:
                 self._end_line()
                 sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
 
+    def record(self, data: Mapping[str, Any]) -> None:
+        """Print one JSON document on a line of its own, at once: one result of many."""
+        with self._lock:
+            self._end_line()
+            sys.stdout.write(json.dumps(data, allow_nan=False) + "\n")
+            sys.stdout.flush()
+
     def say(self, text: str) -> None:
         """Print one line: what runs, on what, with which budget; warnings; the verdict line."""
         with self._lock:

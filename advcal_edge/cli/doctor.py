@@ -22,6 +22,7 @@ class Capability(str, Enum):
     EXPORT = "export"
     VERIFY = "verify"
     TRT = "trt"
+    ROS = "ros"
 
 
 def doctor(
@@ -73,6 +74,8 @@ def install(extra: str) -> str:
     """The command that installs an extra."""
     from advcal_edge.provenance import package_version
 
+    if extra == "ros":  # its wheels add to the start of every Python of their environment
+        return "where apt has no ROS, an environment of its own: pip install 'advcal-edge[cpu,ros]'"
     command = f"pip install 'advcal-edge[{extra}]'"
     # both distributions install the module `onnxruntime`, and the second one breaks the first
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -11,6 +11,7 @@ import typer
 
 from advcal_edge.cli.console import Console
 from advcal_edge.cli.decoders import keep_decoders_quiet
+from advcal_edge.cli.matches import header, rows, rule_line
 from advcal_edge.cli.options import (
     AllowPlanCode,
     AssumeUnits,
@@ -43,8 +44,30 @@ FILES_AT_ONCE, BYTES_AT_ONCE = 64, 256 * 2**20  # limits the raw frames in memor
 def embed(
     bundle: BundlePath,
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES...", help="Frames or recordings of the bundle's sensor, or a bag.")
-    ],
+        list[Path] | None,
+        typer.Argument(metavar="FILES...", help="Frames or recordings of the bundle's sensor, a bag, or `-`."),
+    ] = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(
+            "--camera", metavar="SOURCE", help="Embed a stream: number of a device, URL like rtsp://, or film."
+        ),
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Of a camera: frames as it sends them, for thermal or depth of 16 bits.")
+    ] = False,
+    every_frame: Annotated[
+        bool | None,
+        typer.Option(
+            "--every-frame/--newest",
+            help="Of a stream: every frame, which slows the source down, or the newest; default: the newest of a"
+            " camera, every frame of `-`.",
+        ),
+    ] = None,
+    deadline: Annotated[
+        float | None, typer.Option("--deadline", help="Of a stream: seconds after which a frame is dropped.")
+    ] = None,
+    vectors: Annotated[bool, typer.Option("--vectors", help="Of a stream: print the embeddings too.")] = False,
     topic: TopicName = None,
     every: Every = None,
     seconds: Seconds = None,
@@ -74,12 +97,14 @@ def embed(
     allow_plan_code: AllowPlanCode = False,
     json_output: Json = False,
 ) -> None:
-    """Embed files and show their best labels; the score is a softmax over the bundle's labels.
+    """Embed files, or a stream, and show their best labels; the score is a softmax over the bundle's labels.
 
-    Settings hold for these files alone; those of the bundle stay as they are.
+    A stream is a camera, or `-`: .npy arrays, PNG and JPEG pictures one behind the other on the standard input. It
+    prints a line of JSON a frame. Settings hold for these files alone; those of the bundle stay as they are.
     """
     import numpy as np
 
+    from advcal_edge.cli.embed_stream import Streaming, embed_stream
     from advcal_edge.cli.embed_topic import Reading, embed_topic, reading_options
     from advcal_edge.cli.sensor_settings import read_sensor_settings
     from advcal_edge.report.table import table
@@ -92,6 +117,11 @@ def embed(
     console, interface = Console(json_output=json_output), Interface(output, layout, scale)
     if public_key is not None and not require_verified:
         raise ConfigError("`--public-key` alone demands nothing", hint="`--require-verified --public-key KEY.pub.pem`")
+    files = files or []
+    streaming = Streaming(camera, raw, every_frame, deadline, vectors)
+    streams = streaming.wanted(files)
+    if streams:
+        refuse_with_stream({"--topic": topic, "--out": out, "--every": every, "--seconds": seconds})
     declared = read_sensor_settings(settings or [], assume_units=assume_units)
     embedder = Embedder.load(
         bundle,
@@ -102,14 +132,19 @@ def embed(
         interface=interface,
     ).with_settings(declared)
     console.say(
-        f"embed  {len(files)} file{'s' * (len(files) > 1)}  {embedder.modality.name}"
+        f"embed  {'a stream' if streams else f'{len(files)} file' + 's' * (len(files) > 1)}  {embedder.modality.name}"
         f"  {embedder.precision} on {embedder.fingerprint}"
         f"  {'verified' if embedder.verified else 'not verified'}{' and signed' if public_key is not None else ''}"
     )
     for line in bridged_line(embedder.runner):
         console.say(line)
+    for line in rule_line(embedder):
+        console.say(line)
     if declared:
         console.say(f"for these files: {', '.join(f'input.{name}={value}' for name, value in declared.items())}")
+    if streams:
+        embed_stream(embedder, streaming, console, top, rate)
+        return
     if topic is not None or any(map(looks_like_bag, files)):
         reading = Reading(topic, every, seconds, rate, skip_bad=skip_bad)
         embed_topic(embedder, files, reading, console, top, out)
@@ -133,16 +168,17 @@ def embed(
     if out is not None and good and whole:
         write_atomic(out, archive(z, good, embedder.labels, matches))
     if good:
-        console.result(table(("file", "label", "score"), list(rows(good, matches))))
+        console.result(table(header("file", embedder), list(rows(good, matches))))
     if not whole:  # what was embedded before is shown; neither a document nor a file is made of a part
         raise bad[0][1]
     console.document(
         {
             "engine": {"fingerprint": embedder.fingerprint, "sha256": embedder.runner.sha256},
             "verified": embedder.verified,
+            "abstention": None if embedder.rule is None else embedder.rule.to_json(),
             "settings": declared,
             "results": [
-                {"file": str(file), "matches": [{"label": m.label, "score": m.score} for m in best]}
+                {"file": str(file), "matches": [match.to_json() for match in best]}
                 for file, best in zip(good, matches, strict=True)
             ],
             "skipped": [{"file": str(file), "error": why.message, "hint": why.hint} for file, why in bad],
@@ -162,11 +198,15 @@ def embed(
         console.next(command("verify", bundle, "--engine", embedder.runner.path, *given))
 
 
-def rows(files: Sequence[Path], matches: Sequence[Sequence[Match]]) -> Iterator[tuple[str, str, str]]:
-    """One row per label; a file's name is in its first."""
-    for file, best in zip(files, matches, strict=True):
-        for rank, match in enumerate(best):
-            yield str(file) if rank == 0 else "", match.label, f"{match.score:.3f}"
+def refuse_with_stream(given: Mapping[str, object]) -> None:
+    """Refuse what a stream does not have.
+
+    Raises:
+        ConfigError: one of them was given.
+    """
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(f"`{name}` was given with a stream; expected files or a bag with it", hint="leave it out")
 
 
 Embedded: TypeAlias = "tuple[list[Path], NDArray[np.float32], list[tuple[Path, InputError]]]"

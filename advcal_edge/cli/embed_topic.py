@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from advcal_edge.cli.console import Console
+from advcal_edge.cli.matches import header, rows
 from advcal_edge.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def embed_topic(
                 kept.append(z)
     seconds = [seconds_text(stamp) for stamp in stamps]
     if stamps:
-        console.result(table(("stamp", "label", "score"), list(rows(seconds, matches))))
+        console.result(table(header("stamp", embedder), list(rows(seconds, matches))))
     written = out if stamps and frames.whole else None
     if written is not None:
         write_atomic(written, archive(kept, stamps, path, [best[0].label for best in matches]))
@@ -173,10 +174,11 @@ def embed_topic(
             {
                 "engine": {"fingerprint": embedder.fingerprint, "sha256": embedder.runner.sha256},
                 "verified": embedder.verified,
+                "abstention": None if embedder.rule is None else embedder.rule.to_json(),
                 "file": str(path),
                 "topic": {"name": frames.topic.name, "type": frames.topic.kind, "messages": frames.topic.count},
                 "results": [
-                    {"stamp": stamp, "matches": [{"label": m.label, "score": m.score} for m in best]}
+                    {"stamp": stamp, "matches": [match.to_json() for match in best]}
                     for stamp, best in zip(seconds, matches, strict=True)
                 ],
                 "skipped": [{"stamp": stamp, "error": why.message, "hint": why.hint} for stamp, why in frames.bad],
@@ -202,13 +204,6 @@ def batches(frames: Frames) -> Iterator[list[StampedFrame]]:
             batch, held = [], 0
     if batch:
         yield batch
-
-
-def rows(stamps: Sequence[str], matches: Sequence[Sequence[Match]]) -> Iterator[tuple[str, str, str]]:
-    """One row per label; the stamp is in the first of a frame."""
-    for stamp, best in zip(stamps, matches, strict=True):
-        for rank, match in enumerate(best):
-            yield stamp if rank == 0 else "", match.label, f"{match.score:.3f}"
 
 
 def archive(kept: Sequence[NDArray[np.float32]], stamps: Sequence[int], path: Path, labels: Sequence[str]) -> bytes:

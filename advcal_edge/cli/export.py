@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -93,13 +94,22 @@ def export(
     seed: Seed = 0,
     weights: Weights = None,
     encoder: EncoderCode = None,
+    triton: Annotated[
+        Path | None,
+        typer.Option(
+            "--triton", help="Write a model repository of Triton from an engine of the bundle, and no engine."
+        ),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", help="For `--triton`: auto, a precision, or an engine's name in the bundle.")
+    ] = "auto",
     json_output: Json = False,
 ) -> None:
     """Write the encoder with its adapter merged as ONNX graphs, and check each against torch.
 
     With `--trt` or `--for`, also build plans from them on this machine and check the precision of each. What can be
     made is kept. Exits with 1 if some of what was asked for cannot, or with `--until-parity` if no engine of some
-    precision passes.
+    precision passes. With `--triton`, an engine that the bundle already has is put into a folder that Triton serves.
     """
     from advcal_edge.export.run import ExportOptions
     from advcal_edge.verify.options import VerifyOptions, words
@@ -118,6 +128,18 @@ def export(
         "version_compatible": version_compatible or None,
         "hardware": hardware,
     }
+    if triton is not None:
+        from advcal_edge.cli.triton import check_alone, write_repository
+
+        making = {"precision": precision, "opset": opset != 20, "trt": trt, "for": target, "no-gradient": no_gradient}
+        searched = {"until-parity": until_parity, "search": search != "steps"}
+        every = {**making, **asked, **searched, "weights": weights, "encoder": encoder}
+        check_alone(
+            bundle, {f"--{name.replace('_', '-')}": value not in (None, False) for name, value in every.items()}
+        )
+        return write_repository(Bundle.open(bundle), triton, engine, console)
+    if engine != "auto":
+        raise ConfigError(f"`--engine {engine}` without `--triton`: nothing is served", hint="add `--triton DIR`")
     built = replace(consent, built=plans)
     options = ExportOptions(
         None if precision is None else words(precision),

@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from advcal_edge.cli.expectation import expect
+from advcal_edge.cli.ros_probes import middleware, numpy_version, rclpy_message, shared_memory
 from advcal_edge.errors import AdvcalError, DependencyError, first_line
 from advcal_edge.runtime.backends.trt_api import Product, find_product
 
@@ -157,16 +159,6 @@ def temporary_folder() -> str:
     return f"{tempfile.gettempdir()}: written and read"
 
 
-def expect(condition: object, complaint: str) -> None:
-    """Fail a probe.
-
-    Raises:
-        RuntimeError: the condition does not hold.
-    """
-    if not condition:
-        raise RuntimeError(complaint)
-
-
 SHAPE = (1, 4)
 
 
@@ -259,6 +251,10 @@ PROBES: Mapping[str, Callable[[], str]] = {
     "tensorrt": tensorrt_build,
     "rtx": rtx_build,
     "plans": any_build,
+    "ros": rclpy_message,
+    "ros-rmw": middleware,
+    "ros-memory": shared_memory,
+    "ros-numpy": numpy_version,
 }
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "cpu": ("engine",),
@@ -272,6 +268,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "ray": ("ray",),
     "trt": ("tensorrt",),
     "rtx": ("rtx",),
+    "ros": ("ros", "ros-rmw"),
 }
 CAPABILITIES: Mapping[str, tuple[str, ...]] = {
     "run": ("frames", "engine"),
@@ -279,6 +276,7 @@ CAPABILITIES: Mapping[str, tuple[str, ...]] = {
     "export": ("disk", "torch", "exporter", "engine"),
     "verify": ("frames", "disk", "engine"),
     "trt": ("disk", "plans"),
+    "ros": ("frames", "engine", "ros", "ros-rmw"),
 }
 
 

@@ -41,6 +41,7 @@ from advcal_edge.cli.verification import RANK, choose_workers, run, run_merge, r
 from advcal_edge.commands import command
 from advcal_edge.consent import Consent
 from advcal_edge.errors import ConfigError
+from advcal_edge.report.selective import ALPHA
 from advcal_edge.stats import MARGIN
 
 if TYPE_CHECKING:
@@ -71,6 +72,12 @@ def verify(
         float | None,
         typer.Option("--per-class-margin", help="Largest drop allowed in any class; default: classes do not decide."),
     ] = None,
+    alpha: Annotated[
+        float,
+        typer.Option(
+            "--alpha", help="Largest share of wrong answers among those that an engine accepts where it may abstain."
+        ),
+    ] = ALPHA,
     losses: Annotated[
         str | None, typer.Option("--losses", help="Losses of APGD: some of ce, ce-scaled, margin, dlr.")
     ] = None,
@@ -191,6 +198,7 @@ def verify(
         scale=scale,
         sequential=sequential,
         per_class_margin=per_class_margin,
+        alpha=alpha,
     )
     modes = {
         "--shard": shard is not None,

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from advcal_edge.report.answers import answers_contradictions
 from advcal_edge.report.check_contradictions import check_contradictions
 from advcal_edge.report.implied import KNOWN, BudgetNumbers, attack_settings
 from advcal_edge.report.measured import Measured
@@ -60,6 +61,7 @@ def contradictions(document: Value, measured: Measured) -> Iterator[Contradictio
     yield from calibration_contradictions(document, measured)
     yield from fallback_contradictions(document, measured)
     yield from gallery_contradictions(document, measured)
+    yield from rule_contradictions(document, measured)
 
 
 def other_attacks(document: Value, measured: Measured) -> Iterator[Contradiction]:
@@ -67,10 +69,8 @@ def other_attacks(document: Value, measured: Measured) -> Iterator[Contradiction
 
     Attacks that somebody registered may come on top.
     """
-    budget = document["budget"]
-    budget["name"].text()
-    number = {key: budget[key].integer() for key in (*NUMBERS, *budget.object()) if key not in ("name", "losses")}
-    implied = BudgetNumbers(number, budget["losses"].texts(), len(measured.labels))
+    document["budget"]["name"].text()
+    implied = numbers_of(document["budget"], measured)
     must, may = attacked_first(document, measured)
     found, rows = set(), []
     for value, item in zip(document["attacks"].items(), measured.attacks, strict=True):
@@ -91,6 +91,23 @@ def other_attacks(document: Value, measured: Measured) -> Iterator[Contradiction
             yield value, f"an attack that the budget has, once; not a {row[0]} attack on {row[2]} more"
     if sorted(run) == sorted(wanted) and run != wanted:
         yield document["attacks"], "the attacks in the order in which they run"
+
+
+def numbers_of(budget: Value, measured: Measured) -> BudgetNumbers:
+    """The numbers that a report states of its budget."""
+    number = {key: budget[key].integer() for key in (*NUMBERS, *budget.object()) if key not in ("name", "losses")}
+    return BudgetNumbers(number, budget["losses"].texts(), len(measured.labels))
+
+
+def rule_contradictions(document: Value, measured: Measured) -> Iterator[Contradiction]:
+    """Check the margins from which the rule follows; a run that may stop at any time has no rule."""
+    if measured.answers is None:
+        return
+    if measured.sequential:
+        yield document["answers"], "nothing: the bound needs a number of samples that is fixed beforehand"
+        return
+    implied, rank = numbers_of(document["budget"], measured), measured.clean["engine"]
+    yield from answers_contradictions(document, measured.answers, measured.attacks, rank, measured.drift, implied)
 
 
 def attacked_first(document: Value, measured: Measured) -> tuple[set[str], set[str]]:

@@ -25,6 +25,7 @@ from advcal_edge.report.results import (
     Side,
     first_attacks,
 )
+from advcal_edge.report.selective import Rule
 from advcal_edge.report.stakes import nothing_to_lose
 from advcal_edge.report.value import Value
 from advcal_edge.retrieval import DEPTHS, TOP, Rank, share
@@ -95,6 +96,7 @@ class Judgement:
             "fallback": self.fallback(),
             "sequential": sequential(self.comparisons) if measured.sequential else None,
             "history": history(measured) if measured.history is not None else None,
+            "abstention": None if (rule := self.rule()) is None else rule.to_json(),
         }
         return {
             "claim": CLAIM,
@@ -114,6 +116,11 @@ class Judgement:
             },
             **{name: part for name, part in parts.items() if part is not None},
         }
+
+    def rule(self) -> Rule | None:
+        """The rule by which the engine may abstain; None if it was not asked how sure it is."""
+        answers = self.measured.answers
+        return None if answers is None else answers.rule(self.measured.clean["engine"])
 
     def fallback(self) -> dict[str, Any] | None:
         """Every step of the precision fallback, this engine last; None without a fallback."""

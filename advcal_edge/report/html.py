@@ -33,6 +33,7 @@ from advcal_edge.report.document import (
 from advcal_edge.report.pages import Page, check_rows, linked, load_pages
 from advcal_edge.report.path_plot import paths
 from advcal_edge.report.plots import CurvePlot, DriftPlot, DropPlot
+from advcal_edge.report.risk_plot import RiskPlot
 from advcal_edge.report.typography import FILTERS
 from advcal_edge.threat import ThreatModel, format_eps
 
@@ -45,6 +46,7 @@ TITLES = {
     "tested": "What was tested",
     "accuracy": "Accuracy",
     "radius": "Accuracy against the radius",
+    "abstention": "When to trust an answer",
     "sequential": "Looks",
     "flips": "Flips",
     "ranking": "Ranking",
@@ -94,6 +96,7 @@ def render_html(document: Mapping[str, Any], pages: Mapping[str, Page] | None = 
                 drops=DropPlot.of(report["comparisons"], report["margin"]),
                 drift=DriftPlot.of(document["measured"]["drift"], frozenset(report["drift"]["near_tie_samples"])),
                 curve=CurvePlot.of(report["curve"], threat.eps, threat.norm) if "curve" in report else None,
+                risk=RiskPlot.of(report["abstention"]) if "abstention" in report else None,
                 matrix=matrix_rows(report["matrix"]) if "matrix" in report else [],
                 flips=Flips.of(report),
                 paths=paths(report["sequential"]) if "sequential" in report else [],
@@ -163,6 +166,7 @@ def sections(report: Mapping[str, Any], *, explained: bool) -> Mapping[str, Sect
         "matrix": "matrix" in report,
         "ranking": "top5" in report or "retrieval" in report,
         "rebuilds": "rebuilds" in report,
+        "abstention": "abstention" in report,
         "sequential": "sequential" in report,
         "history": "history" in report,
         "gallery": bool(report["gallery"]),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 PGD = "PGD(steps={steps}, step=None, restarts={restarts}, momentum=0.0, loss='{loss}', select='{select}')"
 APGD = "APGD(steps={steps}, restarts={restarts}, loss='{loss}')"
 TARGETED = "TargetedAPGD(steps={steps}, targets={targets}, loss='{loss}', restarts=1)"
-SQUARE = "Square(queries={queries}, share=0.8, loss='margin')"
+SQUARE = "Square(queries={queries}, share=0.8, loss='{loss}')"
 RAYS = "RayS(queries={queries}, tolerance=0.0001)"
 KNOWN = ("PGD", "APGD", "TargetedAPGD", "Square", "RayS")
 """Attacks of this package. Any other in a report is one that somebody registered; it comes on top of these."""
@@ -51,9 +51,17 @@ class BudgetNumbers:
         elif route == "difference" and number["difference_steps"]:
             yield PGD.format(steps=number["difference_steps"], restarts=1, loss="diva", select="best")
         elif route == "black box" and number["square_queries"]:
-            yield SQUARE.format(queries=number["square_queries"])
+            yield SQUARE.format(queries=number["square_queries"], loss="margin")
         elif route == "label only" and number["label_queries"]:
             yield RAYS.format(queries=number["label_queries"])
+        elif route == "abstention":
+            if number["apgd_steps"]:
+                yield APGD.format(steps=number["apgd_steps"], restarts=1, loss="selective")
+            if number["targets"]:
+                targets = min(number["targets"], self.classes - 1)
+                yield TARGETED.format(steps=number["apgd_steps"], targets=targets, loss="selective")
+        elif route == "abstention by scores" and number["square_queries"]:
+            yield SQUARE.format(queries=number["square_queries"], loss="selective")
 
 
 def attack_settings(attack: str) -> tuple[str, dict[str, str]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from advcal_edge.report.answers import Answers
 from advcal_edge.report.calibration import Calibration
 from advcal_edge.report.census import Census, read_census
 from advcal_edge.report.checks import Check, measured_checks, read_check
@@ -110,6 +111,8 @@ class Measured:
     """Earlier runs on this engine; None if there were none."""
     class_margin: float | None = None
     """The largest drop allowed in any class, a fraction of its samples; None if classes do not decide."""
+    answers: Answers | None = None
+    """How sure the engine was of its answers; None if that was not asked."""
 
     @property
     def n(self) -> int:
@@ -181,6 +184,7 @@ class Measured:
             sequential=read_sequential(value.get("sequential"), n),
             history=None if value.get("history") is None else History.read(value),
             class_margin=read_class_margin(value.get("per_class_margin")),
+            answers=None if value.get("answers") is None else Answers.read(value["answers"], n),
         )
 
 

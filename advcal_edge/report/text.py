@@ -57,6 +57,7 @@ def verification_table(document: Mapping[str, Any]) -> str:
             ),
             *engine_lines(report),
             *class_lines(report),
+            *abstention_line(report),
             *rebuilds_line(report),
             *fallback_line(report),
             *sequential_line(report),
@@ -169,6 +170,24 @@ def class_lines(report: Mapping[str, Any]) -> list[str]:
     ]
     allowed = "" if classes["margin"] is None else f"; allowed {100 * classes['margin']:g} in any class"
     return [wrapped("class     ", f"largest drop of {classes['classes']} classes: {', '.join(parts)}{allowed}")]
+
+
+def abstention_line(report: Mapping[str, Any]) -> list[str]:
+    """The margin above which answers may be trusted, or that none is known; empty if nobody asked."""
+    if "abstention" not in report:
+        return []
+    rule = report["abstention"]
+    clean, attacked, allowed = rule["clean"], rule["attacked"], f"{100 * rule['alpha']:g} %"
+    figures = (
+        f"{percent(clean['coverage'])} % of {clean['n']} clean answers, {percent(attacked['coverage'])} % under attack;"
+        f" wrong of these {clean['wrong']} of {clean['accepted']}, under attack {attacked['wrong']} of"
+        f" {attacked['accepted']}, at most {percent(attacked['bound'])} %"
+    )
+    if rule["threshold"] is None:
+        text = f"no margin is known to keep wrong answers below {allowed}; above {rule['tried']:.4g}: {figures}"
+    else:
+        text = f"answers count above a margin of {rule['threshold']:.4g}: {figures}, allowed {allowed}"
+    return [wrapped("abstain   ", text)]
 
 
 def rebuilds_line(report: Mapping[str, Any]) -> list[str]:

@@ -59,6 +59,14 @@ class Winners:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Sureness:
+    """Margins (4, n) of one engine's answers, see `answers.Answers`, and the queries of each attack on the rule."""
+
+    margins: NDArray[np.float64]
+    queries: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Block:
     """All results for samples `first` to `first + n`."""
 
@@ -77,6 +85,8 @@ class Block:
     """Per engine the calls that ended in an error, if there were any."""
     anchored: NDArray[np.float64] | None = None
     """Distance (n,) of the reference's embedding of each clean input from the stored one, if there are any."""
+    answers: Mapping[str, Sureness] = field(default_factory=dict)
+    """Per engine how sure it was of its answers, unless the run does not look for a rule."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -100,7 +110,8 @@ class Block:
         """As npz without pickle."""
         heads = [[*attempt.key, list(attempt.rank)] for attempt in self.attempts]
         raised = {name: calls.to_json() for name, calls in self.raised.items()}
-        head = {"attempts": heads, "first": self.first, "seconds": self.seconds, "raised": raised}
+        head: dict[str, Any] = {"attempts": heads, "first": self.first, "seconds": self.seconds, "raised": raised}
+        head["answers"] = {name: dict(answers.queries) for name, answers in self.answers.items()}
         arrays: dict[str, NDArray[Any]] = {"y": self.y, "head": np.array(json.dumps(head))}
         arrays |= {f"rank/{name}": rank for name, rank in self.rank.items()}
         for k, attempt in enumerate(self.attempts):
@@ -110,6 +121,7 @@ class Block:
         for name, winners in self.winners.items():
             arrays |= {f"winners/{name}/{slot}": getattr(winners, slot) for slot in Winners.__slots__}
         arrays |= {f"z/{name}": z for name, z in self.embeddings.items()}
+        arrays |= {f"answers/{name}": answers.margins for name, answers in self.answers.items()}
         arrays |= {} if self.anchored is None else {"anchored": self.anchored}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
@@ -160,6 +172,12 @@ class Block:
             seconds=float(head["seconds"]),
             raised={engine: Raised.read(Value(calls, engine)) for engine, calls in head.get("raised", {}).items()},
             anchored=arrays.get("anchored"),
+            answers={
+                engine: Sureness(
+                    arrays[f"answers/{engine}"], {str(name): int(count) for name, count in queries.items()}
+                )
+                for engine, queries in head.get("answers", {}).items()
+            },
         )
 
     def _check(self) -> None:
@@ -190,6 +208,8 @@ class Block:
                 expect("a picture", array, "f", (kept, *winners.clean.shape[1:]))
         for z in self.embeddings.values():
             expect("z", z, "f", (n, *z.shape[1:2]))
+        for answers in self.answers.values():
+            expect("answers", answers.margins, "f", (4, n))
         if self.anchored is not None:
             expect("anchored", self.anchored, "f", (n,))
 

@@ -16,6 +16,7 @@ from advcal_edge.report.replay import misspent
 from advcal_edge.report.results import SECOND_LOOK
 from advcal_edge.spec import Modality
 from advcal_edge.threat import ThreatModel
+from advcal_edge.verify.answers import odd_answers
 from advcal_edge.verify.block import FIRST, Attempt, Block, Bools, Winners
 from advcal_edge.verify.budget import Budget
 from advcal_edge.verify.crafting import SHOWN
@@ -67,7 +68,15 @@ def planned_attacks(models: ModelSet, samples: HeldOut, budget: Budget) -> Itera
             yield from ((route, attack, side, aimed_at) for attack in attacks[route])
 
 
-def unsound(block: Block, models: ModelSet, samples: HeldOut, budget: Budget, modality: Modality) -> Iterator[str]:
+def unsound(
+    block: Block,
+    models: ModelSet,
+    samples: HeldOut,
+    budget: Budget,
+    modality: Modality,
+    *,
+    abstention: bool = False,
+) -> Iterator[str]:
     """Describe what no run of these models, samples and budget can have written into a block."""
     planned = list(planned_attempts(models, samples, budget, modality))
     routes = {FIRST, "transfer", SECOND_LOOK, *get_args(Route)}
@@ -84,6 +93,19 @@ def unsound(block: Block, models: ModelSet, samples: HeldOut, budget: Budget, mo
     for engine, drift in block.drift.items():
         if not np.isfinite(drift).all() or (np.abs(drift[0]) > 1.001).any() or (drift[1:] < 0).any():
             yield f"has a drift of {engine} that no embeddings have"
+    if block.answers.keys() != (set(models.engines) if abstention else set()):
+        yield (
+            "knows not how sure the engines were" if abstention else "knows how sure engines were, which was not asked"
+        )
+        return
+    for engine in block.answers:
+        seeing = models.engines[engine].gradient is not None
+        routes_on_rule: tuple[Route, ...] = (
+            ("abstention", "abstention by scores") if seeing else ("abstention by scores",)
+        )
+        classes, norm = len(models.reference.centers.labels), samples.threat.norm
+        aimed = [repr(attack) for route in routes_on_rule for attack in budget.attacks(route, norm, classes)]
+        yield from odd_answers(block, engine, aimed)
     if not 0 <= block.seconds < float("inf"):
         yield "took no time that a clock shows"
 

@@ -12,26 +12,31 @@ from numpy.typing import NDArray
 
 from advcal_edge.anchor import distances
 from advcal_edge.attacks import Attack, AttackedModel, AttackOutcome, Route, difference_model, run_attack
+from advcal_edge.attacks.base import never
 from advcal_edge.errors import EngineError
 from advcal_edge.retrieval import Rank, gallery, label_rank
 from advcal_edge.spec import Modality
-from advcal_edge.verify.block import FIRST, Attempt, Block, Bools, Winners
+from advcal_edge.verify.answers import Answers
+from advcal_edge.verify.block import FIRST, Attempt, Block, Bools, Sureness, Winners
 from advcal_edge.verify.budget import Budget
 from advcal_edge.verify.checks.comparison import measure_drift, round_to_grid
 from advcal_edge.verify.model_set import REFERENCE, ModelSet, embed, predict, wrap_attack
 from advcal_edge.verify.recorder import take_raised
 from advcal_edge.verify.samples import HeldOut, Samples
-from advcal_edge.verify.second_look import look_again
+from advcal_edge.verify.second_look import Judged, look_again
 
 SHOWN = 6  # inputs shown on a page
 Tick = Callable[[], None]
 """Called after every attack on a block."""
 
 
-def attack_block(models: ModelSet, samples: Samples, budget: Budget, modality: Modality, tick: Tick) -> Block:
+def attack_block(
+    models: ModelSet, samples: Samples, budget: Budget, modality: Modality, tick: Tick, *, abstention: bool = False
+) -> Block:
     """Attack reference and engines on every route, and return the results.
 
     Both sides get the same effort: every attack on an engine also runs on the reference, and both judge its inputs.
+    With `abstention`, the rule by which an engine may abstain is attacked too, which enters no comparison.
 
     Raises:
         EngineError: the reference returns NaN, so engines cannot be compared with it.
@@ -46,23 +51,38 @@ def attack_block(models: ModelSet, samples: Samples, budget: Budget, modality: M
     centers = models.reference.centers
     rank = {name: label_rank(centers, embedding, samples.y) for name, embedding in z.items()}
     crafting = Crafting(models, samples, budget, tick, rank)
+    for name in models.engines if abstention else ():
+        crafting.answers[name] = Answers.before(centers.margins(z[name]), rank[name] > 0)
     crafting.first()
     crafting.on_reference()
     for engine in models.engines:
         crafting.on_engine(engine)
     for engine in models.engines:
         crafting.look_again(engine, modality)
+    for engine in crafting.answers:
+        crafting.on_rule(engine)
+    answers = {name: Sureness(found.stacked(), found.queries) for name, found in crafting.answers.items()}
     drift = {engine: measure_drift(z[REFERENCE], z[engine], centers).stacked() for engine in models.engines}
     winners = {engine: crafting.winners(engine, modality) for engine in models.engines}
     embeddings = crafting.mismatches(z)
     anchored = None if samples.anchor is None else distances(z[REFERENCE], samples.anchor)
     seconds, raised = time.perf_counter() - started, take_raised(models.engines)
     return Block(
-        samples.first, samples.y, rank, crafting.attempts, drift, winners, embeddings, seconds, raised, anchored
+        samples.first,
+        samples.y,
+        rank,
+        crafting.attempts,
+        drift,
+        winners,
+        embeddings,
+        seconds,
+        raised,
+        anchored,
+        answers,
     )
 
 
-def attacks_per_block(models: ModelSet, samples: HeldOut, budget: Budget) -> int:
+def attacks_per_block(models: ModelSet, samples: HeldOut, budget: Budget, *, abstention: bool = False) -> int:
     """Number of ticks of `attack_block`."""
     classes, norm = len(models.reference.centers.labels), samples.threat.norm
     count = {route: len(budget.attacks(route, norm, classes)) for route in get_args(Route)}
@@ -73,7 +93,9 @@ def attacks_per_block(models: ModelSet, samples: HeldOut, budget: Budget) -> int
     differences = 2 * sum(map(models.has_difference, models.engines))
     blind = count["black box"] + count["label only"]
     looks = len(models.engines)
-    return firsts + seeing * len(whites) + blind * sides + count["difference"] * differences + looks
+    seen = sum(model.gradient is not None for model in models.engines.values())
+    aimed = abstention * (count["abstention"] * seen + count["abstention by scores"] * len(models.engines))
+    return aimed + firsts + seeing * len(whites) + blind * sides + count["difference"] * differences + looks
 
 
 def attack_rows(route: str, attack: Attack, model: AttackedModel, samples: Samples, rows: Bools) -> AttackOutcome:
@@ -104,6 +126,8 @@ class Crafting:
     fooled: dict[str, Bools] = field(default_factory=dict)
     latest: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """Per model the last inputs (n, ...) crafted on it: later attacks meet only samples that withstood the earlier."""
+    answers: dict[str, Answers] = field(default_factory=dict)
+    """Per engine how sure it was, where that is asked for."""
 
     def first(self) -> None:
         """Run the first attack on every model, and have every relevant model judge the inputs."""
@@ -161,7 +185,8 @@ class Crafting:
         """Run one attack on the samples `attacked` (n,) and judge the result."""
         model = pair or self.models.all[crafted_on]
         x_adv, fools, queries = self.run(route, wrap_attack(attack, model), model, self.samples, attacked)
-        ranks = {judge: self.judge(judge, x_adv, attacked) for judge in judges}
+        z = {judge: embed(self.models.all[judge], x_adv[attacked]) for judge in judges if attacked.any()}
+        ranks = {judge: self.judge(judge, z.get(judge), attacked) for judge in judges}
         # the attacked model's own answer is known; in other batches a quantised engine may answer slightly differently
         own = ranks[crafted_on]
         ranks[crafted_on] = np.where(fools, np.maximum(own, 1), own if pair else 0)
@@ -171,13 +196,36 @@ class Crafting:
         for engine in self.models.engines:
             if engine in ranks and aimed_at in (None, engine):
                 self.remember(engine, x_adv, ranks[engine] > 0)
+                if engine in self.answers and engine in z:
+                    margins = np.zeros(len(self.samples))
+                    margins[attacked] = self.models.engines[engine].centers.margins(z[engine])
+                    self.answers[engine].see(attacked, margins, ranks[engine] > 0)
+
+    def on_rule(self, engine: str) -> None:
+        """Attack the rule by which an engine may abstain: on every sample, after answers that are wrong and sure.
+
+        An attack does not stop at the first wrong label, since the next may be a surer one.
+        """
+        model, everything = self.models.engines[engine], np.ones(len(self.samples), np.bool_)
+        restless = replace(model, criterion=never)
+        attacks = self.attacks("abstention") if model.gradient is not None else []
+        for attack in [*attacks, *self.attacks("abstention by scores")]:
+            x_adv, _, queries = self.run(
+                "abstention", wrap_attack(attack, restless), restless, self.samples, everything
+            )
+            z = embed(model, x_adv)
+            wrong = label_rank(model.centers, z, self.samples.y) > 0
+            self.answers[engine].aim(repr(attack), int(queries.sum()), model.centers.margins(z), wrong)
 
     def look_again(self, engine: str, modality: Modality) -> None:
         """Have the reference and an engine judge inputs again that were crafted on either, see `second_look`."""
         right = self.right(REFERENCE, engine)
 
-        def judged(x: NDArray[np.float32], ranks: Mapping[str, Rank]) -> None:
-            self.remember(engine, x, ranks[engine] > 0)
+        def judged(x: NDArray[np.float32], found: Mapping[str, Judged]) -> None:
+            rank = found[engine].rank
+            self.remember(engine, x, rank > 0)
+            if engine in self.answers:
+                self.answers[engine].see(right, found[engine].margins, rank > 0)
 
         again = look_again(self.models, engine, self.samples, right, self.latest, modality, judged)
         self.attempts.extend(again)
@@ -195,12 +243,11 @@ class Crafting:
         self.tick()
         return x_adv, fools, queries
 
-    def judge(self, judge: str, x_adv: NDArray[np.float32], attacked: Bools) -> Rank:
-        """Ranks (n,) of the true labels of the attacked rows, 0 elsewhere."""
+    def judge(self, judge: str, z: NDArray[np.float32] | None, attacked: Bools) -> Rank:
+        """Ranks (n,) of the true labels of the attacked rows, whose embeddings are z (m, d), 0 elsewhere."""
         rank = np.zeros(len(self.samples), np.int64)
-        if attacked.any():
-            model = self.models.all[judge]
-            rank[attacked] = label_rank(model.centers, embed(model, x_adv[attacked]), self.samples.y[attacked])
+        if z is not None:
+            rank[attacked] = label_rank(self.models.all[judge].centers, z, self.samples.y[attacked])
         return rank
 
     def right(self, *names: str) -> Bools:

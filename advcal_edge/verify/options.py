@@ -10,6 +10,7 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.consent import NOTHING, Consent
 from advcal_edge.errors import ConfigError
 from advcal_edge.registry import choose
+from advcal_edge.report.selective import ALPHA
 from advcal_edge.runtime.interface import AS_DECLARED, Interface
 from advcal_edge.stats import MARGIN
 from advcal_edge.threat import NORMS, ThreatModel, parse_eps
@@ -41,6 +42,8 @@ class VerifyOptions:
     """Largest drop allowed, as a fraction of the samples."""
     per_class_margin: float | None = field(default=None, kw_only=True)
     """Largest drop allowed in any class, as a fraction of its samples; None if classes do not decide."""
+    alpha: float = field(default=ALPHA, kw_only=True)
+    """Largest share of wrong answers among those that an engine accepts where it may abstain."""
     losses: str | None = None
     """Comma-separated losses of APGD, in place of the budget's."""
     reference: str = "auto"

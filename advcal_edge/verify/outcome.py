@@ -25,6 +25,7 @@ from advcal_edge.runtime.tested import TORCH, module_digest
 from advcal_edge.sequential import LOOK
 from advcal_edge.storage import canonical, sha256_bytes
 from advcal_edge.threat import ThreatModel
+from advcal_edge.verify.answers import joined
 from advcal_edge.verify.engine_checks import EngineChecks, read_curve
 from advcal_edge.verify.history import report_folder, with_history
 from advcal_edge.verify.model_set import ENGINE, REFERENCE
@@ -149,6 +150,8 @@ def collect(run: Verification, engine: str, *, context: Mapping[str, Any], hashe
     }
     if run.sequential:
         measured["sequential"] = {"every": LOOK, "at_most": len(run.samples)}
+    if (answers := joined(blocks, engine, run.alpha)) is not None:
+        measured["answers"] = answers
     if run.class_margin is not None:
         measured["per_class_margin"] = run.class_margin
     if reference is not None and own.curve is not None:

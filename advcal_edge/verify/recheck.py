@@ -59,6 +59,9 @@ def disagreements(block: Block, samples: Samples, models: ModelSet) -> Iterator[
     for engine, model in models.engines.items():
         if model.calls == 1 and other_drift(block.drift[engine], z[REFERENCE], z[engine], model.centers):
             yield f"has another drift for {engine}"
+        sure = block.answers.get(engine)
+        if model.calls == 1 and sure is not None and other_margins(sure.margins[0], z[engine], model.centers):
+            yield f"has other margins of the answers of {engine}"
         yield from other_winners(block, samples, model, engine)
     yield from other_embeddings(block.embeddings, z, models)
 
@@ -82,6 +85,11 @@ def other_drift(stored: NDArray[np.float64], reference: Floats, engine: Floats, 
     """Does a drift (3, n) differ from the one between these embeddings (n, d)?"""
     now = measure_drift(reference, engine, centers).stacked()
     return bool((np.abs(now - stored) > 2 * MOVED).any())
+
+
+def other_margins(stored: NDArray[np.float64], z: Floats, centers: Centers) -> bool:
+    """Do clean margins (n,) differ from those of these embeddings (n, d)? Each of two scores may move by `MOVED`."""
+    return bool((np.abs(centers.margins(z) - stored) > 2 * MOVED).any())
 
 
 def other_winners(block: Block, samples: Samples, model: AttackedModel, name: str) -> Iterator[str]:

@@ -221,7 +221,7 @@ def open_run(
         try:
             levels = levels_left(bundle, models, options, budget, threat)
             settings = (budget, options.margin, state, stated, options.per_class_margin, options.sequential, levels)
-            yield Verification(models, bundle.modality, held_out, *settings)
+            yield Verification(models, bundle.modality, held_out, *settings, alpha=options.alpha)
         finally:
             state.close()
 

@@ -27,8 +27,18 @@ Floats = NDArray[np.float32]
 SIZES = {**CRAFTED, **CLEAN}
 SMALLEST = 1 / 16  # of a change, for random parts: below the eighth that is always tried
 COLOUR = 1000  # random stream of the colours; those of the variants are their numbers
-Judged = Callable[[Floats, Mapping[str, Rank]], None]
-"""Called with inputs (n, ...) and the ranks per judge, once per variant."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """Answers of one model: ranks (n,) of the true labels and decision margins (n,); 0 for samples it was not asked."""
+
+    rank: Rank
+    margins: NDArray[np.float64]
+
+
+Report = Callable[[Floats, Mapping[str, Judged]], None]
+"""Called with inputs (n, ...) and the answers per judge, once per variant."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +150,7 @@ def look_again(
     right: Bools,
     latest: Mapping[str, Floats],
     modality: Modality,
-    judged: Judged,
+    judged: Report,
 ) -> Iterator[Attempt]:
     """Have reference and `engine` judge every variant of the samples that both get `right` (n,).
 
@@ -159,13 +169,13 @@ def look_again(
     for number, (name, crafted_on) in enumerate(looks.items()):
         rng = np.random.default_rng([samples.seed, samples.first, number])
         x = VARIANTS[name](Look(samples, x_adv, modality, rng))
-        ranks = {
+        found = {
             judge: judge_in_batches(models, judge, x, samples, right, SIZES[name]) for judge in (REFERENCE, engine)
         }
-        judged(x, ranks)
+        judged(x, found)
         for side in crafted_on:
             rows = rows_of(name, side, sides, right, samples.first)
-            own = {judge: np.where(rows, rank, 0) for judge, rank in ranks.items()}
+            own = {judge: np.where(rows, each.rank, 0) for judge, each in found.items()}
             yield Attempt(SECOND_LOOK, name, side, engine, rows, rows.astype(np.int64), own)
 
 
@@ -195,14 +205,14 @@ def add_colour(x_adv: Floats, samples: Samples, modality: Modality, chosen: Bool
 
 def judge_in_batches(
     models: ModelSet, judge: str, x: Floats, samples: Samples, rows: Bools, sizes: tuple[int, ...]
-) -> Rank:
-    """Ranks (n,) of the true labels of `rows`, judged in batches of these sizes; 0 elsewhere."""
-    model, rank = models.all[judge], np.zeros(len(samples), np.int64)
+) -> Judged:
+    """What a model answers to the samples at `rows` (n,), judged in batches of these sizes."""
+    model, rank, margins = models.all[judge], np.zeros(len(samples), np.int64), np.zeros(len(samples))
     places = np.flatnonzero(rows)
     if len(places):
         z = np.concatenate([embed(model, x[places[piece]]) for piece in pieces(len(places), sizes)])
-        rank[places] = label_rank(model.centers, z, samples.y[places])
-    return rank
+        rank[places], margins[places] = label_rank(model.centers, z, samples.y[places]), model.centers.margins(z)
+    return Judged(rank, margins)
 
 
 def pieces(n: int, sizes: tuple[int, ...]) -> Iterator[slice]:

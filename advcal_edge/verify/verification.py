@@ -10,6 +10,7 @@ from typing import Any
 
 from advcal_edge.errors import BundleError, ConfigError, InputError
 from advcal_edge.progress import Progress, silent
+from advcal_edge.report.selective import ALPHA
 from advcal_edge.spec import Modality
 from advcal_edge.stats import LEVEL
 from advcal_edge.verify.block import Block
@@ -59,6 +60,8 @@ class Verification:
     """Stop after the block that decides."""
     levels: Mapping[str, float] = field(default_factory=dict)
     """Per engine the probability of a false pass that earlier runs have left; `LEVEL` for one that is not named."""
+    alpha: float = ALPHA
+    """The largest share of wrong answers among those that an engine may accept."""
 
     def __post_init__(self) -> None:
         if len(self.samples) < MINIMUM:
@@ -71,6 +74,10 @@ class Verification:
             raise ConfigError(
                 "`--per-class-margin` must lie between 0 and 1, a fraction of each class's samples:"
                 f" found {self.class_margin:g}"
+            )
+        if not 0 < self.alpha < 1:
+            raise ConfigError(
+                f"`--alpha` must lie between 0 and 1, a fraction of the accepted answers: found {self.alpha:g}"
             )
         partner, width = self.samples.partner, self.models.reference.centers.dim
         if partner is not None and partner.shape[1] != width:
@@ -98,7 +105,7 @@ class Verification:
         standings = self.standings()
         waiting = self.waiting(mine, standings)
         stand([*standings.values()])
-        each = attacks_per_block(self.models, self.samples, self.budget)
+        each = attacks_per_block(self.models, self.samples, self.budget, abstention=self.abstention)
         done = each * (len(mine) - len(waiting))
 
         def tick() -> None:
@@ -118,7 +125,12 @@ class Verification:
         Raises:
             EngineError: a reference that returns NaN.
         """
-        return attack_block(self.models, samples, self.budget, self.modality, tick)
+        return attack_block(self.models, samples, self.budget, self.modality, tick, abstention=self.abstention)
+
+    @property
+    def abstention(self) -> bool:
+        """Is a rule looked for? Its bound needs a number of samples that is fixed beforehand, which a stop is not."""
+        return not self.sequential
 
     def measure(self, name: str) -> dict[str, Any]:
         """The note on the reference, or on one engine alone with its checks; nothing is kept."""
@@ -224,7 +236,7 @@ class Verification:
         """
         where = f"`{self.state.folder}`"
         check_fit(block, index, self.models, self.samples, self.modality.input.shape, where)
-        for words in unsound(block, self.models, self.samples, self.budget, self.modality):
+        for words in unsound(block, self.models, self.samples, self.budget, self.modality, abstention=self.abstention):
             raise BundleError(
                 f"block {index} of {where} {words}; expected one of this run",
                 hint=f"remove {where} and run again: something else wrote into it",

@@ -16,10 +16,10 @@ from advcal_edge.spec import Modality
 __all__ = ["Frame", "Recording", "Sensor", "preprocess", "preprocess_clips", "read_frame"]
 
 
-def preprocess(modality: Modality, frames: Sequence[Frame] | Frame) -> NDArray[np.float32]:
+def preprocess(modality: Modality, frames: Sequence[Frame] | Frame, *, first: int = 0) -> NDArray[np.float32]:
     """Raw frames of any sizes to one physical batch (n, *modality.input.shape) inside its bounds, not normalised.
 
-    A recording gives its middle clip; `preprocess_clips` gives all clips.
+    A recording gives its middle clip; `preprocess_clips` gives all clips. `first` is the number of the first frame.
 
     Raises:
         InputError: a frame that the sensor cannot have produced; the message names its index.
@@ -34,12 +34,12 @@ def preprocess(modality: Modality, frames: Sequence[Frame] | Frame) -> NDArray[n
         )
     batch = np.empty((len(frames), *modality.input.shape), np.float32)
     for index, frame in enumerate(frames):
-        batch[index] = sensor.tensors(sensor.check(frame, f"frame {index}", modality), modality, 1)[0]
+        batch[index] = sensor.tensors(sensor.check(frame, f"frame {first + index}", modality), modality, 1)[0]
     return batch
 
 
-def preprocess_clips(modality: Modality, frame: Frame) -> NDArray[np.float32]:
-    """Every clip (k, *modality.input.shape) of one raw frame; one clip for sensors of still frames.
+def preprocess_clips(modality: Modality, frame: Frame, where: str = "frame") -> NDArray[np.float32]:
+    """Every clip (k, *modality.input.shape) of one raw frame, `where` in messages; one of sensors of still frames.
 
     Raises:
         InputError: a frame that the sensor cannot have produced.
@@ -48,7 +48,7 @@ def preprocess_clips(modality: Modality, frame: Frame) -> NDArray[np.float32]:
     """
     sensor = choose_sensor(modality)
     clips = max(1, round(modality.number("clips", 1)))
-    return sensor.tensors(sensor.check(frame, "frame", modality), modality, clips)
+    return sensor.tensors(sensor.check(frame, where, modality), modality, clips)
 
 
 def read_frame(path: str | os.PathLike[str], modality: Modality) -> Frame:

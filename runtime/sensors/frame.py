@@ -68,7 +68,9 @@ def fit(frame: Array, height: int, width: int) -> Array:
     The crop comes first, so that a strip of 1 x 100,000 pixels never grows to 64 x 6,400,000.
     """
     top, left, rows, columns = crop_box(frame.shape, height, width)
-    cropped = np.ascontiguousarray(frame[top : top + rows, left : left + columns])
+    cropped = frame[top : top + rows, left : left + columns]
+    if (rows, columns) == (height, width) or not frame.flags.c_contiguous:
+        cropped = np.ascontiguousarray(cropped)  # else OpenCV reads the rows where they are
     if (rows, columns) == (height, width):
         return cropped
     # area averages all pixels it covers, so shrinking does not alias; linear neither rings nor overshoots when growing

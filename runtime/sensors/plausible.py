@@ -6,6 +6,8 @@ pixels is not judged, nor is more than `MOST` of a large one.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,8 +49,11 @@ def seems_swapped(plane: Array, measured: NDArray[np.bool_] | None = None) -> bo
     plane, measured = excerpt(plane, measured)
     empty = (plane == 0) | (plane == plane.dtype.type(-1 if plane.dtype.kind == "i" else 2**16 - 1))
     measured = ~empty if measured is None else measured & ~empty
-    rough, other = roughness(plane, measured), roughness(swap_bytes(plane), measured)
-    return (rough > NOISE and other * CLEARER < rough) or (rough > PURE and other < TEXTURE)
+    rough = roughness(plane, measured)
+    if rough <= NOISE:  # a scene: the other order need not be looked at
+        return False
+    other = roughness(swap_bytes(plane), measured)
+    return other * CLEARER < rough or (rough > PURE and other < TEXTURE)
 
 
 def roughness(plane: Array, measured: NDArray[np.bool_] | None = None) -> float:
@@ -57,10 +62,9 @@ def roughness(plane: Array, measured: NDArray[np.bool_] | None = None) -> float:
     The brightest and darkest 2 % count as less: dead pixels are no texture. Any two differ by Gini's
     mean difference, 2 / (n (n - 1)) sum((2 i - n - 1) x_i) over sorted values.
     """
-    values = plane.astype(np.float64)
-    values = values.clip(
-        *np.percentile(values if measured is None or not measured.any() else values[measured], (2, 98))
-    )
+    chosen = plane if measured is None or not measured.any() else plane[measured]
+    low, high = percentiles(chosen, (2, 98))
+    values = plane.astype(np.float64).clip(low, high)
     apart = np.abs(np.diff(values, axis=1))
     if measured is not None:
         apart, values = apart[measured[:, 1:] & measured[:, :-1]], values[measured]
@@ -70,6 +74,19 @@ def roughness(plane: Array, measured: NDArray[np.bool_] | None = None) -> float:
     n = len(ordered)
     any_two = 2 / (n * (n - 1)) * float((2 * np.arange(1, n + 1) - n - 1) @ ordered)
     return float(apart.mean()) / any_two if any_two > 0 else 0.0
+
+
+def percentiles(values: Array, percents: tuple[float, ...]) -> list[float]:
+    """Those of NumPy, bit for bit; of 16 bits, which sort fast, in a third of its time."""
+    ordered = np.sort(values, axis=None)
+    found = []
+    for percent in percents:
+        place = percent / 100 * (ordered.size - 1)
+        below = int(place)
+        left, right = float(ordered[below]), float(ordered[min(below + 1, ordered.size - 1)])
+        share = place - below
+        found.append(left + (right - left) * share if share < 0.5 else right - (right - left) * (1 - share))
+    return found
 
 
 def narrow_range(frame: Array) -> int:
@@ -114,11 +131,12 @@ def telemetry_rows(plane: Array, floor: float) -> int:
     return int(np.flatnonzero(top)[-1]) + 1 if top.any() and not bottom.any() else 0
 
 
-def _apart(rows: Array) -> NDArray[np.float64]:
-    return np.abs(np.diff(rows.astype(np.float64), axis=1))
+def _apart(rows: Array) -> NDArray[Any]:
+    narrow = rows.dtype.kind in "iu" and rows.dtype.itemsize <= 2
+    return np.abs(np.diff(rows.astype(np.int32 if narrow else np.float64), axis=1))
 
 
-def _is_noisy(apart: NDArray[np.float64], usual: float) -> NDArray[np.bool_]:
+def _is_noisy(apart: NDArray[Any], usual: float) -> NDArray[np.bool_]:
     return np.asarray((apart > usual).mean(axis=1) > 1 / 8)
 
 

@@ -13,7 +13,7 @@ from advcal_edge.errors import InputError
 from advcal_edge.runtime.sensors.declared import ACCEPT, declare, other_order
 from advcal_edge.runtime.sensors.frame import Array
 from advcal_edge.runtime.sensors.holes import declared_invalid, find_holes
-from advcal_edge.runtime.sensors.plausible import excerpt, seems_swapped, swap_bytes, telemetry_rows
+from advcal_edge.runtime.sensors.plausible import excerpt, percentiles, seems_swapped, swap_bytes, telemetry_rows
 from advcal_edge.spec import Modality
 
 CELSIUS = 273.15
@@ -113,7 +113,7 @@ def _check_counts(plane: Array, measured: Array, where: str, modality: Modality)
             f"{where} has no temperature in any pixel: all counts are 0, which is 0 K",
             hint=f"closed shutter? {declare('kelvin_offset', CELSIUS)} if counts are of degrees Celsius; {ACCEPT}",
         )
-    low, middle, high = (float(count) * scale + offset for count in np.percentile(counts, (5, 50, 95)))
+    low, middle, high = (count * scale + offset for count in percentiles(counts, (5, 50, 95)))
     if MIDDLE[0] <= middle <= MIDDLE[1] and low >= MOST[0] and high <= MOST[1]:
         return
     declared = f"{scale:g} K a count" + (f" from {offset:g} K" if offset else "")

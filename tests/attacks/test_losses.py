@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from toy import DIM, centers
 
 from advcal_edge.attacks import LOSSES
-from advcal_edge.attacks.losses import Loss, own_first, targeted_dlr, targeted_margin
+from advcal_edge.attacks.losses import Loss, own_first, targeted_dlr, targeted_margin, targeted_selective
 from advcal_edge.centers import Centers
 from advcal_edge.errors import ConfigError
 
@@ -18,6 +18,8 @@ ALL: dict[str, Loss] = {
     **LOSSES,
     "targeted margin 1": targeted_margin(1),
     "targeted margin 5": targeted_margin(5),
+    "targeted selective 1": targeted_selective(1),
+    "targeted selective 5": targeted_selective(5),
     "targeted dlr 1": targeted_dlr(1),
     "targeted dlr 3": targeted_dlr(3),
 }
@@ -88,6 +90,35 @@ def test_margin_is_positive_exactly_where_the_label_is_wrong() -> None:
     z, y, clean = embeddings(2, n=200)
     value, _ = LOSSES["margin"](z, y, clean, centers())
     np.testing.assert_array_equal(value > 0, centers().predict(z) != y)
+
+
+def test_selective_is_the_lead_of_a_wrong_answer() -> None:
+    z, y, clean = embeddings(2, n=200)
+    value, _ = LOSSES["selective"](z, y, clean, centers())
+    wrong = centers().predict(z) != y
+    assert 20 < wrong.sum() < 200
+    lead = centers().margins(z) / centers().temperature
+    np.testing.assert_allclose(value, np.where(wrong, lead, LOSSES["margin"](z, y, clean, centers())[0]), atol=1e-9)
+    best = np.max([targeted_selective(rank)(z, y, clean, centers())[0] for rank in range(1, 6)], axis=0)
+    np.testing.assert_allclose(value, best, atol=1e-9)
+
+
+def test_selective_raises_the_lead_where_margin_no_longer_does() -> None:
+    """The true class is last here: to lower it further does not make the answer surer."""
+    three = Centers(tuple("abc"), np.eye(3, dtype=np.float32), 1.0, "test")
+    z, y = np.array([[0.6, 0.5, 0.1]]), np.array([2])
+    np.testing.assert_array_equal(LOSSES["margin"](z, y, z, three)[1], [[1, 0, -1]])
+    np.testing.assert_array_equal(LOSSES["selective"](z, y, z, three)[1], [[1, -1, 0]])
+
+
+@pytest.mark.parametrize("name", ["selective", "targeted selective 1"])
+def test_selective_agrees_with_finite_differences(name: str) -> None:
+    z, y, clean = embeddings(8, n=6)
+    step, slope = 1e-5, ALL[name](z, y, clean, centers())[1]
+    for axis in range(DIM):
+        there, back = (z + sign * step * np.eye(DIM)[axis] for sign in (1, -1))
+        rise = ALL[name](there, y, clean, centers())[0] - ALL[name](back, y, clean, centers())[0]
+        np.testing.assert_allclose(rise / (2 * step), slope[:, axis], rtol=1e-4, atol=1e-6)
 
 
 def test_dlr_ignores_the_scale_of_the_scores() -> None:

@@ -56,7 +56,14 @@ def test_json_says_what_to_install(capsys: Capture) -> None:
     assert data["probes"]["exporter"] == {"works": False, "detail": "libfoo.so is missing"}
     assert data["extras"]["calibrate"] == {"ready": False, "install": "pip install 'advcal-edge[calibrate]'"}
     assert data["extras"]["cpu"] == {"ready": True, "install": None}
-    assert data["capabilities"] == {"run": True, "calibrate": False, "export": False, "verify": True, "trt": True}
+    assert data["capabilities"] == {
+        "run": True,
+        "calibrate": False,
+        "export": False,
+        "verify": True,
+        "trt": True,
+        "ros": True,
+    }
 
 
 def test_unknown_capability(capsys: Capture) -> None:

@@ -181,4 +181,4 @@ def test_no_files(make_bundle: BundleMaker) -> None:
 
 def test_no_input_is_wrong_usage(make_bundle: BundleMaker, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embed", str(make_bundle().path)]) == 2
-    assert "FILES" in capsys.readouterr().err
+    assert "expected files" in capsys.readouterr().err

@@ -22,10 +22,13 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 PROSE = {"advcal-edge that", "advcal-edge needs"}
 OTHERS = ("export/tensorrt/check_precision.py",)  # of TensorRT's own tool, `trtexec`
 
+OF_ROS = {"--ros-args", "--params-file", "--clock"}
+"""Options of every program of ROS, and of `ros2`."""
+
 
 def sources() -> Iterator[Path]:
     """The package's own modules, each once."""
-    for folder in ("advcal_edge", "calibrate", "export", "runtime"):
+    for folder in ("advcal_edge", "calibrate", "export", "robot", "runtime"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             if not any(part.is_symlink() for part in path.parents):
                 yield path
@@ -120,7 +123,7 @@ def test_every_command_that_is_named_exists_and_has_the_options_that_are_named()
 
 
 def test_every_option_in_a_hint_is_one_of_some_command() -> None:
-    everywhere = set().union(*KNOWN.values())
+    everywhere = OF_ROS.union(*KNOWN.values())
     wrong = [
         (place, name)
         for place, text in HINTS

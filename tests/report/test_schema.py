@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from sample_report import (
+    abstaining,
     failing,
     fallen_back,
     foreign,
@@ -29,10 +30,22 @@ VALIDATOR = Draft202012Validator(SCHEMA)
 GUIDE = ROOT / "docs" / "report.md"
 MAKERS = (
     *(passing, failing, inconclusive, paired, rebuilt, fallen_back, foreign, ranked),
-    *(sequential, tried_again),
+    *(sequential, tried_again, abstaining),
 )
 DOCUMENTS = [make() for make in MAKERS]
-NAMES = ("pass", "fail", "inconclusive", "paired", "rebuilt", "fallen back", "foreign", "ranked", "sequential", "again")
+NAMES = (
+    "pass",
+    "fail",
+    "inconclusive",
+    "paired",
+    "rebuilt",
+    "fallen back",
+    "foreign",
+    "ranked",
+    "sequential",
+    "again",
+    "abstaining",
+)
 
 
 def errors(document: object) -> list[str]:

@@ -14,7 +14,8 @@ from refusal import refused
 from advcal_edge.errors import ConfigError, InputError
 from advcal_edge.runtime.sensors import preprocess
 from advcal_edge.runtime.sensors.depth import measure_metres
-from advcal_edge.runtime.sensors.thermal import measure_degrees
+from advcal_edge.runtime.sensors.plausible import percentiles
+from advcal_edge.runtime.sensors.thermal import PERCENTILES, _count_ends, _to_kelvin, measure_degrees
 from advcal_edge.spec import Modality, depth, image, ranging, thermal
 
 SCENES = settings(deadline=None, max_examples=60)
@@ -382,3 +383,18 @@ def test_swapped_bytes_of_a_picture_are_seen(shape: NDArray[np.float64]) -> None
     assert "input.byte_order=swapped" in hint
     declared = with_(image(8), byte_order="swapped")
     assert np.array_equal(preprocess(declared, [counts.byteswap()]), preprocess(image(8), [counts]))
+
+
+@given(
+    st.integers(1, 40), st.integers(1, 40), st.integers(0, 60000), st.integers(1, 5000), st.integers(0, 99),
+    st.sampled_from(["lepton", "boson", "raw", "flir-tlinear-high"]), st.sampled_from([0.0, 273.15]),
+)  # fmt: skip
+def test_counted_percentiles_are_those_of_numpy(
+    height: int, width: int, low: int, span: int, seed: int, scale: str, offset: float
+) -> None:
+    """The fast way of the gain control gives the very bits of the slow one."""
+    counts = np.random.default_rng(seed).integers(low, low + span, (height, width)).astype(np.uint16)
+    modality = with_(thermal(8), kelvin_per_count=scale, kelvin_offset=offset)
+    kelvin = _to_kelvin(counts, modality)
+    assert _count_ends(counts, modality) == tuple(np.percentile(kelvin, PERCENTILES))
+    assert percentiles(counts, (2, 50, 98)) == np.percentile(counts.astype(np.float64), (2, 50, 98)).tolist()

@@ -137,6 +137,26 @@ def impossible_drift(block: Block) -> Block:
     return replace(block, drift={"fp32": np.full_like(block.drift["fp32"], -1)})
 
 
+def not_asked(block: Block) -> Block:
+    return replace(block, answers={})
+
+
+def never_wrong(block: Block) -> Block:
+    margins = block.answers["fp32"].margins.copy()
+    margins[1] = -np.inf
+    return replace(block, answers={"fp32": replace(block.answers["fp32"], margins=margins)})
+
+
+def ever_sure(block: Block) -> Block:
+    margins = block.answers["fp32"].margins.copy()
+    margins[2] = 1.5
+    return replace(block, answers={"fp32": replace(block.answers["fp32"], margins=margins)})
+
+
+def rule_spared(block: Block) -> Block:
+    return replace(block, answers={"fp32": replace(block.answers["fp32"], queries={})})
+
+
 IMPOSSIBLE: Mapping[Callable[[Block], Block], str] = {
     unbroken: "on [0-9]+ samples, not on the [0-9]+ that were standing",
     some_wrong: "on [0-9]+ samples, not on the [0-9]+ that were standing",
@@ -150,6 +170,10 @@ IMPOSSIBLE: Mapping[Callable[[Block], Block], str] = {
     other_steps: "was not attacked and looked at as this run does",
     no_winners: "has inputs that fool fp32 for 0 samples; its attacks fool",
     far_winners: "has inputs that fool fp32 from outside the ball",
+    not_asked: "knows not how sure the engines were",
+    never_wrong: "has margins of wrong answers of fp32 for other samples than those that fool it",
+    ever_sure: "has a smallest margin of fp32 that is not the smallest",
+    rule_spared: "has other attacks on the rule of fp32 than APGD",
     impossible_drift: "has a drift of fp32 that no embeddings have",
 }
 """Changes that no run can have written, and what is said of them."""
@@ -230,7 +254,10 @@ def replayed(block: Block, rank: Mapping[str, np.ndarray]) -> Block:  # type: ig
         winners, fooled=none, survived=none, moved=winners.moved * 0, rows=winners.rows[:0],
         clean=winners.clean[:0], x_adv=winners.x_adv[:0],
     )  # fmt: skip
-    return replace(found, winners={"fp32": empty})
+    clean, _, least, aimed = block.answers["fp32"].margins
+    wrong = np.where(rank["fp32"] > 0, clean, -np.inf)
+    answers = {"fp32": replace(block.answers["fp32"], margins=np.stack([clean, wrong, least, aimed]))}
+    return replace(found, winners={"fp32": empty}, answers=answers)
 
 
 def test_a_careful_hand_is_stopped_by_the_models(run: Verification, block: Block) -> None:
@@ -239,6 +266,9 @@ def test_a_careful_hand_is_stopped_by_the_models(run: Verification, block: Block
     refuse(run, block, shifted, "has other true labels than the samples")
     drifted = {"fp32": block.drift["fp32"] + np.array([[0.0], [0.1], [0.0]])}
     refuse(run, block, replace(block, drift=drifted), "has another drift for fp32")
+    surer = block.answers["fp32"].margins + np.array([[0.1], [0.0], [0.0], [0.0]])
+    answers = {"fp32": replace(block.answers["fp32"], margins=surer)}
+    refuse(run, block, replace(block, answers=answers), "has other margins of the answers of fp32")
     turned = {name: np.roll(z, 1, axis=0) for name, z in block.embeddings.items()}
     refuse(run, block, replace(block, embeddings=turned), "has other clean embeddings of")
 

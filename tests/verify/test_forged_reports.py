@@ -7,13 +7,14 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from sample_report import document, measure
 from tiny import Linear, bound, metrics, write_bundle
 
+from advcal_edge.attacks import Route
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli import main
 from advcal_edge.errors import BundleError
@@ -268,8 +269,8 @@ def test_the_attacks_implied_are_those_that_are_registered() -> None:
         for norm in ("linf", "l2"):
             for classes in (3, 4, 12):
                 implied = BudgetNumbers(budget.numbers, budget.losses, classes)
-                for route in ("first", "gradient", "difference", "black box", "label only"):
-                    assert implied.attacks(route) == [repr(one) for one in budget.attacks(route, norm, classes)]  # type: ignore[arg-type]
+                for route in get_args(Route):
+                    assert implied.attacks(route) == [repr(one) for one in budget.attacks(route, norm, classes)]
 
 
 def test_other_terms_can_be_asked_for(measured: Json, bundle: Bundle, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_an_interrupted_run_goes_on_to_the_same_report(
         first.run(cut)
     seen: list[int] = []
     again = prepare(toy, State.open(tmp_path, RUN))
-    each = attacks_per_block(again.models, again.samples, BUDGET)
+    each = attacks_per_block(again.models, again.samples, BUDGET, abstention=True)
     again.run(lambda stage, done, total: seen.append(done) if stage == "attack" else None)
     assert seen[0] == attacks // each * each + 1  # blocks that were done are not attacked again
     assert seen[-1] == each * again.samples.count

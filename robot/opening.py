@@ -1,0 +1,115 @@
+"""Opening the bundle and its engine. No engine is ever built here: what does not fit is refused, with the command."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from advcal_edge.bundle import Bundle
+from advcal_edge.commands import command
+from advcal_edge.expectations import selftest_name
+from advcal_edge.robot.diagnosis import Diagnosis, Level
+from advcal_edge.robot.settings import NodeSettings
+from advcal_edge.runtime import Embedder
+from advcal_edge.runtime.engine import fits_here, plan_metadata
+from advcal_edge.runtime.engine_file import is_plan
+from advcal_edge.runtime.selftest import Selftest, run_selftest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """An engine that runs, and what must be said of it."""
+
+    settings: NodeSettings
+    embedder: Embedder
+    bundle: str
+    """Hash of the calibration, 12 digits: exports and reports do not change it."""
+    passed_over: str = ""
+    """A plan of the bundle that `auto` left out, since it was made for another machine."""
+    selftest: Selftest | None = None
+    """What the self-test at the start found; None where nothing is stored for this engine."""
+
+    @property
+    def reservation(self) -> Diagnosis | None:
+        """What speaks against this engine, though it runs."""
+        path = self.settings.bundle
+        if not self.embedder.verified and self.selftest is not None and self.selftest.passed:
+            return Diagnosis(
+                Level.WARN,
+                f"the engine `{self.embedder.runner.path.name}` was verified elsewhere and only retested here:"
+                f" {'; '.join(self.selftest.differences)}",
+                f"`{command('verify', path, '--engine', self.embedder.runner.path)}`",
+            )
+        if not self.embedder.verified:
+            return Diagnosis(
+                Level.WARN,
+                f"the engine `{self.embedder.runner.path.name}` has no passing report",
+                f"`{command('verify', path, '--engine', self.embedder.runner.path)}`",
+            )
+        if self.passed_over:
+            return Diagnosis(
+                Level.WARN,
+                f"the plan {self.passed_over}; `{self.embedder.runner.path.name}` runs instead",
+                f"`{command('export', path, '--trt')}`",
+            )
+        return None
+
+    def identity(self) -> dict[str, Any]:
+        """What runs, as it is published once and kept for whoever comes later."""
+        rule = self.embedder.rule
+        return {
+            "fingerprint": self.embedder.fingerprint,
+            "bundle": self.bundle,
+            "verified": self.embedder.verified,
+            "selftest": None if self.selftest is None else self.selftest.status,
+            "abstention": None if rule is None else rule.to_json(),
+            "modality": self.embedder.modality.name,
+            "labels": list(self.embedder.labels),
+        }
+
+    def identity_text(self) -> str:
+        """The same as JSON."""
+        return json.dumps(self.identity())
+
+    def facts(self) -> dict[str, str]:
+        """What diagnostics show of it."""
+        rule = self.embedder.rule
+        return {
+            "engine": self.embedder.fingerprint,
+            "bundle": f"{self.settings.bundle} {self.bundle}",
+            "verified": "yes" if self.embedder.verified else "no",
+            "self-test": "nothing stored" if self.selftest is None else str(self.selftest),
+            "unsure below": "no rule" if rule is None else f"a margin of {rule.threshold:.4f}, alpha {rule.alpha:g}",
+        }
+
+
+def open_engine(settings: NodeSettings) -> Opened:
+    """Open what the parameters name: hashes are checked, the report is judged, the engine runs once.
+
+    Raises:
+        AdvcalError: as for `Embedder.load`; of a plan for another machine with the command that builds one for this.
+    """
+    embedder = Embedder.load(
+        settings.bundle,
+        settings.engine,
+        "retested" if settings.accept_retested else settings.require_verified,
+        threads=settings.threads or None,
+        selftest=settings.accept_retested,
+    )
+    bundle = Bundle.open(settings.bundle)
+    selftest = embedder.selftest
+    if settings.selftest and selftest is None and selftest_name(embedder.runner.sha256) in bundle.manifest["files"]:
+        selftest = run_selftest(embedder, bundle)
+        selftest.require_passed(embedder.runner.path, bundle.path)
+    passed_over = "" if settings.engine != "auto" or is_plan(embedder.runner.path) else plan_left_out(bundle)
+    return Opened(settings, embedder, bundle.origin()[:12], passed_over, selftest)
+
+
+def plan_left_out(bundle: Bundle) -> str:
+    """Which forward plan of the bundle does not run on this machine, and for which one it was made; else empty."""
+    for name, metadata in plan_metadata(bundle).items():
+        if metadata.kind == "forward" and not fits_here(metadata):
+            made_for = f"for {metadata.device}" if metadata.device else f"by {metadata.product}"
+            return f"`{name}` was built {made_for} and does not run here"
+    return ""

@@ -1,0 +1,99 @@
+"""Opening an engine for the node: what does not fit is refused with the command, and nothing is ever built."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from host_trt import host_gpu
+from tiny import Linear, write_bundle
+from verified import OTHER, add_plan, opened, verified_bundle
+
+from advcal_edge.bundle import Bundle
+from advcal_edge.errors import AdvcalError, ConfigError, EngineError
+from advcal_edge.expectations import Expectations, selftest_name
+from advcal_edge.robot import Diagnosis, Level, NodeSettings
+from advcal_edge.robot.opening import open_engine
+from advcal_edge.runtime import Embedder
+from advcal_edge.runtime.selftest import place_of
+from advcal_edge.spec import thermal
+
+
+def test_identity_of_what_runs(tmp_path: Path) -> None:
+    found = opened(tmp_path, thermal(8))
+    assert found.reservation is None
+    told = json.loads(found.identity_text())
+    assert told["verified"] is True
+    assert told["fingerprint"] == found.embedder.fingerprint
+    assert told["bundle"] == Bundle.open(tmp_path / "B").origin()[:12]
+    assert told["labels"] == list(found.embedder.labels)
+
+
+def test_an_engine_without_a_report_is_refused_with_the_command(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "B", Linear.random(thermal(8)), ("fp32",), {})
+    with pytest.raises(EngineError, match="no passing report") as refusal:
+        open_engine(NodeSettings(str(bundle.path)))
+    assert f"`advcal-edge verify {bundle.path}" in Diagnosis.of_error(refusal.value).mend
+
+
+def test_a_plan_for_another_card_is_refused_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = verified_bundle(tmp_path / "B", thermal(8))
+    name, before = add_plan(bundle, OTHER), sorted(tmp_path.rglob("*"))
+    with host_gpu(monkeypatch), pytest.raises(EngineError, match="plans do not move between devices") as refusal:
+        open_engine(NodeSettings(str(bundle.path), name))
+    found = Diagnosis.of_error(refusal.value)
+    assert found.level == Level.ERROR
+    assert found.mend == f"build it here: `advcal-edge export {bundle.path} --trt`"
+    assert sorted(tmp_path.rglob("*")) == before, "something was built"
+
+
+def test_auto_says_which_plan_it_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = verified_bundle(tmp_path / "B", thermal(8))
+    name = add_plan(bundle, OTHER)
+    with host_gpu(monkeypatch):
+        found = open_engine(NodeSettings(str(bundle.path)))
+    assert found.embedder.verified
+    assert found.reservation is not None
+    assert found.reservation.level == Level.WARN
+    assert f"the plan `{name}` was built for {OTHER}" in found.reservation.reason
+    assert found.reservation.mend == f"`advcal-edge export {bundle.path} --trt`"
+
+
+def bundle_to_replay(folder: Path, *, honest: bool = True) -> Bundle:
+    """A verified bundle with what a verification would store of its engine, or with embeddings of other inputs."""
+    bundle = verified_bundle(folder / "B", thermal(8))
+    embedder = Embedder.load(bundle.path, require_verified=True)
+    x = np.random.default_rng(0).random((4, *embedder.spec.shape), np.float32)
+    z = embedder(x)
+    given = z if honest else z[::-1].copy()
+    kind = np.array([0, 1, 2, 2])
+    y = embedder.centers.predict(z)
+    stored = Expectations(x, y, kind, given, given, embedder.runner.sha256, place_of(embedder.fingerprint))
+    return bundle.add({selftest_name(embedder.runner.sha256): stored.to_bytes()})
+
+
+def test_the_self_test_runs_at_start_and_is_told(tmp_path: Path) -> None:
+    found = open_engine(NodeSettings(str(bundle_to_replay(tmp_path).path)))
+    assert found.selftest is not None
+    assert found.selftest.status == "verified"
+    assert found.identity()["selftest"] == "verified"
+    assert found.facts()["self-test"].startswith("verified, ")
+
+
+def test_an_engine_that_fails_its_self_test_is_refused(tmp_path: Path) -> None:
+    bundle = bundle_to_replay(tmp_path, honest=False)
+    with pytest.raises(EngineError, match="fails its self-test"):
+        open_engine(NodeSettings(str(bundle.path)))
+    assert open_engine(NodeSettings(str(bundle.path), selftest=False)).selftest is None
+
+
+def test_accepting_retested_engines_needs_the_self_test() -> None:
+    with pytest.raises(ConfigError, match="accept_retested"):
+        NodeSettings("B", selftest=False, accept_retested=True)
+
+
+def test_a_missing_bundle_is_an_error_of_the_user(tmp_path: Path) -> None:
+    with pytest.raises(AdvcalError, match="nowhere"):
+        open_engine(NodeSettings(str(tmp_path / "nowhere")))
