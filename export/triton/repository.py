@@ -12,6 +12,7 @@ from typing import Any
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import ConfigError
+from advcal_edge.expectations import selftest_name
 from advcal_edge.export.triton.config import VERSION, embedder_config, engine_config
 from advcal_edge.export.triton.served import Served, find_served
 from advcal_edge.limits import LISTED_BYTES
@@ -145,6 +146,6 @@ def needed(bundle: Bundle, served: Served) -> Iterator[str]:
         *listed_weights(bundle, served.name, served.file.data).values(),
         metadata_path(Path(served.name)).as_posix(),
         f"reports/{served.file.sha256[:8]}/report.json",
-        "selftest.npz",
+        selftest_name(served.file.sha256),
     ]
     return (name for name in dict.fromkeys(wanted) if bundle.has(name))
