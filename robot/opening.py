@@ -33,24 +33,19 @@ class Opened:
     @property
     def reservation(self) -> Diagnosis | None:
         """What speaks against this engine, though it runs."""
-        path = self.settings.bundle
-        if not self.embedder.verified and self.selftest is not None and self.selftest.passed:
-            return Diagnosis(
-                Level.WARN,
-                f"the engine `{self.embedder.runner.path.name}` was verified elsewhere and only retested here:"
-                f" {'; '.join(self.selftest.differences)}",
-                f"`{command('verify', path, '--engine', self.embedder.runner.path)}`",
-            )
+        path, engine = self.settings.bundle, self.embedder.runner.path
         if not self.embedder.verified:
+            retested = self.selftest is not None and self.selftest.passed
+            why = "was verified elsewhere and only retested here" if retested else "has no passing report"
+            if self.selftest is not None and self.selftest.differences:
+                why += f": {'; '.join(self.selftest.differences)}"
             return Diagnosis(
-                Level.WARN,
-                f"the engine `{self.embedder.runner.path.name}` has no passing report",
-                f"`{command('verify', path, '--engine', self.embedder.runner.path)}`",
+                Level.WARN, f"the engine `{engine.name}` {why}", f"`{command('verify', path, '--engine', engine)}`"
             )
         if self.passed_over:
             return Diagnosis(
                 Level.WARN,
-                f"the plan {self.passed_over}; `{self.embedder.runner.path.name}` runs instead",
+                f"the plan {self.passed_over}; `{engine.name}` runs instead",
                 f"`{command('export', path, '--trt')}`",
             )
         return None

@@ -24,13 +24,11 @@ from advcal_edge.runtime.sensors.files.image_file import decode_image
 from advcal_edge.runtime.sensors.files.sensor_file import AGAIN, NPY
 from advcal_edge.runtime.sensors.frame import Array, Frame, Recording
 from advcal_edge.runtime.sensors.thermal import refuse_radiometric
+from advcal_edge.runtime.sources import POLL
 from advcal_edge.spec import Modality
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 LONGEST_MAGIC = 8
-POLL = 0.1
-"""Seconds between looks at whether the pipe is to be left."""
-
 CHUNK = 2**20
 HOW = "`numpy.save(sys.stdout.buffer, frame)` writes one; so do `ffmpeg -f image2pipe -c:v png -` and `-c:v mjpeg -`"
 

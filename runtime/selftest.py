@@ -110,7 +110,7 @@ def run_selftest(embedder: Embedder, bundle: Bundle) -> Selftest:
         EngineError: the engine has no passing report, so there is nothing it could be retested for.
     """
     sha256, started = embedder.runner.sha256, time.perf_counter()
-    if find_verified(bundle, sha256) is None:
+    if not embedder.verified and find_verified(bundle, sha256) is None:  # a verified one was judged as it was opened
         raise EngineError(
             f"engine `{embedder.runner.path}` ({sha256[:8]}) has no passing report in `{bundle.path}`; a self-test"
             " repeats one",
@@ -173,10 +173,10 @@ def wrong_flips(
 ) -> list[str]:
     """Labels that changed although the decision was no closer than the rounding of the engine.
 
-    Scores are z C / temperature with unit vectors, so a change of z by r moves the gap of two scores by at most 2 r /
-    temperature: only a closer tie may flip.
+    A change of z by r moves the decision margin, the difference of two cosines, by at most 2 r: only a closer tie may
+    flip.
     """
-    beyond = flipped & (decision_gap(centers.scores(stored.z)) > 2 * rounding / centers.temperature)
+    beyond = flipped & (centers.margins(stored.z) > 2 * rounding)
     crafted = stored.kind == ADVERSARIAL
     words = []
     if (count := int((beyond & ~crafted).sum())) > 0:
@@ -189,13 +189,6 @@ def wrong_flips(
             f" expected at most {allowed}"
         )
     return words
-
-
-def decision_gap(scores: Floats) -> NDArray[np.float64]:
-    """Difference (n,) of the two best scores (n, k)."""
-    two = np.partition(np.asarray(scores, np.float64), -2, axis=1)[:, -2:]
-    gap: NDArray[np.float64] = two[:, 1] - two[:, 0]
-    return gap
 
 
 def lengths(vectors: NDArray[Any]) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from advcal_edge.runtime.sensors.files.opencv import cv2
 from advcal_edge.runtime.sensors.frame import Frame
 
 POLL = 0.1
-"""Seconds between looks at whether a queue is to be left."""
+"""Seconds between looks at whether a queue or a pipe is to be left."""
 
 TIMEOUT_MS = 5000
 """Of opening and of reading a camera on the network."""

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from advcal_edge.attacks import run_attack
 from advcal_edge.expectations import ADVERSARIAL, CLEAN, TIE, Expectations
-from advcal_edge.runtime.selftest import decision_gap, place_of
+from advcal_edge.runtime.selftest import place_of
 from advcal_edge.verify.model_set import embed
+from advcal_edge.verify.samples import BLOCK
 from advcal_edge.verify.verification import Verification
 
 Floats = NDArray[np.float32]
@@ -32,11 +33,10 @@ def collect_expectations(run: Verification, engine: str) -> Expectations:
     size = math.prod(run.modality.input.shape) * 4
     count = max(1, min(MOST, BYTES // (5 * size)))  # clean, ties, and three sets of crafted inputs
     blocks = list(run.blocks())
-    gaps = np.concatenate([decision_gap(model.centers.scores(block.embeddings[f"clean@{engine}"])) for block in blocks])
-    ties = np.sort(np.argsort(gaps, kind="stable")[:count])
-    clean = np.unique(np.linspace(0, len(gaps) - 1, min(count, len(gaps))).round().astype(int))
-    x_clean, y_clean = pick(run, clean)
-    x_ties, y_ties = pick(run, ties)
+    margins = np.concatenate([model.centers.margins(block.embeddings[f"clean@{engine}"]) for block in blocks])
+    ties = np.sort(np.argsort(margins, kind="stable")[:count])
+    clean = np.unique(np.linspace(0, len(margins) - 1, min(count, len(margins))).round().astype(int))
+    (x_clean, y_clean), (x_ties, y_ties) = pick(run, clean, ties)
     sets = [(CLEAN, x_clean, y_clean), (TIE, x_ties, y_ties)]
     won = [(block.winners[engine], block.y) for block in blocks if engine in block.winners]
     if any(len(winners.rows) for winners, _ in won):
@@ -55,11 +55,13 @@ def collect_expectations(run: Verification, engine: str) -> Expectations:
     return Expectations(x, y, kind, embed(model, x), embed(reference, x), sha256, place)
 
 
-def pick(run: Verification, places: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
-    """Inputs and classes of held-out samples at sorted places; only their blocks are kept in memory, one by one."""
-    found_x, found_y = [], []
-    for _, samples in run.samples.blocks(range(run.samples.count)):
-        rows = places[(places >= samples.first) & (places < samples.first + len(samples))] - samples.first
-        found_x.append(samples.x[rows])
-        found_y.append(samples.y[rows])
-    return np.concatenate(found_x), np.concatenate(found_y).astype(np.int64)
+def pick(run: Verification, *wanted: NDArray[np.int64]) -> list[tuple[Floats, NDArray[np.int64]]]:
+    """Inputs and classes of held-out samples at each of the sorted places; their blocks are read once, one by one."""
+    indices = {int(place) // BLOCK for places in wanted for place in places}
+    found: list[tuple[list[Floats], list[NDArray[np.int64]]]] = [([], []) for _ in wanted]
+    for _, samples in run.samples.blocks(indices):
+        for places, (x, y) in zip(wanted, found, strict=True):
+            rows = places[(places >= samples.first) & (places < samples.first + len(samples))] - samples.first
+            x.append(samples.x[rows])
+            y.append(samples.y[rows])
+    return [(np.concatenate(x), np.concatenate(y).astype(np.int64)) for x, y in found]
