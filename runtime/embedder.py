@@ -130,21 +130,28 @@ class Embedder:
             )
         embedder = cls(runner, modality, centers, verified, report.abstention if report and verified else None)
         embedder.try_out()
-        return embedder._self_tested(opened, bool(require_verified) and not retested) if selftest else embedder
+        if not selftest:
+            return embedder
+        embedder = embedder.self_tested(opened)
+        if require_verified and not retested and not embedder.verified and embedder.selftest is not None:
+            raise EngineError(
+                f"engine `{path}` was {embedder.selftest.elsewhere}",
+                hint='accept that with `require_verified="retested"`, or verify here:'
+                f" `{command('verify', opened.path, '--engine', path)}`",
+            )
+        return embedder
 
-    def _self_tested(self, bundle: Bundle, strict: bool) -> Embedder:
-        """The same embedder with its self-test; `strict` refuses an engine that was only retested here."""
+    def self_tested(self, bundle: Bundle) -> Embedder:
+        """The same engine after its self-test; unless it was verified in this very place, `verified` is then False.
+
+        Raises:
+            BundleError: nothing is stored for this engine, or it was changed.
+            EngineError: it answers in another way than when it was verified, or never was.
+        """
         from advcal_edge.runtime.selftest import run_selftest
 
         result = run_selftest(self, bundle)
         result.require_passed(self.runner.path, bundle.path)
-        if strict and result.status != "verified":
-            raise EngineError(
-                f"engine `{self.runner.path}` was verified elsewhere and only retested here:"
-                f" {'; '.join(result.differences) or 'its report is of another provider'}",
-                hint='accept that with `require_verified="retested"`, or verify here:'
-                f" `{command('verify', bundle.path, '--engine', self.runner.path)}`",
-            )
         verified = self.verified and result.status == "verified"
         return replace(self, verified=verified, abstention=self.abstention if verified else None, selftest=result)
 

@@ -59,6 +59,11 @@ class Selftest:
         """Does the engine answer as it did?"""
         return self.status != "failed"
 
+    @property
+    def elsewhere(self) -> str:
+        """What to say of an engine that was retested, after `was`."""
+        return f"verified elsewhere and only retested here: {'; '.join(self.differences) or 'on another provider'}"
+
     def require_passed(self, engine: Path, bundle: Path) -> None:
         """Refuse an engine that answers in another way.
 

@@ -12,38 +12,22 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from sample_report import document, measure, with_answers
-from tiny import Linear, bound, metrics, write_bundle
+from ruled import ENGINE, measured_on, plain_bundle, put, report_on
+from sample_report import document
+from tiny import bound
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli import main
 from advcal_edge.runtime import Embedder
 from advcal_edge.runtime.verified import find_verified
-from advcal_edge.spec import thermal, video
+from advcal_edge.spec import video
 
 Json = dict[str, Any]
-N = 400
-ENGINE = "onnx/forward.fp32.onnx"
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    made = write_bundle(tmp_path_factory.mktemp("sure") / "B", Linear.random(thermal(8)), ("fp32",), {}, samples=N)
-    right = np.array(measured_on(made)["clean"]["reference"]) == 0
-    return made.add({}, metrics=metrics(made.threat, right))
-
-
-def measured_on(bundle: Bundle) -> Json:
-    return measure(N, lost=0.0, gained=0.0, flipped=0.0, labels=bundle.centers().labels)
-
-
-def report_on(bundle: Bundle, doubt: float = 0.1) -> Json:
-    return document(with_answers(bound(measured_on(bundle), bundle, ENGINE), doubt=doubt))
-
-
-def put(bundle: Bundle, report: Json) -> Bundle:
-    sha256 = bundle.manifest["files"][ENGINE]["sha256"]
-    return bundle.add({f"reports/{sha256[:8]}/report.json": json.dumps(report).encode()})
+    return plain_bundle(tmp_path_factory.mktemp("sure") / "B")
 
 
 def load(bundle: Bundle) -> Embedder:
