@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from bag_files import write_bag
 from checkout import ROOT
 from diagnostic_msgs.msg import DiagnosticStatus
 from live_robot import Robot, embedding, picture, stamp_header, stamp_of, told
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos import qos_profile_sensor_data
 from ros import NANOSECONDS, image as image_message, warm_scene
 from rosbags.highlevel import AnyReader
 from ruled import plain_bundle, put, report_on
@@ -26,15 +27,16 @@ from tiny import Linear, report_for, write_bundle
 from verified import OTHER, add_plan, bundle_to_replay, motion_sensor, verified_bundle
 
 from advcal_edge.bundle import Bundle
+from advcal_edge.robot.node import LATCHED
 from advcal_edge.runtime import Embedder
 from advcal_edge.spec import audio, thermal
 
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE)
 OK, WARN, ERROR, STALE = (
     level[0] for level in (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE)
 )
 HOST_NODE = (sys.executable, str(Path(__file__).parent / "host_node.py"))
 SCENE = warm_scene(24, 32)
+as_text = pytest.mark.skipif(find_spec("vision_msgs") is not None, reason="labels are messages: test_live_vision.py")
 
 
 @pytest.fixture
@@ -42,6 +44,7 @@ def bundle(tmp_path: Path) -> Bundle:
     return verified_bundle(tmp_path / "B", thermal(8))
 
 
+@as_text
 def test_one_frame_there_and_back(robot: Robot, bundle: Bundle) -> None:
     answers, labels = robot.listen(Image, "embedding"), robot.listen(String, "labels")
     camera = robot.publisher(Image, qos_profile_sensor_data)
@@ -153,6 +156,7 @@ def test_a_plan_for_another_card_is_an_error_with_the_export_command(robot: Robo
     assert found.values["to mend it"] == f"build it here: `advcal-edge export {bundle.path} --trt`"
 
 
+@as_text
 def test_the_self_test_at_start_is_told(robot: Robot, tmp_path: Path) -> None:
     engine, camera = robot.listen(String, "engine", LATCHED), robot.publisher(Image, qos_profile_sensor_data)
     robot.start(bundle_to_replay(tmp_path).path)
@@ -191,6 +195,7 @@ def test_an_engine_that_was_verified_elsewhere_runs_where_that_is_accepted(robot
     assert found.values["self-test"].startswith("retested, ")
 
 
+@as_text
 def test_answers_that_the_rule_does_not_trust_are_unsure(robot: Robot, tmp_path: Path) -> None:
     bundle = plain_bundle(tmp_path / "B")
     bundle = put(bundle, report_on(bundle))
