@@ -36,7 +36,7 @@ class Opened:
         path, engine = self.settings.bundle, self.embedder.runner.path
         if not self.embedder.verified:
             retested = self.selftest is not None and self.selftest.passed
-            why = "was verified elsewhere and only retested here" if retested else "has no passing report"
+            why = "is only retested here, not verified" if retested else "has no passing report"
             if self.selftest is not None and self.selftest.differences:
                 why += f": {'; '.join(self.selftest.differences)}"
             return Diagnosis(
