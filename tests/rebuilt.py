@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from host_trt import host_gpu, host_metadata, host_plan
@@ -37,9 +38,9 @@ def build(bundle: Bundle, batch: tuple[int, int, int] = (1, 2, 4)) -> str:
     return built[0].path
 
 
-def claim(bundle: Bundle, graph: bytes, **changes: object) -> str:
-    """Add a plan that computes `graph`, with metadata that say it was built from the bundle's; its name."""
-    plan = host_plan(graph, (1, 2, 4))
+def claim(bundle: Bundle, computes: bytes, /, **changes: Any) -> str:
+    """Add a plan of any graph, with metadata that say it was built from the bundle's; its name."""
+    plan = host_plan(computes, (1, 2, 4))
     metadata = host_metadata(plan, bundle.file(GRAPH).read_bytes(), **changes)
     files = {"engines/claimed.plan": plan, "engines/claimed.json": json.dumps(metadata.to_json()).encode()}
     bundle.add(files)

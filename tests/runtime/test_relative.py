@@ -141,15 +141,29 @@ def test_a_plan_of_a_graph_that_was_replaced_is_refused(gpu: HostGpu, of_plan: B
     assert refused.value.hint == f"build it again: `advcal-edge export {of_plan.path} --trt`"
 
 
-@pytest.mark.parametrize(
-    "changes", [{"precision": "fp32"}, {"step": "extra outputs"}, {"kind": "vjp"}, {"graph_sha256": "0" * 64}]
-)
-def test_a_plan_that_was_made_in_another_way_has_no_relative(
-    gpu: HostGpu, of_plan: Bundle, changes: dict[str, str]
+def test_a_plan_of_another_step_is_no_relative_but_the_graph_is(gpu: HostGpu, of_plan: Bundle) -> None:
+    name = claim(of_plan, of_plan.file(GRAPH).read_bytes(), version=UPDATED, step="extra outputs")
+    found = Embedder.load(of_plan.path, name, selftest=True, require_verified="retested").selftest
+    assert found is not None
+    assert found.verified_sha256 == sha256_file(of_plan.path / GRAPH)
+
+
+@pytest.mark.parametrize("changes", [{"kind": "vjp"}, {"graph_sha256": "0" * 64}, {"precision": "fp32"}])
+def test_metadata_that_name_no_graph_of_the_bundle_are_refused(
+    gpu: HostGpu, of_graph: Bundle, changes: dict[str, str]
 ) -> None:
-    name = claim(of_plan, of_plan.file(GRAPH).read_bytes(), version=UPDATED, **changes)
+    name = claim(of_graph, of_graph.file(GRAPH).read_bytes(), version=UPDATED, **changes)
     with pytest.raises(EngineError, match="has no passing report"):
-        Embedder.load(of_plan.path, name, selftest=True, require_verified="retested")
+        Embedder.load(of_graph.path, name, selftest=True, require_verified="retested")
+
+
+def test_a_graph_without_a_report_vouches_for_no_plan(gpu: HostGpu, of_graph: Bundle) -> None:
+    name = build(of_graph)
+    bundle = Bundle.open(of_graph.path)
+    bundle.remove([file for file in bundle.manifest["files"] if file.endswith("/report.json")])
+    with pytest.raises(EngineError, match=f"neither has `{GRAPH}`, from which it was built") as refused:
+        Embedder.load(bundle.path, name, selftest=True)
+    assert refused.value.hint == f"`advcal-edge verify {bundle.path} --engine {bundle.path / name}`"
 
 
 def test_a_plan_with_a_report_of_its_own_has_no_relative(gpu: HostGpu, of_graph: Bundle) -> None:
