@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from advcal_edge import Embedder
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli import main
 from advcal_edge.errors import BundleError, EngineError
+from advcal_edge.expectations import Expectations, selftest_name
 from advcal_edge.runtime.engine import choose_engine
+from advcal_edge.runtime.relative import find_relative
 from advcal_edge.spec import thermal
 from advcal_edge.storage import sha256_file
 
@@ -139,6 +142,37 @@ def test_a_plan_of_a_graph_that_was_replaced_is_refused(gpu: HostGpu, of_plan: B
     with pytest.raises(EngineError, match=f"`{GRAPH}` there is not the graph from which it was built") as refused:
         Embedder.load(of_plan.path, name, selftest=True)
     assert refused.value.hint == f"build it again: `advcal-edge export {of_plan.path} --trt`"
+
+
+@pytest.mark.parametrize(
+    ("product", "version", "taken"), [("tensorrt", [10, 5, 0], True), ("tensorrt_rtx", [99, 0, 0], False)]
+)
+def test_of_several_plans_the_latest_of_the_same_product_is_taken(
+    gpu: HostGpu, of_plan: Bundle, product: str, version: list[int], taken: bool
+) -> None:
+    (before,) = (name for name in plans(of_plan) if name.endswith(".plan"))
+    first, other = sha256_file(of_plan.path / before), "b" * 64
+    report = (of_plan.path / f"reports/{first[:8]}/report.json").read_text().replace(first, other)
+    document = json.loads(report)
+    document["measured"]["engine"]["plan"] |= {"product": product, "version": version}
+    embedder = Embedder.load(of_plan.path, "fp16")
+    width, classes = embedder.centers.dim, len(embedder.labels)
+    stored = replace(Expectations.read(of_plan, first, embedder.spec, width, classes), sha256=other)
+    of_plan.add(
+        {f"reports/{other[:8]}/report.json": json.dumps(document).encode(), selftest_name(other): stored.to_bytes()}
+    )
+    name = build(of_plan)
+    bundle = Bundle.open(of_plan.path)
+    found = find_relative(bundle, Path(name), bundle.manifest["files"][name]["sha256"])
+    assert found.sha256 == (other if taken else first)
+
+
+@pytest.mark.parametrize("report", [b"no json", b"[]", b'{"schema": "advcal-edge/report/1"}'])
+def test_reports_that_cannot_be_read_vouch_for_nothing(gpu: HostGpu, of_graph: Bundle, report: bytes) -> None:
+    of_graph.add({"reports/00000000/report.json": report})
+    found = Embedder.load(of_graph.path, build(of_graph), selftest=True).selftest
+    assert found is not None
+    assert found.verified_sha256 == sha256_file(of_graph.path / GRAPH)
 
 
 def test_a_plan_of_another_step_is_no_relative_but_the_graph_is(gpu: HostGpu, of_plan: Bundle) -> None:
