@@ -34,7 +34,7 @@ class Opened:
         path, engine = self.settings.bundle, self.embedder.runner.path
         if not self.embedder.verified:
             selftest = self.embedder.selftest
-            why = "has no passing report" if selftest is None else f"was {selftest.elsewhere}"
+            why = "has no passing report" if selftest is None else f"is {selftest.reservation}"
             return Diagnosis(
                 Level.WARN, f"the engine `{engine.name}` {why}", f"`{command('verify', path, '--engine', engine)}`"
             )
@@ -90,15 +90,11 @@ def open_engine(settings: NodeSettings) -> Opened:
         selftest=settings.accept_retested,
     )
     bundle = Bundle.open(settings.bundle)
-    if (
-        settings.selftest
-        and embedder.selftest is None
-        and selftest_name(embedder.runner.sha256) in bundle.manifest["files"]
-    ):
+    if settings.selftest and embedder.selftest is None and bundle.has(selftest_name(embedder.runner.sha256)):
         embedder = embedder.self_tested(bundle)
         if embedder.selftest is not None and settings.require_verified and not embedder.verified:
             raise EngineError(
-                f"engine `{embedder.runner.path}` was {embedder.selftest.elsewhere}",
+                f"engine `{embedder.runner.path}` is {embedder.selftest.reservation}",
                 hint="`--ros-args -p accept_retested:=true`, or verify here:"
                 f" `{command('verify', bundle.path, '--engine', embedder.runner.path)}`",
             )

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import rebuilt
 from host_trt import host_gpu
 from tiny import Linear, write_bundle
 from verified import OTHER, add_plan, bundle_to_replay, opened, verified_bundle
@@ -83,7 +84,25 @@ def test_an_engine_that_was_verified_elsewhere(tmp_path: Path) -> None:
         assert found.facts()["verified"] == "no, retested"
         assert found.identity()["selftest"] == "retested"
         assert found.reservation is not None
-        assert "only retested here: processor: another when verified" in found.reservation.reason
+        assert "only retested here, not verified: processor: another when verified" in found.reservation.reason
+
+
+def test_a_rebuilt_plan_runs_where_retested_engines_are_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = rebuilt.verified_bundle(tmp_path / "B", plan=False)
+    with host_gpu(monkeypatch):
+        name = rebuilt.build(bundle)
+        with pytest.raises(EngineError, match="no passing report"):
+            open_engine(NodeSettings(str(bundle.path), name))
+        found = open_engine(NodeSettings(str(bundle.path), accept_retested=True))
+    assert found.embedder.runner.path == bundle.path / name
+    assert found.identity()["verified"] is False
+    assert found.identity()["selftest"] == "retested"
+    assert found.reservation is not None
+    assert found.reservation.level == Level.WARN
+    assert "is only retested here, not verified: engine: `onnx/forward.fp16.onnx`" in found.reservation.reason
+    assert found.reservation.mend == f"`advcal-edge verify {bundle.path} --engine {bundle.path / name}`"
 
 
 def test_accepting_retested_engines_needs_the_self_test() -> None:
