@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 from advcal_edge.attacks import run_attack
 from advcal_edge.expectations import ADVERSARIAL, CLEAN, TIE, Expectations
 from advcal_edge.runtime.selftest import place_of
+from advcal_edge.spec import TensorSpec
 from advcal_edge.verify.model_set import embed
 from advcal_edge.verify.samples import BLOCK
 from advcal_edge.verify.verification import Verification
 
 Floats = NDArray[np.float32]
-MOST, BYTES = 16, 2**22
-"""Samples of one kind, and bytes of all inputs: the file travels with the bundle to small boards."""
+MOST, BYTES, SETS = 16, 2**22, 5
+"""Samples of one set, bytes of all inputs, and sets of them: clean, ties, and three of crafted inputs.
+
+The file travels with the bundle to small boards.
+"""
 
 
 def collect_expectations(run: Verification, engine: str) -> Expectations:
@@ -30,8 +34,7 @@ def collect_expectations(run: Verification, engine: str) -> Expectations:
     the reference and on the engine from the nearest ties, whether or not the engine withstands them.
     """
     model, reference = run.models.engines[engine], run.models.reference
-    size = math.prod(run.modality.input.shape) * 4
-    count = max(1, min(MOST, BYTES // (5 * size)))  # clean, ties, and three sets of crafted inputs
+    count = samples_per_set(run.modality.input)
     blocks = list(run.blocks())
     margins = np.concatenate([model.centers.margins(block.embeddings[f"clean@{engine}"]) for block in blocks])
     ties = np.sort(np.argsort(margins, kind="stable")[:count])
@@ -53,6 +56,11 @@ def collect_expectations(run: Verification, engine: str) -> Expectations:
     kind = np.concatenate([np.full(len(part[1]), part[0], np.int64) for part in sets])
     sha256, place = str(model.info["sha256"]), place_of(model.runner.fingerprint)
     return Expectations(x, y, kind, embed(model, x), embed(reference, x), sha256, place)
+
+
+def samples_per_set(spec: TensorSpec) -> int:
+    """How many samples of each of the sets are stored at most."""
+    return max(1, min(MOST, BYTES // (SETS * math.prod(spec.shape) * np.dtype(np.float32).itemsize)))
 
 
 def pick(run: Verification, *wanted: NDArray[np.int64]) -> list[tuple[Floats, NDArray[np.int64]]]:
