@@ -8,13 +8,12 @@ from typing import Any
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.commands import command
-from advcal_edge.expectations import selftest_name
 from advcal_edge.robot.diagnosis import Diagnosis, Level
 from advcal_edge.robot.settings import NodeSettings
 from advcal_edge.runtime import Embedder
 from advcal_edge.runtime.engine import fits_here, plan_metadata
 from advcal_edge.runtime.engine_file import is_plan
-from advcal_edge.runtime.selftest import Selftest, run_selftest
+from advcal_edge.runtime.selftest import Selftest, run_stored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,9 +93,8 @@ def open_engine(settings: NodeSettings) -> Opened:
     )
     bundle = Bundle.open(settings.bundle)
     selftest = embedder.selftest
-    if settings.selftest and selftest is None and selftest_name(embedder.runner.sha256) in bundle.manifest["files"]:
-        selftest = run_selftest(embedder, bundle)
-        selftest.require_passed(embedder.runner.path, bundle.path)
+    if settings.selftest and selftest is None:
+        selftest = run_stored(embedder, bundle)
     passed_over = "" if settings.engine != "auto" or is_plan(embedder.runner.path) else plan_left_out(bundle)
     return Opened(settings, embedder, bundle.origin()[:12], passed_over, selftest)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from advcal_edge.runtime.sources import Source
     from advcal_edge.runtime.stream import Stream
 
-PREPROCESS = "advcal_edge.runtime.sensors"
 NORM_TOLERANCE = 0.01  # half precision and int8 stay within 0.001; a missing logit scale gives 4 or more
 
 
@@ -258,7 +256,7 @@ class Embedder:
 
         With the setting `clips=1` a recording gives one input, and its answer is covered.
         """
-        return self.abstention if self.modality.number("clips", 1) <= 1 else None
+        return None if self.abstention is None else self.abstention.covering(self.modality)
 
     def stream(
         self, source: Source, *, latest: bool = True, deadline: float | None = None, top: int = 3, ahead: int = 4
@@ -283,7 +281,10 @@ class Embedder:
         Raises:
             EngineError: the engine fails, or its output is not an embedding.
         """
-        import_module(PREPROCESS)  # now, so that the first frame need not wait for it
+        from advcal_edge.runtime.sensors.sensor import SENSORS, choose_sensor
+
+        if self.modality.preprocess in SENSORS:
+            choose_sensor(self.modality)  # imports it, so that the first frame need not wait for that
         middle = np.float32(sum(self.spec.bounds) / 2)
         norm = float(np.linalg.norm(self(np.full((1, *self.spec.shape), middle, np.float32))))
         if abs(norm - 1) > NORM_TOLERANCE:

@@ -19,7 +19,7 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
 from advcal_edge.commands import command
 from advcal_edge.errors import EngineError
-from advcal_edge.expectations import ADVERSARIAL, KINDS, Expectations
+from advcal_edge.expectations import ADVERSARIAL, KINDS, Expectations, selftest_name
 from advcal_edge.provenance import processor
 from advcal_edge.runtime.verified import find_verified
 
@@ -132,6 +132,20 @@ def run_selftest(embedder: Embedder, bundle: Bundle) -> Selftest:
         replayed.passes,
         time.perf_counter() - started,
     )
+
+
+def run_stored(embedder: Embedder, bundle: Bundle) -> Selftest | None:
+    """The self-test where one is stored for this engine; None without. Which place is accepted was decided before.
+
+    Raises:
+        BundleError: what is stored was changed.
+        EngineError: the engine fails it.
+    """
+    if not bundle.has(selftest_name(embedder.runner.sha256)):
+        return None
+    selftest = run_selftest(embedder, bundle)
+    selftest.require_passed(embedder.runner.path, bundle.path)
+    return selftest
 
 
 def replay(stored: Expectations, embed: Callable[[Floats], Floats], centers: Centers) -> Replay:

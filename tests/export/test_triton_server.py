@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from abstaining import bundle_without_report, put, report_on
 from checkout import ROOT
+from replayed import stored_for
 from tiny import Linear, write_bundle
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.export.triton.repository import write_repository
-from advcal_edge.spec import audio, thermal
+from advcal_edge.spec import audio
 
 pytestmark = pytest.mark.slow
 
@@ -59,13 +61,15 @@ def server_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(server_python: Path, exported: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("served")
+    plain = bundle_without_report(folder / "thermal")
     bundles = [
         exported,
-        write_bundle(folder / "thermal", Linear.random(thermal(8)), ("fp32",), {"fp32": "pass"}),
+        stored_for(put(plain, report_on(plain))),
         write_bundle(folder / "audio", Linear.random(audio(8, 40)), ("fp32",), {}),
     ]
     written = [write_repository(bundle, folder / f"R{index}") for index, bundle in enumerate(bundles)]
-    words = [server_python, CLIENT, written[0].command, *(item.folder for item in written)]
+    moved = write_repository(stored_for(bundles[1], turned=0.1), folder / "moved")  # the repositories are copies
+    words = [server_python, CLIENT, written[0].command, moved.folder, *(item.folder for item in written)]
     alone = LOOPBACK if subprocess.run([*LOOPBACK, "true"], capture_output=True, check=False).returncode == 0 else ()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
@@ -84,6 +88,20 @@ def test_the_answers_have_the_bits_of_a_direct_call(found: dict[str, Any]) -> No
         "thermal": [[True] * 2] * 2,
         "audio": [[True] * 2] * 2,
     }
+
+
+def test_what_is_sure_is_what_the_stated_rule_makes_sure(found: dict[str, Any]) -> None:
+    stated = found["configs"]["thermal_embedder"]["parameters"]["advcal_edge.abstention"]
+    assert json.loads(stated) == {"threshold": found["rule"], "alpha": 0.05}
+    assert {flag for (flag,) in found["sure"]["thermal"]} == {True, False}
+    assert found["sure"]["thermal"] == [[margin > found["rule"]] for margin in found["margins"]]
+    assert found["configs"]["image_embedder"]["parameters"]["advcal_edge.abstention"] == "none"
+    assert found["sure"]["image"] == [[False]] * 2
+
+
+def test_the_self_test_ran_and_one_that_fails_keeps_the_model_away(found: dict[str, Any]) -> None:
+    assert found["selftest"].split(", ")[0] in ("verified", "retested")
+    assert "fails its self-test" in found["refused"]["selftest"]
 
 
 def test_an_answer_does_not_depend_on_who_else_asks(found: dict[str, Any]) -> None:

@@ -7,43 +7,24 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from sample_report import document, measure, with_answers
-from tiny import Linear, bound, metrics, write_bundle
+from abstaining import ENGINE, Json, bundle_without_report, measured_on, put, report_on
+from sample_report import document
+from tiny import bound
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli import main
 from advcal_edge.runtime import Embedder
 from advcal_edge.runtime.verified import find_verified
-from advcal_edge.spec import thermal, video
-
-Json = dict[str, Any]
-N = 400
-ENGINE = "onnx/forward.fp32.onnx"
+from advcal_edge.spec import video
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    made = write_bundle(tmp_path_factory.mktemp("sure") / "B", Linear.random(thermal(8)), ("fp32",), {}, samples=N)
-    right = np.array(measured_on(made)["clean"]["reference"]) == 0
-    return made.add({}, metrics=metrics(made.threat, right))
-
-
-def measured_on(bundle: Bundle) -> Json:
-    return measure(N, lost=0.0, gained=0.0, flipped=0.0, labels=bundle.centers().labels)
-
-
-def report_on(bundle: Bundle, doubt: float = 0.1) -> Json:
-    return document(with_answers(bound(measured_on(bundle), bundle, ENGINE), doubt=doubt))
-
-
-def put(bundle: Bundle, report: Json) -> Bundle:
-    sha256 = bundle.manifest["files"][ENGINE]["sha256"]
-    return bundle.add({f"reports/{sha256[:8]}/report.json": json.dumps(report).encode()})
+    return bundle_without_report(tmp_path_factory.mktemp("sure") / "B")
 
 
 def load(bundle: Bundle) -> Embedder:
