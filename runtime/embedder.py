@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -236,18 +237,22 @@ class Embedder:
         """
         if top < 1:
             raise InputError(f"`top` is {top}; expected at least 1")
+        labels = self.centers.labels
+        rule = self.rule if self.abstention else None
+        flags = repeat(None) if rule is None else rule.sure(self.centers.margins(z)).tolist()
+        later = None if rule is None else False
         scores = self.centers.scores(z).astype(np.float64)
-        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-        shares = odds / odds.sum(axis=1, keepdims=True)
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-        rule = self.rule
-        found = [
-            [Match(self.labels[k], float(row[k]), None if rule is None else False) for k in order]
-            for row, order in zip(shares, best, strict=True)
-        ]
-        if rule is not None:
-            for row in np.flatnonzero(rule.sure(self.centers.margins(z))).tolist():
-                found[row][0] = replace(found[row][0], sure=True)
+        best = (-scores).argsort(axis=1, kind="stable")[:, :top].tolist()
+        found = []
+        for row, order, flag in zip(scores, best, flags, strict=False):
+            # in place and by rows: beside an engine of 0.2 ms every further pass of numpy shows
+            row -= row.item(order[0])
+            odds = np.exp(row, out=row)
+            total = float(np.add.reduce(odds))
+            matches = [Match(labels[k], odds.item(k) / total, later) for k in order]
+            if flag:
+                matches[0] = Match(labels[order[0]], matches[0].score, flag)
+            found.append(matches)
         return found
 
     @property
