@@ -89,7 +89,7 @@ def thermal_tensor(frame: Array, modality: Modality) -> NDArray[np.float32]:
         grey = fit(fill_holes(levels, find_holes(levels, declared_invalid(modality))), height, width)
     else:
         degrees, holes = measure_degrees(frame, modality)
-        ends = None if holes.any() else _count_ends(plane, modality)
+        ends = _count_ends(plane, modality, holes)
         filled = fill_holes(degrees, holes)
         ours = None if np.may_share_memory(filled, frame) else filled
         grey = np.rint(255 * fit(agc_window(filled, holes, ends, ours), height, width))
@@ -126,19 +126,22 @@ def _to_kelvin(counts: Array, modality: Modality) -> NDArray[np.float32]:
     return kelvin
 
 
-def _count_ends(plane: Array, modality: Modality) -> tuple[float, float] | None:
+def _count_ends(plane: Array, modality: Modality, holes: NDArray[np.bool_] | None = None) -> tuple[float, float] | None:
     """The percentiles of a plane of counts in kelvin, bit for bit as of its pixels, in a fifth of the time; else None.
 
-    Counting finds the pixels around each percentile; kelvin rise with counts, so they are the same pixels.
+    Counting finds the pixels around each percentile; kelvin rise with counts, so they are the same pixels. Holes are
+    not counted.
     """
+    mask = None if holes is None or not holes.any() else (~holes).view(np.uint8)
+    size = plane.size if mask is None else int(np.count_nonzero(mask))
     if plane.dtype != np.uint16 or plane.size >= COUNTABLE:
         return None
     lowest, highest = int(plane.min()), int(plane.max())
     bins, ends = [highest - lowest + 1], [lowest, highest + 1]
-    upto = np.cumsum(cv2.calcHist([np.ascontiguousarray(plane)], [0], None, bins, ends).ravel(), dtype=np.int64)
-    place = np.array(PERCENTILES) / 100 * (plane.size - 1)
+    upto = np.cumsum(cv2.calcHist([np.ascontiguousarray(plane)], [0], mask, bins, ends).ravel(), dtype=np.int64)
+    place = np.array(PERCENTILES) / 100 * (size - 1)
     below = np.floor(place)
-    ranks = np.stack([below, np.minimum(below + 1, plane.size - 1)])
+    ranks = np.stack([below, np.minimum(below + 1, size - 1)])
     left, right = _to_kelvin(np.searchsorted(upto, ranks, side="right") + lowest, modality)
     share, apart = place - below, right - left
     low, high = np.where(share < 0.5, left + apart * share, right - apart * (1 - share))  # as NumPy rounds
