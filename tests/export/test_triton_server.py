@@ -100,7 +100,7 @@ def test_what_is_sure_is_what_the_stated_rule_makes_sure(found: dict[str, Any]) 
 
 
 def test_the_self_test_ran_and_one_that_fails_keeps_the_model_away(found: dict[str, Any]) -> None:
-    assert found["selftest"].split(", ")[0] in ("verified", "retested")
+    assert found["selftest"] in (["verified"], ["retested"])  # one bundle has one; another machine may run the server
     assert "fails its self-test" in found["refused"]["selftest"]
 
 

@@ -9,6 +9,7 @@ MOVED is one of thermal frames whose engine fails its self-test. Nothing here ne
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -208,9 +209,7 @@ def main(command: str, moved: str, *repositories: str) -> None:
         grpc.close()
         server.terminate()
         server.wait(60)
-    found["selftest"] = next(
-        (line.split("self-test ")[1] for line in log.read_text().splitlines() if "self-test " in line), ""
-    )
+    found["selftest"] = re.findall(r"self-test (\w+), ", log.read_text())  # of models that are loaded in any order
     found["server"] = next((line for line in log.read_text().splitlines() if "server_version" in line), "")
     print(json.dumps(found))
 
