@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from advcal_edge.spec import TensorSpec
 
 SCHEMA = "advcal-edge/selftest/1"
+FILE = "selftest.npz"
 CLEAN, TIE, ADVERSARIAL = range(3)
 KINDS = ("clean", "near tie", "adversarial")
 Floats = NDArray[np.float32]
@@ -33,7 +34,12 @@ Floats = NDArray[np.float32]
 
 def selftest_name(sha256: str) -> str:
     """Name of the file in a bundle, by the hash of the engine."""
-    return f"reports/{sha256[:8]}/selftest.npz"
+    return f"reports/{sha256[:8]}/{FILE}"
+
+
+def selftest_beside(report: str) -> str:
+    """Name of the file that lies beside a report, if that stored one."""
+    return f"{report.rpartition('/')[0]}/{FILE}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -31,6 +31,7 @@ from advcal_edge.storage import write_atomic
 PAGE = os.sysconf("SC_PAGE_SIZE")
 SETTLED = 0.2
 """Share of the time after which memory should no longer grow."""
+TENTHS = 10
 
 
 @dataclass
@@ -156,11 +157,13 @@ def summary(args: argparse.Namespace, run: Run) -> dict[str, Any]:
     milliseconds = np.array(run.seconds) * 1e3
     last = run.memory[-1][0]
     settled = [size for at, size in run.memory if at >= SETTLED * last]
+    tenths = np.array_split([size for _, size in run.memory], TENTHS)
     figures: dict[str, Any] = {"frames": len(run.sent), "lost": len(run.sent) - len(run.seconds)}
     for percentile in (50, 95, 99, 100):
         figures[f"ms p{percentile}"] = round(float(np.percentile(milliseconds, percentile)), 2)
     figures["node MiB"] = round(settled[-1] / 2**20, 1)
     figures["grown MiB"] = round((settled[-1] - settled[0]) / 2**20, 2)
+    figures["MiB in each tenth"] = [round(float(np.median(part)) / 2**20, 1) for part in tenths if len(part)]
     figures["node says"] = f"{run.diagnosis.get('message')}; inside ms p50 {run.diagnosis.get('ms p50')}"
     settings = {name: str(value) for name, value in vars(args).items() if name not in ("out", "bundle")}
     return {"environment": environment(), "settings": settings, "figures": figures, "diagnosis": run.diagnosis}

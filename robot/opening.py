@@ -8,12 +8,13 @@ from typing import Any
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.commands import command
+from advcal_edge.errors import EngineError
+from advcal_edge.expectations import selftest_name
 from advcal_edge.robot.diagnosis import Diagnosis, Level
 from advcal_edge.robot.settings import NodeSettings
 from advcal_edge.runtime import Embedder
 from advcal_edge.runtime.engine import fits_here, plan_metadata
 from advcal_edge.runtime.engine_file import is_plan
-from advcal_edge.runtime.selftest import Selftest, run_stored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,18 +27,14 @@ class Opened:
     """Hash of the calibration, 12 digits: exports and reports do not change it."""
     passed_over: str = ""
     """A plan of the bundle that `auto` left out, since it was made for another machine."""
-    selftest: Selftest | None = None
-    """What the self-test at the start found; None where nothing is stored for this engine."""
 
     @property
     def reservation(self) -> Diagnosis | None:
         """What speaks against this engine, though it runs."""
         path, engine = self.settings.bundle, self.embedder.runner.path
         if not self.embedder.verified:
-            retested = self.selftest is not None and self.selftest.passed
-            why = "was verified elsewhere and only retested here" if retested else "has no passing report"
-            if self.selftest is not None and self.selftest.differences:
-                why += f": {'; '.join(self.selftest.differences)}"
+            selftest = self.embedder.selftest
+            why = "has no passing report" if selftest is None else f"is {selftest.reservation}"
             return Diagnosis(
                 Level.WARN, f"the engine `{engine.name}` {why}", f"`{command('verify', path, '--engine', engine)}`"
             )
@@ -56,7 +53,7 @@ class Opened:
             "fingerprint": self.embedder.fingerprint,
             "bundle": self.bundle,
             "verified": self.embedder.verified,
-            "selftest": None if self.selftest is None else self.selftest.status,
+            "selftest": None if self.embedder.selftest is None else self.embedder.selftest.status,
             "abstention": None if rule is None else rule.to_json(),
             "modality": self.embedder.modality.name,
             "labels": list(self.embedder.labels),
@@ -68,18 +65,19 @@ class Opened:
 
     def facts(self) -> dict[str, str]:
         """What diagnostics show of it."""
-        rule = self.embedder.rule
+        rule, selftest = self.embedder.rule, self.embedder.selftest
+        unverified = "no" if selftest is None else f"no, {selftest.status}"
         return {
             "engine": self.embedder.fingerprint,
             "bundle": f"{self.settings.bundle} {self.bundle}",
-            "verified": "yes" if self.embedder.verified else "no",
-            "self-test": "nothing stored" if self.selftest is None else str(self.selftest),
+            "verified": "yes" if self.embedder.verified else unverified,
+            "self-test": "not made" if selftest is None else str(selftest),
             "unsure below": "no rule" if rule is None else f"a margin of {rule.threshold:.4f}, alpha {rule.alpha:g}",
         }
 
 
 def open_engine(settings: NodeSettings) -> Opened:
-    """Open what the parameters name: hashes are checked, the report is judged, the engine runs once.
+    """Open what the parameters name: hashes are checked, the report is judged, the engine runs and is self-tested.
 
     Raises:
         AdvcalError: as for `Embedder.load`; of a plan for another machine with the command that builds one for this.
@@ -92,11 +90,16 @@ def open_engine(settings: NodeSettings) -> Opened:
         selftest=settings.accept_retested,
     )
     bundle = Bundle.open(settings.bundle)
-    selftest = embedder.selftest
-    if settings.selftest and selftest is None:
-        selftest = run_stored(embedder, bundle)
+    if settings.selftest and embedder.selftest is None and bundle.has(selftest_name(embedder.runner.sha256)):
+        embedder = embedder.self_tested(bundle)
+        if embedder.selftest is not None and settings.require_verified and not embedder.verified:
+            raise EngineError(
+                f"engine `{embedder.runner.path}` is {embedder.selftest.reservation}",
+                hint="`--ros-args -p accept_retested:=true`, or verify here:"
+                f" `{command('verify', bundle.path, '--engine', embedder.runner.path)}`",
+            )
     passed_over = "" if settings.engine != "auto" or is_plan(embedder.runner.path) else plan_left_out(bundle)
-    return Opened(settings, embedder, bundle.origin()[:12], passed_over, selftest)
+    return Opened(settings, embedder, bundle.origin()[:12], passed_over)
 
 
 def plan_left_out(bundle: Bundle) -> str:

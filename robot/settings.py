@@ -26,7 +26,7 @@ class NodeSettings:
     selftest: bool = True
     """Replay at start what `verify` stored of this engine, if it did, and refuse one that answers in another way."""
     accept_retested: bool = False
-    """Accept an engine that was verified in another place and passes its self-test here."""
+    """Accept an engine that was verified in another place, or a plan built again, if it passes its self-test."""
     transport: str = "raw"
     """Of pictures: raw (sensor_msgs/Image) or compressed (sensor_msgs/CompressedImage)."""
     input_type: str = ""

@@ -88,7 +88,9 @@ class Embedder:
 
         `selftest` replays what `verify` stored, and refuses an engine that answers in another way now. One that passes
         in another place than where it was verified counts as retested, and `verified` is False: only
-        `require_verified="retested"` accepts it, which demands a passing report and the self-test.
+        `require_verified="retested"` accepts it, which demands a passing report and the self-test. So does a plan
+        without a report that is compared with a verified engine from the same graph, see `find_relative`; with
+        "retested" `auto` takes such a plan before a verified graph.
 
         Raises:
             BundleError: not a bundle, or a file in it was changed.
@@ -108,7 +110,7 @@ class Embedder:
 
             signed = require_signature(opened, require_verified, public_key)
         modality, centers = opened.modality, opened.centers()
-        file = read_engine(opened, choose_engine(opened, engine))
+        file = read_engine(opened, choose_engine(opened, engine, retested=retested))
         if signed is not None:
             signed.require_passed(file.sha256)
         path, report = file.path, find_verified(opened, file.sha256)  # by the bytes that were read, not by a path
@@ -116,7 +118,7 @@ class Embedder:
         options = OpenOptions(verified_on=seen, threads=threads, allow_plan_code=allow_plan_code)
         runner = open_runner(file, modality.input, options, interface, width=centers.dim)
         verified = report is not None and report.covers(runner.fingerprint, runner.backend.bridged)
-        if require_verified and not verified and not (retested and report is not None):
+        if require_verified and not verified and not retested:  # the self-test refuses what nothing vouches for
             raise EngineError(
                 f"engine `{path}` ({runner.sha256[:8]}) has no passing report in `{opened.path}`;"
                 " expected one for exactly these bytes",
@@ -129,21 +131,28 @@ class Embedder:
             )
         embedder = cls(runner, modality, centers, verified, report.abstention if report and verified else None)
         embedder.try_out()
-        return embedder._self_tested(opened, bool(require_verified) and not retested) if selftest else embedder
+        if not selftest:
+            return embedder
+        embedder = embedder.self_tested(opened)
+        if require_verified and not retested and not embedder.verified and embedder.selftest is not None:
+            raise EngineError(
+                f"engine `{path}` is {embedder.selftest.reservation}",
+                hint='accept that with `require_verified="retested"`, or verify here:'
+                f" `{command('verify', opened.path, '--engine', path)}`",
+            )
+        return embedder
 
-    def _self_tested(self, bundle: Bundle, strict: bool) -> Embedder:
-        """The same embedder with its self-test; `strict` refuses an engine that was only retested here."""
+    def self_tested(self, bundle: Bundle) -> Embedder:
+        """The same engine after its self-test; unless it was verified in this very place, `verified` is then False.
+
+        Raises:
+            BundleError: nothing is stored for this engine, or it was changed.
+            EngineError: it answers in another way than when it was verified, or never was.
+        """
         from advcal_edge.runtime.selftest import run_selftest
 
         result = run_selftest(self, bundle)
         result.require_passed(self.runner.path, bundle.path)
-        if strict and result.status != "verified":
-            raise EngineError(
-                f"engine `{self.runner.path}` was verified elsewhere and only retested here:"
-                f" {'; '.join(result.differences) or 'its report is of another provider'}",
-                hint='accept that with `require_verified="retested"`, or verify here:'
-                f" `{command('verify', bundle.path, '--engine', self.runner.path)}`",
-            )
         verified = self.verified and result.status == "verified"
         return replace(self, verified=verified, abstention=self.abstention if verified else None, selftest=result)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from advcal_edge.runtime.metadata import EngineMetadata
 
 
-def choose_engine(bundle: Bundle, name: str) -> Path:
+def choose_engine(bundle: Bundle, name: str, *, retested: bool = False) -> Path:
     """Path of the engine for `name`: `auto`, a precision, a name in the bundle or a path.
 
     `auto` is, among those with a passing report, a plan that runs on this device, else the fastest graph by convention
-    (int8, fp16, fp32); without any report the fp32 graph. No engine is read here: `read_engine` reads it, and compares
+    (int8, fp16, fp32); without any report the fp32 graph. With `retested` a plan that can be retested for a relative
+    comes after verified plans and before graphs. No engine is read here: `read_engine` reads it, and compares
     its hash with the one by which it was chosen.
 
     Raises:
@@ -31,7 +32,8 @@ def choose_engine(bundle: Bundle, name: str) -> Path:
         BundleError: a report or the metadata of a plan was changed.
     """
     if name == "auto":
-        return choose_plan(bundle) or choose_verified(bundle) or listed_path(bundle, PRECISIONS["fp32"].graph)
+        plan = choose_plan(bundle, find_verified) or (choose_retestable(bundle) if retested else None)
+        return plan or choose_verified(bundle) or listed_path(bundle, PRECISIONS["fp32"].graph)
     if name in PRECISIONS:
         return listed_path(bundle, PRECISIONS[name].graph)
     if bundle.has(name):
@@ -54,15 +56,22 @@ def choose_verified(bundle: Bundle) -> Path | None:
     return None
 
 
-def choose_plan(bundle: Bundle) -> Path | None:
-    """Path of the fastest plan by convention that has a passing report and metadata that match this machine."""
+def choose_retestable(bundle: Bundle) -> Path | None:
+    """Path of the fastest plan by convention for this machine that has no report, but a relative with one."""
+    from advcal_edge.runtime.relative import has_relative  # which reads plans by the functions of this file
+
+    return choose_plan(bundle, has_relative)
+
+
+def choose_plan(bundle: Bundle, counts: Callable[[Bundle, str], object]) -> Path | None:
+    """Path of the fastest plan by convention that `counts`, by its hash, with metadata that match this machine."""
     plans = plan_metadata(bundle)
-    verified = [
+    counted = [
         (-speed_of(metadata.precision), name)
         for name, metadata in plans.items()
-        if metadata.kind == "forward" and find_verified(bundle, metadata.sha256)
+        if metadata.kind == "forward" and counts(bundle, metadata.sha256)
     ]  # reports first: the device query needs a driver
-    return next((listed_path(bundle, name) for _, name in sorted(verified) if fits_here(plans[name])), None)
+    return next((listed_path(bundle, name) for _, name in sorted(counted) if fits_here(plans[name])), None)
 
 
 def plan_metadata(bundle: Bundle) -> Mapping[str, EngineMetadata]:

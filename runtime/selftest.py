@@ -19,8 +19,9 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
 from advcal_edge.commands import command
 from advcal_edge.errors import EngineError
-from advcal_edge.expectations import ADVERSARIAL, KINDS, Expectations, selftest_name
+from advcal_edge.expectations import ADVERSARIAL, KINDS, Expectations
 from advcal_edge.provenance import processor
+from advcal_edge.runtime.relative import find_relative
 from advcal_edge.runtime.verified import find_verified
 
 if TYPE_CHECKING:
@@ -39,10 +40,12 @@ class Selftest:
     """Result of a self-test: what was replayed, how far embeddings moved, and what is wrong."""
 
     status: Status
-    """`retested` if it passed in another place than the one where the engine was verified."""
+    """`retested` if it passed in another place than the one where the engine was verified, or as another file."""
+    verified_sha256: str
+    """Hash of the engine that was verified, and whose stored inputs were replayed: this one, or its relative."""
     failures: tuple[str, ...]
     differences: tuple[str, ...]
-    """What changed since the engine was verified: version, provider, driver, card or processor."""
+    """What changed since the engine was verified: version, provider, driver, card or processor, or the file."""
     counts: Mapping[str, int]
     """Inputs of each kind."""
     moved: float
@@ -58,6 +61,11 @@ class Selftest:
     def passed(self) -> bool:
         """Does the engine answer as it did?"""
         return self.status != "failed"
+
+    @property
+    def reservation(self) -> str:
+        """What to say of an engine that was retested, after `is`."""
+        return f"only retested here, not verified: {'; '.join(self.differences) or 'its report is of another provider'}"
 
     def require_passed(self, engine: Path, bundle: Path) -> None:
         """Refuse an engine that answers in another way.
@@ -80,6 +88,7 @@ class Selftest:
         """Plain types."""
         return {
             "status": self.status,
+            "verified_sha256": self.verified_sha256,
             "failures": list(self.failures),
             "differences": list(self.differences),
             "counts": dict(self.counts),
@@ -103,26 +112,25 @@ class Replay:
 
 
 def run_selftest(embedder: Embedder, bundle: Bundle) -> Selftest:
-    """Replay the stored inputs of a verification on an opened engine.
+    """Replay the stored inputs of a verification on an opened engine: its own, else that of its relative.
 
     Raises:
         BundleError: nothing is stored for these bytes, or it was changed.
-        EngineError: the engine has no passing report, so there is nothing it could be retested for.
+        EngineError: neither the engine nor a relative has a passing report, so there is nothing to be retested for.
     """
-    sha256, started = embedder.runner.sha256, time.perf_counter()
+    sha256, started, relative = embedder.runner.sha256, time.perf_counter(), None
     if not embedder.verified and find_verified(bundle, sha256) is None:  # a verified one was judged as it was opened
-        raise EngineError(
-            f"engine `{embedder.runner.path}` ({sha256[:8]}) has no passing report in `{bundle.path}`; a self-test"
-            " repeats one",
-            hint=f"`{command('verify', bundle.path, '--engine', embedder.runner.path)}`",
-        )
-    centers = embedder.centers
-    stored = Expectations.read(bundle, sha256, embedder.spec, centers.dim, len(centers.labels))
+        relative = find_relative(bundle, embedder.runner.path, sha256)
+    verified, centers = sha256 if relative is None else relative.sha256, embedder.centers
+    stored = Expectations.read(bundle, verified, embedder.spec, centers.dim, len(centers.labels))
     replayed = replay(stored, embedder.runner.run, centers)
     changed = differences(stored.place, place_of(embedder.fingerprint))
+    if relative is not None:
+        changed = (relative.difference, *changed)
     status: Status = "failed" if replayed.failures else "verified" if embedder.verified and not changed else "retested"
     return Selftest(
         status,
+        verified,
         replayed.failures,
         changed,
         {name: int((stored.kind == index).sum()) for index, name in enumerate(KINDS)},
@@ -132,20 +140,6 @@ def run_selftest(embedder: Embedder, bundle: Bundle) -> Selftest:
         replayed.passes,
         time.perf_counter() - started,
     )
-
-
-def run_stored(embedder: Embedder, bundle: Bundle) -> Selftest | None:
-    """The self-test where one is stored for this engine; None without. Which place is accepted was decided before.
-
-    Raises:
-        BundleError: what is stored was changed.
-        EngineError: the engine fails it.
-    """
-    if not bundle.has(selftest_name(embedder.runner.sha256)):
-        return None
-    selftest = run_selftest(embedder, bundle)
-    selftest.require_passed(embedder.runner.path, bundle.path)
-    return selftest
 
 
 def replay(stored: Expectations, embed: Callable[[Floats], Floats], centers: Centers) -> Replay:

@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import AdvcalError, EngineError
+from advcal_edge.expectations import selftest_name
 from advcal_edge.runtime.abstention import Abstention
 from advcal_edge.runtime.embedder import Embedder
 from advcal_edge.runtime.raw_inputs import RATE, RAW_INPUTS
-from advcal_edge.runtime.selftest import Selftest, run_stored
 
 BUNDLE = "bundle"
 """Folder beside the model that holds what the `Embedder` needs of its bundle."""
 PREFIX = "advcal_edge."
 """Prefix of the parameters in a model configuration."""
+ACCEPT_RETESTED = "accept_retested"
+"""Parameter of the embedder: is an engine served that was verified elsewhere and passes its self-test here?"""
 EMBEDDING, LABELS, SCORES, SURE = "embedding", "labels", "scores", "sure"
 
 
@@ -48,11 +50,12 @@ def rule_text(rule: Abstention | None) -> str:
     return "none" if rule is None else json.dumps({"threshold": rule.threshold, "alpha": rule.alpha})
 
 
-def open_embedder(folder: Path, stated: Mapping[str, str]) -> tuple[Embedder, Selftest | None]:
-    """The embedder of the bundle in `folder`, if it is the one that the configuration states, and its self-test.
+def open_embedder(folder: Path, stated: Mapping[str, str]) -> Embedder:
+    """The embedder of the bundle in `folder`, if it is the one that the configuration states.
 
-    A passing report must hold for the provider here, and a stored self-test must pass; on another processor or version
-    than the one of the verification it does so as `retested`, and is served.
+    Where a passing report is stated it must hold here, and a stored self-test must pass. As on the node of ROS an
+    engine that was verified elsewhere and is only retested here is refused, unless the configuration accepts it: then
+    it is not `verified`, and no answer is sure.
 
     Raises:
         AdvcalError: it cannot be loaded, is of another calibration, engine or rule, lost its passing report, or fails
@@ -60,11 +63,21 @@ def open_embedder(folder: Path, stated: Mapping[str, str]) -> tuple[Embedder, Se
     """
     bundle = Bundle.open(folder)
     check_stated("bundle", bundle.identity(), stated, folder)
-    verified = stated["verdict"] == "pass"
-    embedder = Embedder.load(folder, stated["engine"], require_verified=verified)
+    passed = stated["verdict"] == "pass"
+    accepts = passed and stated.get(ACCEPT_RETESTED) == "true"
+    embedder = Embedder.load(folder, stated["engine"], "retested" if accepts else passed, selftest=accepts)
     check_stated("sha256", embedder.runner.sha256, stated, folder)
-    check_stated("abstention", rule_text(embedder.rule), stated, folder)
-    return embedder, run_stored(embedder, bundle) if verified else None
+    if embedder.verified == passed:
+        check_stated("abstention", rule_text(embedder.rule), stated, folder)
+    if passed and not accepts and bundle.has(selftest_name(embedder.runner.sha256)):
+        embedder = embedder.self_tested(bundle)
+        if embedder.selftest is not None and not embedder.verified:
+            raise EngineError(
+                f"engine `{stated['engine']}` is {embedder.selftest.reservation}",
+                hint=f"verify here and write the repository again, or let the parameter `{PREFIX}{ACCEPT_RETESTED}` of"
+                " the configuration be `true`: then no answer is sure",
+            )
+    return embedder
 
 
 def check_stated(name: str, found: str, stated: Mapping[str, str], folder: Path) -> None:
@@ -97,10 +110,11 @@ class TritonPythonModel:
         self._top = int(stated["top"])
         folder = Path(args["model_repository"], args["model_version"], BUNDLE)
         try:
-            self._embedder, selftest = open_embedder(folder, stated)
+            self._embedder = open_embedder(folder, stated)
         except AdvcalError as error:
             raise backend.TritonModelException(in_words(error)) from error
         self._inputs = (*RAW_INPUTS[self._embedder.modality.preprocess].names, RATE)
+        selftest = self._embedder.selftest
         verified = "verified" if self._embedder.verified else "not verified"
         tested = "no self-test stored" if selftest is None else f"self-test {selftest}"
         backend.Logger.log_info(f"{self._embedder.fingerprint}  {verified}  {tested}")

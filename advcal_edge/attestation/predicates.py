@@ -9,6 +9,7 @@ from typing import Any, Literal
 from advcal_edge.report.checks import Check
 from advcal_edge.report.comparison import Comparison
 from advcal_edge.report.derive import CLAIM, Judgement
+from advcal_edge.report.selective import Rule
 
 Result = Literal["PASSED", "WARNED", "FAILED"]
 Outcome = Literal["passed", "warned", "failed"]
@@ -67,13 +68,18 @@ def outcome(check: Check) -> Outcome:
 
 
 def robustness(
-    judgement: Judgement, measured: Mapping[str, Any], unconfirmed: list[str], report: tuple[str, str]
+    judgement: Judgement,
+    measured: Mapping[str, Any],
+    unconfirmed: list[str],
+    report: tuple[str, str],
+    selftest: tuple[str, str] | None,
 ) -> dict[str, Any]:
     """The predicate of our own: threat, budget, samples, drops with intervals, checks with numbers, environment.
 
     `attestedOn` is the clock of whoever attests, and no trusted time. `unconfirmed` names what the report says and the
-    bundle cannot confirm, such as an engine outside of it.
+    bundle cannot confirm, such as an engine outside of it. `selftest` is the file that a self-test repeats, if stored.
     """
+    rule = judgement.rule()
     engine = measured["engine"]
     asked = {key: measured[key] for key in ("threat", "budget", "margin", "seed")}
     return {
@@ -88,11 +94,19 @@ def robustness(
         "samples": judgement.measured.n,
         "comparisons": [comparison_of(item) for item in judgement.comparisons],
         "checks": [check.to_json() for check in judgement.checks],
+        "abstention": None if rule is None else rule_of(rule),
+        "selftest": None if selftest is None else {"name": selftest[0], "digest": {"sha256": selftest[1]}},
         "unconfirmed": unconfirmed,
         "hashes": measured["hashes"],
         "tool": {"name": "advcal-edge", "version": measured["environment"].get("advcal-edge")},
         "environment": measured["environment"],
     }
+
+
+def rule_of(rule: Rule) -> dict[str, Any]:
+    """When an answer is sure, and what was found on both sides of that; no threshold where none keeps to alpha."""
+    found = rule.to_json()
+    return {key: found[key] for key in ("alpha", "confidence", "threshold", "clean", "attacked")}
 
 
 def comparison_of(item: Comparison) -> dict[str, Any]:

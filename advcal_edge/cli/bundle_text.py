@@ -35,7 +35,13 @@ def render(data: Mapping[str, Any]) -> str:
         for name, p in data["plans"].items()
     ]
     reports = [
-        (name, str(r["verdict"]), r["graph"] or "a graph that is not in this bundle")
+        (
+            name,
+            str(r["verdict"]),
+            r["graph"] or "a graph that is not in this bundle",
+            "stored" if r["selftest"] else "-",
+            sure_above(r["abstention"]),
+        )
         for name, r in data["reports"].items()
     ]
     blocks = (
@@ -46,9 +52,17 @@ def render(data: Mapping[str, Any]) -> str:
         table(("plan", "asked -> achieved", "kind", "size", "product", "device", "of this graph"), plans)
         if plans
         else "",
-        table(("report", "verdict", "engine"), reports) if reports else "",
+        table(("report", "verdict", "engine", "self-test", "sure above"), reports) if reports else "",
     )
     return "\n\n".join(block for block in blocks if block)
+
+
+def sure_above(rule: Mapping[str, float | None] | None) -> str:
+    """The margin above which answers are sure, and the share of them that may be wrong."""
+    if rule is None:
+        return "-"
+    threshold = "nowhere" if rule["threshold"] is None else f"{rule['threshold']:.4f}"
+    return f"{threshold} (alpha {rule['alpha']:g})"
 
 
 def facts(data: Mapping[str, Any]) -> str:

@@ -132,7 +132,8 @@ def describe_plans(bundle: Bundle) -> dict[str, Any]:
 
 
 def describe_reports(bundle: Bundle) -> dict[str, Any]:
-    """Each report with its verdict and its engine's file; None if that file is gone or was replaced."""
+    """Each report with its verdict, its engine's file (None if that is gone or was replaced), rule and self-test."""
+    from advcal_edge.expectations import selftest_beside
     from advcal_edge.runtime.engine import listed_digest
 
     files = bundle.manifest["files"]
@@ -143,9 +144,25 @@ def describe_reports(bundle: Bundle) -> dict[str, Any]:
             engine = as_object(as_object(report.get("measured")).get("engine"))
             judged = as_word(engine.get("sha256"))
             graphs = [graph for graph in files if judged is not None and listed_digest(bundle, graph) == judged]
-            verdict = as_word(as_object(report.get("derived")).get("verdict"))
-            reports[name] = {"verdict": verdict, "engine": judged, "graph": next(iter(graphs), None)}
+            derived = as_object(report.get("derived"))
+            verdict = as_word(derived.get("verdict"))
+            reports[name] = {
+                "verdict": verdict,
+                "engine": judged,
+                "graph": next(iter(graphs), None),
+                "selftest": bundle.has(selftest_beside(name)),
+                "abstention": stated_rule(derived.get("abstention")) if verdict == "pass" else None,
+            }
     return reports
+
+
+def stated_rule(abstention: object) -> dict[str, float | None] | None:
+    """Threshold and alpha of the rule that a report states, without a threshold where none keeps to alpha; or None."""
+    stated = as_object(abstention)
+    alpha, threshold = stated.get("alpha"), stated.get("threshold")
+    if not isinstance(alpha, float) or not (threshold is None or isinstance(threshold, float)):
+        return None
+    return {"threshold": threshold, "alpha": alpha}
 
 
 def read_report(bundle: Bundle, name: str) -> object:

@@ -25,6 +25,7 @@ from advcal_edge.changes import exclusive
 from advcal_edge.commands import command
 from advcal_edge.documents import parse_json
 from advcal_edge.errors import BundleChangedError, BundleError, ConfigError
+from advcal_edge.expectations import selftest_beside
 from advcal_edge.leftovers import discard
 from advcal_edge.limits import REPORT_BYTES
 from advcal_edge.manifest import ATTESTATION, MANIFEST, SIGNATURE
@@ -96,11 +97,13 @@ def draft(bundle: Bundle) -> Attestation:
 def attest_report(bundle: Bundle, name: str, measured: Mapping[str, Any], unconfirmed: list[str]) -> Attested:
     """The two statements about one report that holds."""
     judgement, result = Judgement.of(read_measured(measured)), result_for(bundle, measured)
-    report = (name, str(bundle.manifest["files"][name]["sha256"]))
+    files, stored = bundle.manifest["files"], selftest_beside(name)
+    report = (name, str(files[name]["sha256"]))
+    selftest = (stored, str(files[stored]["sha256"])) if bundle.has(stored) else None
     about = dict(subjects(bundle, name, measured))
     statements = (
         Statement(TEST_RESULT, about, test_result(judgement, measured, result, report)),
-        Statement(ROBUSTNESS, about, robustness(judgement, measured, unconfirmed, report)),
+        Statement(ROBUSTNESS, about, robustness(judgement, measured, unconfirmed, report, selftest)),
     )
     return Attested(name, result, statements)
 

@@ -12,7 +12,7 @@ import numpy as np
 from advcal_edge.attacks import AttackedModel
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import BundleError, ConfigError, DependencyError
-from advcal_edge.expectations import Expectations, selftest_name
+from advcal_edge.expectations import Expectations, selftest_beside, selftest_name
 from advcal_edge.precision import BACKWARD_GRAPH
 from advcal_edge.provenance import environment
 from advcal_edge.report.consistency import contradictions
@@ -99,7 +99,7 @@ def write_report(bundle: Bundle, report: Report, selftest: Expectations | None =
         bundle.add({**files, stored: selftest.to_bytes()})
     else:
         bundle.add(files)
-        if report.verdict != "pass" and f"{folder}/selftest.npz" == stored:
+        if report.verdict != "pass" and selftest_beside(f"{folder}/report.json") == stored:
             bundle.remove([stored])
     return Written(document, tuple(bundle.path / name for name in files), lacking)
 

@@ -63,6 +63,11 @@ def test_two_statements_per_report_and_a_signature(
     stated = next(item for item in report["derived"]["comparisons"] if item["name"] == "worst case")
     assert (worst["drop"], worst["interval"]) == (stated["drop"], stated["interval"])
     assert said["checks"] == report["derived"]["checks"]
+    stored = report_of(verified).with_name("selftest.npz")
+    name = stored.relative_to(verified).as_posix()
+    assert said["selftest"] == {"name": name, "digest": {"sha256": sha256_file(stored)}}
+    rule = report["derived"]["abstention"]
+    assert said["abstention"] == {key: rule[key] for key in ("alpha", "confidence", "threshold", "clean", "attacked")}
 
 
 def check_subjects_are_files(bundle: Path, subjects: Any) -> None:
@@ -89,6 +94,7 @@ def test_what_is_open_counts_as_failed(signed: Path) -> None:
     assert result.predicate["result"] == "FAILED"
     assert "drop worst case" in result.predicate["failedTests"]
     assert figures.predicate["verdict"] == "inconclusive"
+    assert figures.predicate["selftest"] is None
     assert any("samples would decide" in reason for reason in figures.predicate["reasons"])
 
 
@@ -239,6 +245,12 @@ def test_inspect_knows_signatures_and_they_are_no_foreign_files(
     document = json.loads(captured.out)
     assert document["signature"]["files"] == 14  # with the self-test of the engine that passed
     assert document["unlisted"] == []
+    of_fp16, of_fp32 = (
+        document["reports"][report_of(signed, p).relative_to(signed).as_posix()] for p in ("fp16", "fp32")
+    )
+    assert (of_fp16["selftest"], of_fp32["selftest"]) == (True, False)
+    assert of_fp16["abstention"] == {"threshold": None, "alpha": 0.05}  # so few samples show nothing
+    assert of_fp32["abstention"] is None
     assert "signed with the key" in captured.err
     Bundle.create(signed, {}, {"a": b"1"})  # a signed bundle is a bundle, and may be replaced by another
     assert not (signed / "model.sig").exists()

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from forgery import attestations_of, resign, sign_again, statement_in, statements_in
+from host_trt import host_gpu
 from key_files import MakeKey
+from rebuilt import build
 
 from advcal_edge.attestation import PrivateKey
 from advcal_edge.attestation.attestations import TEST_RESULT, sign_statements
@@ -65,6 +67,21 @@ def test_one_changed_byte_in_any_file_is_refused_with_its_name(signed: Path, pub
         assert f"{path}`" in caught.value.message
         path.write_bytes(good)
     load(signed, public_key)
+
+
+def test_a_plan_that_can_be_retested_is_refused(
+    verified: Path, key: Path, public_key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from advcal_edge.verify.attest import attest
+
+    with host_gpu(monkeypatch):
+        name = build(Bundle.open(verified))
+        attest(Bundle.open(verified), PrivateKey.read(key))
+        embedder = Embedder.load(verified, name, "retested", selftest=True)
+        assert embedder.selftest is not None
+        assert embedder.selftest.status == "retested"
+        with pytest.raises(SignatureError, match="no attestation"):
+            Embedder.load(verified, name, "signed", public_key=public_key, selftest=True)
 
 
 def test_another_key_is_refused(signed: Path, make_key: MakeKey) -> None:

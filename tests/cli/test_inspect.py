@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 from hostile import SECTIONS as WHOLE
+from sample_report import abstaining
 from tiny import SAMPLES, BundleMaker, Linear, report_for
 
 from advcal_edge.cli import main
@@ -88,11 +90,44 @@ def test_json(make_bundle: BundleMaker, capsys: Capture) -> None:
     assert data["graphs"]["onnx/forward.fp32.onnx"]["sha256"] == sha256
     assert data["reports"] == {
         f"reports/{sha256[:8]}/report.json": {
-            "verdict": "inconclusive", "engine": sha256, "graph": "onnx/forward.fp32.onnx"
+            "verdict": "inconclusive", "engine": sha256, "graph": "onnx/forward.fp32.onnx",
+            "selftest": False, "abstention": None,
         }
     }  # fmt: skip
     assert data["unlisted"] == ["notes.txt"]
     assert data["samples"] == {"probe": SAMPLES}
+
+
+def test_a_passing_report_shows_its_rule_and_its_self_test(make_bundle: BundleMaker, capsys: Capture) -> None:
+    report = abstaining()
+    rule, name = report["derived"]["abstention"], "reports/x/report.json"
+    files = {name: json.dumps(report).encode(), "reports/x/selftest.npz": b"stored"}
+    path = str(make_bundle().add(files).path)
+    assert main(["inspect", path, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["reports"][name]
+    assert (shown["selftest"], shown["abstention"]) == (True, {"threshold": rule["threshold"], "alpha": 0.05})
+    assert main(["inspect", path]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(name))
+    assert re.split("  +", row)[1::2] == ["pass", "stored"]
+    assert row.endswith(f"{rule['threshold']:.4f} (alpha 0.05)")
+
+
+@pytest.mark.parametrize(
+    ("abstention", "shown"),
+    [
+        ({"alpha": 0.05, "threshold": None}, "nowhere (alpha 0.05)"),
+        ({"alpha": "much", "threshold": 0.1}, "-"),
+        ({"alpha": 0.05, "threshold": "\x1b[2J"}, "-"),
+        (7, "-"),
+    ],
+)
+def test_rules_that_hold_nowhere_or_are_none(
+    make_bundle: BundleMaker, abstention: object, shown: str, capsys: Capture
+) -> None:
+    report = json.dumps({"derived": {"verdict": "pass", "abstention": abstention}}).encode()
+    assert main(["inspect", str(make_bundle().add({"reports/x/report.json": report}).path)]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("reports/x"))
+    assert re.split("  +", row)[3:] == ["-", shown]
 
 
 def test_every_changed_file_is_found(make_bundle: BundleMaker, capsys: Capture) -> None:

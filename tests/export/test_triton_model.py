@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from abstaining import bundle_without_report, put, report_on
 from model_config import parameters, read_config
 from numpy.typing import NDArray
 from replayed import stored_for
+from ruled import plain_bundle, put, report_on
 from tiny import BundleMaker, Linear, write_bundle
 
 from advcal_edge.export.triton.repository import write_repository
@@ -167,7 +167,7 @@ def test_what_the_configuration_does_not_state_is_not_served(
 
 
 def test_an_answer_says_whether_it_is_sure_by_the_rule_that_is_stated(tmp_path: Path, load: Load) -> None:
-    plain = bundle_without_report(tmp_path / "B")
+    plain = plain_bundle(tmp_path / "B")
     bundle = put(plain, report_on(plain))
     write_repository(bundle, tmp_path / "R")
     config = tmp_path / "R/thermal_embedder/config.pbtxt"
@@ -189,7 +189,7 @@ def test_an_answer_says_whether_it_is_sure_by_the_rule_that_is_stated(tmp_path: 
 
 
 def test_a_passing_report_without_a_rule_makes_nothing_sure(tmp_path: Path, load: Load) -> None:
-    plain = bundle_without_report(tmp_path / "B")
+    plain = plain_bundle(tmp_path / "B")
     written = write_repository(put(plain, report_on(plain, doubt=1.0)), tmp_path / "R")
     stated = written.served.parameters
     assert (stated["advcal_edge.verdict"], stated["advcal_edge.abstention"]) == ("pass", "none")
@@ -204,15 +204,27 @@ def test_a_stored_self_test_runs_before_the_first_answer(
     bundle = make_bundle(verdicts={"fp32": "pass"})
     write_repository(bundle, tmp_path / "none")
     write_repository(stored_for(bundle), tmp_path / "good")
-    write_repository(stored_for(bundle, place={"runs on": "onnxruntime 1.0.0"}), tmp_path / "elsewhere")
     write_repository(stored_for(bundle, turned=0.1), tmp_path / "moved")
     load(tmp_path / "none", "thermal_embedder")
     load(tmp_path / "good", "thermal_embedder")
     assert log[0].split("  ")[1:] == ["verified", "no self-test stored"]
     assert log[1].split("  ")[2].startswith("self-test verified, ")
-    del log[:]
-    load(tmp_path / "elsewhere", "thermal_embedder")
-    assert "self-test retested, " in log[0]
-    assert any("onnxruntime 1.0.0 when verified" in line for line in log[1:])
     with pytest.raises(ModelError, match="fails its self-test: batch 1: 12 of 12 embeddings moved"):
         load(tmp_path / "moved", "thermal_embedder")
+
+
+def test_an_engine_that_is_only_retested_is_served_where_that_is_accepted_and_never_sure(
+    tmp_path: Path, load: Load, log: list[str]
+) -> None:
+    plain = plain_bundle(tmp_path / "B")
+    bundle = stored_for(put(plain, report_on(plain)), place={"runs on": "onnxruntime 1.0.0"})
+    write_repository(bundle, tmp_path / "R")
+    with pytest.raises(ModelError, match=r"only retested here, not verified: .*accept_retested` of the configuration"):
+        load(tmp_path / "R", "thermal_embedder")
+    config = tmp_path / "R/thermal_embedder/config.pbtxt"
+    config.write_text(config.read_text().replace('string_value: "false"', 'string_value: "true"'))
+    model = load(tmp_path / "R", "thermal_embedder")
+    assert "not verified  self-test retested, " in log[0]
+    assert any("onnxruntime 1.0.0 when verified" in line for line in log[1:])
+    frames = np.random.default_rng(0).integers(28000, 31000, (64, 8, 8), np.uint16)
+    assert not model.execute([request(frame_uint16=frames)])[0].outputs["sure"].any()

@@ -18,12 +18,14 @@ from tiny import DIM, BundleMaker, Linear
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli import main
 from advcal_edge.errors import AdvcalError, BundleError, ConfigError, EngineError
+from advcal_edge.expectations import Expectations, selftest_name
 from advcal_edge.export.triton import repository
 from advcal_edge.export.triton.repository import write_repository
 from advcal_edge.export.triton.text_format import quote, write_message
 from advcal_edge.runtime import Embedder
 from advcal_edge.runtime.engine_file import graph_digest
 from advcal_edge.runtime.raw_inputs import RAW_INPUTS
+from advcal_edge.runtime.selftest import place_of
 from advcal_edge.runtime.sensors.sensor import SENSORS
 from advcal_edge.spec import audio, thermal
 
@@ -82,7 +84,8 @@ def test_a_graph_is_served_by_onnxruntime_and_by_the_embedder(make_bundle: Bundl
         (["sure"], ["TYPE_BOOL"], [1]),
     ]
     stated = parameters(engine)
-    assert stated == parameters(embedder) == written.served.parameters
+    assert stated == written.served.parameters
+    assert parameters(embedder) == {**stated, "advcal_edge.accept_retested": "false"}
     file = tmp_path / "R/thermal_engine/1" / engine["default_model_filename"][0]
     assert stated["advcal_edge.sha256"] == graph_digest(file) == graph_digest(bundle.path / "onnx/forward.int8.onnx")
     assert stated["advcal_edge.bundle"] == bundle.identity()
@@ -101,6 +104,23 @@ def test_the_part_of_the_bundle_runs_alone(make_bundle: BundleMaker, tmp_path: P
     assert part(x).tobytes() == whole(x).tobytes()
     listed = {p.relative_to(tmp_path / "R/thermal_embedder/1/bundle").as_posix() for p in tmp_path.rglob("bundle/**/*")}
     assert "probe.npz" not in listed
+
+
+def test_the_self_test_of_the_engine_travels_along(make_bundle: BundleMaker, tmp_path: Path) -> None:
+    bundle = make_bundle(precisions=("fp32", "int8"), verdicts={"fp32": "pass", "int8": "pass"})
+    for precision in ("fp32", "int8"):
+        embedder, x = Embedder.load(bundle.path, precision), bundle.probe().x
+        z, sha256 = embedder(x), embedder.runner.sha256
+        y, place = embedder.centers.predict(z), place_of(embedder.fingerprint)
+        stored = Expectations(x, y, np.arange(len(x)) % 3, z, z, sha256, place)
+        bundle = bundle.add({selftest_name(sha256): stored.to_bytes()})
+    write_repository(bundle, tmp_path / "R", "int8")
+    part = tmp_path / "R/thermal_embedder/1/bundle"
+    (travelled,) = part.glob("reports/*/selftest.npz")
+    assert travelled.read_bytes() == (bundle.path / travelled.relative_to(part)).read_bytes()
+    found = Embedder.load(part, "int8", require_verified=True, selftest=True).selftest
+    assert found is not None
+    assert found.status == "verified"
 
 
 def test_recordings_come_with_their_rate(make_bundle: BundleMaker, tmp_path: Path) -> None:

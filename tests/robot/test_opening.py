@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
+import rebuilt
 from host_trt import host_gpu
 from tiny import Linear, write_bundle
-from verified import OTHER, add_plan, opened, verified_bundle
+from verified import OTHER, add_plan, bundle_to_replay, opened, verified_bundle
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import AdvcalError, ConfigError, EngineError
-from advcal_edge.expectations import Expectations, selftest_name
 from advcal_edge.robot import Diagnosis, Level, NodeSettings
 from advcal_edge.robot.opening import open_engine
-from advcal_edge.runtime import Embedder
-from advcal_edge.runtime.selftest import place_of
 from advcal_edge.spec import thermal
 
 
@@ -61,23 +58,10 @@ def test_auto_says_which_plan_it_left_out(tmp_path: Path, monkeypatch: pytest.Mo
     assert found.reservation.mend == f"`advcal-edge export {bundle.path} --trt`"
 
 
-def bundle_to_replay(folder: Path, *, honest: bool = True) -> Bundle:
-    """A verified bundle with what a verification would store of its engine, or with embeddings of other inputs."""
-    bundle = verified_bundle(folder / "B", thermal(8))
-    embedder = Embedder.load(bundle.path, require_verified=True)
-    x = np.random.default_rng(0).random((4, *embedder.spec.shape), np.float32)
-    z = embedder(x)
-    given = z if honest else z[::-1].copy()
-    kind = np.array([0, 1, 2, 2])
-    y = embedder.centers.predict(z)
-    stored = Expectations(x, y, kind, given, given, embedder.runner.sha256, place_of(embedder.fingerprint))
-    return bundle.add({selftest_name(embedder.runner.sha256): stored.to_bytes()})
-
-
 def test_the_self_test_runs_at_start_and_is_told(tmp_path: Path) -> None:
     found = open_engine(NodeSettings(str(bundle_to_replay(tmp_path).path)))
-    assert found.selftest is not None
-    assert found.selftest.status == "verified"
+    assert found.embedder.selftest is not None
+    assert found.embedder.selftest.status == "verified"
     assert found.identity()["selftest"] == "verified"
     assert found.facts()["self-test"].startswith("verified, ")
 
@@ -86,7 +70,39 @@ def test_an_engine_that_fails_its_self_test_is_refused(tmp_path: Path) -> None:
     bundle = bundle_to_replay(tmp_path, honest=False)
     with pytest.raises(EngineError, match="fails its self-test"):
         open_engine(NodeSettings(str(bundle.path)))
-    assert open_engine(NodeSettings(str(bundle.path), selftest=False)).selftest is None
+    assert open_engine(NodeSettings(str(bundle.path), selftest=False)).embedder.selftest is None
+
+
+def test_an_engine_that_was_verified_elsewhere(tmp_path: Path) -> None:
+    path = str(bundle_to_replay(tmp_path, place={"runs on": "onnxruntime 1.0.0", "processor": "another"}).path)
+    with pytest.raises(EngineError, match="processor: another when verified") as refusal:
+        open_engine(NodeSettings(path))
+    assert Diagnosis.of_error(refusal.value).mend.startswith("`--ros-args -p accept_retested:=true`, or verify here")
+    for settings in (NodeSettings(path, accept_retested=True), NodeSettings(path, require_verified=False)):
+        found = open_engine(settings)
+        assert not found.embedder.verified
+        assert found.facts()["verified"] == "no, retested"
+        assert found.identity()["selftest"] == "retested"
+        assert found.reservation is not None
+        assert "only retested here, not verified: processor: another when verified" in found.reservation.reason
+
+
+def test_a_rebuilt_plan_runs_where_retested_engines_are_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = rebuilt.verified_bundle(tmp_path / "B", plan=False)
+    with host_gpu(monkeypatch):
+        name = rebuilt.build(bundle)
+        with pytest.raises(EngineError, match="no passing report"):
+            open_engine(NodeSettings(str(bundle.path), name))
+        found = open_engine(NodeSettings(str(bundle.path), accept_retested=True))
+    assert found.embedder.runner.path == bundle.path / name
+    assert found.identity()["verified"] is False
+    assert found.identity()["selftest"] == "retested"
+    assert found.reservation is not None
+    assert found.reservation.level == Level.WARN
+    assert "is only retested here, not verified: engine: `onnx/forward.fp16.onnx`" in found.reservation.reason
+    assert found.reservation.mend == f"`advcal-edge verify {bundle.path} --engine {bundle.path / name}`"
 
 
 def test_accepting_retested_engines_needs_the_self_test() -> None:

@@ -7,11 +7,12 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from abstaining import ENGINE, Json, bundle_without_report, measured_on, put, report_on
+from ruled import ENGINE, measured_on, plain_bundle, put, report_on
 from sample_report import document
 from tiny import bound
 
@@ -21,10 +22,12 @@ from advcal_edge.runtime import Embedder
 from advcal_edge.runtime.verified import find_verified
 from advcal_edge.spec import video
 
+Json = dict[str, Any]
+
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return bundle_without_report(tmp_path_factory.mktemp("sure") / "B")
+    return plain_bundle(tmp_path_factory.mktemp("sure") / "B")
 
 
 def load(bundle: Bundle) -> Embedder:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from replayed import stored_for
 from tiny import BundleMaker, Linear
 
@@ -14,9 +15,11 @@ from advcal_edge import Embedder
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli import main
 from advcal_edge.errors import BundleError, ConfigError, EngineError
-from advcal_edge.expectations import Expectations, selftest_name
+from advcal_edge.expectations import ADVERSARIAL, Expectations, selftest_name
 from advcal_edge.runtime.selftest import replay
 from advcal_edge.spec import thermal
+
+Floats = NDArray[np.float32]
 
 
 @pytest.fixture
@@ -107,3 +110,32 @@ def test_ties_may_flip_and_others_may_not(passing: Bundle) -> None:
         before = replace(stored, z=between(step), reference=between(step))
         result = replay(before, lambda x, step=step: between(-step)[: len(x)], centers)  # type: ignore[misc]
         assert (not result.failures) == passes, result.failures
+
+
+@pytest.mark.parametrize(("crafted", "allowed"), [(49, 0), (50, 1), (100, 2)])
+def test_two_in_a_hundred_adversarial_inputs_may_newly_succeed(passing: Bundle, crafted: int, allowed: int) -> None:
+    """Every change lies within two roundings, and no decision is a tie: only the number of wins decides."""
+    embedder = Embedder.load(passing.path)
+    centers, rounding = embedder.centers, 0.03
+    middle, apart = centers.vectors[0] + centers.vectors[1], centers.vectors[0] - centers.vectors[1]
+
+    def beside(step: float) -> Floats:
+        """A unit vector at this distance from those between the two nearest centers."""
+        along = np.float32(step) * apart / np.linalg.norm(apart)
+        unit: Floats = middle / np.linalg.norm(middle) * np.sqrt(1 - np.float32(step) ** 2) + along
+        return unit.astype(np.float32)
+
+    before, wrong = beside(0.05), beside(-0.001)
+    label = int(centers.predict(before[None])[0])
+    assert int(centers.predict(wrong[None])[0]) != label
+    assert centers.margins(before[None])[0] > 2 * rounding
+    z, reference = (np.tile(vector, (crafted, 1)) for vector in (before, beside(0.05 + rounding)))
+    kind, y = np.full(crafted, ADVERSARIAL, np.int64), np.full(crafted, label, np.int64)
+    x = np.zeros((crafted, *embedder.spec.shape), np.float32)
+    x[:, 0, 0, 0] = np.arange(crafted)  # so that each input can be told
+    stored = Expectations(x, y, kind, z, reference, embedder.runner.sha256, {})
+    for won in (allowed, allowed + 1):
+        result = replay(stored, lambda x, won=won: np.where(x[:, :1, 0, 0] < won, wrong, before), centers)  # type: ignore[misc]
+        assert result.flips == won
+        assert (not result.failures) == (won == allowed), result.failures
+        assert all(f"expected at most {allowed}" in words for words in result.failures)

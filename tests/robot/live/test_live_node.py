@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +17,26 @@ from bag_files import write_bag
 from checkout import ROOT
 from diagnostic_msgs.msg import DiagnosticStatus
 from live_robot import Robot, embedding, picture, stamp_header, stamp_of, told
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos import qos_profile_sensor_data
 from ros import NANOSECONDS, image as image_message, warm_scene
 from rosbags.highlevel import AnyReader
+from ruled import plain_bundle, put, report_on
 from sensor_msgs.msg import CompressedImage, Image, Imu
 from std_msgs.msg import Int16MultiArray, String
 from tiny import Linear, report_for, write_bundle
-from verified import OTHER, add_plan, motion_sensor, verified_bundle
+from verified import OTHER, add_plan, bundle_to_replay, motion_sensor, verified_bundle
 
 from advcal_edge.bundle import Bundle
+from advcal_edge.robot.node import LATCHED
 from advcal_edge.runtime import Embedder
 from advcal_edge.spec import audio, thermal
 
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE)
 OK, WARN, ERROR, STALE = (
     level[0] for level in (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE)
 )
 HOST_NODE = (sys.executable, str(Path(__file__).parent / "host_node.py"))
 SCENE = warm_scene(24, 32)
+as_text = pytest.mark.skipif(find_spec("vision_msgs") is not None, reason="labels are messages: test_live_vision.py")
 
 
 @pytest.fixture
@@ -41,6 +44,7 @@ def bundle(tmp_path: Path) -> Bundle:
     return verified_bundle(tmp_path / "B", thermal(8))
 
 
+@as_text
 def test_one_frame_there_and_back(robot: Robot, bundle: Bundle) -> None:
     answers, labels = robot.listen(Image, "embedding"), robot.listen(String, "labels")
     camera = robot.publisher(Image, qos_profile_sensor_data)
@@ -150,6 +154,70 @@ def test_a_plan_for_another_card_is_an_error_with_the_export_command(robot: Robo
     found = robot.until(robot.says("plans do not move between devices"))
     assert found.level == ERROR
     assert found.values["to mend it"] == f"build it here: `advcal-edge export {bundle.path} --trt`"
+
+
+@as_text
+def test_the_self_test_at_start_is_told(robot: Robot, tmp_path: Path) -> None:
+    engine, camera = robot.listen(String, "engine", LATCHED), robot.publisher(Image, qos_profile_sensor_data)
+    robot.start(bundle_to_replay(tmp_path).path)
+    robot.match(camera)
+    camera.publish(picture(SCENE, "16UC1", time.time_ns()))
+    found = robot.until(robot.says("answers per second"))
+    assert (found.level, found.values["verified"]) == (OK, "yes")
+    assert found.values["self-test"].startswith("verified, 10 passes")
+    robot.until(lambda: engine)
+    assert told(engine[0])["selftest"] == "verified"
+
+
+def test_an_engine_that_fails_its_self_test_does_not_run(robot: Robot, tmp_path: Path) -> None:
+    robot.start(bundle_to_replay(tmp_path, honest=False).path)
+    found = robot.until(robot.says("fails its self-test"))
+    assert found.level == ERROR
+    assert "embeddings moved" in found.message
+    assert robot.state() == "unconfigured"
+
+
+def test_an_engine_that_was_verified_elsewhere_runs_where_that_is_accepted(robot: Robot, tmp_path: Path) -> None:
+    bundle = bundle_to_replay(tmp_path, place={"runs on": "onnxruntime 1.0.0", "processor": "another"})
+    camera = robot.publisher(Image, qos_profile_sensor_data)
+    robot.start(bundle.path)
+    found = robot.until(robot.says("only retested here"))
+    assert found.level == ERROR
+    assert "processor: another when verified" in found.message
+    assert "-p accept_retested:=true" in found.values["to mend it"]
+    robot.stop()
+    robot.start(bundle.path, "accept_retested:=true")
+    robot.match(camera)
+    camera.publish(picture(SCENE, "16UC1", time.time_ns()))
+    found = robot.until(lambda: (now := robot.diagnosis()) and now.values.get("embedded") == "1" and now)
+    assert (found.level, found.values["verified"]) == (WARN, "no, retested")
+    assert "onnxruntime 1.0.0 when verified" in found.message
+    assert found.values["self-test"].startswith("retested, ")
+
+
+@as_text
+def test_answers_that_the_rule_does_not_trust_are_unsure(robot: Robot, tmp_path: Path) -> None:
+    bundle = plain_bundle(tmp_path / "B")
+    bundle = put(bundle, report_on(bundle))
+    embedder, x = Embedder.load(bundle.path, require_verified=True), bundle.probe().x
+    assert embedder.abstention is not None
+    grey = np.round(x[:, 0] * 255).astype(np.uint8)  # as after a gain control
+    z = embedder.embed_frames(list(grey))
+    sure = [row[0].sure for row in embedder.match(z)]
+    chosen = [sure.index(True), sure.index(False)]
+    labels, camera = robot.listen(String, "labels"), robot.publisher(Image, 10)
+    robot.start(bundle.path, "reliable:=true")
+    robot.match(camera)
+    for number, at in enumerate(chosen, 1):
+        camera.publish(picture(grey[at], "mono8", time.time_ns()))
+        robot.until(lambda number=number: len(labels) == number)
+    certain, doubtful = map(told, labels)
+    assert certain["sure"] is True
+    assert certain["labels"][0]["label"] == embedder.match(z[chosen[0]][None])[0][0].label
+    assert doubtful["sure"] is False
+    assert [one["label"] for one in doubtful["labels"]] == ["unsure"]
+    found = robot.until(lambda: (now := robot.diagnosis()) and now.values.get("unsure") == "1" and now)
+    assert found.values["unsure below"] == f"a margin of {embedder.abstention.threshold:.4f}, alpha 0.05"
 
 
 @pytest.mark.parametrize("form", ["mcap", "db3"])
