@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_numpy_array
+from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
@@ -34,6 +35,10 @@ class Centers:
     source: str
     softness: float = 0.0
     """Softness of the maximum over a class's centers, used for gradients; at 0 only the nearest center counts."""
+    _columns: NDArray[np.float32] = field(init=False, repr=False)
+    """View (d, k * c) of the vectors, as `scores` multiplies them."""
+    _doubles: list[NDArray[np.float64]] = field(init=False, repr=False, default_factory=list)
+    """The same in float64 once `margins` needed it, so that no answer has to convert all centers."""
 
     def __post_init__(self) -> None:
         if self.vectors.ndim not in (2, 3) or self.vectors.shape[0] != len(self.labels) or 0 in self.vectors.shape:
@@ -49,6 +54,7 @@ class Centers:
             raise InputError(f"temperature must be positive: {self.temperature:g}")
         if not 0 <= self.softness < np.inf:
             raise InputError(f"softness must be zero or positive: {self.softness:g}")
+        object.__setattr__(self, "_columns", self.vectors.reshape(-1, self.dim).T)
         with np.errstate(over="ignore", invalid="ignore"):
             norms = np.linalg.norm(self.vectors, axis=-1)
         if not np.allclose(norms, 1.0, atol=1e-4):
@@ -72,17 +78,15 @@ class Centers:
     def like(self, z: Array) -> Array:
         """All vectors (k * c, d) in the library, dtype and device of `z`."""
         flat = self.vectors.reshape(-1, self.dim)
-        if is_numpy_array(z):
+        if isinstance(z, np.ndarray):
             return flat
         return array_namespace(z).asarray(flat, dtype=z.dtype, device=device(z))
 
     def scores(self, z: Array) -> Array:
         """Scores (n, k) of embeddings z (n, d); the nearest center of each class counts."""
-        each = (z @ self.like(z).T) / self.temperature
-        if self.per_class == 1:
-            return each
-        xp = array_namespace(z)
-        return xp.max(self._grouped(each), axis=-1)
+        columns = self._columns if isinstance(z, np.ndarray) else self.like(z).T
+        each = (z @ columns) / self.temperature
+        return each if self.vectors.ndim == 2 else self._nearest(each)
 
     def smooth_scores(self, z: Array) -> Array:
         """`scores` for losses: softness * log mean_j exp(s_j / softness) over each class; `scores` if softness is 0."""
@@ -106,6 +110,9 @@ class Centers:
         pull = xp.reshape(weights[..., None] * share, (z.shape[0], vectors.shape[0]))
         return pull @ vectors / self.temperature
 
+    def _nearest(self, each: Array) -> Array:
+        return array_namespace(each).max(self._grouped(each), axis=-1)
+
     def _grouped(self, each: Array) -> Array:
         return array_namespace(each).reshape(each, (each.shape[0], len(self.labels), self.per_class))
 
@@ -123,12 +130,22 @@ class Centers:
         finite is 0.
         """
         with np.errstate(invalid="ignore"):
-            scores = np.asarray(self.scores(z.astype(np.float64)) * self.temperature)
+            each = (z.astype(np.float64) @ self._in_doubles()) / self.temperature
+            scores = (each if self.vectors.ndim == 2 else self._nearest(each)) * self.temperature
+        if math.isfinite(np.vdot(scores, scores)):  # one pass; squares that overflow take the long way
+            scores.partition(-2, axis=1)
+            leads: NDArray[np.float64] = scores[:, -1] - scores[:, -2]
+            return leads
         best = np.partition(np.where(np.isfinite(scores), scores, -np.inf), -2, axis=1)[:, -2:]
         with np.errstate(invalid="ignore"):
             lead = best[:, 1] - best[:, 0]
         margins: NDArray[np.float64] = np.where(np.isfinite(scores).all(axis=1), lead, 0.0)
         return margins
+
+    def _in_doubles(self) -> NDArray[np.float64]:
+        if not self._doubles:  # as numpy converts a factor of a product: row by row
+            self._doubles.append(np.ascontiguousarray(self._columns, np.float64))
+        return self._doubles[0]
 
     def subset(self, labels: tuple[str, ...]) -> Centers:
         """Keep only `labels`, in that order.

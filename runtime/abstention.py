@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from advcal_edge.report.selective import Rule
+    from advcal_edge.spec import Modality
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,10 @@ class Abstention:
     def sure(self, margins: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Where (n,) answers with these decision margins (n,) may be trusted."""
         return margins > self.threshold
+
+    def covering(self, modality: Modality) -> Abstention | None:
+        """The rule where it holds for the answers of this sensor: not for a mean of clips, which was not attacked."""
+        return self if modality.number("clips", 1) <= 1 else None
 
     def to_json(self) -> dict[str, Any]:
         """Plain types."""

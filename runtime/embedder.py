@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from advcal_edge.runtime.sources import Source
     from advcal_edge.runtime.stream import Stream
 
-PREPROCESS = "advcal_edge.runtime.sensors"
 NORM_TOLERANCE = 0.01  # half precision and int8 stay within 0.001; a missing logit scale gives 4 or more
 
 
@@ -247,18 +246,22 @@ class Embedder:
         """
         if top < 1:
             raise InputError(f"`top` is {top}; expected at least 1")
+        labels = self.centers.labels
+        rule = self.rule if self.abstention else None
+        flags = repeat(None) if rule is None else rule.sure(self.centers.margins(z)).tolist()
+        later = None if rule is None else False
         scores = self.centers.scores(z).astype(np.float64)
-        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-        shares = odds / odds.sum(axis=1, keepdims=True)
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-        rule = self.rule
-        found = [
-            [Match(self.labels[k], float(row[k]), None if rule is None else False) for k in order]
-            for row, order in zip(shares, best, strict=True)
-        ]
-        if rule is not None:
-            for row in np.flatnonzero(rule.sure(self.centers.margins(z))).tolist():
-                found[row][0] = replace(found[row][0], sure=True)
+        best = (-scores).argsort(axis=1, kind="stable")[:, :top].tolist()
+        found = []
+        for row, order, flag in zip(scores, best, flags, strict=False):
+            # in place and by rows: beside an engine of 0.2 ms every further pass of numpy shows
+            row -= row.item(order[0])
+            odds = np.exp(row, out=row)
+            total = float(np.add.reduce(odds))
+            matches = [Match(labels[k], odds.item(k) / total, later) for k in order]
+            if flag:
+                matches[0] = Match(labels[order[0]], matches[0].score, flag)
+            found.append(matches)
         return found
 
     @property
@@ -267,7 +270,7 @@ class Embedder:
 
         With the setting `clips=1` a recording gives one input, and its answer is covered.
         """
-        return self.abstention if self.modality.number("clips", 1) <= 1 else None
+        return None if self.abstention is None else self.abstention.covering(self.modality)
 
     def stream(
         self, source: Source, *, latest: bool = True, deadline: float | None = None, top: int = 3, ahead: int = 4
@@ -292,7 +295,10 @@ class Embedder:
         Raises:
             EngineError: the engine fails, or its output is not an embedding.
         """
-        import_module(PREPROCESS)  # now, so that the first frame need not wait for it
+        from advcal_edge.runtime.sensors.sensor import SENSORS, choose_sensor
+
+        if self.modality.preprocess in SENSORS:
+            choose_sensor(self.modality)  # imports it, so that the first frame need not wait for that
         middle = np.float32(sum(self.spec.bounds) / 2)
         norm = float(np.linalg.norm(self(np.full((1, *self.spec.shape), middle, np.float32))))
         if abs(norm - 1) > NORM_TOLERANCE:

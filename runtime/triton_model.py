@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import AdvcalError, EngineError
+from advcal_edge.expectations import selftest_name
+from advcal_edge.runtime.abstention import Abstention
 from advcal_edge.runtime.embedder import Embedder
 from advcal_edge.runtime.raw_inputs import RATE, RAW_INPUTS
 
@@ -19,11 +21,15 @@ BUNDLE = "bundle"
 """Folder beside the model that holds what the `Embedder` needs of its bundle."""
 PREFIX = "advcal_edge."
 """Prefix of the parameters in a model configuration."""
-EMBEDDING, LABELS, SCORES = "embedding", "labels", "scores"
+ACCEPT_RETESTED = "accept_retested"
+"""Parameter of the embedder: is an engine served that was verified elsewhere and passes its self-test here?"""
+EMBEDDING, LABELS, SCORES, SURE = "embedding", "labels", "scores", "sure"
 
 
 def answer(embedder: Embedder, given: Mapping[str, NDArray[Any]], top: int) -> dict[str, NDArray[Any]]:
-    """Embeddings (n, d), and the best `top` labels (n, k) with their scores, of the frames of one request.
+    """Embeddings (n, d), the best `top` labels (n, k) with their scores, and is the best sure (n, 1), of one request.
+
+    Without a rule no answer is sure: a client that reads nothing else cannot take "no rule" for "sure".
 
     Raises:
         InputError: frames that the sensor cannot have produced.
@@ -35,29 +41,56 @@ def answer(embedder: Embedder, given: Mapping[str, NDArray[Any]], top: int) -> d
         EMBEDDING: z,
         LABELS: np.array([[match.label.encode() for match in row] for row in matches], np.object_),
         SCORES: np.array([[match.score for match in row] for row in matches], np.float64),
+        SURE: np.array([[row[0].sure is True] for row in matches], np.bool_),
     }
+
+
+def rule_text(rule: Abstention | None) -> str:
+    """The rule by which answers are sure, as a parameter of a configuration: JSON, or `none`."""
+    return "none" if rule is None else json.dumps({"threshold": rule.threshold, "alpha": rule.alpha})
 
 
 def open_embedder(folder: Path, stated: Mapping[str, str]) -> Embedder:
     """The embedder of the bundle in `folder`, if it is the one that the configuration states.
 
+    Where a passing report is stated it must hold here, and a stored self-test must pass. As on the node of ROS an
+    engine that was verified elsewhere and is only retested here is refused, unless the configuration accepts it: then
+    it is not `verified`, and no answer is sure.
+
     Raises:
-        AdvcalError: it cannot be loaded, is of another calibration or engine, or lost its passing report.
+        AdvcalError: it cannot be loaded, is of another calibration, engine or rule, lost its passing report, or fails
+            its self-test.
     """
-    identity = Bundle.open(folder).identity()
-    if identity != stated["bundle"]:
-        raise EngineError(
-            f"`{folder}` is the bundle {identity[:12]}; the configuration was written for {stated['bundle'][:12]}",
-            hint="write the repository again, with `--triton`",
-        )
-    embedder = Embedder.load(folder, stated["engine"], require_verified=stated["verdict"] == "pass")
-    if embedder.runner.sha256 != stated["sha256"]:
-        raise EngineError(
-            f"the engine in `{folder}` has the hash {embedder.runner.sha256[:12]};"
-            f" the configuration was written for {stated['sha256'][:12]}",
-            hint="write the repository again, with `--triton`",
-        )
+    bundle = Bundle.open(folder)
+    check_stated("bundle", bundle.identity(), stated, folder)
+    passed = stated["verdict"] == "pass"
+    accepts = passed and stated.get(ACCEPT_RETESTED) == "true"
+    embedder = Embedder.load(folder, stated["engine"], "retested" if accepts else passed, selftest=accepts)
+    check_stated("sha256", embedder.runner.sha256, stated, folder)
+    if embedder.verified == passed:
+        check_stated("abstention", rule_text(embedder.rule), stated, folder)
+    if passed and not accepts and bundle.has(selftest_name(embedder.runner.sha256)):
+        embedder = embedder.self_tested(bundle)
+        if embedder.selftest is not None and not embedder.verified:
+            raise EngineError(
+                f"engine `{stated['engine']}` is {embedder.selftest.reservation}",
+                hint=f"verify here and write the repository again, or let the parameter `{PREFIX}{ACCEPT_RETESTED}` of"
+                " the configuration be `true`: then no answer is sure",
+            )
     return embedder
+
+
+def check_stated(name: str, found: str, stated: Mapping[str, str], folder: Path) -> None:
+    """Compare what lies in the bundle with the parameter of the configuration.
+
+    Raises:
+        EngineError: it is something else.
+    """
+    if found != stated.get(name):
+        raise EngineError(
+            f"`{name}` of `{folder}` is {found}; the configuration was written for {stated.get(name, 'nothing')}",
+            hint="write the repository again, with `--triton`",
+        )
 
 
 class TritonPythonModel:
@@ -81,8 +114,12 @@ class TritonPythonModel:
         except AdvcalError as error:
             raise backend.TritonModelException(in_words(error)) from error
         self._inputs = (*RAW_INPUTS[self._embedder.modality.preprocess].names, RATE)
+        selftest = self._embedder.selftest
         verified = "verified" if self._embedder.verified else "not verified"
-        backend.Logger.log_info(f"{self._embedder.fingerprint}  {verified}")
+        tested = "no self-test stored" if selftest is None else f"self-test {selftest}"
+        backend.Logger.log_info(f"{self._embedder.fingerprint}  {verified}  {tested}")
+        for difference in () if selftest is None else selftest.differences:
+            backend.Logger.log_warn(difference)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """One response for each request; what is wrong with one of them is told to its sender alone."""

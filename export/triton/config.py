@@ -9,7 +9,7 @@ import numpy as np
 from advcal_edge.export.triton.served import Served
 from advcal_edge.export.triton.text_format import Field, Message, Word, write_message
 from advcal_edge.runtime.raw_inputs import RATE, RAW_INPUTS
-from advcal_edge.runtime.triton_model import EMBEDDING, LABELS, SCORES
+from advcal_edge.runtime.triton_model import ACCEPT_RETESTED, EMBEDDING, LABELS, PREFIX, SCORES, SURE
 
 VERSION = "1"
 """The one version of each model, and the name of its folder."""
@@ -64,9 +64,10 @@ def embedder_config(name: str, served: Served) -> str:
                 tensor(EMBEDDING, "TYPE_FP32", [served.dim]),
                 tensor(LABELS, "TYPE_STRING", [served.top]),
                 tensor(SCORES, "TYPE_FP64", [served.top]),
+                tensor(SURE, "TYPE_BOOL", [1]),
             ],
             **instances(served),
-            "parameters": parameters(served.parameters),
+            "parameters": parameters({**served.parameters, f"{PREFIX}{ACCEPT_RETESTED}": "false"}),
         }
     )
 

@@ -10,12 +10,13 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.commands import command
 from advcal_edge.errors import EngineError
 from advcal_edge.export.target import BuildOptions
+from advcal_edge.runtime.abstention import Abstention
 from advcal_edge.runtime.embedder import Embedder
 from advcal_edge.runtime.engine import choose_engine, listed_name, read_listed
 from advcal_edge.runtime.engine_file import EngineFile, is_plan
 from advcal_edge.runtime.metadata import EngineMetadata, read_metadata
 from advcal_edge.runtime.raw_inputs import RAW_INPUTS
-from advcal_edge.runtime.triton_model import PREFIX
+from advcal_edge.runtime.triton_model import PREFIX, rule_text
 from advcal_edge.runtime.verified import find_verified
 from advcal_edge.runtime.weights import GRAPH
 from advcal_edge.spec import MODALITIES, Modality
@@ -40,6 +41,8 @@ class Served:
     """Hash of the bundle as it was exported."""
     verified_on: str | None
     """Provider of the passing report, or `plan`; None without one."""
+    rule: Abstention | None
+    """By which an answer is sure; None without one in the passing report."""
     batches: tuple[int, int]
     """The batch that is usual, and the largest."""
 
@@ -62,6 +65,7 @@ class Served:
             "bundle": self.identity,
             "verdict": "none" if self.verified_on is None else "pass",
             "verified_on": self.verified_on or "nothing",
+            "abstention": rule_text(self.rule),
             "precision": self.precision,
             "modality": self.modality.name,
             "top": str(self.top),
@@ -96,6 +100,8 @@ def find_served(bundle: Bundle, engine: str) -> Served:
         raise EngineError(f"the bundle's modality is `{modality.name}`; expected one of {', '.join(MODALITIES)}")
     report = find_verified(bundle, file.sha256)
     seen = None if report is None else report.provider or "plan"
+    found = None if report is None else report.abstention
+    rule = None if found is None else found.covering(modality)
     if is_plan(path):
         precision, batches = check_plan(bundle, path)
     elif path.suffix == GRAPH:
@@ -107,7 +113,9 @@ def find_served(bundle: Bundle, engine: str) -> Served:
             hint=f"`{command('export', bundle.path, '--triton', 'DIR', '--engine', 'fp32')}`",
         )
     centers = bundle.centers()
-    return Served(name, file, modality, precision, centers.dim, len(centers.labels), bundle.identity(), seen, batches)
+    return Served(
+        name, file, modality, precision, centers.dim, len(centers.labels), bundle.identity(), seen, rule, batches
+    )
 
 
 def check_graph(bundle: Bundle, name: str) -> str:

@@ -27,6 +27,8 @@ from advcal_edge.runtime.sensors.plausible import narrow_range, seems_swapped
 from advcal_edge.spec import Modality
 
 GIVE = "give the camera's picture as it is: a numpy array, or one frame in a png or npy file"
+ROWS = 32
+"""Rows of a frame of 16 bits that are converted at a time."""
 EXPECTED = "uint8 or uint16 RGB (h, w, 3), grey (h, w) or RGBA (h, w, 4)"
 
 
@@ -99,7 +101,12 @@ def _eight_bits(frame: Array, bits: int) -> NDArray[np.uint8]:
     if frame.dtype.itemsize == 1:
         return frame.astype(np.uint8, copy=False)
     scale = (2 ** (bits or 16) - 1) / 255  # 257 of 16 bits: full scale is preserved
-    return np.minimum(np.rint(frame / np.float32(scale)), 255).astype(np.uint8)
+    levels = np.empty(frame.shape, np.uint8)
+    for first in range(0, len(frame), ROWS):  # floats of a whole frame would be fetched from the system for each frame
+        part = frame[first : first + ROWS] / np.float32(scale)
+        np.minimum(np.rint(part, out=part), 255, out=part)
+        levels[first : first + ROWS] = part
+    return levels
 
 
 class _Image:

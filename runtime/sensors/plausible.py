@@ -49,6 +49,7 @@ def seems_swapped(plane: Array, measured: NDArray[np.bool_] | None = None) -> bo
     plane, measured = excerpt(plane, measured)
     empty = (plane == 0) | (plane == plane.dtype.type(-1 if plane.dtype.kind == "i" else 2**16 - 1))
     measured = ~empty if measured is None else measured & ~empty
+    measured = None if measured.all() else measured
     rough = roughness(plane, measured)
     if rough <= NOISE:  # a scene: the other order need not be looked at
         return False
@@ -122,7 +123,7 @@ def telemetry_rows(plane: Array, floor: float) -> int:
         return 0
     inner = plane[edge:-edge]
     inside = _apart(inner[:: max(1, len(inner) // 32)])
-    usual = max(floor, 4 * float(np.percentile(inside, 99.5)))
+    usual = max(floor, 4 * percentiles(inside, (99.5,))[0])
     if _is_noisy(inside, usual).any():
         return 0
     top, bottom = _is_noisy(_apart(plane[:edge]), usual), _is_noisy(_apart(plane[: -edge - 1 : -1]), usual)
@@ -132,8 +133,9 @@ def telemetry_rows(plane: Array, floor: float) -> int:
 
 
 def _apart(rows: Array) -> NDArray[Any]:
-    narrow = rows.dtype.kind in "iu" and rows.dtype.itemsize <= 2
-    return np.abs(np.diff(rows.astype(np.int32 if narrow else np.float64), axis=1))
+    if rows.dtype.kind not in "iu" or rows.dtype.itemsize > 2:
+        return np.abs(np.diff(rows.astype(np.float64), axis=1))
+    return np.abs(np.diff(rows.astype(np.int32), axis=1)).astype(np.uint16)  # which sorts fast
 
 
 def _is_noisy(apart: NDArray[Any], usual: float) -> NDArray[np.bool_]:

@@ -89,8 +89,10 @@ def thermal_tensor(frame: Array, modality: Modality) -> NDArray[np.float32]:
         grey = fit(fill_holes(levels, find_holes(levels, declared_invalid(modality))), height, width)
     else:
         degrees, holes = measure_degrees(frame, modality)
-        ends = None if holes.any() else _count_ends(plane, modality)
-        grey = np.rint(255 * fit(agc_window(fill_holes(degrees, holes), holes, ends), height, width))
+        ends = _count_ends(plane, modality, holes)
+        filled = fill_holes(degrees, holes)
+        ours = None if np.may_share_memory(filled, frame) else filled
+        grey = np.rint(255 * fit(agc_window(filled, holes, ends, ours), height, width))
     x: NDArray[np.float32] = np.divide(grey, 255, dtype=np.float32)[None]
     return x
 
@@ -109,32 +111,37 @@ def measure_degrees(frame: Array, modality: Modality) -> tuple[NDArray[np.float3
         return plane.astype(np.float32, copy=False), holes
     kelvin = _to_kelvin(plane, modality)
     if modality.number("kelvin_per_count"):
-        cold = kelvin <= (0 if modality.assumes_units else IMPOSSIBLE)
-        holes = holes | grow(cold) if cold.any() else holes
+        freezing = 0 if modality.assumes_units else IMPOSSIBLE
+        if kelvin.min() <= freezing:
+            holes = holes | grow(kelvin <= freezing)
     return kelvin, np.zeros_like(holes) if holes.all() else holes
 
 
 def _to_kelvin(counts: Array, modality: Modality) -> NDArray[np.float32]:
     scale = modality.number("kelvin_per_count")
-    kelvin = counts.astype(np.float32) * np.float32(scale or KELVIN_PER_COUNT)
+    kelvin = counts.astype(np.float32)
+    kelvin *= np.float32(scale or KELVIN_PER_COUNT)
     if scale:
         kelvin += np.float32(modality.number("kelvin_offset"))
     return kelvin
 
 
-def _count_ends(plane: Array, modality: Modality) -> tuple[float, float] | None:
+def _count_ends(plane: Array, modality: Modality, holes: NDArray[np.bool_] | None = None) -> tuple[float, float] | None:
     """The percentiles of a plane of counts in kelvin, bit for bit as of its pixels, in a fifth of the time; else None.
 
-    Counting finds the pixels around each percentile; kelvin rise with counts, so they are the same pixels.
+    Counting finds the pixels around each percentile; kelvin rise with counts, so they are the same pixels. Holes are
+    not counted.
     """
+    mask = None if holes is None or not holes.any() else (~holes).view(np.uint8)
+    size = plane.size if mask is None else int(np.count_nonzero(mask))
     if plane.dtype != np.uint16 or plane.size >= COUNTABLE:
         return None
     lowest, highest = int(plane.min()), int(plane.max())
     bins, ends = [highest - lowest + 1], [lowest, highest + 1]
-    upto = np.cumsum(cv2.calcHist([np.ascontiguousarray(plane)], [0], None, bins, ends).ravel(), dtype=np.int64)
-    place = np.array(PERCENTILES) / 100 * (plane.size - 1)
+    upto = np.cumsum(cv2.calcHist([np.ascontiguousarray(plane)], [0], mask, bins, ends).ravel(), dtype=np.int64)
+    place = np.array(PERCENTILES) / 100 * (size - 1)
     below = np.floor(place)
-    ranks = np.stack([below, np.minimum(below + 1, plane.size - 1)])
+    ranks = np.stack([below, np.minimum(below + 1, size - 1)])
     left, right = _to_kelvin(np.searchsorted(upto, ranks, side="right") + lowest, modality)
     share, apart = place - below, right - left
     low, high = np.where(share < 0.5, left + apart * share, right - apart * (1 - share))  # as NumPy rounds
@@ -142,11 +149,15 @@ def _count_ends(plane: Array, modality: Modality) -> tuple[float, float] | None:
 
 
 def agc_window(
-    kelvin: NDArray[np.float32], holes: NDArray[np.bool_] | None = None, ends: tuple[float, float] | None = None
+    kelvin: NDArray[np.float32],
+    holes: NDArray[np.bool_] | None = None,
+    ends: tuple[float, float] | None = None,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Map temperatures (h, w) linearly to [0, 1] between the percentiles, over `MINIMUM_SPAN` kelvin or more.
 
-    Holes do not count for the percentiles. `ends` are the percentiles, where they are known.
+    Holes do not count for the percentiles. `ends` are the percentiles, where they are known. `out` may be `kelvin`:
+    every array of a whole frame that is made and freed gives its pages back to the system and faults them in again.
     """
     kelvin = kelvin.astype(np.float32, copy=False)
     if ends is None:
@@ -155,8 +166,9 @@ def agc_window(
         low, high = ends
     span = max(high - low, MINIMUM_SPAN)
     start = (low + high - span) / 2  # a window wider than the scene is centred on the scene
-    window: NDArray[np.float32] = np.clip((kelvin - np.float32(start)) / np.float32(span), 0, 1)
-    return window
+    window: NDArray[np.float32] = np.subtract(kelvin, np.float32(start), out=out)
+    window /= np.float32(span)
+    return np.clip(window, 0, 1, out=window)
 
 
 def _plane(frame: Array, modality: Modality) -> Array:

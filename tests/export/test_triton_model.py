@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from model_config import parameters, read_config
 from numpy.typing import NDArray
+from replayed import stored_for
+from ruled import plain_bundle, put, report_on
 from tiny import BundleMaker, Linear, write_bundle
 
 from advcal_edge.export.triton.repository import write_repository
@@ -44,14 +46,20 @@ Load = Callable[[Path, str], Any]
 
 
 @pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Load:
+def log() -> list[str]:
+    """What the model told the server's log."""
+    return []
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> Load:
     """Does what the server does with the model of a repository: runs its `model.py` and hands it its configuration."""
     backend = SimpleNamespace(
         Tensor=Tensor,
         InferenceResponse=response,
         TritonError=str,
         TritonModelException=ModelError,
-        Logger=SimpleNamespace(log_info=lambda line: None),
+        Logger=SimpleNamespace(log_info=log.append, log_warn=log.append),
         get_input_tensor_by_name=lambda request, name: request.get(name),
     )
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend)
@@ -92,6 +100,7 @@ def test_each_request_is_a_direct_call(make_bundle: BundleMaker, tmp_path: Path,
         assert answer.outputs["embedding"].tobytes() == z.tobytes()
         assert answer.outputs["labels"].tolist() == [[m.label.encode() for m in row] for row in matches]
         assert answer.outputs["scores"].tolist() == [[m.score for m in row] for row in matches]
+        assert answer.outputs["sure"].tolist() == [[False]] * len(frames), "there is no rule"
 
 
 def test_requests_without_one_frame_are_refused(make_bundle: BundleMaker, tmp_path: Path, load: Load) -> None:
@@ -155,3 +164,67 @@ def test_what_the_configuration_does_not_state_is_not_served(
     (tmp_path / "S/thermal_embedder/1/bundle").rename(part)
     with pytest.raises(ModelError, match="the configuration was written for"):
         load(tmp_path / "R", "thermal_embedder")
+
+
+def test_an_answer_says_whether_it_is_sure_by_the_rule_that_is_stated(tmp_path: Path, load: Load) -> None:
+    plain = plain_bundle(tmp_path / "B")
+    bundle = put(plain, report_on(plain))
+    write_repository(bundle, tmp_path / "R")
+    config = tmp_path / "R/thermal_embedder/config.pbtxt"
+    rule = json.loads(parameters(read_config(config.read_text()))["advcal_edge.abstention"])
+    embedder = Embedder.load(bundle.path)
+    assert embedder.rule is not None
+    assert rule == {"threshold": embedder.rule.threshold, "alpha": 0.05}
+    frames = np.random.default_rng(0).integers(28000, 31000, (64, 8, 8), np.uint16)
+    model = load(tmp_path / "R", "thermal_embedder")
+    answer = model.execute([request(frame_uint16=frames)])[0].outputs
+    lead = embedder.centers.margins(answer["embedding"])
+    assert answer["sure"].dtype == np.bool_
+    assert answer["sure"].tolist() == [[bool(margin > rule["threshold"])] for margin in lead]
+    assert {flag for (flag,) in answer["sure"].tolist()} == {True, False}
+
+    config.write_text(config.read_text().replace(str(rule["threshold"]), "0.01"))
+    with pytest.raises(ModelError, match=r"`abstention` of .* the configuration was written for"):
+        load(tmp_path / "R", "thermal_embedder")
+
+
+def test_a_passing_report_without_a_rule_makes_nothing_sure(tmp_path: Path, load: Load) -> None:
+    plain = plain_bundle(tmp_path / "B")
+    written = write_repository(put(plain, report_on(plain, doubt=1.0)), tmp_path / "R")
+    stated = written.served.parameters
+    assert (stated["advcal_edge.verdict"], stated["advcal_edge.abstention"]) == ("pass", "none")
+    frames = np.random.default_rng(0).integers(28000, 31000, (64, 8, 8), np.uint16)
+    answer = load(tmp_path / "R", "thermal_embedder").execute([request(frame_uint16=frames)])[0].outputs
+    assert not answer["sure"].any()
+
+
+def test_a_stored_self_test_runs_before_the_first_answer(
+    make_bundle: BundleMaker, tmp_path: Path, load: Load, log: list[str]
+) -> None:
+    bundle = make_bundle(verdicts={"fp32": "pass"})
+    write_repository(bundle, tmp_path / "none")
+    write_repository(stored_for(bundle), tmp_path / "good")
+    write_repository(stored_for(bundle, turned=0.1), tmp_path / "moved")
+    load(tmp_path / "none", "thermal_embedder")
+    load(tmp_path / "good", "thermal_embedder")
+    assert log[0].split("  ")[1:] == ["verified", "no self-test stored"]
+    assert log[1].split("  ")[2].startswith("self-test verified, ")
+    with pytest.raises(ModelError, match="fails its self-test: batch 1: 12 of 12 embeddings moved"):
+        load(tmp_path / "moved", "thermal_embedder")
+
+
+def test_an_engine_that_is_only_retested_is_served_where_that_is_accepted_and_never_sure(
+    tmp_path: Path, load: Load, log: list[str]
+) -> None:
+    plain = plain_bundle(tmp_path / "B")
+    bundle = stored_for(put(plain, report_on(plain)), place={"runs on": "onnxruntime 1.0.0"})
+    write_repository(bundle, tmp_path / "R")
+    with pytest.raises(ModelError, match=r"only retested here, not verified: .*accept_retested` of the configuration"):
+        load(tmp_path / "R", "thermal_embedder")
+    config = tmp_path / "R/thermal_embedder/config.pbtxt"
+    config.write_text(config.read_text().replace('string_value: "false"', 'string_value: "true"'))
+    model = load(tmp_path / "R", "thermal_embedder")
+    assert "not verified  self-test retested, " in log[0]
+    assert any("onnxruntime 1.0.0 when verified" in line for line in log[1:])
+    frames = np.random.default_rng(0).integers(28000, 31000, (64, 8, 8), np.uint16)
+    assert not model.execute([request(frame_uint16=frames)])[0].outputs["sure"].any()

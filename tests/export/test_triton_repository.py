@@ -77,8 +77,15 @@ def test_a_graph_is_served_by_onnxruntime_and_by_the_embedder(make_bundle: Bundl
         (["frame_float32"], ["TYPE_FP32"]),
     ]
     assert all(item["optional"] == ["true"] for item in embedder["input"])
+    assert [(item["name"], item["data_type"], item["dims"]) for item in embedder["output"]] == [
+        (["embedding"], ["TYPE_FP32"], [DIM]),
+        (["labels"], ["TYPE_STRING"], [3]),
+        (["scores"], ["TYPE_FP64"], [3]),
+        (["sure"], ["TYPE_BOOL"], [1]),
+    ]
     stated = parameters(engine)
-    assert stated == parameters(embedder) == written.served.parameters
+    assert stated == written.served.parameters
+    assert parameters(embedder) == {**stated, "advcal_edge.accept_retested": "false"}
     file = tmp_path / "R/thermal_engine/1" / engine["default_model_filename"][0]
     assert stated["advcal_edge.sha256"] == graph_digest(file) == graph_digest(bundle.path / "onnx/forward.int8.onnx")
     assert stated["advcal_edge.bundle"] == bundle.identity()

@@ -16,19 +16,28 @@ import venv
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 from checkout import ROOT
+from replayed import stored_for
+from ruled import plain_bundle, put, report_on
 from tiny import Linear, write_bundle
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.export.triton.repository import write_repository
-from advcal_edge.spec import audio, thermal
+from advcal_edge.spec import audio
 
 pytestmark = pytest.mark.slow
 
 CLIENT = Path(__file__).with_name("triton_client.py")
 PACKAGES = (
-    ("numpy<2", "nvidia-pytriton==0.7.0", "onnxruntime>=1.28", "safetensors>=0.5", "array-api-compat>=1.11"),
+    (
+        "numpy<2",
+        "nvidia-pytriton==0.7.0",
+        f"onnxruntime=={onnxruntime.__version__}",
+        "safetensors>=0.5",
+        "array-api-compat>=1.11",
+    ),
     ("--no-deps", "opencv-python-headless>=4.14,!=5.0.0.93"),  # its wheels ask for numpy 2 and run on 1.26
 )
 LOOPBACK = ("unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
@@ -59,13 +68,15 @@ def server_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(server_python: Path, exported: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("served")
+    plain = plain_bundle(folder / "thermal")
     bundles = [
         exported,
-        write_bundle(folder / "thermal", Linear.random(thermal(8)), ("fp32",), {"fp32": "pass"}),
+        stored_for(put(plain, report_on(plain))),
         write_bundle(folder / "audio", Linear.random(audio(8, 40)), ("fp32",), {}),
     ]
     written = [write_repository(bundle, folder / f"R{index}") for index, bundle in enumerate(bundles)]
-    words = [server_python, CLIENT, written[0].command, *(item.folder for item in written)]
+    moved = write_repository(stored_for(bundles[1], turned=0.1), folder / "moved")  # the repositories are copies
+    words = [server_python, CLIENT, written[0].command, moved.folder, *(item.folder for item in written)]
     alone = LOOPBACK if subprocess.run([*LOOPBACK, "true"], capture_output=True, check=False).returncode == 0 else ()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
@@ -86,6 +97,20 @@ def test_the_answers_have_the_bits_of_a_direct_call(found: dict[str, Any]) -> No
     }
 
 
+def test_what_is_sure_is_what_the_stated_rule_makes_sure(found: dict[str, Any]) -> None:
+    stated = found["configs"]["thermal_embedder"]["parameters"]["advcal_edge.abstention"]
+    assert json.loads(stated) == {"threshold": found["rule"], "alpha": 0.05}
+    assert {flag for (flag,) in found["sure"]["thermal"]} == {True, False}
+    assert found["sure"]["thermal"] == [[margin > found["rule"]] for margin in found["margins"]]
+    assert found["configs"]["image_embedder"]["parameters"]["advcal_edge.abstention"] == "none"
+    assert found["sure"]["image"] == [[False]] * 2
+
+
+def test_the_self_test_ran_and_one_that_fails_keeps_the_model_away(found: dict[str, Any]) -> None:
+    assert found["selftest"] == ["verified"]  # one of the bundles has one
+    assert "fails its self-test" in found["refused"]["selftest"]
+
+
 def test_an_answer_does_not_depend_on_who_else_asks(found: dict[str, Any]) -> None:
     assert found["together"] == [True] * 24
 
@@ -98,7 +123,8 @@ def test_an_independent_parser_reads_what_was_written(found: dict[str, Any]) -> 
         served = found["written"][index].served
         for kind in ("engine", "embedder"):
             config = found["configs"][f"{modality}_{kind}"]
-            assert config["parameters"] == served.parameters
+            beside = {"advcal_edge.accept_retested": "false"} if kind == "embedder" else {}
+            assert config["parameters"] == {**served.parameters, **beside}
             assert config["largest"] == 32
         assert found["configs"][f"{modality}_engine"]["warm"] == [1, 8, 32]
     assert found["configs"]["thermal_embedder"]["parameters"]["advcal_edge.verdict"] == "pass"

@@ -1,13 +1,15 @@
 """Run by the Python of the server's environment: start the real server, ask it, compare with direct calls; JSON out.
 
-    python triton_client.py COMMAND REPOSITORY...
+    python triton_client.py COMMAND MOVED REPOSITORY...
 
-COMMAND is what `export --triton` printed for the first repository. Nothing here needs a network but loopback.
+COMMAND is what `export --triton` printed for the first repository: of images, thermal frames and sound, in this order.
+MOVED is one of thermal frames whose engine fails its self-test. Nothing here needs a network but loopback.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -31,7 +33,7 @@ from advcal_edge.runtime.sensors import Recording
 SERVER = Path(pytriton.__file__).parent / "tritonserver"
 HTTP, GRPC = "127.0.0.1:8000", "127.0.0.1:8001"
 START = 60  # seconds
-OUTPUTS = ("embedding", "labels", "scores")
+OUTPUTS = ("embedding", "labels", "scores", "sure")
 Answer = dict[str, Any]
 
 
@@ -79,6 +81,7 @@ def directly(embedder: Embedder, frames: list[Any]) -> Answer:
         "embedding": z,
         "labels": np.array([[match.label.encode() for match in row] for row in matches], np.object_),
         "scores": np.array([[match.score for match in row] for row in matches]),
+        "sure": np.array([[bool(row[0].sure)] for row in matches]),
     }
 
 
@@ -132,9 +135,9 @@ def frames_of(name: str, rng: np.random.Generator) -> list[tuple[dict[str, np.nd
     ]
 
 
-def main(command: str, *repositories: str) -> None:
+def main(command: str, moved: str, *repositories: str) -> None:
     models = [path.name for root in repositories for path in sorted(Path(root).glob("*_embedder"))]
-    found: dict[str, Any] = {"configs": {}, "same": {}, "refused": {}}
+    found: dict[str, Any] = {"configs": {}, "same": {}, "sure": {}, "refused": {}}
     for config in sorted(path for root in repositories for path in Path(root).glob("*/config.pbtxt")):
         parsed = text_format.Parse(config.read_text(), model_config_pb2.ModelConfig())
         found["configs"][parsed.name] = {
@@ -157,7 +160,16 @@ def main(command: str, *repositories: str) -> None:
                 [same_bits(ask(library, client, model, given), directly(embedder, frames)) for given, frames in asked]
                 for library, client in ((over_http, http), (over_grpc, grpc))
             ]
+            if name == "thermal":
+                many = np.stack([warm((8, 8), rng) for _ in range(16)] + [warm((8, 8), rng).T for _ in range(16)])
+                many = np.ascontiguousarray(many * rng.uniform(0.98, 1.02, many.shape), np.uint16)
+                answer = ask(over_grpc, grpc, model, {"frame_uint16": many})
+                assert embedder.rule is not None
+                found["rule"], found["sure"][name] = embedder.rule.threshold, answer["sure"].tolist()
+                found["margins"] = embedder.centers.margins(answer["embedding"]).tolist()
             if name == "image":
+                two = asked[1][0]
+                found["sure"][name] = ask(over_http, http, model, two)["sure"].tolist()
                 frames = list(rng.integers(0, 256, (24, 40, 40, 3), dtype=np.uint8))
 
                 def together(frame: np.ndarray, model: str = model) -> Answer:
@@ -187,11 +199,17 @@ def main(command: str, *repositories: str) -> None:
         engine.write_bytes(engine.read_bytes()[:-1] + b"\x7f")
         refuse["tampered"] = failure(lambda: http.load_model("image_embedder"))
         found["directly"] = failure(lambda: Embedder.load(engine.parents[1]))
+        http.unload_model("thermal_embedder")
+        served = Path(repositories[1]) / "thermal_embedder"
+        shutil.rmtree(served)
+        shutil.copytree(Path(moved) / "thermal_embedder", served)
+        refuse["selftest"] = failure(lambda: http.load_model("thermal_embedder"))
     finally:
         http.close()  # the server waits for its clients
         grpc.close()
         server.terminate()
         server.wait(60)
+    found["selftest"] = re.findall(r"self-test (\w+), ", log.read_text())  # of models that are loaded in any order
     found["server"] = next((line for line in log.read_text().splitlines() if "server_version" in line), "")
     print(json.dumps(found))
 

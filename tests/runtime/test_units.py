@@ -393,8 +393,12 @@ def test_counted_percentiles_are_those_of_numpy(
     height: int, width: int, low: int, span: int, seed: int, scale: str, offset: float
 ) -> None:
     """The fast way of the gain control gives the very bits of the slow one."""
-    counts = np.random.default_rng(seed).integers(low, low + span, (height, width)).astype(np.uint16)
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(low, low + span, (height, width)).astype(np.uint16)
     modality = with_(thermal(8), kelvin_per_count=scale, kelvin_offset=offset)
     kelvin = _to_kelvin(counts, modality)
     assert _count_ends(counts, modality) == tuple(np.percentile(kelvin, PERCENTILES))
+    holes = rng.random(counts.shape) < rng.random()
+    if not holes.all():
+        assert _count_ends(counts, modality, holes) == tuple(np.percentile(kelvin[~holes], PERCENTILES))
     assert percentiles(counts, (2, 50, 98)) == np.percentile(counts.astype(np.float64), (2, 50, 98)).tolist()
