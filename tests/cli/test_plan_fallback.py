@@ -10,7 +10,7 @@ from pathlib import Path
 import overflowing
 import pytest
 from host_trt import HostGpu, host_gpu
-from test_fallback import CLIMB, overflow, plain  # noqa: F401  # a fixture
+from test_fallback import UNTIL_PARITY, overflow, plain  # noqa: F401  # a fixture
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.cli import main
@@ -34,7 +34,7 @@ def test_the_plan_of_the_step_that_mends_it_is_kept(
 ) -> None:
     encoder = overflowing.attention("imu")
     target = overflow(plain, tmp_path / "B", encoder)
-    assert main(["export", str(target), "--trt", *CLIMB, "--json"]) == 0
+    assert main(["export", str(target), "--trt", *UNTIL_PARITY, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     (ladder,) = document["ladders"]
     assert [(item["step"], item["verdict"]) for item in ladder["attempts"]] == [
@@ -69,7 +69,7 @@ def test_fusions_are_broken_before_precision_is_given_back(
     """The stand-in computes wrongly whatever it may fuse, as TensorRT has done with attention."""
     gpu.wrong_where_fused = True
     target = Path(shutil.copytree(plain.path, tmp_path / "B"))
-    assert main(["export", str(target), "--trt", *CLIMB, "--json"]) == 0
+    assert main(["export", str(target), "--trt", *UNTIL_PARITY, "--json"]) == 0
     (ladder,) = json.loads(capsys.readouterr().out)["ladders"]
     assert [(item["step"], item["verdict"]) for item in ladder["attempts"]] == [
         ("as built", "fail"),
@@ -79,7 +79,7 @@ def test_fusions_are_broken_before_precision_is_given_back(
     assert (card.unfused, card.step) == (True, "extra outputs")
 
 
-def test_a_machine_without_a_device_climbs_no_plans(
+def test_a_machine_without_a_device_searches_no_plans(
     plain: Bundle,  # noqa: F811
     tmp_path: Path,
     capsys: Capture,
@@ -87,6 +87,6 @@ def test_a_machine_without_a_device_climbs_no_plans(
     pytest.importorskip("tensorrt_rtx_bindings")
     target = Path(shutil.copytree(plain.path, tmp_path / "B"))
     before = (target / "manifest.json").read_bytes()
-    assert main(["export", str(target), "--for", "rtx", *CLIMB]) == 2
+    assert main(["export", str(target), "--for", "rtx", *UNTIL_PARITY]) == 2
     assert "no CUDA device can be used here" in capsys.readouterr().err
     assert (target / "manifest.json").read_bytes() == before
