@@ -104,12 +104,12 @@ class ExportResult:
         return all(search.reached is not None for search in self.searches)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types for the command line: `plans` if any were built, `ladders` if parity was searched."""
+        """Plain types for the command line: `plans` if any were built, `searches` if parity was searched."""
         missing = {"missing": [item.to_json() for item in self.missing]}
         if self.plans:
             return {"plans": [plan.to_json() for plan in self.plans]} | missing
         graphs = {"opset": self.opset, "graphs": [graph.to_json() for graph in self.graphs]} | missing
-        return graphs | ({"ladders": [search.to_json() for search in self.searches]} if self.searches else {})
+        return graphs | ({"searches": [search.to_json() for search in self.searches]} if self.searches else {})
 
     def to_manifest(self) -> dict[str, dict[str, Any]]:
         """Plain types for the manifest, by path."""

@@ -1,4 +1,4 @@
-"""The ladder: its logic on verdicts by hand, and real searches with encoders that overflow in fp16."""
+"""The precision fallback: its logic on verdicts by hand, and real searches with encoders that overflow in fp16."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ UNTIL_PARITY = ["--precision", "fp16", "--until-parity", "--samples", "64", "--m
 def judged(verdicts: Mapping[str, str]) -> Callable[[str, Step, Search], dict[str, Any]]:
     """Reports with these verdicts by step."""
 
-    def judge(engine: str, step: Step, ladder: Search) -> dict[str, Any]:
+    def judge(engine: str, step: Step, fallback: Search) -> dict[str, Any]:
         assert engine == f"{step.name}.onnx"
-        assert all(attempt.verdict != "pass" for attempt in ladder.attempts)
+        assert all(attempt.verdict != "pass" for attempt in fallback.attempts)
         verdict = verdicts[step.name]
         return {
             "sha256": step.name * 3,
@@ -56,15 +56,15 @@ def named(step: Step) -> str:
     return f"{step.name}.onnx"
 
 
-def verdicts(ladder: Search) -> list[str]:
-    return [attempt.verdict for attempt in ladder.attempts]
+def verdicts(fallback: Search) -> list[str]:
+    return [attempt.verdict for attempt in fallback.attempts]
 
 
 def test_stops_at_the_first_step_that_passes() -> None:
-    ladder = search("fp16", STEPS, named, judged({"as built": "fail", "extra outputs": "pass"}))
-    assert verdicts(ladder) == ["fail", "pass"]
-    assert ladder.reached == STEPS[1]
-    assert json.loads(json.dumps(ladder.to_json())) == {
+    fallback = search("fp16", STEPS, named, judged({"as built": "fail", "extra outputs": "pass"}))
+    assert verdicts(fallback) == ["fail", "pass"]
+    assert fallback.reached == STEPS[1]
+    assert json.loads(json.dumps(fallback.to_json())) == {
         "asked": "fp16",
         "attempts": [
             {"step": "as built", "engine": "as built" * 3, "verdict": "fail", "reasons": ["so it is"]},
@@ -76,10 +76,10 @@ def test_stops_at_the_first_step_that_passes() -> None:
 
 def test_an_inconclusive_verdict_is_no_parity() -> None:
     found = dict.fromkeys((step.name for step in STEPS), "inconclusive")
-    ladder = search("int8", graph_steps(), named, judged(found))
-    assert verdicts(ladder) == ["inconclusive"] * 4
-    assert ladder.reached is None
-    assert outcome(ladder) == "no step of int8 is on a par with its reference: the bundle holds no int8 graph"
+    fallback = search("int8", graph_steps(), named, judged(found))
+    assert verdicts(fallback) == ["inconclusive"] * 4
+    assert fallback.reached is None
+    assert outcome(fallback) == "no step of int8 is on a par with its reference: the bundle holds no int8 graph"
 
 
 def test_a_broken_engine_is_an_attempt_and_an_unchanged_one_is_not_verified() -> None:
@@ -88,14 +88,14 @@ def test_a_broken_engine_is_an_attempt_and_an_unchanged_one_is_not_verified() ->
             raise FidelityError("is nan")
         return Unchanged("the same") if step.further == ("attention scores",) else named(step)
 
-    ladder = search("fp16", graph_steps(), build, judged({"fp32 last blocks": "fail", "all fp32": "pass"}))
-    assert [(attempt.verdict, attempt.reasons) for attempt in ladder.attempts] == [
+    fallback = search("fp16", graph_steps(), build, judged({"fp32 last blocks": "fail", "all fp32": "pass"}))
+    assert [(attempt.verdict, attempt.reasons) for attempt in fallback.attempts] == [
         ("fail", ("is nan",)),
         ("skipped", ("the same",)),
         ("fail", ("so it is",)),
         ("pass", ()),
     ]
-    assert "fp16 was not reached: what passes is the fp32 graph" in search_text(ladder)
+    assert "fp16 was not reached: what passes is the fp32 graph" in search_text(fallback)
 
 
 def test_an_engine_that_cannot_be_built_ends_the_search() -> None:
@@ -136,25 +136,25 @@ def reached_parity(path: Path, capsys: pytest.CaptureFixture[str], *options: str
     assert main(["export", str(path), *UNTIL_PARITY, *options, "--json"]) == 0
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     (report,) = (json.loads(file.read_text()) for file in path.glob("reports/*/report.json"))
-    (ladder,) = document["ladders"]
-    assert report["derived"]["fallback"] == ladder
+    (fallback,) = document["searches"]
+    assert report["derived"]["fallback"] == fallback
     assert report["derived"]["verdict"] == "pass"
-    assert report["measured"]["engine"]["step"] == ladder["reached"]
+    assert report["measured"]["engine"]["step"] == fallback["reached"]
     assert list(Draft202012Validator(json.loads(SCHEMA.read_text())).iter_errors(report)) == []
     told = {
         entry.key: entry.value for entry in onnx.load(str(path / report["measured"]["engine"]["path"])).metadata_props
     }
-    assert told["advcal_edge.step"] == ladder["reached"]
-    assert f"({report['measured']['engine']['precision']}, {ladder['reached']})" in verification_table(report)
+    assert told["advcal_edge.step"] == fallback["reached"]
+    assert f"({report['measured']['engine']['precision']}, {fallback['reached']})" in verification_table(report)
     assert main(["verify", "--margin", "0.06", "--check", *map(str, path.glob("reports/*/report.json"))]) == 0
     capsys.readouterr()
     assert not [file for file in path.iterdir() if file.name.startswith(".")]
-    assert ladder["attempts"][0]["engine"] is None
-    assert "relative_l2 is nan" in ladder["attempts"][0]["reasons"][0]
+    assert fallback["attempts"][0]["engine"] is None
+    assert "relative_l2 is nan" in fallback["attempts"][0]["reasons"][0]
     return document
 
 
-def test_without_a_ladder_an_overflow_is_refused_and_the_ladder_named(
+def test_without_a_search_an_overflow_is_refused_and_the_search_named(
     plain: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """ONNX Runtime on a CPU computes this graph without an overflow; a GPU would not."""
@@ -171,9 +171,9 @@ def test_attention_that_overflows_is_mended_by_fp32_attention(
     plain: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = reached_parity(overflow(plain, tmp_path / "B", overflowing.attention("imu")), capsys)
-    (ladder,) = document["ladders"]
-    assert [attempt["verdict"] for attempt in ladder["attempts"]] == ["fail", "pass"]
-    assert ladder["reached"] == "fp32 attention"
+    (fallback,) = document["searches"]
+    assert [attempt["verdict"] for attempt in fallback["attempts"]] == ["fail", "pass"]
+    assert fallback["reached"] == "fp32 attention"
     assert [graph["path"] for graph in document["graphs"]] == ["onnx/vjp.fp32.onnx", FP16]
     assert document["graphs"][1]["fidelity"]["emulated"] is True
     assert Bundle.open(tmp_path / "B").section("graphs")["files"][FP16]["step"] == "fp32 attention"
@@ -184,9 +184,9 @@ def test_a_last_block_that_overflows_is_mended_by_fp32_last_blocks(
     plain: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = reached_parity(overflow(plain, tmp_path / "B", overflowing.last_block("imu")), capsys)
-    (ladder,) = document["ladders"]
-    assert [attempt["verdict"] for attempt in ladder["attempts"]] == ["fail", "fail", "pass"]
-    assert ladder["reached"] == "fp32 last blocks"
+    (fallback,) = document["searches"]
+    assert [attempt["verdict"] for attempt in fallback["attempts"]] == ["fail", "fail", "pass"]
+    assert fallback["reached"] == "fp32 last blocks"
 
 
 @pytest.mark.slow
@@ -226,7 +226,7 @@ def test_a_chain_that_overflows_together_is_found_although_no_single_product_men
 ) -> None:
     target = overflow(plain, tmp_path / "B", overflowing.last_block("imu"))
     assert main(["export", str(target), *UNTIL_PARITY, "--search", "nodes", "--json"]) == 0
-    (found,) = json.loads(capsys.readouterr().out)["ladders"]
+    (found,) = json.loads(capsys.readouterr().out)["searches"]
     assert [attempt["step"] for attempt in found["attempts"]] == [
         "as built",
         "nodes:1",

@@ -1,4 +1,4 @@
-"""The ladder of plans on the stand-in for a device: graphs that overflow, plans that the ladder mends."""
+"""The precision fallback of plans on the stand-in for a device: graphs that overflow, plans that it mends."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def test_the_plan_of_the_step_that_mends_it_is_kept(
     target = overflow(plain, tmp_path / "B", encoder)
     assert main(["export", str(target), "--trt", *UNTIL_PARITY, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    (ladder,) = document["ladders"]
-    assert [(item["step"], item["verdict"]) for item in ladder["attempts"]] == [
+    (fallback,) = document["searches"]
+    assert [(item["step"], item["verdict"]) for item in fallback["attempts"]] == [
         ("as built", "fail"),
         ("extra outputs", "skipped"),
         ("fp32 attention", "pass"),
@@ -49,7 +49,7 @@ def test_the_plan_of_the_step_that_mends_it_is_kept(
         ("vjp", "fp32", None),
     ]
     (card,) = (card for card in cards.values() if card.kind == "forward")
-    assert card.sha256 == ladder["attempts"][-1]["engine"]
+    assert card.sha256 == fallback["attempts"][-1]["engine"]
     report = json.loads((target / f"reports/{card.sha256[:8]}/report.json").read_text())
     assert (report["measured"]["engine"]["step"], report["measured"]["engine"]["plan"]["product"]) == (
         "fp32 attention",
@@ -70,8 +70,8 @@ def test_fusions_are_broken_before_precision_is_given_back(
     gpu.wrong_where_fused = True
     target = Path(shutil.copytree(plain.path, tmp_path / "B"))
     assert main(["export", str(target), "--trt", *UNTIL_PARITY, "--json"]) == 0
-    (ladder,) = json.loads(capsys.readouterr().out)["ladders"]
-    assert [(item["step"], item["verdict"]) for item in ladder["attempts"]] == [
+    (fallback,) = json.loads(capsys.readouterr().out)["searches"]
+    assert [(item["step"], item["verdict"]) for item in fallback["attempts"]] == [
         ("as built", "fail"),
         ("extra outputs", "pass"),
     ]

@@ -64,7 +64,7 @@ def test_each_step_reduces_less(bundle: Bundle, trunk: SmallTrunk, tmp_path: Pat
     assert last < attention < built
 
 
-def test_a_graph_tells_its_step_and_one_without_a_ladder_tells_none(
+def test_a_graph_tells_its_step_and_one_without_a_search_tells_none(
     bundle: Bundle, trunk: SmallTrunk, tmp_path: Path
 ) -> None:
     maker = GraphMaker(trunk, bundle, tmp_path, 20)

@@ -50,7 +50,7 @@ def test_further_parts_come_on_top(graph: onnx.GraphProto, precision: str) -> No
     assert products(graph) - kept
 
 
-def test_the_ladder_gives_back_more_at_each_step_and_ends_at_fp32() -> None:
+def test_each_step_gives_back_more_and_ends_at_fp32() -> None:
     assert [step.name for step in STEPS] == [
         "as built",
         "extra outputs",

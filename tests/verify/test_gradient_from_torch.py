@@ -127,11 +127,11 @@ def test_a_search_for_parity_needs_no_gradient_graph(bundle: Path, tmp_path: Pat
     assert run("export", tmp_path / "B", *search, "--no-gradient", *OWN) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["missing"] == []
-    assert document["ladders"][0]["reached"] == "as built"
+    assert document["searches"][0]["reached"] == "as built"
     assert run("export", tmp_path / "B", *search, *OWN) == 1  # it passes again, and the gradient is missing
     document = json.loads(capsys.readouterr().out)
     assert [item["graph"] for item in document["missing"]] == [VJP]
-    assert document["ladders"][0]["reached"] == "as built"
+    assert document["searches"][0]["reached"] == "as built"
 
 
 def test_verify_takes_the_gradient_from_torch_and_passes(bundle: Path, report: dict[str, Any], capsys: Capture) -> None:
