@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +15,12 @@ from advcal_edge.bundle import Bundle
 from advcal_edge.centers import Centers
 from advcal_edge.commands import command
 from advcal_edge.declarations import Setting
-from advcal_edge.errors import ConfigError, EngineError, InputError
+from advcal_edge.errors import ConfigError, EngineError
 from advcal_edge.runtime.abstention import Abstention
 from advcal_edge.runtime.backends import OpenOptions
 from advcal_edge.runtime.engine import choose_engine, read_engine
 from advcal_edge.runtime.interface import AS_DECLARED, Interface
+from advcal_edge.runtime.matching import Match, find_matches
 from advcal_edge.runtime.model import Runner, open_runner
 from advcal_edge.runtime.verified import find_verified
 from advcal_edge.spec import Modality, TensorSpec
@@ -33,20 +33,6 @@ if TYPE_CHECKING:
     from advcal_edge.runtime.stream import Stream
 
 NORM_TOLERANCE = 0.01  # half precision and int8 stay within 0.001; a missing logit scale gives 4 or more
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A label and its softmax score over all labels of the bundle; the scores sum to one."""
-
-    label: str
-    score: float
-    sure: bool | None = None
-    """May the answer be trusted, by the rule of the passing report? Only the best label can be; None without a rule."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain types."""
-        return {"label": self.label, "score": self.score, "sure": self.sure}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -244,25 +230,7 @@ class Embedder:
         Raises:
             InputError: `top` is below one.
         """
-        if top < 1:
-            raise InputError(f"`top` is {top}; expected at least 1")
-        labels = self.centers.labels
-        rule = self.rule if self.abstention else None
-        flags = repeat(None) if rule is None else rule.sure(self.centers.margins(z)).tolist()
-        later = None if rule is None else False
-        scores = self.centers.scores(z).astype(np.float64)
-        best = (-scores).argsort(axis=1, kind="stable")[:, :top].tolist()
-        found = []
-        for row, order, flag in zip(scores, best, flags, strict=False):
-            # in place and by rows: beside an engine of 0.2 ms every further pass of numpy shows
-            row -= row.item(order[0])
-            odds = np.exp(row, out=row)
-            total = float(np.add.reduce(odds))
-            matches = [Match(labels[k], odds.item(k) / total, later) for k in order]
-            if flag:
-                matches[0] = Match(labels[order[0]], matches[0].score, flag)
-            found.append(matches)
-        return found
+        return find_matches(self.centers, z, self.rule, top)
 
     @property
     def rule(self) -> Abstention | None:

@@ -23,7 +23,8 @@ from advcal_edge.runtime.sources import open_source, stop_source
 from advcal_edge.runtime.stream_statistics import Latencies, Statistics
 
 if TYPE_CHECKING:
-    from advcal_edge.runtime.embedder import Embedder, Match
+    from advcal_edge.runtime.embedder import Embedder
+    from advcal_edge.runtime.matching import Match
     from advcal_edge.runtime.sensors import Frame
     from advcal_edge.runtime.sources import Source
 
