@@ -8,7 +8,6 @@ from typing import Any
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.commands import command
-from advcal_edge.errors import EngineError
 from advcal_edge.expectations import selftest_name
 from advcal_edge.robot.diagnosis import Diagnosis, Level
 from advcal_edge.robot.settings import NodeSettings
@@ -92,12 +91,9 @@ def open_engine(settings: NodeSettings) -> Opened:
     bundle = Bundle.open(settings.bundle)
     if settings.selftest and embedder.selftest is None and bundle.has(selftest_name(embedder.runner.sha256)):
         embedder = embedder.self_tested(bundle)
-        if embedder.selftest is not None and settings.require_verified and not embedder.verified:
-            raise EngineError(
-                f"engine `{embedder.runner.path}` is {embedder.selftest.reservation}",
-                hint="`--ros-args -p accept_retested:=true`, or verify here:"
-                f" `{command('verify', bundle.path, '--engine', embedder.runner.path)}`",
-            )
+        if embedder.selftest is not None and settings.require_verified:
+            accept = "`--ros-args -p accept_retested:=true`"
+            embedder.selftest.require_verified(embedder.runner.path, bundle.path, accept)
     passed_over = "" if settings.engine != "auto" or is_plan(embedder.runner.path) else plan_left_out(bundle)
     return Opened(settings, embedder, bundle.origin()[:12], passed_over)
 

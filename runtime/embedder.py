@@ -120,12 +120,8 @@ class Embedder:
         if not selftest:
             return embedder
         embedder = embedder.self_tested(opened)
-        if require_verified and not retested and not embedder.verified and embedder.selftest is not None:
-            raise EngineError(
-                f"engine `{path}` is {embedder.selftest.reservation}",
-                hint='accept that with `require_verified="retested"`, or verify here:'
-                f" `{command('verify', opened.path, '--engine', path)}`",
-            )
+        if require_verified and not retested and embedder.selftest is not None:
+            embedder.selftest.require_verified(path, opened.path, 'accept that with `require_verified="retested"`')
         return embedder
 
     def self_tested(self, bundle: Bundle) -> Embedder:

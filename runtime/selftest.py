@@ -79,6 +79,18 @@ class Selftest:
                 hint=f"`{command('verify', bundle, '--engine', engine)}`",
             )
 
+    def require_verified(self, engine: Path, bundle: Path, accept: str) -> None:
+        """Refuse an engine that was only retested here; `accept` says how the caller takes one all the same.
+
+        Raises:
+            EngineError: it was verified in another place, or as another file.
+        """
+        if self.status != "verified":
+            raise EngineError(
+                f"engine `{engine}` is {self.reservation}",
+                hint=f"{accept}, or verify here: `{command('verify', bundle, '--engine', engine)}`",
+            )
+
     def __str__(self) -> str:
         return (
             f"{self.status}, {self.passes} passes in {self.seconds:.2f} s, moved {self.moved:.1g} of {self.limit:.1g}"

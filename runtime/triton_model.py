@@ -71,12 +71,9 @@ def open_embedder(folder: Path, stated: Mapping[str, str]) -> Embedder:
         check_stated("abstention", rule_text(embedder.rule), stated, folder)
     if passed and not accepts and bundle.has(selftest_name(embedder.runner.sha256)):
         embedder = embedder.self_tested(bundle)
-        if embedder.selftest is not None and not embedder.verified:
-            raise EngineError(
-                f"engine `{stated['engine']}` is {embedder.selftest.reservation}",
-                hint=f"verify here and write the repository again, or let the parameter `{PREFIX}{ACCEPT_RETESTED}` of"
-                " the configuration be `true`: then no answer is sure",
-            )
+        if embedder.selftest is not None:
+            accept = f"let the parameter `{PREFIX}{ACCEPT_RETESTED}` of the configuration be `true`"
+            embedder.selftest.require_verified(embedder.runner.path, bundle.path, accept)
     return embedder
 
 
