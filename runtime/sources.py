@@ -106,8 +106,12 @@ class Camera:
         finally:
             capture.release()
 
+    @property
+    def _on_network(self) -> bool:
+        return isinstance(self.source, str) and "://" in self.source
+
     def _open(self) -> cv2.VideoCapture:
-        if isinstance(self.source, str) and "://" in self.source:
+        if self._on_network:
             times = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT_MS]
             capture = cv2.VideoCapture(self.source, cv2.CAP_FFMPEG, times)
         else:
@@ -116,7 +120,9 @@ class Camera:
             capture.release()
             raise InputError(
                 f"camera `{self}` cannot be opened; expected the number of a device, a URL or a film",
-                hint="`ls /dev/video*` lists devices; is another program using it, and may this user read it?",
+                hint=f"does `ffplay {self}` show it? Its network, port, path, user and password are what can be wrong"
+                if self._on_network
+                else "`ls /dev/video*` lists devices; is another program using it, and may this user read it?",
             )
         if self.raw:
             capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)

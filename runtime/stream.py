@@ -6,6 +6,7 @@ slow gets fewer results, never old ones, and nothing waits in a second queue.
 
 from __future__ import annotations
 
+import atexit
 import math
 import threading
 import time
@@ -111,6 +112,7 @@ class Stream:
         if self._thread is not None:
             raise ConfigError("this stream was opened before", hint="`embedder.stream(source)` makes another one")
         self._opened = time.monotonic()
+        atexit.register(self.close)  # whose wait a second Ctrl-C ends: a thread inside OpenCV would abort the process
         self._thread = threading.Thread(target=self._read_source, name="stream", daemon=True)
         self._thread.start()
         return self
@@ -155,12 +157,14 @@ class Stream:
             self._changed.notify_all()
         stop_source(self._source)
         if self._thread is not None:
-            self._thread.join(PATIENCE)
+            with self._changed:  # not `join`: interrupted once, it takes the thread for ended (bpo-45274)
+                self._changed.wait_for(lambda: self._ended, PATIENCE)
+            atexit.unregister(self.close)
 
     @property
     def stopped(self) -> bool:
-        """Has the thread that reads the source ended?"""
-        return self._thread is None or not self._thread.is_alive()
+        """Has the thread that reads the source left it?"""
+        return self._thread is None or self._ended
 
     @property
     def statistics(self) -> Statistics:

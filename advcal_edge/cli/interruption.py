@@ -9,8 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-REQUESTS = (signal.SIGTERM, signal.SIGHUP)  # SIGINT raises KeyboardInterrupt already
-REPEATED = 2.0  # seconds; `timeout` signals the process and its group, and cleanup must not be interrupted
+REQUESTS = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+"""What asks a process to stop, with what Python does about it unless somebody decided otherwise."""
+REPEATED = 2.0  # seconds; `timeout` signals the process and its group, users press twice, and cleanup must go on
 
 
 class Interruption:
@@ -34,22 +39,20 @@ class Interruption:
         return 128 + (self.signal or signal.SIGINT)
 
     def __str__(self) -> str:
-        return "interrupted" if self.signal is None else f"ended by {self.signal.name}"
+        return "interrupted" if self.signal in (None, signal.SIGINT) else f"ended by {self.signal.name}"
 
 
 @contextmanager
 def interruption() -> Iterator[Interruption]:
-    """Make SIGTERM and SIGHUP raise KeyboardInterrupt; a signal that is ignored, as under `nohup`, stays ignored."""
+    """Make all of them raise KeyboardInterrupt once; a signal that is ignored, as under `nohup`, stays ignored."""
     handle = Interruption()
-    before = {}
+    taken = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in REQUESTS}
-    for number, handler in before.items():
-        if handler == signal.SIG_DFL:
-            signal.signal(number, handle)
+        taken = {number: usual for number, usual in REQUESTS.items() if signal.getsignal(number) == usual}
+    for number in taken:
+        signal.signal(number, handle)
     try:
         yield handle
     finally:
-        for number, handler in before.items():
-            if handler == signal.SIG_DFL:
-                signal.signal(number, handler)
+        for number, usual in taken.items():
+            signal.signal(number, usual)

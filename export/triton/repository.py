@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from advcal_edge.bundle import Bundle
+from advcal_edge.commands import command
 from advcal_edge.errors import ConfigError
 from advcal_edge.expectations import selftest_name
 from advcal_edge.export.triton.config import VERSION, embedder_config, engine_config
@@ -117,7 +118,8 @@ def check_free(folder: Path, bundle: Bundle) -> None:
     if folder.resolve().is_relative_to(bundle.path.resolve()):
         raise ConfigError(
             f"`--triton {folder}` lies inside the bundle `{bundle.path}`; expected a folder beside it, since a bundle"
-            " lists all of its files"
+            " lists all of its files",
+            hint=f"`{command('export', bundle.path, '--triton', bundle.path.with_name('models'))}`",
         )
 
 

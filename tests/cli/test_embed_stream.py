@@ -8,11 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from network_camera import network_camera
 from tiny import DIM, BundleMaker, Linear
 
 from advcal_edge.cli import main
@@ -109,3 +111,20 @@ def test_what_does_not_go_together(bundle: str, arguments: list[str], message: s
     err = capsys.readouterr().err
     assert message in err
     assert "\nhint: " in err or "Traceback" not in err
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_camera_on_the_network_until_ctrl_c(bundle: str, times: int) -> None:
+    """Users press twice; a thread that is left inside OpenCV then would abort the process."""
+    with network_camera() as url:
+        process = start(["embed", bundle, "--camera", url, "--every-frame", "--top", "1"])
+        assert process.stdout is not None
+        lines = [json.loads(process.stdout.readline()) for _ in range(5)]
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.01)
+        _, err = process.communicate(timeout=60)
+    assert [line["frame"] for line in lines] == list(range(5))
+    assert all("error" not in line for line in lines)
+    assert process.returncode == 130, err
+    assert err.decode().rstrip().endswith("interrupted")
