@@ -237,14 +237,21 @@ class Embedder:
         return None if self.abstention is None else self.abstention.covering(self.modality)
 
     def stream(
-        self, source: Source, *, latest: bool = True, deadline: float | None = None, top: int = 3, ahead: int = 4
+        self,
+        source: Source,
+        *,
+        latest: bool | None = None,
+        deadline: float | None = None,
+        top: int = 3,
+        ahead: int = 4,
     ) -> Stream:
         """Results of frames as they come: `with embedder.stream(Camera(0)) as results:`.
 
         One thread reads the source: an iterable of frames, a queue that ends with `None`, or a `Camera`. With `latest`
         the newest frame is embedded and those before it are dropped; without, every frame is, and the source waits
-        once `ahead` frames do. No result comes later than `deadline` seconds after its frame arrived: older frames are
-        dropped. A frame that is refused gives a result with an error. What the source raises is raised to the reader.
+        once `ahead` frames do. By default every frame of a film is, and the newest of all else. No result comes later
+        than `deadline` seconds after its frame arrived: older frames are dropped. A frame that is refused gives a
+        result with an error. What the source raises is raised to the reader.
 
         Raises:
             ConfigError: options that cannot be, or a source that is none.

@@ -43,6 +43,9 @@ class PipedFrames:
     A frame that cannot be read is an `InputError` among the items. `stop` ends the iteration, also while it waits.
     """
 
+    live = False
+    """What writes into a pipe can wait."""
+
     def __init__(self, modality: Modality, descriptor: int = 0, rate: float | None = None) -> None:
         self._modality, self._descriptor, self._rate = modality, descriptor, rate
         self._held = bytearray()

@@ -161,6 +161,11 @@ def open_source(source: Source, closing: threading.Event) -> Generator[Item, Non
     )
 
 
+def is_live(source: Source) -> bool:
+    """Do frames come when they come, so that the newest counts? Of films and pipes all do, and they can wait."""
+    return bool(getattr(source, "live", True))
+
+
 def stop_source(source: Source) -> None:
     """Tell a source that has a `stop` that it is no longer read."""
     stop = getattr(source, "stop", None)

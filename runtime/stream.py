@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from advcal_edge.errors import AdvcalError, ConfigError, EngineError, InputError
 from advcal_edge.runtime.messages.frames import StampedFrame
-from advcal_edge.runtime.sources import open_source, stop_source
+from advcal_edge.runtime.sources import is_live, open_source, stop_source
 from advcal_edge.runtime.stream_statistics import Latencies, Statistics
 
 if TYPE_CHECKING:
     from advcal_edge.runtime.embedder import Embedder
     from advcal_edge.runtime.matching import Match
     from advcal_edge.runtime.sensors import Frame
-    from advcal_edge.runtime.sources import Source
+    from advcal_edge.runtime.sources import Source, is_live
 
 PATIENCE = 5.0
 """Seconds that closing waits for a source that is busy reading."""
@@ -76,7 +76,7 @@ class Stream:
         embedder: Embedder,
         source: Source,
         *,
-        latest: bool = True,
+        latest: bool | None = None,
         deadline: float | None = None,
         top: int = 3,
         ahead: int = 4,
@@ -92,8 +92,9 @@ class Stream:
             raise ConfigError(f"`top` is {top} and `ahead` is {ahead}; expected at least 1 of each")
         self._closing = threading.Event()
         self._embedder, self._source, self._items = embedder, source, open_source(source, self._closing)
-        self._latest, self._deadline, self._top = latest, deadline, top
-        self._ahead = 1 if latest else ahead
+        self._latest = is_live(source) if latest is None else latest
+        self._deadline, self._top = deadline, top
+        self._ahead = 1 if self._latest else ahead
         self._waiting: deque[_Arrived] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -160,6 +161,11 @@ class Stream:
             with self._changed:  # not `join`: interrupted once, it takes the thread for ended (bpo-45274)
                 self._changed.wait_for(lambda: self._ended, PATIENCE)
             atexit.unregister(self.close)
+
+    @property
+    def latest(self) -> bool:
+        """Is only the newest frame embedded?"""
+        return self._latest
 
     @property
     def stopped(self) -> bool:

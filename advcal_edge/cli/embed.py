@@ -61,7 +61,7 @@ def embed(
         typer.Option(
             "--every-frame/--newest",
             help="Of a stream: every frame, which slows the source down, or the newest; default: the newest of a"
-            " camera, every frame of `-`.",
+            " camera, every frame of a film or of `-`.",
         ),
     ] = None,
     deadline: Annotated[

@@ -31,7 +31,7 @@ class Streaming:
     camera: str | None
     raw: bool = False
     every_frame: bool | None = None
-    """None: every frame of the standard input, the newest of a camera."""
+    """None: the newest of a camera, every frame of a film or of the standard input."""
     deadline: float | None = None
     vectors: bool = False
 
@@ -96,10 +96,10 @@ def embed_stream(embedder: Embedder, streaming: Streaming, console: Console, top
         typer.Exit: with 1, if any frame could not be embedded.
     """
     source = streaming.open(embedder, rate)
-    every = streaming.camera is None if streaming.every_frame is None else streaming.every_frame
+    latest = None if streaming.every_frame is None else not streaming.every_frame
+    stream = embedder.stream(source, latest=latest, deadline=streaming.deadline, top=top)
     named = "standard input" if streaming.camera is None else f"camera {source}"
-    console.say(f"stream  {named}  {'every frame' if every else 'the newest frame'}")
-    stream = embedder.stream(source, latest=not every, deadline=streaming.deadline, top=top)
+    console.say(f"stream  {named}  {'the newest frame' if stream.latest else 'every frame'}")
     try:
         with stream as results:
             for result in results:

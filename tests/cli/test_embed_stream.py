@@ -47,13 +47,13 @@ def test_a_film_as_a_camera(bundle: str, tmp_path: Path, capsys: Capture) -> Non
     for level in range(9):
         writer.write(np.full((16, 16, 3), 20 * level + 20, np.uint8))
     writer.release()
-    assert main(["embed", bundle, "--camera", str(path), "--every-frame", "--vectors", "--top", "2"]) == 0
+    assert main(["embed", bundle, "--camera", str(path), "--vectors", "--top", "2"]) == 0
     out, err = capsys.readouterr()
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["frame"] for line in lines] == list(range(9))
     assert all(len(line["z"]) == DIM and len(line["matches"]) == 2 for line in lines)
     assert "9 frames: 9 embedded, 0 with an error, 0 replaced by a newer one, 0 too late" in err
-    assert main(["embed", bundle, "--camera", str(path)]) == 0
+    assert main(["embed", bundle, "--camera", str(path), "--newest"]) == 0
     out, err = capsys.readouterr()
     assert "the newest frame" in err
     assert json.loads(out.splitlines()[-1])["frame"] == 8

@@ -41,7 +41,7 @@ def test_a_film_gives_its_frames_in_rgb(film: Path) -> None:
 
 def test_a_stream_of_a_film(film: Path, make_bundle: BundleMaker) -> None:
     embedder = Embedder.load(make_bundle(Linear.random(image(8))).path, threads=1)
-    with embedder.stream(Camera(film), latest=False) as results:
+    with embedder.stream(Camera(film)) as results:
         found = list(results)
     assert [result.number for result in found] == list(range(FRAMES))
     z = embedder.embed_frames(list(Camera(film)))  # type: ignore[arg-type]  # none is an error
