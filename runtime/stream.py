@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from advcal_edge.runtime.embedder import Embedder
     from advcal_edge.runtime.matching import Match
     from advcal_edge.runtime.sensors import Frame
-    from advcal_edge.runtime.sources import Source, is_live
+    from advcal_edge.runtime.sources import Source
 
 PATIENCE = 5.0
 """Seconds that closing waits for a source that is busy reading."""
