@@ -7,6 +7,7 @@ An export that lacks something that was requested is 1 too, and so are files tha
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = run(arguments)
         except KeyboardInterrupt:
             code = INTERRUPTED
-        if code != INTERRUPTED and asked.signal is None:
+        if code != INTERRUPTED and asked.signal in (None, signal.SIGINT):  # a node of ROS ends well on Ctrl-C
             return code
         with suppress(OSError):  # the terminal may be closed
             sys.stderr.write(f"{asked}\n")
