@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,8 @@ settings.load_profile("shared machine")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: torch, not yet loaded, would start a thread a core in each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background job; child processes inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the many processes that tests start would compile everything again
 
 
