@@ -40,8 +40,9 @@ def check_classes(counts: Mapping[str, int], known: Sequence[str] | None, path: 
             hint="put frames into its folder, or remove it",
         )
     if len(counts) < 2:
+        held = "1 class" if len(counts) == 1 else f"{len(counts)} classes"
         raise InputError(
-            f"`{path}` holds {len(counts)} class; expected at least two, with one folder a class",
+            f"`{path}` holds {held}; expected at least two, with one folder a class",
             hint="what is told apart takes two classes: DIR/LABEL/FILE, or the column label of a csv file",
         )
     return tuple(label for label in order if label in counts)

@@ -93,7 +93,7 @@ SPLIT = "train_test_split/shuffled_train_file_list.json"
         (write_resampled, "modelnet40_train.txt", "a/chair_0001\n", "is no shape like"),
         (write_core, "all.csv", "id,synsetId,modelId,split\n1,02691156,../../../x,train\n", "leaves the folder"),
         (write_core, "all.csv", "id,synsetId,split\n", "expected `synsetId`, `modelId`, `split`"),
-        (write_core, "all.csv", "synsetId,modelId,split\n", "holds 0 class"),
+        (write_core, "all.csv", "synsetId,modelId,split\n", "holds 0 classes"),
         (write_core, "taxonomy.json", "[{}]", "an entry without `synsetId` or `name`"),
         (write_core, "taxonomy.json", "{", "cannot be read as JSON"),
         (write_parts, SPLIT, '["shape_data/02691156/../../x"]', "leaves the folder"),
