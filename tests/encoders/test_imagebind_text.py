@@ -6,10 +6,11 @@ import gzip
 import zipfile
 from pathlib import Path
 
+import ftfy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from random_imagebind import PUBLISHED, SMALL, random_model
 from torch.nn import functional as F
 from upstream import imagebind, imagebind_wheel
@@ -70,10 +71,17 @@ def test_specimens_get_upstreams_tokens(text: str) -> None:
 @settings(max_examples=500, deadline=None)
 @given(sentences)
 def test_ordinary_text_gets_upstreams_tokens(text: str) -> None:
+    assume(not seems_decoded_wrongly(text))
     assert OURS(text) == upstream_tokens(text)
 
 
+def seems_decoded_wrongly(text: str) -> bool:
+    """Would upstream repair it? A Greek letter before two quotes is enough; we take text as it is."""
+    return bool(ftfy.fix_text(text) != ftfy.fix_text(text, fix_encoding=False))
+
+
 def test_text_that_was_decoded_wrongly_is_not_repaired() -> None:
+    assert all(map(seems_decoded_wrongly, ["schÃ¶n", "α‘‰"]))
     assert upstream_tokens("schÃ¶n") == upstream_tokens("schön") == OURS("schön") != OURS("schÃ¶n")
 
 
