@@ -8,12 +8,12 @@ from typing import Any
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.commands import command
-from advcal_edge.expectations import selftest_name
 from advcal_edge.robot.diagnosis import Diagnosis, Level
 from advcal_edge.robot.settings import NodeSettings
 from advcal_edge.runtime import Embedder
 from advcal_edge.runtime.engine import fits_here, plan_metadata
 from advcal_edge.runtime.engine_file import is_plan
+from advcal_edge.runtime.service import open_service
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,19 +81,16 @@ def open_engine(settings: NodeSettings) -> Opened:
     Raises:
         AdvcalError: as for `Embedder.load`; of a plan for another machine with the command that builds one for this.
     """
-    embedder = Embedder.load(
+    embedder = open_service(
         settings.bundle,
         settings.engine,
-        "retested" if settings.accept_retested else settings.require_verified,
+        require_verified=settings.require_verified,
+        selftest=settings.selftest,
+        accept_retested=settings.accept_retested,
+        accept="`--ros-args -p accept_retested:=true`",
         threads=settings.threads or None,
-        selftest=settings.accept_retested,
     )
     bundle = Bundle.open(settings.bundle)
-    if settings.selftest and embedder.selftest is None and bundle.has(selftest_name(embedder.runner.sha256)):
-        embedder = embedder.self_tested(bundle)
-        if embedder.selftest is not None and settings.require_verified:
-            accept = "`--ros-args -p accept_retested:=true`"
-            embedder.selftest.require_verified(embedder.runner.path, bundle.path, accept)
     passed_over = "" if settings.engine != "auto" or is_plan(embedder.runner.path) else plan_left_out(bundle)
     return Opened(settings, embedder, bundle.origin()[:12], passed_over)
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from advcal_edge.bundle import Bundle
 from advcal_edge.errors import AdvcalError, EngineError
-from advcal_edge.expectations import selftest_name
 from advcal_edge.runtime.abstention import Abstention
 from advcal_edge.runtime.embedder import Embedder
 from advcal_edge.runtime.raw_inputs import RATE, RAW_INPUTS
+from advcal_edge.runtime.service import open_service
 
 BUNDLE = "bundle"
 """Folder beside the model that holds what the `Embedder` needs of its bundle."""
@@ -64,16 +64,17 @@ def open_embedder(folder: Path, stated: Mapping[str, str]) -> Embedder:
     bundle = Bundle.open(folder)
     check_stated("bundle", bundle.identity(), stated, folder)
     passed = stated["verdict"] == "pass"
-    accepts = passed and stated.get(ACCEPT_RETESTED) == "true"
-    embedder = Embedder.load(folder, stated["engine"], "retested" if accepts else passed, selftest=accepts)
+    embedder = open_service(
+        folder,
+        stated["engine"],
+        require_verified=passed,
+        selftest=passed,
+        accept_retested=passed and stated.get(ACCEPT_RETESTED) == "true",
+        accept=f"let the parameter `{PREFIX}{ACCEPT_RETESTED}` of the configuration be `true`",
+    )
     check_stated("sha256", embedder.runner.sha256, stated, folder)
     if embedder.verified == passed:
         check_stated("abstention", rule_text(embedder.rule), stated, folder)
-    if passed and not accepts and bundle.has(selftest_name(embedder.runner.sha256)):
-        embedder = embedder.self_tested(bundle)
-        if embedder.selftest is not None:
-            accept = f"let the parameter `{PREFIX}{ACCEPT_RETESTED}` of the configuration be `true`"
-            embedder.selftest.require_verified(embedder.runner.path, bundle.path, accept)
     return embedder
 
 

@@ -132,10 +132,10 @@ def _count_ends(plane: Array, modality: Modality, holes: NDArray[np.bool_] | Non
     Counting finds the pixels around each percentile; kelvin rise with counts, so they are the same pixels. Holes are
     not counted.
     """
-    mask = None if holes is None or not holes.any() else (~holes).view(np.uint8)
-    size = plane.size if mask is None else int(np.count_nonzero(mask))
     if plane.dtype != np.uint16 or plane.size >= COUNTABLE:
         return None
+    mask = None if holes is None or not holes.any() else (~holes).view(np.uint8)
+    size = plane.size if mask is None else int(np.count_nonzero(mask))
     lowest, highest = int(plane.min()), int(plane.max())
     bins, ends = [highest - lowest + 1], [lowest, highest + 1]
     upto = np.cumsum(cv2.calcHist([np.ascontiguousarray(plane)], [0], mask, bins, ends).ravel(), dtype=np.int64)
