@@ -82,17 +82,21 @@ def plan_metadata(bundle: Bundle) -> Mapping[str, EngineMetadata]:
         EngineError: it cannot be read.
     """
     names = [name for name in bundle.manifest["files"] if name.startswith("engines/") and is_plan(Path(name))]
-    if not names:
-        return {}
+    found = {name: listed_metadata(bundle, name) for name in names}
+    return {name: metadata for name, metadata in found.items() if metadata is not None}
+
+
+def listed_metadata(bundle: Bundle, name: str) -> EngineMetadata | None:
+    """The metadata of a listed plan; None without any.
+
+    Raises:
+        BundleError: the file beside the plan was changed.
+        EngineError: it cannot be read.
+    """
     from advcal_edge.runtime.metadata import metadata_path, read_metadata
 
-    plans = {}
-    for name in names:
-        beside = metadata_path(Path(name)).as_posix()
-        metadata = read_metadata(bundle.file(beside).with_suffix(Path(name).suffix)) if bundle.has(beside) else None
-        if metadata is not None:
-            plans[name] = metadata
-    return plans
+    beside = metadata_path(Path(name)).as_posix()
+    return read_metadata(bundle.file(beside).with_suffix(Path(name).suffix)) if bundle.has(beside) else None
 
 
 def fits_here(metadata: EngineMetadata) -> bool:

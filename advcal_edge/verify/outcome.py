@@ -95,12 +95,9 @@ def write_report(bundle: Bundle, report: Report, selftest: Expectations | None =
     except DependencyError as error:
         lacking = error
     stored = selftest_name(str(report.engine["sha256"]))
-    if selftest is not None:
-        bundle.add({**files, stored: selftest.to_bytes()})
-    else:
-        bundle.add(files)
-        if report.verdict != "pass" and selftest_beside(f"{folder}/report.json") == stored:
-            bundle.remove([stored])
+    bundle.add(files if selftest is None else {**files, stored: selftest.to_bytes()})
+    if selftest is None and report.verdict != "pass" and selftest_beside(f"{folder}/report.json") == stored:
+        bundle.remove([stored])
     return Written(document, tuple(bundle.path / name for name in files), lacking)
 
 

@@ -12,9 +12,9 @@ from advcal_edge.errors import EngineError
 from advcal_edge.export.target import BuildOptions
 from advcal_edge.runtime.abstention import Abstention
 from advcal_edge.runtime.embedder import Embedder
-from advcal_edge.runtime.engine import choose_engine, listed_name, read_listed
+from advcal_edge.runtime.engine import choose_engine, listed_metadata, listed_name, read_listed
 from advcal_edge.runtime.engine_file import EngineFile, is_plan
-from advcal_edge.runtime.metadata import EngineMetadata, read_metadata
+from advcal_edge.runtime.metadata import EngineMetadata
 from advcal_edge.runtime.raw_inputs import RAW_INPUTS
 from advcal_edge.runtime.triton_model import PREFIX, rule_text
 from advcal_edge.runtime.verified import find_verified
@@ -103,7 +103,7 @@ def find_served(bundle: Bundle, engine: str) -> Served:
     found = None if report is None else report.abstention
     rule = None if found is None else found.covering(modality)
     if is_plan(path):
-        precision, batches = check_plan(bundle, path)
+        precision, batches = check_plan(bundle, name)
     elif path.suffix == GRAPH:
         precision, batches = check_graph(bundle, name), BuildOptions().batch[1:]
     else:
@@ -133,15 +133,14 @@ def check_graph(bundle: Bundle, name: str) -> str:
     return runner.precision
 
 
-def check_plan(bundle: Bundle, path: Path) -> tuple[str, tuple[int, int]]:
-    """Precision of a plan, and its usual and largest batch, from its metadata.
+def check_plan(bundle: Bundle, name: str) -> tuple[str, tuple[int, int]]:
+    """Precision of a listed plan, and its usual and largest batch, from its metadata.
 
     Raises:
         EngineError: without metadata, backward, of another product, with code inside, or not for single frames.
     """
     again = f"build it again: `{command('export', bundle.path, '--trt')}`"
-    name = path.relative_to(bundle.path).with_suffix(".json").as_posix()
-    metadata = read_metadata(bundle.file(name).with_suffix(path.suffix)) if bundle.has(name) else None
+    path, metadata = bundle.path / name, listed_metadata(bundle, name)
     if metadata is None:
         raise EngineError(f"plan `{path}` has no metadata beside it; expected its batches there", hint=again)
     if metadata.kind != "forward":
